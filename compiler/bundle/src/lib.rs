@@ -1,1 +1,27 @@
-//! Placeholder.
+//! The versioned types of a bundle: everything that crosses from the compiler to the runtime.
+//!
+//! `onvmc build` writes these types, `onvm-run` reads them; neither side knows more of the other.
+//! [`Bundle::load`] verifies every hash and the format version before it hands out anything.
+
+#![forbid(unsafe_code)]
+
+pub mod filter;
+mod error;
+mod flows;
+mod index;
+mod instance;
+mod load;
+mod manager;
+mod manifest;
+
+pub use error::BundleError;
+pub use flows::{Flows, Rule, Table};
+pub use index::{FORMAT_VERSION, FileEntry, Index, generation_id, hash_bytes};
+pub use instance::InstanceConfig;
+pub use load::Bundle;
+pub use manager::{
+    Affinity, Buffers, Chain, Hop, HugePages, Idle, Instance, MAX_CHAINS, MAX_HOPS, MAX_INSTANCES, MAX_PORTS,
+    MAX_SERVICES, ManagerConfig, MemifRole, PathRef, Port, PortKind, Restart, Run, Service, SourceRef, Target,
+    Workers,
+};
+pub use manifest::{Counter, Effects, Manifest, Output, Param, ParamKind, Payload, Resources, RunSpec, State};

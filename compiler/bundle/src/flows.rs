@@ -1,0 +1,35 @@
+//! `flows.toml`: the flow-table seed.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{SourceRef, filter::Expr};
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Flows {
+    #[serde(rename = "table", default, skip_serializing_if = "Vec::is_empty")]
+    pub tables: Vec<Table>,
+}
+
+/// The rules of one port, first match wins.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Table {
+    pub port: String,
+    pub source: SourceRef,
+    /// The chain of the packets that no rule matches.
+    #[serde(rename = "else")]
+    pub otherwise: String,
+    #[serde(rename = "rule", default, skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<Rule>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rule {
+    /// The filter as the operator wrote it.
+    pub text: String,
+    pub filter: Expr,
+    pub chain: String,
+    pub source: SourceRef,
+}

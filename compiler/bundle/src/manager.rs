@@ -1,0 +1,238 @@
+//! `manager.toml`: the manager's configuration.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// Limits of the runtime's tables; the compiler refuses what would not fit.
+pub const MAX_PORTS: usize = 64;
+pub const MAX_SERVICES: usize = 1024;
+pub const MAX_INSTANCES: usize = 1024;
+pub const MAX_CHAINS: usize = 65_535;
+/// Hops of all chains of one bundle together.
+pub const MAX_HOPS: usize = 65_535;
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ManagerConfig {
+    /// Descriptors in each ring; a power of two, 64 to 65536.
+    pub ring: u32,
+    /// NF visits that one packet may make before it is dropped as `hop_limit`, 1 to 255.
+    pub max_hops: u8,
+    pub hugepages: HugePages,
+    pub idle: Idle,
+    pub backpressure: bool,
+    pub workers: Workers,
+    pub buffers: Buffers,
+    #[serde(rename = "port", default, skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<Port>,
+    #[serde(rename = "service", default, skip_serializing_if = "Vec::is_empty")]
+    pub services: Vec<Service>,
+    #[serde(rename = "chain", default, skip_serializing_if = "Vec::is_empty")]
+    pub chains: Vec<Chain>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Workers {
+    /// Worker threads, 1 to 64.
+    pub count: u16,
+    /// Cores that the manager may use, in order of preference; empty: all that the host allows.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cores: Vec<u16>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Buffers {
+    /// Packet buffers in the packet file, 512 to 4194304.
+    pub count: u32,
+    /// Largest layer-3 packet in bytes, 68 to 9216.
+    pub mtu: u16,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HugePages {
+    /// Huge pages when the host has enough of them, ordinary pages otherwise.
+    Auto,
+    Off,
+    /// Bytes of one huge page (2 MiB or 1 GiB); refused when the host has none of that size.
+    Size(u64),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Idle {
+    Adaptive,
+    Spin,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Port {
+    /// Index in the manager's port table, dense from 0.
+    pub id: u16,
+    pub name: String,
+    pub source: SourceRef,
+    pub queues: u16,
+    pub promiscuous: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mtu: Option<u16>,
+    /// `aa:bb:cc:dd:ee:ff`; none: the device's own address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mac: Option<String>,
+    pub kind: PortKind,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum PortKind {
+    /// `address` is a PCI address such as `0000:3b:00.0`.
+    Pci { address: String },
+    /// `name` is the kernel interface that the port creates.
+    Tap { name: String },
+    /// `interface` is an existing kernel interface.
+    AfPacket { interface: String },
+    AfXdp { interface: String },
+    Pcap {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        read: Option<PathRef>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        write: Option<PathRef>,
+        repeat: bool,
+    },
+    Memif { socket: String, role: MemifRole, id: u32 },
+    /// A port that generates packets of `size` bytes as fast as they are read and discards what is sent.
+    Null { size: u16 },
+    /// Any DPDK virtual device, e.g. `net_ring0` or `net_tap1,iface=x`.
+    Vdev { device: String },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MemifRole {
+    Server,
+    Client,
+}
+
+/// Where a file lies: in the bundle (`files/...`, from `file("...")`) or on the host (from a plain string, relative
+/// to the working directory of `onvm-run`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PathRef {
+    Bundle(String),
+    Host(String),
+}
+
+/// One `nf` declaration: a service, addressed by its id, with one or more instances.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Service {
+    /// Stable over edits: a service that was in the previous bundle keeps its id. 1 to 65535.
+    pub id: u16,
+    /// The declaration's name.
+    pub name: String,
+    /// The manifest's name.
+    #[serde(rename = "type")]
+    pub nf_type: String,
+    pub source: SourceRef,
+    pub run: Run,
+    pub affinity: Affinity,
+    pub restart: Restart,
+    /// The instances get the packet file mapped read-only.
+    pub read_only: bool,
+    /// Names of the outputs in the manifest's order; `output N` of a verdict is an index into it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outputs: Vec<String>,
+    #[serde(rename = "instance")]
+    pub instances: Vec<Instance>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Instance {
+    /// `<service>-<k>`, k dense from 0. Its configuration is `nfs/<name>.toml`.
+    pub name: String,
+    /// Cores asked for the instance alone; none: it shares.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cores: Option<u16>,
+    /// Memory limit in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub numa: Option<u16>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Run {
+    Process,
+    Container,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Affinity {
+    /// All packets of a flow, in both directions, meet the same instance.
+    Flow,
+    None,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Restart {
+    Always,
+    OnFailure,
+    Never,
+}
+
+/// One steerable chain as a hop table. A packet enters at hop 0.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Chain {
+    /// The declaration's name; an inline chain of a steer rule is named after its place, e.g. `wan@28`; `drop` is the
+    /// chain of the target `drop`.
+    pub name: String,
+    pub source: SourceRef,
+    #[serde(rename = "hop")]
+    pub hops: Vec<Hop>,
+}
+
+/// One place of a chain. All indices are into the same chain's `hops`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Hop {
+    pub at: Target,
+    pub source: SourceRef,
+    /// Where the verdict `next` leads; always present at an NF.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<u16>,
+    /// Where each handled output leads, by output name; an output that is not here goes to `next`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub outputs: BTreeMap<String, u16>,
+    /// Where each permitted destination leads, by the name of an NF or a port (`allow NF to steer NAME`). A steer to
+    /// anything else is overruled.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub steers: BTreeMap<String, u16>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Target {
+    Nf(String),
+    Port(String),
+    /// The packet ends here and is counted as dropped by the chain.
+    Drop,
+}
+
+/// `file:line:column` in the bundle's `source/`, both from 1.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SourceRef(pub String);
+
+impl std::fmt::Display for SourceRef {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}

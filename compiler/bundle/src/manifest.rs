@@ -1,0 +1,159 @@
+//! `NAME.nf.toml`: what an NF says of itself; checked by the compiler, enforced by the runtime.
+
+use serde::{Deserialize, Serialize};
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// The type name in `nf x = NAME { ... }`, `[a-z][a-z0-9_]*`.
+    pub name: String,
+    pub version: String,
+    /// One line.
+    pub summary: String,
+    #[serde(default)]
+    pub state: State,
+    pub run: RunSpec,
+    #[serde(default)]
+    pub effects: Effects,
+    #[serde(default)]
+    pub resources: Resources,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub params: Vec<Param>,
+    /// Ways out beside the main line; the verdict `output N` is an index into this list.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outputs: Vec<Output>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub counters: Vec<Counter>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunSpec {
+    /// A program's file name, looked up beside `onvm-run`, in each `--nf-path`, then in `PATH`.
+    pub binary: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub args: Vec<String>,
+    /// Container image; none: `onvmc image` names one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Param {
+    pub name: String,
+    #[serde(rename = "type")]
+    pub kind: ParamKind,
+    /// A list of values of `type`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub list: bool,
+    pub doc: String,
+    /// In the source's own notation (`"1 s"`, `"drop"`, `"[80, 443]"`); none: the parameter must be given, unless
+    /// `optional`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default: Option<String>,
+    /// May be left out without a default: the NF then does not see it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub optional: bool,
+    /// Smallest and largest value, in the source's own notation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max: Option<String>,
+    /// The words of an `enum`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub values: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ParamKind {
+    Bool,
+    Int,
+    Decimal,
+    String,
+    Enum,
+    File,
+    Secret,
+    Time,
+    Size,
+    BitRate,
+    PacketRate,
+    Address,
+    Prefix,
+    Mac,
+    /// `addr:port`.
+    Endpoint,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Output {
+    pub name: String,
+    pub doc: String,
+    /// A chain that does not say where this output leads is an error; otherwise it continues on the main line.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub must_handle: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Counter {
+    pub name: String,
+    pub doc: String,
+}
+
+/// What the NF does to packets. A field is named as in `ip.src`, `ip.ttl`, `tcp.dst_port`, `ether.dst`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Effects {
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub reads: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub writes: Vec<String>,
+    pub payload: Payload,
+    pub drops: bool,
+    pub generates: bool,
+    pub steers: bool,
+    pub programs: bool,
+}
+
+impl Effects {
+    /// Whether the NF needs the packet file mapped writable.
+    pub fn writes_packets(&self) -> bool {
+        !self.writes.is_empty() || self.payload == Payload::Write || self.generates
+    }
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Payload {
+    #[default]
+    None,
+    Read,
+    Write,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    #[default]
+    None,
+    Flow,
+    Global,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Resources {
+    /// In the source's notation, e.g. `"16 MiB"`.
+    pub memory: String,
+    /// A hint for placement: cycles for a 64-byte packet.
+    pub cycles_per_packet: u32,
+}
+
+impl Default for Resources {
+    fn default() -> Self {
+        Self { memory: "16 MiB".into(), cycles_per_packet: 50 }
+    }
+}
