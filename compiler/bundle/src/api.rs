@@ -1,0 +1,248 @@
+//! The control API: what `onvmc` and `onvm-run` say to each other, as JSON over HTTP on the control socket.
+//!
+//! | request | body | reply |
+//! |---|---|---|
+//! | `GET /v1/status` | – | [`Status`] |
+//! | `POST /v1/apply` | [`ApplyRequest`] | [`ApplyReply`] |
+//! | `POST /v1/stop` | – | [`StopReply`] |
+//! | `GET /metrics` | – | Prometheus text |
+//!
+//! Every failure is an [`ApiError`] with an HTTP status of 4xx (the request) or 5xx (the manager). Readers ignore
+//! fields that they do not know, so a newer manager may say more.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// The version in every body.
+pub const API_VERSION: u32 = 1;
+/// The socket's file name in `<run dir>/<bundle name>/`.
+pub const CONTROL_SOCKET: &str = "control.sock";
+pub const STATUS_PATH: &str = "/v1/status";
+pub const APPLY_PATH: &str = "/v1/apply";
+pub const STOP_PATH: &str = "/v1/stop";
+pub const METRICS_PATH: &str = "/metrics";
+
+/// Everything that `onvmc status` shows. Counters run since the manager started and never go back.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    pub version: u32,
+    /// Name of the bundle.
+    pub bundle: String,
+    /// Generation id of the running bundle.
+    pub generation: String,
+    /// Absolute path of the running bundle, so that a plan can compare against it.
+    pub bundle_dir: String,
+    pub pid: u32,
+    pub uptime_s: f64,
+    pub state: ManagerState,
+    pub isolation: Isolation,
+    pub ports: Vec<PortStatus>,
+    pub chains: Vec<ChainStatus>,
+    pub services: Vec<ServiceStatus>,
+    /// Every reason and place with at least one packet.
+    pub drops: Vec<Drop>,
+    pub buffers: BufferStatus,
+    pub balance: Balance,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ManagerState {
+    Starting,
+    Running,
+    /// An apply is under way.
+    Applying,
+    /// No more packets are taken in; those inside are finished.
+    Draining,
+    Stopping,
+}
+
+/// What keeps an NF from the other NFs' packets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Isolation {
+    /// NFs run under user ids of their own and cannot reopen what they were given read-only.
+    #[serde(rename = "user")]
+    User,
+    /// The manager is unprivileged: NFs share its user id, and only the mapping is read-only.
+    #[serde(rename = "mapping only")]
+    MappingOnly,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PortStatus {
+    pub name: String,
+    /// As in the source: `pci`, `tap`, `pcap`, ...
+    pub kind: String,
+    pub rx_packets: u64,
+    pub rx_bytes: u64,
+    pub tx_packets: u64,
+    pub tx_bytes: u64,
+    /// Packets by reason.
+    #[serde(default)]
+    pub drops: BTreeMap<String, u64>,
+    /// Packets a second over the last second.
+    pub rx_pps: f64,
+    pub tx_pps: f64,
+    /// The port will receive nothing more: a capture that was read to its end.
+    pub done: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ChainStatus {
+    pub name: String,
+    /// Packets that entered.
+    pub packets: u64,
+    /// In the order of the hop table.
+    pub hops: Vec<HopStatus>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HopStatus {
+    /// The NF's or port's name, or `drop`.
+    pub at: String,
+    /// Packets that arrived here.
+    pub packets: u64,
+    /// Packets that were dropped here, for any reason.
+    pub drops: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ServiceStatus {
+    pub name: String,
+    pub id: u16,
+    #[serde(rename = "type")]
+    pub nf_type: String,
+    pub instances: Vec<InstanceStatus>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct InstanceStatus {
+    pub name: String,
+    pub state: InstanceState,
+    /// None while no process is attached.
+    pub pid: Option<u32>,
+    pub restarts: u32,
+    /// Packets handed to the instance and taken back from it.
+    pub rx_packets: u64,
+    pub tx_packets: u64,
+    /// Packets dropped by its verdict, for its ring, or because it was lost.
+    pub drops: u64,
+    pub rx_pps: f64,
+    /// Descriptors now in the rings to the instance, and how many fit.
+    pub ring_used: u32,
+    pub ring_size: u32,
+    /// The NF's own counters by name.
+    #[serde(default)]
+    pub counters: BTreeMap<String, u64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum InstanceState {
+    /// Started, not yet registered.
+    Starting,
+    Registered,
+    Running,
+    Draining,
+    Stopped,
+    /// Gone or stuck; waiting for its restart.
+    Lost,
+    /// Not restarted any more.
+    Failed,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drop {
+    /// `ring_full`, `nf_verdict`, `hop_limit`, ...
+    pub reason: String,
+    /// Where: `wan`, `fast/0 fw`, ...
+    pub place: String,
+    pub packets: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BufferStatus {
+    pub total: u64,
+    pub in_use: u64,
+}
+
+/// `received + generated = delivered + dropped + in_flight` whenever the system is quiet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Balance {
+    pub received: u64,
+    /// Packets made by NFs.
+    #[serde(default)]
+    pub generated: u64,
+    pub delivered: u64,
+    pub dropped: u64,
+    pub in_flight: u64,
+}
+
+/// Asks the manager to go over to another bundle.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApplyRequest {
+    pub version: u32,
+    /// Absolute path of the bundle's directory; the manager copies what it needs before it answers.
+    pub bundle: String,
+    /// The generation that the plan was made against; refused with [`ApiError::BASE_MOVED`] when another runs now.
+    #[serde(default)]
+    pub base: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApplyReply {
+    pub version: u32,
+    /// The generation that runs now; the same as `previous` when there was nothing to change.
+    pub generation: String,
+    pub previous: String,
+    /// Instances by name.
+    pub started: Vec<String>,
+    pub stopped: Vec<String>,
+    pub kept: Vec<String>,
+    /// Milliseconds from the request to the old generation's end.
+    pub took_ms: f64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StopReply {
+    pub version: u32,
+}
+
+/// Why a request failed, and what to do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApiError {
+    pub version: u32,
+    /// One of the constants below.
+    pub code: String,
+    pub message: String,
+    pub remedy: String,
+}
+
+impl ApiError {
+    /// The body or the path could not be understood.
+    pub const BAD_REQUEST: &str = "bad_request";
+    /// The bundle was refused on loading.
+    pub const BAD_BUNDLE: &str = "bad_bundle";
+    /// Another generation runs than the plan was made against.
+    pub const BASE_MOVED: &str = "base_moved";
+    /// Another apply is under way.
+    pub const BUSY: &str = "busy";
+    /// The new bundle asks for what cannot be changed while running (buffers, workers, ...).
+    pub const NOT_CHANGEABLE: &str = "not_changeable";
+    /// An instance did not become ready; the old generation goes on.
+    pub const NOT_READY: &str = "not_ready";
+    pub const INTERNAL: &str = "internal";
+
+    pub fn new(code: &str, message: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { version: API_VERSION, code: code.to_owned(), message: message.into(), remedy: remedy.into() }
+    }
+}
+
+impl std::fmt::Display for ApiError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}. {}", self.message.trim_end_matches('.'), self.remedy)
+    }
+}
+
+impl std::error::Error for ApiError {}
