@@ -190,7 +190,7 @@ pub struct ApplyRequest {
     pub base: Option<String>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ApplyReply {
     pub version: u32,
     /// The generation that runs now; the same as `previous` when there was nothing to change.
@@ -235,7 +235,12 @@ impl ApiError {
     pub const INTERNAL: &str = "internal";
 
     pub fn new(code: &str, message: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { version: API_VERSION, code: code.to_owned(), message: message.into(), remedy: remedy.into() }
+        Self {
+            version: API_VERSION,
+            code: code.to_owned(),
+            message: message.into(),
+            remedy: remedy.into(),
+        }
     }
 }
 
