@@ -1,0 +1,262 @@
+#define _GNU_SOURCE
+#define ALLOW_EXPERIMENTAL_API /* rte_pktmbuf_pool_create_extbuf and friends, unchanged since 20.02 */
+#include <rte_config.h>
+
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <rte_byteorder.h>
+#include <rte_errno.h>
+#include <rte_ethdev.h>
+#include <rte_lcore.h>
+#include <rte_log.h>
+#include <rte_mbuf.h>
+#include <rte_mempool.h>
+#include <rte_prefetch.h>
+
+#include "shim.h"
+
+/* Distance of prefetching: mbuf headers of four packets are one or two memory latencies of work. */
+#define AHEAD 4
+
+const uint16_t ONVM_HEADROOM = RTE_PKTMBUF_HEADROOM;
+const uint64_t ONVM_RX_OFFLOAD_RSS_HASH = RTE_ETH_RX_OFFLOAD_RSS_HASH;
+const uint64_t ONVM_RSS_ANY_FLOW = RTE_ETH_RSS_IP | RTE_ETH_RSS_TCP | RTE_ETH_RSS_UDP | RTE_ETH_RSS_SCTP;
+
+/* ---- pool ---- */
+
+static inline uint32_t index_of(const struct onvm_pool *pool, const struct rte_mbuf *m)
+{
+	return (uint32_t)((((uintptr_t)m->buf_addr - pool->base) >> pool->shift) * pool->inverse);
+}
+
+struct binding {
+	struct onvm_pool *pool;
+	uint32_t bound;
+	int broken;
+};
+
+static void bind_one(struct rte_mempool *mp, void *opaque, void *object, unsigned int position)
+{
+	struct binding *binding = opaque;
+	struct onvm_pool *pool = binding->pool;
+	struct rte_mbuf *m = object;
+	const uintptr_t offset = (uintptr_t)m->buf_addr - pool->base;
+	const uint64_t index = offset / pool->stride;
+
+	RTE_SET_USED(mp);
+	RTE_SET_USED(position);
+	if (offset % pool->stride != 0 || index >= pool->count || pool->mbufs[index] != NULL ||
+	    index_of(pool, m) != index) {
+		binding->broken = 1;
+		return;
+	}
+	/*
+	 * The mbuf passes for a direct one from here on. Its buffer is pinned for life, which is what "direct"
+	 * means to drivers; the EXTERNAL flag would only send rte_vlan_insert (af_packet) into an error and every
+	 * free through the slow path, and many NIC drivers overwrite it at the first packet anyway.
+	 */
+	m->ol_flags = 0;
+	pool->mbufs[index] = m;
+	binding->bound++;
+}
+
+int onvm_pool_bind(struct onvm_pool *pool)
+{
+	struct binding binding = { .pool = pool };
+
+	rte_mempool_obj_iter(pool->mp, bind_one, &binding);
+	return binding.broken || binding.bound != pool->count ? -1 : 0;
+}
+
+uint32_t onvm_pool_alloc(const struct onvm_pool *pool, uint32_t *out, uint32_t n)
+{
+	void *taken[ONVM_MAX_BURST];
+	uint32_t i;
+
+	n = RTE_MIN(n, (uint32_t)ONVM_MAX_BURST);
+	if (unlikely(rte_mempool_get_bulk(pool->mp, taken, n) != 0)) {
+		/* A bulk is all or nothing; near the end single ones are still to be had. */
+		for (i = 0; i < n && rte_mempool_get(pool->mp, &taken[i]) == 0; i++)
+			;
+		n = i;
+	}
+	for (i = 0; i < n && i < AHEAD; i++)
+		rte_prefetch0(taken[i]);
+	for (i = 0; i < n; i++) {
+		if (i + AHEAD < n)
+			rte_prefetch0(taken[i + AHEAD]);
+		out[i] = index_of(pool, taken[i]);
+	}
+	return n;
+}
+
+uint32_t onvm_pool_free(const struct onvm_pool *pool, const uint32_t *in, uint32_t n)
+{
+	void *freed[ONVM_MAX_BURST];
+	uint32_t i, kept = 0;
+
+	n = RTE_MIN(n, (uint32_t)ONVM_MAX_BURST);
+	for (i = 0; i < n; i++) {
+		if (likely(in[i] < pool->count))
+			freed[kept++] = pool->mbufs[in[i]];
+	}
+	/* Raw: every mbuf whose index left this file has one segment, no next and a count of one. */
+	if (kept != 0)
+		rte_mempool_put_bulk(pool->mp, freed, kept);
+	return kept;
+}
+
+/* ---- port ---- */
+
+/* Puts the tag back that the kernel (af_packet) or a NIC took off: NFs see packets as they were on the wire. */
+static __rte_noinline int restore_vlan(struct rte_mbuf *m)
+{
+	char *data;
+	const uint16_t tag[2] = { rte_cpu_to_be_16(RTE_ETHER_TYPE_VLAN), rte_cpu_to_be_16(m->vlan_tci) };
+
+	if (m->data_off < sizeof(tag) || m->data_len < 2 * RTE_ETHER_ADDR_LEN)
+		return 0;
+	m->data_off -= sizeof(tag);
+	m->data_len += sizeof(tag);
+	m->pkt_len += sizeof(tag);
+	data = rte_pktmbuf_mtod(m, char *);
+	memmove(data, data + sizeof(tag), 2 * RTE_ETHER_ADDR_LEN);
+	memcpy(data + 2 * RTE_ETHER_ADDR_LEN, tag, sizeof(tag));
+	return 1;
+}
+
+uint16_t onvm_rx_burst(const struct onvm_pool *pool, uint16_t port, uint16_t queue, struct onvm_rx_desc *out,
+		       uint16_t limit, uint64_t *oversized, uint64_t *foreign)
+{
+	struct rte_mbuf *burst[ONVM_MAX_BURST];
+	const uint16_t n = rte_eth_rx_burst(port, queue, burst, RTE_MIN(limit, (uint16_t)ONVM_MAX_BURST));
+	uint16_t i, kept = 0;
+
+	for (i = 0; i < n && i < AHEAD; i++)
+		rte_prefetch0(burst[i]);
+	for (i = 0; i < n; i++) {
+		struct rte_mbuf *m = burst[i];
+		uint32_t flags = 0;
+
+		if (i + AHEAD < n)
+			rte_prefetch0(burst[i + AHEAD]);
+		if (unlikely(m->nb_segs != 1 || m->pool != pool->mp)) {
+			*(m->pool != pool->mp ? foreign : oversized) += 1;
+			rte_pktmbuf_free(m);
+			continue;
+		}
+		if (unlikely(m->ol_flags & RTE_MBUF_F_RX_VLAN_STRIPPED) && restore_vlan(m))
+			flags |= ONVM_RX_VLAN_RESTORED;
+		if (m->ol_flags & RTE_MBUF_F_RX_RSS_HASH)
+			flags |= ONVM_RX_HASH_VALID;
+		out[kept].index = index_of(pool, m);
+		out[kept].hash = flags & ONVM_RX_HASH_VALID ? m->hash.rss : 0;
+		out[kept].off = m->data_off;
+		out[kept].len = m->data_len;
+		out[kept].flags = flags;
+		kept++;
+	}
+	return kept;
+}
+
+uint16_t onvm_tx_burst(const struct onvm_pool *pool, uint16_t port, uint16_t queue, const struct onvm_tx_desc *in,
+		       uint16_t n, const struct onvm_tx_limits *limits, uint8_t *malformed)
+{
+	struct rte_mbuf *burst[ONVM_MAX_BURST];
+	uint16_t i;
+
+	n = RTE_MIN(n, (uint16_t)ONVM_MAX_BURST);
+	for (i = 0; i < n; i++) {
+		const struct onvm_tx_desc d = in[i];
+
+		if (unlikely(d.index >= pool->count || d.len < limits->min_len || d.len > limits->max_len ||
+			     (uint32_t)d.off + d.len > pool->stride)) {
+			*malformed = 1;
+			n = i;
+			break;
+		}
+		burst[i] = pool->mbufs[d.index];
+		rte_prefetch0(burst[i]);
+	}
+	for (i = 0; i < n; i++) {
+		struct rte_mbuf *m = burst[i];
+
+		/* One segment, no next and a count of one hold since the mbuf was received or allocated. */
+		m->data_off = in[i].off;
+		m->data_len = in[i].len;
+		m->pkt_len = in[i].len;
+		m->ol_flags = 0;
+	}
+	return n == 0 ? 0 : rte_eth_tx_burst(port, queue, burst, n);
+}
+
+/* ---- process ---- */
+
+int onvm_errno(void)
+{
+	return rte_errno;
+}
+
+int onvm_lcore_id(void)
+{
+	const unsigned int id = rte_lcore_id();
+
+	return id == LCORE_ID_ANY ? -1 : (int)id;
+}
+
+/* ---- log ---- */
+
+#define LOG_BYTES 32768u
+
+static struct {
+	pthread_mutex_t lock;
+	uint64_t written;
+	char bytes[LOG_BYTES];
+} log_ring = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
+static ssize_t log_write(void *cookie, const char *text, size_t size)
+{
+	size_t i;
+
+	RTE_SET_USED(cookie);
+	pthread_mutex_lock(&log_ring.lock);
+	for (i = 0; i < size; i++)
+		log_ring.bytes[log_ring.written++ % LOG_BYTES] = text[i];
+	pthread_mutex_unlock(&log_ring.lock);
+	return (ssize_t)size;
+}
+
+int onvm_log_capture(void)
+{
+	const cookie_io_functions_t functions = { .write = log_write };
+	FILE *stream = fopencookie(NULL, "w", functions);
+
+	/* The stream lives as long as the process: threads of DPDK may log until the end. */
+	return stream == NULL ? -1 : rte_openlog_stream(stream);
+}
+
+uint64_t onvm_log_position(void)
+{
+	uint64_t written;
+
+	pthread_mutex_lock(&log_ring.lock);
+	written = log_ring.written;
+	pthread_mutex_unlock(&log_ring.lock);
+	return written;
+}
+
+size_t onvm_log_read(uint64_t from, char *out, size_t cap)
+{
+	size_t length = 0;
+
+	pthread_mutex_lock(&log_ring.lock);
+	cap = RTE_MIN(cap, (size_t)LOG_BYTES);
+	if (log_ring.written - RTE_MIN(from, log_ring.written) > cap)
+		from = log_ring.written - cap;
+	for (; from < log_ring.written; from++)
+		out[length++] = log_ring.bytes[from % LOG_BYTES];
+	pthread_mutex_unlock(&log_ring.lock);
+	return length;
+}
