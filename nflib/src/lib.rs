@@ -1,1 +1,57 @@
-//! Placeholder.
+//! What a network function (NF) is linked with: packets, verdicts, the [`Nf`] trait and its run loop.
+//!
+//! An NF is a plain process. It needs the path of its own socket in `ONVM_NF_SOCKET` and nothing else: over that socket
+//! the manager hands it two memory files, the *region* (rings, counters, doorbells; its own) and the *packet file*
+//! (shared; mapped read-only for an NF whose manifest writes nothing). There is no DPDK in this crate.
+//!
+//! ```no_run
+//! use nflib::{Burst, Nf, Setup, SetupError};
+//!
+//! struct DropAll;
+//!
+//! impl Nf for DropAll {
+//!     fn new(_: &mut Setup) -> Result<Self, SetupError> {
+//!         Ok(DropAll)
+//!     }
+//!     fn process(&mut self, burst: &mut Burst<'_>) {
+//!         for mut packet in burst.packets() {
+//!             packet.drop();
+//!         }
+//!     }
+//! }
+//!
+//! fn main() -> std::process::ExitCode {
+//!     nflib::run::<DropAll>()
+//! }
+//! ```
+//!
+//! All `unsafe` of the shared memory lives in [`memory`](mod@memory), which turns file descriptors into mappings and
+//! mappings into references to atomics and to packet bytes.
+
+#![deny(unsafe_code)]
+
+pub mod bell;
+mod burst;
+pub mod counters;
+mod descriptor;
+pub mod idle;
+pub mod layout;
+pub mod memory;
+mod nf;
+mod params;
+mod region;
+pub mod ring;
+mod run;
+pub mod session;
+pub mod testing;
+
+pub use burst::{Burst, Packet, ReadOnly};
+pub use counters::{Counter, CounterSet};
+pub use descriptor::{
+    Descriptor, VERDICT_DROP, VERDICT_LOOKUP, VERDICT_NEXT, VERDICT_OUT, VERDICT_OUTPUT, VERDICT_STEER,
+    Verdict,
+};
+pub use nf::{Nf, Reconfigured, Setup, SetupError};
+pub use params::{Params, ParamsError};
+pub use region::{Region, RegionError};
+pub use run::{RunError, attach_and_run, run, run_with};

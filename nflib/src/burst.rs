@@ -1,0 +1,115 @@
+//! A burst of packets, as an NF sees it.
+
+#![allow(unsafe_code)]
+
+use crate::{Descriptor, Verdict, memory::PacketFile};
+
+/// Packets that the NF holds at the moment, in order. Each has the verdict `Next` until the NF says otherwise.
+#[derive(Debug)]
+pub struct Burst<'a> {
+    descriptors: &'a mut [Descriptor],
+    file: &'a PacketFile,
+}
+
+impl<'a> Burst<'a> {
+    /// The caller holds these descriptors, each buffer once.
+    pub(crate) fn new(descriptors: &'a mut [Descriptor], file: &'a PacketFile) -> Self {
+        Self { descriptors, file }
+    }
+
+    /// Packets in the burst, 1 to 32.
+    pub fn len(&self) -> usize {
+        self.descriptors.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.descriptors.is_empty()
+    }
+
+    /// Bytes of all packets together.
+    pub fn bytes(&self) -> u64 {
+        self.descriptors.iter().map(|d| u64::from(d.length)).sum()
+    }
+
+    /// The packets in order. Their first lines are asked for ahead of use.
+    pub fn packets(&mut self) -> impl Iterator<Item = Packet<'_>> {
+        for d in self.descriptors.iter() {
+            self.file.prefetch(d.buffer, d.offset);
+        }
+        let file = self.file;
+        self.descriptors
+            .iter_mut()
+            .map(move |descriptor| Packet { descriptor, file })
+    }
+}
+
+/// The packet file is mapped read-only, since the NF's manifest declares no write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("packets are read-only: the NF's manifest declares no write (`effects.writes`)")]
+pub struct ReadOnly;
+
+/// One packet of a burst.
+#[derive(Debug)]
+pub struct Packet<'a> {
+    descriptor: &'a mut Descriptor,
+    file: &'a PacketFile,
+}
+
+impl Packet<'_> {
+    /// The packet from its first Ethernet byte.
+    #[inline(always)]
+    pub fn data(&self) -> &[u8] {
+        self.file.bytes(
+            self.descriptor.buffer,
+            self.descriptor.offset,
+            self.descriptor.length,
+        )
+    }
+
+    /// The same for writing.
+    #[inline(always)]
+    pub fn data_mut(&mut self) -> Result<&mut [u8], ReadOnly> {
+        let d = &*self.descriptor;
+        // SAFETY: the run loop made the burst of descriptors that this NF holds, each buffer once, so `&mut self` is the
+        // only way to the buffer's bytes while the returned reference lives.
+        unsafe { self.file.bytes_mut(d.buffer, d.offset, d.length) }.ok_or(ReadOnly)
+    }
+
+    /// Bytes.
+    #[inline(always)]
+    #[allow(clippy::len_without_is_empty, reason = "no received packet is empty")]
+    pub fn len(&self) -> usize {
+        usize::from(self.descriptor.length)
+    }
+
+    /// Symmetric flow hash: both directions of a flow have the same.
+    #[inline(always)]
+    pub fn hash(&self) -> u32 {
+        self.descriptor.hash
+    }
+
+    #[inline(always)]
+    pub fn set_verdict(&mut self, verdict: Verdict) {
+        (self.descriptor.verdict, self.descriptor.destination) = verdict.encode();
+    }
+
+    #[inline(always)]
+    #[allow(
+        clippy::should_implement_trait,
+        reason = "drop is the field's word for this verdict"
+    )]
+    pub fn drop(&mut self) {
+        self.set_verdict(Verdict::Drop);
+    }
+
+    /// Sends the packet to the output at `index` of the manifest's list.
+    #[inline(always)]
+    pub fn output(&mut self, index: u16) {
+        self.set_verdict(Verdict::Output(index));
+    }
+
+    /// The verdict so far.
+    pub fn verdict(&self) -> Verdict {
+        Verdict::decode(self.descriptor.verdict, self.descriptor.destination).unwrap_or_default()
+    }
+}

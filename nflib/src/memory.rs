@@ -1,0 +1,274 @@
+//! Memory files and their mappings: the one home of shared-memory `unsafe`.
+//!
+//! A [`Mapping`] is handed out only as references to atomics ([`Mapping::u32_at`], [`Mapping::u64s_at`]) or, for packet
+//! bytes, as slices through [`PacketFile`]. Files are sealed against shrinking before they are shared, so no peer can
+//! turn an access into SIGBUS.
+
+#![allow(unsafe_code)]
+
+use std::{
+    fmt, io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    ptr::NonNull,
+    sync::atomic::{AtomicU32, AtomicU64},
+};
+
+use rustix::{
+    fs::{MemfdFlags, Mode, OFlags, SealFlags},
+    mm::{MapFlags, ProtFlags},
+};
+
+/// Bytes of a huge page, where a file is made of them.
+pub const HUGE_PAGE: usize = 2 << 20;
+
+/// Makes a memory file of `size` bytes that nobody can shrink, grow or, being of mode 0600, reopen under another user id.
+///
+/// With `huge`, the file is made of 2 MiB pages and `size` is rounded up to them; fails when the host has not enough.
+pub fn create_file(name: &str, size: usize, huge: bool) -> io::Result<OwnedFd> {
+    let mut flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let mut size = size.next_multiple_of(4096);
+    if huge {
+        flags |= MemfdFlags::HUGETLB | MemfdFlags::HUGE_2MB;
+        size = size.next_multiple_of(HUGE_PAGE);
+    }
+    let fd = rustix::fs::memfd_create(name, flags)?;
+    rustix::fs::ftruncate(&fd, size as u64)?;
+    rustix::fs::fchmod(&fd, Mode::RUSR | Mode::WUSR)?;
+    rustix::fs::fcntl_add_seals(&fd, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
+    Ok(fd)
+}
+
+/// A second descriptor of the same file, read-only: a writable mapping through it is refused by the kernel.
+pub fn reopen_read_only(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    use std::os::fd::AsRawFd;
+    let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
+    Ok(rustix::fs::open(
+        path,
+        OFlags::RDONLY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?)
+}
+
+/// A whole memory file, mapped until dropped.
+pub struct Mapping {
+    base: NonNull<u8>,
+    length: usize,
+    writable: bool,
+}
+
+// SAFETY: a mapping is a range of addresses, valid in every thread until `Drop`; it owns no thread-bound state.
+unsafe impl Send for Mapping {}
+// SAFETY: shared access hands out only references to atomics; byte access is through `PacketFile`, whose contract gives
+// each buffer one owner at a time.
+unsafe impl Sync for Mapping {}
+
+impl Mapping {
+    /// Maps the file from its first byte to its last. A file that can still be shrunk by its owner is refused.
+    pub fn new(fd: impl AsFd, writable: bool) -> io::Result<Self> {
+        let fd = fd.as_fd();
+        let seals = rustix::fs::fcntl_get_seals(fd)?;
+        if !seals.contains(SealFlags::SHRINK) {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "the memory file is not sealed against shrinking",
+            ));
+        }
+        let length = usize::try_from(rustix::fs::fstat(fd)?.st_size).unwrap_or(0);
+        if length == 0 {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "the memory file is empty",
+            ));
+        }
+        let protection = if writable {
+            ProtFlags::READ | ProtFlags::WRITE
+        } else {
+            ProtFlags::READ
+        };
+        // SAFETY: a fresh mapping at an address of the kernel's choice overlaps nothing that exists; its length is the
+        // file's, which the seal keeps from shrinking, so every address in it stays backed.
+        let base =
+            unsafe { rustix::mm::mmap(std::ptr::null_mut(), length, protection, MapFlags::SHARED, fd, 0)? };
+        let base = NonNull::new(base.cast::<u8>())
+            .ok_or_else(|| io::Error::other("the kernel mapped the memory file at address zero"))?;
+        Ok(Self {
+            base,
+            length,
+            writable,
+        })
+    }
+
+    /// Bytes.
+    #[allow(clippy::len_without_is_empty, reason = "a mapping is never empty")]
+    pub fn len(&self) -> usize {
+        self.length
+    }
+
+    pub fn is_writable(&self) -> bool {
+        self.writable
+    }
+
+    /// The first byte's address, for handing the range to DPDK.
+    pub fn address(&self) -> NonNull<u8> {
+        self.base
+    }
+
+    /// The word at `offset`, or none when it is out of range, unaligned, or the mapping is read-only.
+    pub fn u32_at(&self, offset: usize) -> Option<&AtomicU32> {
+        let fits = offset.checked_add(4)? <= self.length && offset.is_multiple_of(4) && self.writable;
+        // SAFETY: in range and aligned (the base is page-aligned); the mapping lives as long as `self`; it is writable,
+        // and everybody accesses these bytes as atomics only, in this process by this module, elsewhere by theirs.
+        fits.then(|| unsafe { self.base.add(offset).cast::<AtomicU32>().as_ref() })
+    }
+
+    /// `count` words from `offset`, under the conditions of [`Self::u32_at`] for 8-byte words.
+    pub fn u64s_at(&self, offset: usize, count: usize) -> Option<&[AtomicU64]> {
+        let end = count.checked_mul(8)?.checked_add(offset)?;
+        let fits = end <= self.length && offset.is_multiple_of(8) && self.writable;
+        // SAFETY: as in `u32_at`, for the whole range.
+        fits.then(|| unsafe {
+            std::slice::from_raw_parts(self.base.add(offset).cast::<AtomicU64>().as_ptr(), count)
+        })
+    }
+
+    /// `count` pairs of words from `offset`, under the conditions of [`Self::u64s_at`].
+    pub fn slots_at(&self, offset: usize, count: usize) -> Option<&[[AtomicU64; 2]]> {
+        let words = self.u64s_at(offset, count.checked_mul(2)?)?;
+        Some(words.as_chunks::<2>().0)
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: the range was mapped by `new` and is unmapped only here; all references to it borrow from `self`.
+        // Failure would mean that the range is not mapped, which cannot be; there is nothing to do about it in a drop.
+        let _ = unsafe { rustix::mm::munmap(self.base.as_ptr().cast(), self.length) };
+    }
+}
+
+impl fmt::Debug for Mapping {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "Mapping({} bytes{})",
+            self.length,
+            if self.writable { "" } else { ", read-only" }
+        )
+    }
+}
+
+/// How the packet file is cut into buffers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Geometry {
+    pub buffers: u32,
+    /// Bytes from one buffer to the next, a multiple of 64.
+    pub stride: u32,
+    /// Bytes at a buffer's start that received packets leave free.
+    pub headroom: u32,
+}
+
+impl Geometry {
+    /// Bytes that the buffers take.
+    pub fn bytes(&self) -> usize {
+        self.buffers as usize * self.stride as usize
+    }
+}
+
+/// The buffers that packets lie in.
+///
+/// # Ownership
+/// A buffer belongs to whoever holds its descriptor; the holder alone touches its bytes. The manager, the NFs and the
+/// devices all keep to that by passing descriptors through rings (release on push, acquire on pop). A hostile NF that
+/// maps the file writable can break the *content* of others' packets in its domain, never an address or a length: those
+/// come from the holder's descriptor, which is private memory by then.
+#[derive(Debug)]
+pub struct PacketFile {
+    mapping: Mapping,
+    geometry: Geometry,
+}
+
+impl PacketFile {
+    /// Refuses a geometry that does not fit the mapping.
+    pub fn new(mapping: Mapping, geometry: Geometry) -> io::Result<Self> {
+        let sound = geometry.stride >= 64
+            && geometry.stride <= 65_536
+            && geometry.stride.is_multiple_of(64)
+            && geometry.headroom < geometry.stride
+            && geometry.bytes() <= mapping.len();
+        match sound {
+            true => Ok(Self { mapping, geometry }),
+            false => Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                format!(
+                    "{geometry:?} does not fit a packet file of {} bytes",
+                    mapping.len()
+                ),
+            )),
+        }
+    }
+
+    pub fn geometry(&self) -> Geometry {
+        self.geometry
+    }
+
+    pub fn mapping(&self) -> &Mapping {
+        &self.mapping
+    }
+
+    pub fn is_writable(&self) -> bool {
+        self.mapping.writable
+    }
+
+    /// Whether the bytes lie within one buffer of the file.
+    #[inline(always)]
+    pub fn contains(&self, buffer: u32, offset: u16, length: u16) -> bool {
+        buffer < self.geometry.buffers && u32::from(offset) + u32::from(length) <= self.geometry.stride
+    }
+
+    /// The bytes of a packet that the caller owns (see the type's contract); empty when they lie outside the buffer.
+    #[inline(always)]
+    pub fn bytes(&self, buffer: u32, offset: u16, length: u16) -> &[u8] {
+        if !self.contains(buffer, offset, length) {
+            return &[];
+        }
+        let at = buffer as usize * self.geometry.stride as usize + offset as usize;
+        // SAFETY: `contains` and `new` put the range inside the mapping, which lives as long as `self`; the caller holds
+        // the descriptor, so by the ownership contract nobody writes these bytes meanwhile.
+        unsafe { std::slice::from_raw_parts(self.mapping.base.add(at).as_ptr(), length as usize) }
+    }
+
+    /// As [`Self::bytes`], for writing; none when the file is mapped read-only.
+    ///
+    /// # Safety
+    /// The caller holds the buffer's descriptor and lets no other reference to the buffer's bytes live meanwhile.
+    #[inline(always)]
+    #[allow(
+        clippy::mut_from_ref,
+        reason = "exclusiveness comes from holding the descriptor, not from the borrow"
+    )]
+    pub unsafe fn bytes_mut(&self, buffer: u32, offset: u16, length: u16) -> Option<&mut [u8]> {
+        if !self.mapping.writable || !self.contains(buffer, offset, length) {
+            return None;
+        }
+        let at = buffer as usize * self.geometry.stride as usize + offset as usize;
+        // SAFETY: in range as above; the mapping is writable; the caller promises to be alone with these bytes.
+        Some(unsafe { std::slice::from_raw_parts_mut(self.mapping.base.add(at).as_ptr(), length as usize) })
+    }
+
+    /// Asks the processor to fetch the first line of a packet.
+    #[inline(always)]
+    pub fn prefetch(&self, buffer: u32, offset: u16) {
+        if self.contains(buffer, offset, 0) {
+            let at = buffer as usize * self.geometry.stride as usize + offset as usize;
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: prefetching has no effect on memory and faults on no address; `at` is inside the mapping anyway.
+            unsafe {
+                std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(
+                    self.mapping.base.add(at).as_ptr().cast::<i8>(),
+                );
+            }
+            #[cfg(not(target_arch = "x86_64"))]
+            let _ = at;
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! Single-producer, single-consumer ring of descriptors over shared memory.
+//!
+//! Lamport's queue (L. Lamport, "Specifying Concurrent Program Modules", 1983) with each side's copy of the other's
+//! index (as in FastForward and MCRingBuffer) and whole bursts published by one store. Indices run freely over `u32`;
+//! a slot is `index & (capacity - 1)`.
+//!
+//! ```text
+//!        tail (consumer)        head (producer)
+//!          v                      v
+//!   [ free | d  d  d  d  d  d  d  | free ]        0 <= head - tail <= capacity
+//! ```
+//!
+//! The peer may be hostile: it can write anything into indices and slots. Every access is to an atomic, so such writes
+//! are no data race; an index that would break the invariant above is reported as [`Corrupt`] and nothing is read by it.
+//!
+//! The words are generic so that the same code runs on loom's atomics in `tests/ring_model.rs`.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use crate::Descriptor;
+
+/// An atomic word as the ring needs it.
+pub trait Word<T> {
+    fn load(&self, order: Ordering) -> T;
+    fn store(&self, value: T, order: Ordering);
+}
+
+impl Word<u32> for AtomicU32 {
+    #[inline(always)]
+    fn load(&self, order: Ordering) -> u32 {
+        AtomicU32::load(self, order)
+    }
+    #[inline(always)]
+    fn store(&self, value: u32, order: Ordering) {
+        AtomicU32::store(self, value, order);
+    }
+}
+
+impl Word<u64> for AtomicU64 {
+    #[inline(always)]
+    fn load(&self, order: Ordering) -> u64 {
+        AtomicU64::load(self, order)
+    }
+    #[inline(always)]
+    fn store(&self, value: u64, order: Ordering) {
+        AtomicU64::store(self, value, order);
+    }
+}
+
+/// Where a ring's words lie.
+pub trait RingWords {
+    type Index: Word<u32>;
+    type Half: Word<u64>;
+    /// The producer's index: descriptors ever pushed, modulo 2^32.
+    fn head(&self) -> &Self::Index;
+    /// The consumer's index: descriptors ever popped, modulo 2^32.
+    fn tail(&self) -> &Self::Index;
+    /// Two words a slot; the number of slots is a power of two.
+    fn slots(&self) -> &[[Self::Half; 2]];
+}
+
+/// The peer's index cannot be right: the ring's memory was written by something that does not follow the protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the ring's index is {found} while {own} with capacity {capacity} allows no such value")]
+pub struct Corrupt {
+    pub found: u32,
+    pub own: u32,
+    pub capacity: u32,
+}
+
+/// The writing end.
+#[derive(Debug)]
+pub struct Producer<W> {
+    words: W,
+    head: u32,
+    /// The consumer's index when it was last read.
+    tail: u32,
+    capacity: u32,
+}
+
+impl<W: RingWords> Producer<W> {
+    /// Continues where the shared index stands. There must be no other producer on these words.
+    pub fn new(words: W) -> Self {
+        let capacity = words.slots().len() as u32;
+        assert!(capacity.is_power_of_two(), "a ring's capacity is a power of two");
+        let head = words.head().load(Ordering::Relaxed);
+        let tail = words.tail().load(Ordering::Acquire);
+        // A tail beyond the head is found by the next `room`; starting from "full" keeps it from being used.
+        let tail = if head.wrapping_sub(tail) <= capacity {
+            tail
+        } else {
+            head.wrapping_sub(capacity)
+        };
+        Self {
+            words,
+            head,
+            tail,
+            capacity,
+        }
+    }
+
+    pub fn words(&self) -> &W {
+        &self.words
+    }
+
+    pub fn capacity(&self) -> u32 {
+        self.capacity
+    }
+
+    /// Free slots; reads the consumer's index only when fewer than `wanted` are known to be free.
+    #[inline(always)]
+    pub fn room(&mut self, wanted: u32) -> Result<u32, Corrupt> {
+        let free = self.capacity - self.head.wrapping_sub(self.tail);
+        if free >= wanted {
+            return Ok(free);
+        }
+        // Acquire pairs with the consumer's release in `pop`: its reads of the slots are done before we overwrite them.
+        let tail = self.words.tail().load(Ordering::Acquire);
+        let used = self.head.wrapping_sub(tail);
+        if used > self.capacity {
+            return Err(Corrupt {
+                found: tail,
+                own: self.head,
+                capacity: self.capacity,
+            });
+        }
+        self.tail = tail;
+        Ok(self.capacity - used)
+    }
+
+    /// Descriptors that wait to be consumed, as far as the consumer's index is known.
+    pub fn used(&mut self) -> Result<u32, Corrupt> {
+        Ok(self.capacity - self.room(self.capacity)?)
+    }
+
+    /// Pushes as many of `burst` as there is room for, published together; returns how many.
+    #[inline(always)]
+    pub fn push(&mut self, burst: &[Descriptor]) -> Result<usize, Corrupt> {
+        let n = (self.room(burst.len() as u32)? as usize).min(burst.len());
+        let mask = self.capacity - 1;
+        let slots = self.words.slots();
+        for (i, d) in burst[..n].iter().enumerate() {
+            let [a, b] = d.to_words();
+            let slot = &slots[(self.head.wrapping_add(i as u32) & mask) as usize];
+            slot[0].store(a, Ordering::Relaxed);
+            slot[1].store(b, Ordering::Relaxed);
+        }
+        if n > 0 {
+            self.head = self.head.wrapping_add(n as u32);
+            // Release pairs with the consumer's acquire in `available`: the slots are written before they are announced.
+            self.words.head().store(self.head, Ordering::Release);
+        }
+        Ok(n)
+    }
+}
+
+/// The reading end.
+#[derive(Debug)]
+pub struct Consumer<W> {
+    words: W,
+    tail: u32,
+    /// The producer's index when it was last read.
+    head: u32,
+    capacity: u32,
+}
+
+impl<W: RingWords> Consumer<W> {
+    /// Continues where the shared index stands. There must be no other consumer on these words.
+    pub fn new(words: W) -> Self {
+        let capacity = words.slots().len() as u32;
+        assert!(capacity.is_power_of_two(), "a ring's capacity is a power of two");
+        let tail = words.tail().load(Ordering::Relaxed);
+        Self {
+            words,
+            tail,
+            head: tail,
+            capacity,
+        }
+    }
+
+    pub fn words(&self) -> &W {
+        &self.words
+    }
+
+    /// Descriptors that can be popped; reads the producer's index only when none is known.
+    #[inline(always)]
+    pub fn available(&mut self) -> Result<u32, Corrupt> {
+        let known = self.head.wrapping_sub(self.tail);
+        if known > 0 {
+            return Ok(known);
+        }
+        // Acquire pairs with the producer's release in `push`: the announced slots are seen as they were written.
+        let head = self.words.head().load(Ordering::Acquire);
+        let ready = head.wrapping_sub(self.tail);
+        if ready > self.capacity {
+            return Err(Corrupt {
+                found: head,
+                own: self.tail,
+                capacity: self.capacity,
+            });
+        }
+        self.head = head;
+        Ok(ready)
+    }
+
+    /// Pops up to `into.len()` descriptors; returns how many.
+    #[inline(always)]
+    pub fn pop(&mut self, into: &mut [Descriptor]) -> Result<usize, Corrupt> {
+        let n = (self.available()? as usize).min(into.len());
+        let mask = self.capacity - 1;
+        let slots = self.words.slots();
+        for (i, d) in into[..n].iter_mut().enumerate() {
+            let slot = &slots[(self.tail.wrapping_add(i as u32) & mask) as usize];
+            *d = Descriptor::from_words([slot[0].load(Ordering::Relaxed), slot[1].load(Ordering::Relaxed)]);
+        }
+        if n > 0 {
+            self.tail = self.tail.wrapping_add(n as u32);
+            // Release pairs with the producer's acquire in `room`: our reads are done before the slots are free.
+            self.words.tail().store(self.tail, Ordering::Release);
+        }
+        Ok(n)
+    }
+}

@@ -1,0 +1,411 @@
+//! The run loop: attaches to the manager, drives the NF, detaches, and attaches again when the manager comes back.
+
+use std::{
+    io,
+    os::fd::OwnedFd,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::atomic::Ordering,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    Burst, Descriptor, Nf, Params, Reconfigured, Region, RegionError, Setup, SetupError,
+    bell::Bell,
+    idle::{Idle, Rest},
+    layout::ABI_VERSION,
+    memory::{Geometry, Mapping, PacketFile},
+    region::ShmRing,
+    ring::{Consumer, Corrupt, Producer},
+    session::{self, Command, Configuration, FromNf, IdlePolicy, ToNf},
+};
+
+/// Packets handled at once, at most.
+const BURST: usize = 32;
+/// A sleeping NF looks this often whether its manager is still there.
+const MANAGER_CHECK: Duration = Duration::from_millis(200);
+/// Pause between attempts to find a manager that is gone.
+const REATTACH_PAUSE: Duration = Duration::from_millis(50);
+/// Rounds between looks at the clock for ticks.
+const ROUNDS_PER_CLOCK: u32 = 64;
+
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    #[error(
+        "{} is not set: an NF is started by onvm-run, or by hand with this variable naming its nf.sock",
+        session::SOCKET_VARIABLE
+    )]
+    NoSocket,
+    #[error("{}: {source}. Is onvm-run running, and is this the socket of one of its NF instances?", path.display())]
+    Connect { path: PathBuf, source: io::Error },
+    #[error("the manager refused this NF: {0}")]
+    Refused(String),
+    #[error("the manager sent something unexpected: {0}")]
+    Protocol(String),
+    #[error("talking to the manager: {0}")]
+    Io(#[from] io::Error),
+    #[error(transparent)]
+    Region(#[from] RegionError),
+    #[error(transparent)]
+    Setup(#[from] SetupError),
+    #[error("a ring is damaged: {0}")]
+    Ring(#[from] Corrupt),
+}
+
+/// How a session ended without an error.
+enum End {
+    Stopped,
+    ManagerLost,
+}
+
+/// Runs `N` as the socket in the environment says, until the manager says stop. Use as the whole of `main`.
+pub fn run<N: Nf>() -> ExitCode {
+    run_with(N::new)
+}
+
+/// As [`run`], with a function that builds the NF.
+pub fn run_with<N: Nf>(build: impl FnMut(&mut Setup) -> Result<N, SetupError>) -> ExitCode {
+    let Some(path) = std::env::var_os(session::SOCKET_VARIABLE) else {
+        eprintln!("error: {}", RunError::NoSocket);
+        return ExitCode::from(2);
+    };
+    let patience = std::env::var(session::REATTACH_VARIABLE)
+        .ok()
+        .and_then(|s| s.parse().ok())
+        .map(Duration::from_secs);
+    match attach_and_run(Path::new(&path), patience, build) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("error: {e}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Attaches to the manager at `socket` and runs until it says stop. When it goes away, tries for `patience` to attach
+/// again (for ever when none); the first attachment is tried once.
+pub fn attach_and_run<N: Nf>(
+    socket: &Path,
+    patience: Option<Duration>,
+    mut build: impl FnMut(&mut Setup) -> Result<N, SetupError>,
+) -> Result<(), RunError> {
+    let connect = || {
+        session::connect(socket).map_err(|source| RunError::Connect {
+            path: socket.to_path_buf(),
+            source,
+        })
+    };
+    let mut connection = connect()?;
+    loop {
+        match serve(&connection, &mut build)? {
+            End::Stopped => return Ok(()),
+            End::ManagerLost => {}
+        }
+        let lost = Instant::now();
+        connection = loop {
+            std::thread::sleep(REATTACH_PAUSE);
+            match connect() {
+                Ok(connection) => break connection,
+                Err(e) if patience.is_some_and(|p| lost.elapsed() >= p) => return Err(e),
+                Err(_) => {}
+            }
+        };
+    }
+}
+
+/// One session, from hello to its end.
+fn serve<N: Nf>(
+    connection: &OwnedFd,
+    build: &mut impl FnMut(&mut Setup) -> Result<N, SetupError>,
+) -> Result<End, RunError> {
+    let hello = FromNf::Hello {
+        abi: ABI_VERSION,
+        pid: std::process::id(),
+    };
+    if say(connection, &hello)?.is_none() {
+        return Ok(End::ManagerLost);
+    }
+    let Some((message, fds)) = hear(connection)? else {
+        return Ok(End::ManagerLost);
+    };
+    let (instance, geometry, idle) = match message {
+        ToNf::Welcome {
+            instance,
+            geometry,
+            idle,
+        } => (instance, geometry, idle),
+        ToNf::Refused { reason } => return Err(RunError::Refused(reason)),
+        ToNf::Stop => return Ok(End::Stopped),
+        ToNf::Reconfigure => return Err(RunError::Protocol("reconfigure before welcome".into())),
+    };
+    // Shown by `ps -L` and `top` in place of the multi-call binary's name; a refusal changes nothing else.
+    let _ = std::ffi::CString::new(instance.as_bytes()).map(|name| rustix::thread::set_name(&name));
+    let (region, packets, params) = receive_memory(fds, geometry)?;
+    let mut setup = Setup::new(&instance, params, Some(region.counters()));
+    let nf = match build(&mut setup) {
+        Ok(nf) => nf,
+        Err(e) => {
+            say(
+                connection,
+                &FromNf::Failed {
+                    reason: e.to_string(),
+                },
+            )?;
+            return Err(e.into());
+        }
+    };
+    for (i, names) in setup.counter_names().chunks(256).enumerate() {
+        say(
+            connection,
+            &FromNf::Counters {
+                first: 256 * i,
+                names: names.to_vec(),
+            },
+        )?;
+    }
+    let mut session = Session::new(nf, connection, &region, packets, idle, setup.tick_period());
+    if say(connection, &FromNf::Ready)?.is_none() {
+        return Ok(End::ManagerLost);
+    }
+    session.run()
+}
+
+fn receive_memory(fds: Vec<OwnedFd>, geometry: Geometry) -> Result<(Region, PacketFile, Params), RunError> {
+    let mut fds = fds.into_iter();
+    let missing = || RunError::Protocol("the welcome came without its memory files".into());
+    let region = Region::open(fds.next().ok_or_else(missing)?)?;
+    let packet_fd = fds.next().ok_or_else(missing)?;
+    let writable = rustix::fs::fcntl_getfl(&packet_fd)
+        .map_err(io::Error::from)?
+        .contains(rustix::fs::OFlags::RDWR);
+    let packets = PacketFile::new(Mapping::new(&packet_fd, writable)?, geometry)?;
+    Ok((region, packets, Configuration::receive(fds)?))
+}
+
+/// Says something; none when the manager is gone.
+fn say(connection: &OwnedFd, message: &FromNf) -> Result<Option<()>, RunError> {
+    match session::send(connection, message, &[]) {
+        Ok(()) => Ok(Some(())),
+        Err(e) if is_gone(&e) => Ok(None),
+        Err(e) => Err(e.into()),
+    }
+}
+
+fn hear(connection: &OwnedFd) -> Result<Option<(ToNf, Vec<OwnedFd>)>, RunError> {
+    match session::receive(connection) {
+        Ok(message) => Ok(message),
+        Err(e) if is_gone(&e) => Ok(None),
+        Err(e) => Err(e.into()),
+    }
+}
+
+fn is_gone(e: &io::Error) -> bool {
+    matches!(
+        e.kind(),
+        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset | io::ErrorKind::NotConnected
+    )
+}
+
+/// The rings that join the NF with one worker.
+struct Link {
+    incoming: Consumer<ShmRing>,
+    outgoing: Producer<ShmRing>,
+    worker_bell: Bell,
+}
+
+struct Session<'a, N> {
+    nf: N,
+    connection: &'a OwnedFd,
+    region: &'a Region,
+    packets: PacketFile,
+    links: Vec<Link>,
+    bell: Bell,
+    idle: Idle,
+    tick: Option<Duration>,
+}
+
+impl<'a, N: Nf> Session<'a, N> {
+    fn new(
+        nf: N,
+        connection: &'a OwnedFd,
+        region: &'a Region,
+        packets: PacketFile,
+        idle: IdlePolicy,
+        tick: Option<Duration>,
+    ) -> Self {
+        let link = |w| Link {
+            incoming: region.to_nf_consumer(w),
+            outgoing: region.from_nf_producer(w),
+            worker_bell: region.worker_bell(w),
+        };
+        let links = (0..region.workers()).map(link).collect();
+        Self {
+            nf,
+            connection,
+            region,
+            packets,
+            links,
+            bell: region.nf_bell(),
+            idle: Idle::new(idle),
+            tick,
+        }
+    }
+
+    fn run(&mut self) -> Result<End, RunError> {
+        let mut next_tick = self.tick.map(|t| Instant::now() + t);
+        let mut rounds = 0u32;
+        loop {
+            let worked = self.round()?;
+            rounds = rounds.wrapping_add(1);
+            if next_tick.is_some() && (!worked || rounds.is_multiple_of(ROUNDS_PER_CLOCK)) {
+                self.tick_if_due(&mut next_tick);
+            }
+            let command = self.region.command().load(Ordering::Relaxed);
+            // A message is taken between bursts; a stop waits until the rings are empty.
+            if command == Command::Message as u32 || (command != Command::Run as u32 && !worked) {
+                match self.obey(command)? {
+                    Some(end) => return Ok(end),
+                    None => continue,
+                }
+            }
+            if worked {
+                self.idle.reset();
+            } else if self.idle.rest() == Rest::Sleep && self.sleep(next_tick)? {
+                return Ok(End::ManagerLost);
+            }
+        }
+    }
+
+    /// Takes a burst from each worker; says whether there was any.
+    #[inline(always)]
+    fn round(&mut self) -> Result<bool, RunError> {
+        let mut worked = false;
+        for i in 0..self.links.len() {
+            let mut buffer = [Descriptor::default(); BURST];
+            let n = self.links[i].incoming.pop(&mut buffer)?;
+            if n > 0 {
+                worked = true;
+                let burst = &mut buffer[..n];
+                self.nf.process(&mut Burst::new(burst, &self.packets));
+                self.hand_back(i, burst)?;
+            }
+        }
+        Ok(worked)
+    }
+
+    /// The ring has as many slots as the manager lets be under way, so waiting for room is rare and short.
+    #[inline(always)]
+    fn hand_back(&mut self, link: usize, mut burst: &[Descriptor]) -> Result<(), RunError> {
+        let Link {
+            outgoing,
+            worker_bell,
+            ..
+        } = &mut self.links[link];
+        let mut attempts = 0u32;
+        loop {
+            let pushed = outgoing.push(burst)?;
+            worker_bell.ring();
+            burst = &burst[pushed..];
+            if burst.is_empty() {
+                return Ok(());
+            }
+            attempts += 1;
+            match attempts {
+                0..1000 => std::thread::yield_now(),
+                _ if manager_is_gone(self.connection)? => return Ok(()),
+                _ => std::thread::sleep(Duration::from_micros(100)),
+            }
+        }
+    }
+
+    fn tick_if_due(&mut self, next: &mut Option<Instant>) {
+        let now = Instant::now();
+        if let (Some(at), Some(period)) = (next.as_mut(), self.tick)
+            && now >= *at
+        {
+            self.nf.tick();
+            *at = now + period;
+        }
+    }
+
+    /// Carries out a command. Says how the session ends, if it does.
+    fn obey(&mut self, command: u32) -> Result<Option<End>, RunError> {
+        if command == Command::Stop as u32 {
+            return Ok(Some(End::Stopped));
+        }
+        self.region
+            .command()
+            .store(Command::Run as u32, Ordering::Relaxed);
+        while readable(self.connection, Duration::ZERO)? {
+            match hear(self.connection)? {
+                None => return Ok(Some(End::ManagerLost)),
+                Some((ToNf::Stop, _)) => return Ok(Some(End::Stopped)),
+                Some((ToNf::Refused { reason }, _)) => return Err(RunError::Refused(reason)),
+                Some((ToNf::Welcome { .. }, _)) => return Err(RunError::Protocol("a second welcome".into())),
+                Some((ToNf::Reconfigure, fds)) => self.reconfigure(fds)?,
+            }
+        }
+        Ok(None)
+    }
+
+    fn reconfigure(&mut self, fds: Vec<OwnedFd>) -> Result<(), RunError> {
+        let params = Configuration::receive(fds)?;
+        let answer = match self.nf.reconfigure(&params) {
+            Ok(outcome) => FromNf::Reconfigured {
+                supported: outcome == Reconfigured::Done,
+                error: None,
+            },
+            Err(e) => FromNf::Reconfigured {
+                supported: true,
+                error: Some(e.to_string()),
+            },
+        };
+        say(self.connection, &answer)?;
+        Ok(())
+    }
+
+    /// Sleeps until the bell, the next tick, or the next look at the manager; says whether the manager is gone.
+    fn sleep(&mut self, next_tick: Option<Instant>) -> Result<bool, RunError> {
+        self.bell.announce_sleep();
+        // The last look, after the announcement: see the race in `bell`.
+        let mut waiting = self.region.command().load(Ordering::Relaxed) != Command::Run as u32;
+        for link in &mut self.links {
+            waiting |= link.incoming.available()? > 0;
+        }
+        if waiting {
+            self.bell.stay_awake();
+            return Ok(false);
+        }
+        let until_tick = next_tick.map_or(MANAGER_CHECK, |t| t.saturating_duration_since(Instant::now()));
+        self.bell.sleep(until_tick.min(MANAGER_CHECK));
+        manager_is_gone(self.connection)
+    }
+}
+
+/// Whether the other end hung up. A message in the socket is none of this function's business.
+fn manager_is_gone(connection: &OwnedFd) -> Result<bool, RunError> {
+    Ok(
+        poll(connection, rustix::event::PollFlags::empty(), Duration::ZERO)?
+            .intersects(rustix::event::PollFlags::HUP | rustix::event::PollFlags::ERR),
+    )
+}
+
+fn readable(connection: &OwnedFd, at_most: Duration) -> Result<bool, RunError> {
+    Ok(!poll(connection, rustix::event::PollFlags::IN, at_most)?.is_empty())
+}
+
+fn poll(
+    connection: &OwnedFd,
+    flags: rustix::event::PollFlags,
+    at_most: Duration,
+) -> Result<rustix::event::PollFlags, RunError> {
+    let timeout = rustix::time::Timespec {
+        tv_sec: at_most.as_secs() as i64,
+        tv_nsec: at_most.subsec_nanos().into(),
+    };
+    let mut fds = [rustix::event::PollFd::new(connection, flags)];
+    match rustix::event::poll(&mut fds, Some(&timeout)) {
+        Ok(_) | Err(rustix::io::Errno::INTR) => Ok(fds[0].revents()),
+        Err(e) => Err(io::Error::from(e).into()),
+    }
+}

@@ -1,0 +1,212 @@
+//! The conversation between an NF and the manager over the instance's Unix socket (`SOCK_SEQPACKET`, one JSON message a
+//! packet, at most [`MAX_MESSAGE`] bytes).
+//!
+//! ```text
+//! NF                                   manager
+//! ── hello { abi, pid } ─────────────►          the socket says which instance this is
+//! ◄─ welcome + descriptors ───────────          region, packet file, configuration, files
+//! ── counters { first, names } ──────►          as many as needed
+//! ── ready ──────────────────────────►          or failed { reason }
+//! ◄─ reconfigure + descriptors ───────          configuration, files
+//! ── reconfigured { supported, error }►
+//! ◄─ stop ────────────────────────────          or the connection's end
+//! ```
+
+use std::{
+    collections::BTreeMap,
+    io::{self, IoSlice, IoSliceMut, Read, Seek, Write},
+    mem::MaybeUninit,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    path::Path,
+};
+
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{Params, memory::Geometry};
+
+/// Where an NF finds its socket.
+pub const SOCKET_VARIABLE: &str = "ONVM_NF_SOCKET";
+/// Seconds that an NF waits for a lost manager to come back before it ends; unset: for ever.
+pub const REATTACH_VARIABLE: &str = "ONVM_NF_REATTACH";
+
+/// Bytes of the longest message.
+pub const MAX_MESSAGE: usize = 64 << 10;
+/// Descriptors that one message can carry (the kernel's SCM_MAX_FD).
+pub const MAX_DESCRIPTORS: usize = 253;
+
+/// Values of the region's command word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Command {
+    Run = 0,
+    /// The socket has a message for the NF.
+    Message = 1,
+    /// Finish what is in the rings, then stop.
+    Stop = 2,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum FromNf {
+    Hello { abi: u32, pid: u32 },
+    Counters { first: usize, names: Vec<String> },
+    Ready,
+    Failed { reason: String },
+    Reconfigured { supported: bool, error: Option<String> },
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum ToNf {
+    /// Descriptors: region, packet file, configuration (a [`Configuration`] as JSON), then the files it names, in order.
+    Welcome {
+        instance: String,
+        geometry: Geometry,
+        idle: IdlePolicy,
+    },
+    /// Descriptors: configuration, then the files it names.
+    Reconfigure,
+    Stop,
+    /// The NF is not wanted; the reason is for its log.
+    Refused {
+        reason: String,
+    },
+}
+
+/// How long a thread without work spins and yields before it sleeps, in rounds of looking at all its sources.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdlePolicy {
+    pub spins: u32,
+    pub yields: u32,
+    /// False: never sleeps.
+    pub sleeps: bool,
+}
+
+/// The content of the configuration descriptor.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Configuration {
+    pub values: BTreeMap<String, serde_json::Value>,
+    /// Names of the files whose descriptors follow.
+    pub files: Vec<String>,
+}
+
+impl Configuration {
+    /// Reads the configuration and the files from their descriptors.
+    pub fn receive(fds: impl IntoIterator<Item = OwnedFd>) -> io::Result<Params> {
+        let mut fds = fds.into_iter();
+        let missing = || io::Error::new(io::ErrorKind::InvalidData, "the manager sent too few descriptors");
+        let configuration: Self = serde_json::from_slice(&read_all(fds.next().ok_or_else(missing)?)?)?;
+        let mut files = BTreeMap::new();
+        for name in configuration.files {
+            files.insert(name, read_all(fds.next().ok_or_else(missing)?)?);
+        }
+        Ok(Params::new(configuration.values, files))
+    }
+}
+
+/// The descriptor's whole content, from its first byte wherever the sender left the position.
+fn read_all(fd: OwnedFd) -> io::Result<Vec<u8>> {
+    let mut file = std::fs::File::from(fd);
+    let mut content = Vec::new();
+    file.rewind()?;
+    file.read_to_end(&mut content)?;
+    Ok(content)
+}
+
+/// A memory file that holds `content`, to be sent over a socket.
+pub fn content_descriptor(name: &str, content: &[u8]) -> io::Result<OwnedFd> {
+    let mut file = std::fs::File::from(rustix::fs::memfd_create(name, rustix::fs::MemfdFlags::CLOEXEC)?);
+    file.write_all(content)?;
+    file.rewind()?;
+    Ok(file.into())
+}
+
+/// Connects to a manager's instance socket.
+pub fn connect(path: &Path) -> io::Result<OwnedFd> {
+    let socket = seqpacket(SocketFlags::CLOEXEC)?;
+    rustix::net::connect(&socket, &SocketAddrUnix::new(path)?)?;
+    Ok(socket)
+}
+
+/// Listens at an instance socket; accepting does not block.
+pub fn listen(path: &Path) -> io::Result<OwnedFd> {
+    let socket = seqpacket(SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
+    rustix::net::bind(&socket, &SocketAddrUnix::new(path)?)?;
+    rustix::net::listen(&socket, 4)?;
+    Ok(socket)
+}
+
+/// The next connection, itself without blocking; `WouldBlock` when there is none.
+pub fn accept(listener: impl AsFd) -> io::Result<OwnedFd> {
+    Ok(rustix::net::accept_with(
+        listener,
+        SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
+    )?)
+}
+
+fn seqpacket(flags: SocketFlags) -> io::Result<OwnedFd> {
+    Ok(rustix::net::socket_with(
+        AddressFamily::UNIX,
+        SocketType::SEQPACKET,
+        flags,
+        None,
+    )?)
+}
+
+/// Sends one message with descriptors.
+pub fn send<T: Serialize>(socket: impl AsFd, message: &T, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let bytes = serde_json::to_vec(message)?;
+    if bytes.len() > MAX_MESSAGE || fds.len() > MAX_DESCRIPTORS {
+        let text = format!(
+            "a message of {} bytes with {} descriptors is too big",
+            bytes.len(),
+            fds.len()
+        );
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+    }
+    let mut space = vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !fds.is_empty() && !control.push(SendAncillaryMessage::ScmRights(fds)) {
+        return Err(io::Error::other("the descriptors do not fit the control buffer"));
+    }
+    rustix::net::sendmsg(socket, &[IoSlice::new(&bytes)], &mut control, SendFlags::NOSIGNAL)?;
+    Ok(())
+}
+
+/// Receives one message; none at the connection's end. What is no message is an `InvalidData` error.
+pub fn receive<T: for<'de> Deserialize<'de>>(socket: impl AsFd) -> io::Result<Option<(T, Vec<OwnedFd>)>> {
+    let mut bytes = vec![0; MAX_MESSAGE];
+    let mut space = vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let got = loop {
+        match rustix::net::recvmsg(
+            &socket,
+            &mut [IoSliceMut::new(&mut bytes)],
+            &mut control,
+            RecvFlags::CMSG_CLOEXEC,
+        ) {
+            Err(rustix::io::Errno::INTR) => {}
+            other => break other?,
+        }
+    };
+    let mut fds = Vec::new();
+    for message in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(received) = message {
+            fds.extend(received);
+        }
+    }
+    if got.bytes == 0 {
+        return Ok(None);
+    }
+    if got.flags.intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC) {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "the message is longer than the protocol allows",
+        ));
+    }
+    Ok(Some((serde_json::from_slice(&bytes[..got.bytes])?, fds)))
+}
