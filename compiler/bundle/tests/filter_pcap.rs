@@ -1,5 +1,7 @@
 //! Lowered filters decide as libpcap does, on whole and on damaged frames.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 #[path = "filter_packets/mod.rs"]
 mod filter_packets;
 #[path = "filter_packets/oracle.rs"]

@@ -11,7 +11,7 @@ use super::{
 };
 
 /// The longest text that is read, in bytes.
-pub const MAX_TEXT: usize = 4 << 20;
+pub const MAX_TEXT: usize = 16 << 20;
 
 /// Why a text is not a filter, and where.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
