@@ -6,20 +6,24 @@
 
 #![forbid(unsafe_code)]
 
+mod codes;
 mod diagnostic;
+mod filter;
+mod parse;
+mod scan;
 pub mod syntax;
+mod units;
 
+pub use codes::CODES;
 pub use diagnostic::{Diagnostic, Label, Severity};
+pub use units::UNITS;
 
 /// How deeply parentheses, lists, records, arms and `not` may be nested. A limit far above any use
 /// that keeps every recursive walk over the tree within a small stack.
 pub const MAX_NESTING: usize = 64;
 
-/// The units that a quantity may carry.
-pub const UNITS: [&str; 17] = [
-    "ns", "us", "ms", "s", "min", "h", "B", "KiB", "MiB", "GiB", "bps", "kbps", "Mbps", "Gbps", "pps",
-    "kpps", "Mpps",
-];
+/// The largest source that is read, in bytes: 64 MiB.
+pub const MAX_SOURCE: usize = 64 << 20;
 
 /// A tree and what was wrong with its source.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,16 +35,13 @@ pub struct Parse {
 }
 
 /// Reads one source file.
-pub fn parse(_source: &str) -> Parse {
-    Parse {
-        file: syntax::File::default(),
-        diagnostics: Vec::new(),
-    }
+pub fn parse(source: &str) -> Parse {
+    parse::file(source)
 }
 
-/// Reads a filter alone, as on a command line.
-pub fn parse_filter(_source: &str) -> (Option<syntax::Filter>, Vec<Diagnostic>) {
-    (None, Vec::new())
+/// Reads a filter alone, as on a command line. `None` when it is wrong; the diagnostics say why.
+pub fn parse_filter(source: &str) -> (Option<syntax::Filter>, Vec<Diagnostic>) {
+    filter::alone(source)
 }
 
 /// Lays a source file out in the one style.

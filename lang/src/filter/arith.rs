@@ -1,0 +1,186 @@
+//! Byte tests: `tcp[tcpflags] & (tcp-syn|tcp-ack) == tcp-syn`, `len > 100`.
+
+use super::lex::{Sym, Tok};
+use super::{Parsed, Parser, names};
+use crate::codes;
+use crate::diagnostic::Diagnostic;
+use crate::parse::nesting;
+use crate::syntax::{ArithOp, Expr, ExprKind, PrimitiveKind, Relation, Span, Spanned};
+
+/// True for a token that continues an arithmetic expression.
+pub(super) fn continues(tok: &Tok<'_>) -> bool {
+    arith_op(tok).is_some() || relation(tok).is_some()
+}
+
+fn arith_op(tok: &Tok<'_>) -> Option<(ArithOp, u8)> {
+    let Tok::Sym(sym) = tok else { return None };
+    Some(match sym {
+        Sym::Pipe => (ArithOp::Or, 1),
+        Sym::Caret => (ArithOp::Xor, 2),
+        Sym::Amp => (ArithOp::And, 3),
+        Sym::Shl => (ArithOp::Shl, 4),
+        Sym::Shr => (ArithOp::Shr, 4),
+        Sym::Plus => (ArithOp::Add, 5),
+        Sym::Minus => (ArithOp::Sub, 5),
+        Sym::Star => (ArithOp::Mul, 6),
+        Sym::Slash => (ArithOp::Div, 6),
+        Sym::Percent => (ArithOp::Mod, 6),
+        _ => return None,
+    })
+}
+
+fn relation(tok: &Tok<'_>) -> Option<Relation> {
+    let Tok::Sym(sym) = tok else { return None };
+    Some(match sym {
+        Sym::Gt => Relation::Gt,
+        Sym::Lt => Relation::Lt,
+        Sym::Ge => Relation::Ge,
+        Sym::Le => Relation::Le,
+        Sym::Eq => Relation::Eq,
+        Sym::Ne => Relation::Ne,
+        _ => return None,
+    })
+}
+
+impl Parser<'_, '_> {
+    /// `EXPR OP EXPR`
+    pub(super) fn relation(&mut self) -> Parsed<PrimitiveKind> {
+        let mut operators = 0;
+        let lhs = self.arith(1, &mut operators)?;
+        let Some(op) = self.peek().and_then(relation) else {
+            return self.expected("a comparison such as `== 0`");
+        };
+        let op = Spanned::new(op, self.here());
+        self.take();
+        let rhs = self.arith(1, &mut operators)?;
+        Ok(PrimitiveKind::Relation { lhs, op, rhs })
+    }
+
+    /// An expression of operators that bind at least as tightly as `least`. Each operator is a
+    /// level of the tree, so `operators` counts against the nesting limit.
+    fn arith(&mut self, least: u8, operators: &mut usize) -> Parsed<Expr> {
+        let mut lhs = self.arith_atom(operators)?;
+        while let Some((op, binds)) = self.peek().and_then(arith_op) {
+            if binds < least {
+                break;
+            }
+            let here = self.here();
+            self.take();
+            let rhs = self.arith(binds + 1, operators)?;
+            lhs = self.binary(op, lhs, rhs, here, operators)?;
+        }
+        Ok(lhs)
+    }
+
+    fn binary(
+        &mut self,
+        op: ArithOp,
+        lhs: Expr,
+        rhs: Expr,
+        here: Span,
+        operators: &mut usize,
+    ) -> Parsed<Expr> {
+        *operators += 1;
+        if *operators > crate::MAX_NESTING {
+            return self.fail(nesting(here));
+        }
+        let span = lhs.span.to(rhs.span);
+        let (lhs, rhs) = (Box::new(lhs), Box::new(rhs));
+        Ok(Spanned::new(ExprKind::Binary { op, lhs, rhs }, span))
+    }
+
+    fn arith_atom(&mut self, operators: &mut usize) -> Parsed<Expr> {
+        let start = self.here();
+        let Some(tok) = self.peek().cloned() else {
+            return self.expected("a number or bytes such as `ip[0]`");
+        };
+        match tok {
+            Tok::Number(n) => {
+                self.take();
+                Ok(Spanned::new(ExprKind::Number(n), start))
+            }
+            Tok::Range(a, b) => {
+                // `90-80` without spaces: here it can only be a subtraction.
+                self.take();
+                let lhs = Spanned::new(ExprKind::Number(a), start);
+                let rhs = Spanned::new(ExprKind::Number(b), start);
+                self.binary(ArithOp::Sub, lhs, rhs, start, operators)
+            }
+            Tok::Sym(Sym::Minus) => {
+                self.take();
+                self.enter()?;
+                let inner = self.arith_atom(operators)?;
+                self.depth -= 1;
+                let span = start.to(inner.span);
+                Ok(Spanned::new(ExprKind::Neg(Box::new(inner)), span))
+            }
+            Tok::Sym(Sym::LParen) => {
+                self.take();
+                self.enter()?;
+                let inner = self.arith(1, operators)?;
+                self.depth -= 1;
+                let span = start.to(self.here());
+                if !self.eat(Sym::RParen) {
+                    return self.expected("an operator or `)`");
+                }
+                Ok(Spanned::new(ExprKind::Paren(Box::new(inner)), span))
+            }
+            Tok::Word(word) => self.arith_word(&word, operators),
+            _ => self.expected("a number or bytes such as `ip[0]`"),
+        }
+    }
+
+    fn arith_word(&mut self, word: &str, operators: &mut usize) -> Parsed<Expr> {
+        let start = self.here();
+        if word == "len" {
+            self.take();
+            return Ok(Spanned::new(ExprKind::Len, start));
+        }
+        if let Some(value) = names::constant(word) {
+            self.take();
+            let name = word.to_owned();
+            return Ok(Spanned::new(ExprKind::Named { name, value }, start));
+        }
+        let Some(header) = names::header(word) else {
+            let mut found = Diagnostic::error(
+                codes::FILTER_NAME,
+                format!("`{word}` is neither a header nor a constant of byte tests"),
+                start,
+                "unknown in a byte test",
+            );
+            found.help = Some(match word.contains('-') {
+                true => "for a subtraction put spaces around `-`".to_owned(),
+                false => "headers are ether, arp, ip, ip6, icmp, icmp6, tcp, udp and sctp; `len` \
+                          is the frame's length"
+                    .to_owned(),
+            });
+            return self.fail(found);
+        };
+        self.take();
+        if !self.eat(Sym::LBracket) {
+            return self.expected("`[` and an offset");
+        }
+        self.enter()?;
+        let offset = Box::new(self.arith(1, operators)?);
+        self.depth -= 1;
+        let size = match self.eat(Sym::Colon) {
+            true => self.load_size()?,
+            false => 1,
+        };
+        let span = start.to(self.here());
+        if !self.eat(Sym::RBracket) {
+            return self.expected("`]`");
+        }
+        let load = ExprKind::Load { header, offset, size };
+        Ok(Spanned::new(load, span))
+    }
+
+    fn load_size(&mut self) -> Parsed<u8> {
+        let size = match self.peek() {
+            Some(Tok::Number(n @ (1 | 2 | 4))) => u8::try_from(*n).unwrap_or(1),
+            _ => return self.expected("1, 2 or 4 bytes"),
+        };
+        self.take();
+        Ok(size)
+    }
+}

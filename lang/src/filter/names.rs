@@ -1,0 +1,265 @@
+//! The words of the filter language and the numbers behind them.
+
+use crate::syntax::{Header, Protocol};
+
+/// Words that no declaration may take as its name, besides the declaration keywords.
+pub(crate) const RESERVED: [&str; 9] = ["drop", "else", "with", "true", "false", "and", "or", "not", "all"];
+
+/// Words that begin or continue a primitive, so that no class can be called like this.
+const KEYWORDS: [&str; 22] = [
+    "ether",
+    "vlan",
+    "arp",
+    "ip",
+    "ip6",
+    "icmp",
+    "icmp6",
+    "tcp",
+    "udp",
+    "sctp",
+    "proto",
+    "src",
+    "dst",
+    "host",
+    "net",
+    "port",
+    "portrange",
+    "less",
+    "greater",
+    "dscp",
+    "len",
+    "all",
+];
+
+/// Primitives of pcap-filter that are left out, with what to write instead.
+const UNSUPPORTED: [(&str, &str); 22] = [
+    ("broadcast", "write `ether dst ff:ff:ff:ff:ff:ff`"),
+    ("multicast", "write `ether[0] & 1 != 0`"),
+    ("gateway", "write `ether host MAC and not host ADDR`"),
+    ("rarp", "write `ether proto 0x8035`"),
+    ("igmp", "write `ip proto 2`"),
+    ("pim", "write `ip proto 103`"),
+    ("esp", "write `proto 50`"),
+    ("ah", "write `proto 51`"),
+    ("vrrp", "write `ip proto 112`"),
+    ("carp", "write `ip proto 112`"),
+    ("protochain", "write `proto N`; header chains are not followed"),
+    ("mpls", "write `ether proto 0x8847`"),
+    ("pppoed", "write `ether proto 0x8863`"),
+    ("pppoes", "write `ether proto 0x8864`"),
+    ("geneve", "write `udp port 6081`"),
+    ("lldp", "write `ether proto 0x88cc`"),
+    ("inbound", "a rule says by its `steer PORT` where packets enter"),
+    ("outbound", "a rule says by its `steer PORT` where packets enter"),
+    ("ifname", "a rule says by its `steer PORT` where packets enter"),
+    ("mask", "write a prefix such as `net 10.0.0.0/8`"),
+    ("iso", "write `len` and byte tests"),
+    ("stp", "write `ether dst 01:80:c2:00:00:00`"),
+];
+
+/// Ports of well-known services, after IANA's registry.
+const SERVICES: [(&str, u16); 32] = [
+    ("bgp", 179),
+    ("bootpc", 68),
+    ("bootps", 67),
+    ("dns", 53),
+    ("domain", 53),
+    ("ftp", 21),
+    ("http", 80),
+    ("https", 443),
+    ("imap", 143),
+    ("imaps", 993),
+    ("ipsec_nat_t", 4500),
+    ("isakmp", 500),
+    ("kerberos", 88),
+    ("ldap", 389),
+    ("ldaps", 636),
+    ("mdns", 5353),
+    ("mysql", 3306),
+    ("ntp", 123),
+    ("pop3", 110),
+    ("postgresql", 5432),
+    ("radius", 1812),
+    ("rdp", 3389),
+    ("sip", 5060),
+    ("smtp", 25),
+    ("snmp", 161),
+    ("snmptrap", 162),
+    ("ssh", 22),
+    ("submission", 587),
+    ("syslog", 514),
+    ("telnet", 23),
+    ("tftp", 69),
+    ("vxlan", 4789),
+];
+
+/// Named constants of byte tests, as in pcap-filter(7).
+const CONSTANTS: [(&str, u32); 49] = [
+    ("tcpflags", 13),
+    ("tcp-fin", 0x01),
+    ("tcp-syn", 0x02),
+    ("tcp-rst", 0x04),
+    ("tcp-push", 0x08),
+    ("tcp-ack", 0x10),
+    ("tcp-urg", 0x20),
+    ("tcp-ece", 0x40),
+    ("tcp-cwr", 0x80),
+    ("icmptype", 0),
+    ("icmpcode", 1),
+    ("icmp-echoreply", 0),
+    ("icmp-unreach", 3),
+    ("icmp-sourcequench", 4),
+    ("icmp-redirect", 5),
+    ("icmp-echo", 8),
+    ("icmp-routeradvert", 9),
+    ("icmp-routersolicit", 10),
+    ("icmp-timxceed", 11),
+    ("icmp-paramprob", 12),
+    ("icmp-tstamp", 13),
+    ("icmp-tstampreply", 14),
+    ("icmp-ireq", 15),
+    ("icmp-ireqreply", 16),
+    ("icmp-maskreq", 17),
+    ("icmp-maskreply", 18),
+    ("icmp6type", 0),
+    ("icmp6code", 1),
+    ("icmp6-destinationunreach", 1),
+    ("icmp6-packettoobig", 2),
+    ("icmp6-timeexceeded", 3),
+    ("icmp6-parameterproblem", 4),
+    ("icmp6-echo", 128),
+    ("icmp6-echoreply", 129),
+    ("icmp6-multicastlistenerquery", 130),
+    ("icmp6-multicastlistenerreportv1", 131),
+    ("icmp6-multicastlistenerdone", 132),
+    ("icmp6-routersolicit", 133),
+    ("icmp6-routeradvert", 134),
+    ("icmp6-neighborsolicit", 135),
+    ("icmp6-neighboradvert", 136),
+    ("icmp6-redirect", 137),
+    ("icmp6-routerrenum", 138),
+    ("icmp6-nodeinformationquery", 139),
+    ("icmp6-nodeinformationresponse", 140),
+    ("icmp6-ineighbordiscoverysolicit", 141),
+    ("icmp6-ineighbordiscoveryadvert", 142),
+    ("icmp6-multicastlistenerreportv2", 143),
+    ("icmp6-homeagentdiscoveryrequest", 144),
+];
+
+fn find<T: Copy>(table: &[(&str, T)], word: &str) -> Option<T> {
+    table.iter().find(|(name, _)| *name == word).map(|e| e.1)
+}
+
+/// True for a word that a class cannot be called.
+pub(crate) fn is_keyword(word: &str) -> bool {
+    KEYWORDS.contains(&word) || find(&UNSUPPORTED, word).is_some()
+}
+
+/// The port of a service.
+pub(crate) fn service(word: &str) -> Option<u16> {
+    find(&SERVICES, word)
+}
+
+/// The service nearest to a word, for a suggestion.
+pub(super) fn service_like(word: &str) -> Option<&'static str> {
+    let near = SERVICES
+        .iter()
+        .map(|(name, _)| (strsim::damerau_levenshtein(name, word), *name));
+    near.filter(|(d, name)| *d <= name.len().div_ceil(3))
+        .min()
+        .map(|n| n.1)
+}
+
+/// What to write for a primitive that is left out.
+pub(super) fn unsupported(word: &str) -> Option<&'static str> {
+    find(&UNSUPPORTED, word)
+}
+
+/// A named constant.
+pub(super) fn constant(word: &str) -> Option<u32> {
+    find(&CONSTANTS, word)
+}
+
+/// IP protocol numbers.
+pub(super) fn ip_proto(word: &str) -> Option<u32> {
+    Some(match word {
+        "icmp" => 1,
+        "igmp" => 2,
+        "tcp" => 6,
+        "udp" => 17,
+        "gre" => 47,
+        "esp" => 50,
+        "ah" => 51,
+        "icmp6" => 58,
+        "ospf" => 89,
+        "pim" => 103,
+        "vrrp" => 112,
+        "sctp" => 132,
+        _ => return None,
+    })
+}
+
+/// Ethernet types.
+pub(super) fn ether_proto(word: &str) -> Option<u32> {
+    Some(match word {
+        "ip" => 0x0800,
+        "arp" => 0x0806,
+        "rarp" => 0x8035,
+        "vlan" => 0x8100,
+        "ip6" => 0x86dd,
+        "mpls" => 0x8847,
+        "pppoed" => 0x8863,
+        "pppoes" => 0x8864,
+        "lldp" => 0x88cc,
+        _ => return None,
+    })
+}
+
+/// DSCP names of RFC 2474, 2597 and 3246.
+pub(super) fn dscp(word: &str) -> Option<u32> {
+    let digit = |at: usize| {
+        let byte = word.as_bytes().get(at)?;
+        byte.is_ascii_digit().then(|| u32::from(byte - b'0'))
+    };
+    match (word.get(..2)?, word.len()) {
+        ("ef", 2) => Some(46),
+        ("cs", 3) => digit(2).filter(|c| *c < 8).map(|c| c * 8),
+        ("af", 4) => {
+            let (class, drop) = (digit(2)?, digit(3)?);
+            let known = (1..=4).contains(&class) && (1..=3).contains(&drop);
+            known.then_some(class * 8 + drop * 2)
+        }
+        _ => None,
+    }
+}
+
+/// Protocols that are a primitive by name.
+pub(super) fn protocol(word: &str) -> Option<Protocol> {
+    Some(match word {
+        "arp" => Protocol::Arp,
+        "ip" => Protocol::Ip,
+        "ip6" => Protocol::Ip6,
+        "icmp" => Protocol::Icmp,
+        "icmp6" => Protocol::Icmp6,
+        "tcp" => Protocol::Tcp,
+        "udp" => Protocol::Udp,
+        "sctp" => Protocol::Sctp,
+        _ => return None,
+    })
+}
+
+/// Headers that can be read by offset.
+pub(super) fn header(word: &str) -> Option<Header> {
+    Some(match word {
+        "ether" => Header::Ether,
+        "arp" => Header::Arp,
+        "ip" => Header::Ip,
+        "ip6" => Header::Ip6,
+        "icmp" => Header::Icmp,
+        "icmp6" => Header::Icmp6,
+        "tcp" => Header::Tcp,
+        "udp" => Header::Udp,
+        "sctp" => Header::Sctp,
+        _ => return None,
+    })
+}

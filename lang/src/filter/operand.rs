@@ -1,0 +1,201 @@
+//! Values of primitives: literals, `$name`, and lists.
+
+use super::lex::{Sym, Tok};
+use super::{Parsed, Parser, names};
+use crate::codes;
+use crate::diagnostic::Diagnostic;
+use crate::syntax::{FilterValue, Operand, Prefix, Span, Spanned};
+
+/// What a primitive wants its value to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wants {
+    Addr,
+    Net,
+    AddrOrNet,
+    Port,
+    PortRange,
+    IpProto,
+    EtherProto,
+    Mac,
+    Vlan,
+    Dscp,
+    Length,
+}
+
+impl Wants {
+    fn describe(self) -> &'static str {
+        match self {
+            Self::Addr => "an address such as `10.0.0.1`",
+            Self::Net => "a prefix such as `10.0.0.0/8`",
+            Self::AddrOrNet => "an address or a prefix, or `host`, `net` or `port`",
+            Self::Port => "a port, 0 to 65535, or a service such as `http`",
+            Self::PortRange => "a range of ports such as `80-90`",
+            Self::IpProto => "a protocol number, 0 to 255, or a name such as `tcp`",
+            Self::EtherProto => "an Ethernet type such as `0x0800` or `ip`",
+            Self::Mac => "a MAC such as `02:00:00:00:00:01`",
+            Self::Vlan => "a VLAN, 0 to 4095",
+            Self::Dscp => "a DSCP, 0 to 63, or a name such as `ef`",
+            Self::Length => "a length in bytes",
+        }
+    }
+
+    /// The largest number, where a number is wanted.
+    fn most(self) -> Option<u32> {
+        match self {
+            Self::Port | Self::PortRange | Self::EtherProto => Some(65535),
+            Self::IpProto => Some(255),
+            Self::Vlan => Some(4095),
+            Self::Dscp => Some(63),
+            Self::Length => Some(u32::MAX),
+            _ => None,
+        }
+    }
+
+    /// The number behind a word.
+    fn word(self, word: &str) -> Option<u32> {
+        match self {
+            Self::Port | Self::PortRange => names::service(word).map(u32::from),
+            Self::IpProto => names::ip_proto(word),
+            Self::EtherProto => names::ether_proto(word),
+            Self::Dscp => names::dscp(word),
+            _ => None,
+        }
+    }
+}
+
+impl Parser<'_, '_> {
+    pub(super) fn operand_value(&mut self, wants: Wants) -> Parsed<Operand> {
+        let start = self.here();
+        if !self.is(Sym::LBracket) {
+            return self.single_value(wants);
+        }
+        self.take();
+        let mut items = Vec::new();
+        loop {
+            if self.is(Sym::RBracket) {
+                break;
+            }
+            items.push(self.single_value(wants)?);
+            if !self.eat(Sym::Comma) {
+                break;
+            }
+        }
+        let span = start.to(self.here());
+        if !self.eat(Sym::RBracket) {
+            return self.expected("`,` or `]`");
+        }
+        if items.is_empty() {
+            let found = Diagnostic::error(
+                codes::FILTER_VALUE,
+                "this list is empty and matches nothing",
+                span,
+                "empty list",
+            );
+            return self.fail(found);
+        }
+        Ok(Spanned::new(FilterValue::List(items), span))
+    }
+
+    fn single_value(&mut self, wants: Wants) -> Parsed<Operand> {
+        let span = self.here();
+        let value = match self.peek() {
+            Some(Tok::Ref(name)) => FilterValue::Ref(name.clone().into_owned()),
+            Some(Tok::Number(n)) => match (*n, wants.most()) {
+                (n, Some(most)) if n <= most => FilterValue::Number(n),
+                (n, None) if n <= 255 && wants == Wants::Net => return self.short_net(n, span),
+                _ => return self.unsuitable(wants),
+            },
+            Some(Tok::Range(a, b)) => match (u16::try_from(*a), u16::try_from(*b)) {
+                (Ok(a), Ok(b)) if wants == Wants::PortRange => FilterValue::Range(a.min(b), a.max(b)),
+                _ => return self.unsuitable(wants),
+            },
+            Some(Tok::Addr(a)) if matches!(wants, Wants::Addr | Wants::Net | Wants::AddrOrNet) => {
+                FilterValue::Addr(*a)
+            }
+            Some(Tok::Prefix(p)) if matches!(wants, Wants::Net | Wants::AddrOrNet) => {
+                let prefix = *p;
+                self.network(prefix, span)?
+            }
+            Some(Tok::Short(p)) if wants == Wants::Net => {
+                let prefix = *p;
+                self.network(prefix, span)?
+            }
+            Some(Tok::Mac(m)) if wants == Wants::Mac => FilterValue::Mac(*m),
+            Some(Tok::Word(w)) => match wants.word(w) {
+                Some(n) => FilterValue::Number(n),
+                None => return self.unsuitable(wants),
+            },
+            None | Some(Tok::Bad(_) | Tok::Sym(_)) => return self.expected(wants.describe()),
+            Some(_) => return self.unsuitable(wants),
+        };
+        self.take();
+        Ok(Spanned::new(value, span))
+    }
+
+    /// `net 10`, `net 10/8`
+    fn short_net(&mut self, first: u32, span: Span) -> Parsed<Operand> {
+        self.take();
+        let mut prefix = Prefix {
+            addr: std::net::Ipv4Addr::from(first << 24).into(),
+            len: 8,
+        };
+        let mut span = span;
+        if let (Some(Tok::Sym(Sym::Slash)), Some(Tok::Number(bits))) = (self.peek(), self.peek_at(1))
+            && let Some(len) = u8::try_from(*bits).ok().filter(|b| *b <= 32)
+        {
+            prefix.len = len;
+            self.at += 2;
+            span = span.to(self.last());
+        }
+        let value = self.network(prefix, span)?;
+        Ok(Spanned::new(value, span))
+    }
+
+    fn network(&mut self, prefix: Prefix, span: Span) -> Parsed<FilterValue> {
+        if !prefix.has_host_bits() {
+            return Ok(FilterValue::Prefix(prefix));
+        }
+        let network = prefix.network();
+        let found = Diagnostic::error(
+            codes::FILTER_VALUE,
+            format!("`{prefix}` has bits set beyond its length"),
+            span,
+            "not a network",
+        )
+        .help(format!(
+            "write `{network}` for the network, or `host {}` for the address",
+            prefix.addr
+        ));
+        self.fail(found)
+    }
+
+    fn unsuitable<T>(&mut self, wants: Wants) -> Parsed<T> {
+        let Some(tok) = self.peek().cloned() else {
+            return self.expected(wants.describe());
+        };
+        let span = self.here();
+        let code = match tok {
+            Tok::Word(_) => codes::FILTER_NAME,
+            _ => codes::FILTER_VALUE,
+        };
+        let mut found = Diagnostic::error(
+            code,
+            format!("I expected {}, and found {tok}", wants.describe()),
+            span,
+            format!("I expected {} here", wants.describe()),
+        );
+        found.help = match (&tok, wants) {
+            (Tok::Word(w), Wants::Port) => {
+                names::service_like(w).map(|near| format!("did you mean `{near}`?"))
+            }
+            (Tok::Word(_), Wants::Addr | Wants::Net | Wants::AddrOrNet) => {
+                Some("host names are not looked up; write the address".to_owned())
+            }
+            (Tok::Range(a, b), Wants::Port) => Some(format!("write `portrange {a}-{b}`")),
+            (Tok::Prefix(p), Wants::Addr) => Some(format!("write `net {p}`")),
+            (Tok::Number(n), Wants::AddrOrNet) => Some(format!("write `port {n}`")),
+            _ => None,
+        };
+        self.fail(found)
+    }
+}

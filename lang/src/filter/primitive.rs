@@ -1,0 +1,381 @@
+//! Primitives and their qualifiers.
+
+use super::lex::{Sym, Tok};
+use super::logic::Scope;
+use super::operand::Wants;
+use super::{Parsed, Parser, arith, names};
+use crate::codes;
+use crate::diagnostic::Diagnostic;
+use crate::syntax::{
+    Direction, Family, Filter, FilterKind, FilterValue, Ident, Operand, Primitive, PrimitiveKind, Protocol,
+    Span, Spanned, Written,
+};
+
+/// The qualifiers before a value.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Quals {
+    ether: bool,
+    proto: Option<Protocol>,
+    dir: Option<Direction>,
+    pub(super) ty: Option<Type>,
+}
+
+/// What kind of value follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Type {
+    Host,
+    Net,
+    Port,
+    PortRange,
+    Proto,
+}
+
+fn type_word(word: &str) -> Option<Type> {
+    Some(match word {
+        "host" => Type::Host,
+        "net" => Type::Net,
+        "port" => Type::Port,
+        "portrange" => Type::PortRange,
+        "proto" => Type::Proto,
+        _ => return None,
+    })
+}
+
+fn done(kind: PrimitiveKind, written: Written, span: Span) -> Filter {
+    Spanned::new(FilterKind::Primitive(Primitive { kind, written }), span)
+}
+
+impl Parser<'_, '_> {
+    /// One primitive, and the qualifiers that a bare value after it takes.
+    pub(super) fn primitive(&mut self, scope: Scope) -> Parsed<(Filter, Option<Quals>)> {
+        let start = self.here();
+        let Some(tok) = self.peek().cloned() else {
+            return self.expected("a primitive such as `tcp` or `port 80`");
+        };
+        let number = matches!(tok, Tok::Number(_) | Tok::Range(..));
+        let arithmetic = match &tok {
+            Tok::Sym(Sym::LParen | Sym::Minus) => true,
+            Tok::Word(w) => self.begins_byte_test(w),
+            _ => number && self.peek_at(1).is_some_and(arith::continues),
+        };
+        if let (true, Some(quals)) = (scope.values_only && !arithmetic, scope.quals) {
+            return self.bare_value(&tok, start, quals);
+        }
+        if arithmetic {
+            let kind = self.relation()?;
+            return Ok((done(kind, Written::Full, start.to(self.last())), None));
+        }
+        match &tok {
+            Tok::Word(word) => self.word(word, start, scope),
+            Tok::Sym(Sym::LBracket)
+            | Tok::Ref(_)
+            | Tok::Addr(_)
+            | Tok::Prefix(_)
+            | Tok::Mac(_)
+            | Tok::Short(_)
+            | Tok::Number(_)
+            | Tok::Range(..) => match scope.quals {
+                Some(quals) => self.bare_value(&tok, start, quals),
+                None => self.unqualified(&tok, start),
+            },
+            _ => self.expected("a primitive such as `tcp` or `port 80`"),
+        }
+    }
+
+    fn begins_byte_test(&self, word: &str) -> bool {
+        let bracket = self.peek_at(1) == Some(&Tok::Sym(Sym::LBracket));
+        word == "len"
+            || names::constant(word).is_some()
+            || (bracket && names::header(word).is_some())
+            || self.peek_at(1).is_some_and(arith::continues)
+    }
+
+    fn bare_value(&mut self, tok: &Tok<'_>, start: Span, quals: Quals) -> Parsed<(Filter, Option<Quals>)> {
+        if let (Tok::Addr(_) | Tok::Prefix(_) | Tok::Mac(_), Some(Type::Port | Type::PortRange)) =
+            (tok, quals.ty)
+        {
+            let found = Diagnostic::error(
+                codes::QUALIFIER,
+                format!("{tok} would be read as a port, like the value before it"),
+                start,
+                "this takes the qualifiers of the primitive before it",
+            )
+            .help(format!("write `host` or `net` before {tok}"));
+            return self.fail(found);
+        }
+        let kind = self.qualified(quals)?;
+        let filter = done(kind, Written::Inherited, start.to(self.last()));
+        Ok((filter, Some(quals)))
+    }
+
+    /// A value that no qualifier stands before and that follows none.
+    fn unqualified(&mut self, tok: &Tok<'_>, start: Span) -> Parsed<(Filter, Option<Quals>)> {
+        let in_list = match tok {
+            Tok::Sym(Sym::LBracket) => self.peek_at(1).cloned(),
+            other => Some(other.clone()),
+        };
+        let help = match &in_list {
+            Some(Tok::Addr(_) | Tok::Prefix(_)) => {
+                let quals = Quals::default();
+                let kind = self.qualified(quals)?;
+                let filter = done(kind, Written::Bare, start.to(self.last()));
+                return Ok((filter, Some(quals)));
+            }
+            Some(Tok::Mac(m)) => format!("write `ether host {m}`"),
+            Some(Tok::Short(p)) => format!("write `net {p}`"),
+            Some(Tok::Range(a, b)) => format!("write `portrange {a}-{b}`"),
+            Some(Tok::Number(n)) => format!("write `port {n}`, or `proto {n}`"),
+            Some(Tok::Ref(r)) => format!("write `net ${r}` or `port ${r}`"),
+            _ => "write `net [...]` or `port [...]`".to_owned(),
+        };
+        let found = Diagnostic::error(
+            codes::QUALIFIER,
+            "nothing says how to read this value",
+            start,
+            "a qualifier is missing before this",
+        )
+        .help(help);
+        self.fail(found)
+    }
+
+    fn word(&mut self, word: &str, start: Span, scope: Scope) -> Parsed<(Filter, Option<Quals>)> {
+        let simple = match word {
+            "all" => {
+                self.take();
+                Some(PrimitiveKind::All)
+            }
+            "vlan" => {
+                self.take();
+                Some(PrimitiveKind::Vlan(self.vlan_id()?))
+            }
+            "less" => Some(PrimitiveKind::Less(self.after_word(Wants::Length)?)),
+            "greater" => Some(PrimitiveKind::Greater(self.after_word(Wants::Length)?)),
+            "dscp" => Some(PrimitiveKind::Dscp(self.after_word(Wants::Dscp)?)),
+            _ => None,
+        };
+        if let Some(kind) = simple {
+            return Ok((done(kind, Written::Full, start.to(self.last())), None));
+        }
+        let next_qualifies = self
+            .peek_at(1)
+            .is_some_and(|t| matches!(t, Tok::Word(w) if type_word(w).is_some() || w == "src" || w == "dst"));
+        if let (Some(proto), false) = (names::protocol(word), next_qualifies) {
+            self.take();
+            let kind = PrimitiveKind::Protocol(proto);
+            return Ok((done(kind, Written::Full, start), None));
+        }
+        let begins = matches!(word, "ether" | "src" | "dst")
+            || type_word(word).is_some()
+            || names::protocol(word).is_some();
+        if begins {
+            return self.with_quals(start);
+        }
+        self.name(word, start, scope)
+    }
+
+    fn after_word(&mut self, wants: Wants) -> Parsed<Operand> {
+        self.take();
+        self.operand_value(wants)
+    }
+
+    fn vlan_id(&mut self) -> Parsed<Option<Operand>> {
+        match self.peek() {
+            Some(Tok::Number(_) | Tok::Ref(_) | Tok::Sym(Sym::LBracket)) => {
+                Ok(Some(self.operand_value(Wants::Vlan)?))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Qualifiers, then a value or values in parentheses.
+    fn with_quals(&mut self, start: Span) -> Parsed<(Filter, Option<Quals>)> {
+        let quals = self.quals()?;
+        if self.is(Sym::LParen) {
+            let mut filter = self.paren(Scope {
+                quals: Some(quals),
+                values_only: true,
+            })?;
+            filter.span = start.to(filter.span);
+            return Ok((filter, Some(quals)));
+        }
+        let kind = self.qualified(quals)?;
+        let filter = done(kind, Written::Full, start.to(self.last()));
+        Ok((filter, Some(quals)))
+    }
+
+    fn quals(&mut self) -> Parsed<Quals> {
+        let mut quals = Quals::default();
+        if let Some(Tok::Word(word)) = self.peek() {
+            quals.proto = names::protocol(word);
+            quals.ether = word == "ether";
+            self.at += usize::from(quals.ether || quals.proto.is_some());
+        }
+        quals.dir = self.direction();
+        if let Some(Tok::Word(word)) = self.peek() {
+            quals.ty = type_word(word);
+            self.at += usize::from(quals.ty.is_some());
+        }
+        self.check_quals(&quals)?;
+        Ok(quals)
+    }
+
+    fn direction(&mut self) -> Option<Direction> {
+        let (one, other, alone) = if self.eat_word("src") {
+            ("src", "dst", Direction::Src)
+        } else if self.eat_word("dst") {
+            ("dst", "src", Direction::Dst)
+        } else {
+            return None;
+        };
+        debug_assert_ne!(one, other);
+        let both = match self.peek() {
+            Some(Tok::Word(w)) if w == "or" => Direction::Either,
+            Some(Tok::Word(w)) if w == "and" => Direction::Both,
+            _ => return Some(alone),
+        };
+        // `src or dst port 80`; but `src 10.0.0.1 or ...` never comes here, for a value is next.
+        if self.peek_at(1).is_some_and(|t| t.is_word(other)) {
+            self.at += 2;
+            return Some(both);
+        }
+        Some(alone)
+    }
+
+    /// Refuses combinations that libpcap refuses too.
+    fn check_quals(&mut self, quals: &Quals) -> Parsed<()> {
+        let wrong = match (quals.ty, quals.proto) {
+            (Some(Type::Proto), _) if quals.dir.is_some() => Some("`proto` has no `src` or `dst`"),
+            (Some(Type::Proto), Some(Protocol::Ip | Protocol::Ip6) | None) => None,
+            (Some(Type::Proto), Some(_)) => Some("only `ip`, `ip6` and `ether` stand before `proto`"),
+            (Some(Type::Port | Type::PortRange), Some(Protocol::Arp | Protocol::Icmp | Protocol::Icmp6)) => {
+                Some("only `tcp`, `udp`, `sctp`, `ip` and `ip6` stand before `port`")
+            }
+            (Some(Type::Host | Type::Net) | None, Some(p))
+                if !matches!(p, Protocol::Ip | Protocol::Ip6 | Protocol::Arp) =>
+            {
+                Some(
+                    "only `ip`, `ip6`, `arp` and `ether` stand before an address; join with `and`: `tcp and src 10.0.0.1`",
+                )
+            }
+            (Some(Type::Net | Type::Port | Type::PortRange), _) if quals.ether => {
+                Some("`ether` stands before `host`, `src`, `dst` and `proto`")
+            }
+            _ => None,
+        };
+        match wrong {
+            None => Ok(()),
+            Some(help) => {
+                let found = Diagnostic::error(
+                    codes::FILTER,
+                    "these qualifiers do not go together",
+                    self.last(),
+                    "this does not go with what stands before it",
+                )
+                .help(help);
+                self.fail(found)
+            }
+        }
+    }
+
+    /// The primitive for a value under qualifiers; the value is next.
+    fn qualified(&mut self, quals: Quals) -> Parsed<PrimitiveKind> {
+        let dir = quals.dir.unwrap_or_default();
+        let family = match quals.proto {
+            Some(Protocol::Ip) => Some(Family::Ip),
+            Some(Protocol::Ip6) => Some(Family::Ip6),
+            Some(Protocol::Arp) => Some(Family::Arp),
+            _ => None,
+        };
+        Ok(match quals.ty {
+            Some(Type::Proto) if quals.ether => {
+                PrimitiveKind::EtherProto(self.operand_value(Wants::EtherProto)?)
+            }
+            Some(Type::Proto) => PrimitiveKind::IpProto {
+                family,
+                number: self.operand_value(Wants::IpProto)?,
+            },
+            Some(Type::Port) => PrimitiveKind::Port {
+                proto: quals.proto,
+                dir,
+                port: self.operand_value(Wants::Port)?,
+            },
+            Some(Type::PortRange) => PrimitiveKind::PortRange {
+                proto: quals.proto,
+                dir,
+                range: self.operand_value(Wants::PortRange)?,
+            },
+            _ if quals.ether => PrimitiveKind::EtherHost {
+                dir,
+                mac: self.operand_value(Wants::Mac)?,
+            },
+            Some(Type::Host) => PrimitiveKind::Host {
+                family,
+                dir,
+                addr: self.operand_value(Wants::Addr)?,
+            },
+            Some(Type::Net) => PrimitiveKind::Net {
+                family,
+                dir,
+                net: self.operand_value(Wants::Net)?,
+            },
+            None => {
+                let value = self.operand_value(Wants::AddrOrNet)?;
+                match value.node {
+                    FilterValue::Addr(_) => PrimitiveKind::Host {
+                        family,
+                        dir,
+                        addr: value,
+                    },
+                    _ => PrimitiveKind::Net {
+                        family,
+                        dir,
+                        net: value,
+                    },
+                }
+            }
+        })
+    }
+
+    /// A word that is no keyword: a service after `port`, else a class.
+    fn name(&mut self, word: &str, start: Span, scope: Scope) -> Parsed<(Filter, Option<Quals>)> {
+        if let Some(quals) = scope.quals {
+            let value = match quals.ty {
+                Some(Type::Port) => names::service(word).is_some(),
+                Some(Type::Proto) if quals.ether => names::ether_proto(word).is_some(),
+                Some(Type::Proto) => names::ip_proto(word).is_some(),
+                _ => false,
+            };
+            if value {
+                let kind = self.qualified(quals)?;
+                return Ok((done(kind, Written::Inherited, start), Some(quals)));
+            }
+        }
+        if let Some(help) = names::unsupported(word) {
+            let found = Diagnostic::error(
+                codes::UNSUPPORTED,
+                format!("the primitive `{word}` is not supported"),
+                start,
+                "not supported",
+            )
+            .help(help);
+            return self.fail(found);
+        }
+        if matches!(word, "and" | "or" | "not" | "else" | "drop") {
+            return self.expected("a primitive such as `tcp` or `port 80`");
+        }
+        if word.contains('-') {
+            let mut found = Diagnostic::error(
+                codes::NAME,
+                format!("`{word}` is not a name"),
+                start,
+                "names have no `-`",
+            );
+            found.help = Some(format!("write `{}`", word.replace('-', "_")));
+            return self.fail(found);
+        }
+        self.take();
+        let class = Ident::new(word.to_owned(), start);
+        let kind = PrimitiveKind::Class(class);
+        Ok((done(kind, Written::Full, start), None))
+    }
+}

@@ -1,0 +1,302 @@
+//! Syntax errors in an operator's words.
+
+use pest::error::{Error, ErrorVariant, InputLocation};
+
+use super::Rule;
+use super::chunk::{Chunk, KEYWORDS};
+use crate::codes;
+use crate::diagnostic::Diagnostic;
+use crate::syntax::Span;
+
+/// What stands at the place of an error, as the operator sees it.
+pub(crate) fn found(source: &str, at: usize, end: usize) -> (Span, String) {
+    let rest = source.get(at..end).unwrap_or("");
+    let Some(head) = rest.chars().next() else {
+        return (Span::new(at, at), "the end".to_owned());
+    };
+    let word = |c: char| c.is_alphanumeric() || c == '_';
+    let len = if word(head) || head == '$' {
+        let tail = rest.get(head.len_utf8()..).unwrap_or("");
+        let more = tail.find(|c| !word(c)).unwrap_or(tail.len());
+        head.len_utf8() + more.min(64)
+    } else if rest.starts_with("->") {
+        2
+    } else {
+        head.len_utf8()
+    };
+    let len = (len..).find(|n| rest.is_char_boundary(*n)).unwrap_or(0);
+    let text = match head {
+        '\u{a0}' | '\u{2000}'..='\u{200f}' | '\u{feff}' | '\u{3000}' => {
+            format!("the invisible character U+{:04X}", u32::from(head))
+        }
+        c if c.is_control() => format!("the control character U+{:04X}", u32::from(c)),
+        _ => format!("`{}`", rest.get(..len).unwrap_or("")),
+    };
+    (Span::new(at, at + len), text)
+}
+
+/// Errors that are told before the grammar is asked.
+pub(super) fn before_grammar(chunk: &Chunk) -> Option<Diagnostic> {
+    if let Some(span) = chunk.too_deep {
+        return Some(nesting(span));
+    }
+    let span = chunk.open_string?;
+    Some(
+        Diagnostic::error(
+            codes::STRING,
+            "this string is not closed",
+            span,
+            "the line ends before the string does",
+        )
+        .help("close it with `\"`; for a line break inside a string write `\\n`"),
+    )
+}
+
+/// The error for text nested beyond the limit.
+pub(crate) fn nesting(span: Span) -> Diagnostic {
+    Diagnostic::error(
+        codes::NESTING,
+        format!("nested more than {} levels deep", crate::MAX_NESTING),
+        span,
+        "this level is one too many",
+    )
+    .help("name the inner parts with `class`, `let` or `chain`, and use the names")
+}
+
+/// The error for text that begins no declaration.
+pub(super) fn unknown_declaration(source: &str, chunk: &Chunk) -> Diagnostic {
+    let range = chunk.span.range();
+    let (span, found) = found(source, range.start, range.end);
+    let word = span.text(source);
+    if matches!(word, "}" | "]" | ")") {
+        return Diagnostic::error(
+            codes::BRACKET,
+            format!("{found} closes nothing"),
+            span,
+            "no bracket is open here",
+        )
+        .help("remove it, or add the bracket that it should close");
+    }
+    let lower = word.to_lowercase();
+    let near = KEYWORDS
+        .into_iter()
+        .map(|k| (strsim::damerau_levenshtein(k, &lower), k))
+        .filter(|(distance, k)| *distance <= k.len().div_ceil(3))
+        .min();
+    let help = match near {
+        Some((_, keyword)) => format!("did you mean `{keyword}`?"),
+        None => format!("a declaration begins with one of: {}", KEYWORDS.join(", ")),
+    };
+    Diagnostic::error(
+        codes::DECLARATION,
+        format!("I expected a declaration, and found {found}"),
+        span,
+        "no declaration begins like this",
+    )
+    .help(help)
+}
+
+/// The error for a name that is not `[a-z][a-z0-9_]*`, if it is not.
+pub(crate) fn name(text: &str, span: Span) -> Option<Diagnostic> {
+    let lower = text.to_lowercase();
+    let (message, suggestion) = if lower != text {
+        ("names are in lower case", lower)
+    } else if text.starts_with('_') {
+        let rest = text.trim_start_matches('_');
+        ("a name begins with a letter", format!("x_{rest}"))
+    } else {
+        return None;
+    };
+    Some(
+        Diagnostic::error(codes::NAME, message, span, format!("`{text}` is not a name"))
+            .help(format!("write `{suggestion}`")),
+    )
+}
+
+/// The error for a declaration that the grammar refused.
+pub(super) fn syntax(source: &str, chunk: &Chunk, error: &Error<Rule>) -> Diagnostic {
+    let at = match error.location {
+        InputLocation::Pos(at) | InputLocation::Span((at, _)) => at,
+    };
+    let range = chunk.span.range();
+    let at = range.start + at;
+    if let (Some(open), true) = (chunk.unclosed, at >= range.end) {
+        return unclosed(source, open, range.end);
+    }
+    let positives = match &error.variant {
+        ErrorVariant::ParsingError { positives, .. } => positives.as_slice(),
+        ErrorVariant::CustomError { .. } => &[],
+    };
+    let expected = expected(positives);
+    let (span, found) = found(source, at, range.end);
+    let keyword = chunk.keyword.unwrap_or("declaration");
+    if span.is_empty() {
+        let last = last_char(source, range.end);
+        return Diagnostic::error(
+            codes::EXPECTED,
+            format!("this `{keyword}` ends too early: I expected {expected}"),
+            last,
+            format!("I expected {expected} after this"),
+        );
+    }
+    let mut diagnostic = Diagnostic::error(
+        codes::EXPECTED,
+        format!("I expected {expected}, and found {found}"),
+        span,
+        format!("I expected {expected} here"),
+    );
+    diagnostic.help = hint(source, at, positives);
+    if let Some(open) = chunk.unclosed {
+        diagnostic = diagnostic.label(open, "this bracket is not closed");
+    }
+    diagnostic
+}
+
+fn unclosed(source: &str, open: Span, end: usize) -> Diagnostic {
+    let bracket = open.text(source);
+    let close = match bracket {
+        "{" => "}",
+        "[" => "]",
+        _ => ")",
+    };
+    Diagnostic::error(
+        codes::BRACKET,
+        format!("this `{bracket}` is not closed"),
+        open,
+        "opened here",
+    )
+    .label(last_char(source, end), "the declaration ends here")
+    .help(format!("add `{close}`"))
+}
+
+fn last_char(source: &str, end: usize) -> Span {
+    let text = source.get(..end).unwrap_or("");
+    let last = text.chars().next_back().map_or(0, char::len_utf8);
+    Span::new(end - last, end)
+}
+
+fn hint(source: &str, at: usize, expected: &[Rule]) -> Option<String> {
+    let before = source.get(..at).unwrap_or("").chars().next_back();
+    let rest = source.get(at..).unwrap_or("");
+    let in_name = before.is_some_and(|c| c.is_alphanumeric() || c == '_');
+    let mut chars = rest.chars();
+    match (chars.next(), chars.next()) {
+        (Some('-'), Some(c)) if in_name && c.is_alphanumeric() => {
+            Some("names are made of a-z, 0-9 and `_`: write `_` for `-`".to_owned())
+        }
+        (Some('='), Some('>')) => Some("the arrow is written `->`".to_owned()),
+        (Some('→'), _) => Some("the arrow is written `->`".to_owned()),
+        (Some('\'' | '‘' | '’' | '“' | '”'), _) => {
+            Some("strings are written in double quotes: \"...\"".to_owned())
+        }
+        (Some('#'), _) => Some("comments begin with `//`".to_owned()),
+        (Some('/'), Some('*')) => Some("comments begin with `//` and end with the line".to_owned()),
+        (Some(';'), _) => Some("no `;` is needed; remove it".to_owned()),
+        (Some(':'), _) if expected.contains(&Rule::equals) => {
+            Some("settings are written `key = value`".to_owned())
+        }
+        (Some(c), _) if c.is_alphabetic() && !c.is_ascii() => {
+            Some("names are made of a-z, 0-9 and `_`".to_owned())
+        }
+        (Some(c), _) if !c.is_ascii() => Some("remove this character".to_owned()),
+        _ => None,
+    }
+}
+
+/// Joins what was expected: `a`, `a or b`, `a, b or c`.
+fn expected(rules: &[Rule]) -> String {
+    let mut names: Vec<&str> = Vec::new();
+    // What only separates is named last, and words once.
+    let (marks, words): (Vec<&Rule>, Vec<&Rule>) = rules
+        .iter()
+        .partition(|r| matches!(r, Rule::comma | Rule::rbrace | Rule::rbracket | Rule::rparen));
+    for rule in words.into_iter().chain(marks) {
+        let name = describe(*rule);
+        if !name.is_empty() && !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    match names.split_last() {
+        None => "something else".to_owned(),
+        Some((only, [])) => (*only).to_owned(),
+        Some((last, rest)) => format!("{} or {last}", rest.join(", ")),
+    }
+}
+
+/// What a rule is to an operator.
+fn describe(rule: Rule) -> &'static str {
+    match rule {
+        Rule::ident | Rule::name => "a name such as `web`",
+        Rule::key => "a setting such as `queues = 2`",
+        Rule::field => "a setting such as `queues = 2`",
+        Rule::port_kind => "a port kind such as `tap`",
+        Rule::nf_type => "an NF type such as `firewall`",
+        Rule::port_name => "a port's name",
+        Rule::nf_name => "an NF's name",
+        Rule::node_name => "the name of an NF or a port",
+        Rule::counter_name => "a counter's name",
+        Rule::counter_value => "a whole number or `$name`",
+        Rule::path => "a path in quotes, such as \"lib.chain\"",
+        Rule::test_name => "the test's name in quotes",
+        Rule::string => "a string in quotes",
+        Rule::value | Rule::scalar | Rule::atom => "a value",
+        Rule::record | Rule::params => "settings in braces, `{ ... }`",
+        Rule::with | Rule::kw_with => "`with { ... }`",
+        Rule::unit => "a unit such as `MiB`",
+        Rule::type_ref => "a type such as `string`",
+        Rule::formals => "parameters such as `(p: port)`",
+        Rule::formal => "a parameter such as `p: port`",
+        Rule::formal_kind => "`port`, `nf` or `chain`",
+        Rule::argument => "an argument: the name of a port, an NF or a chain",
+        Rule::steps | Rule::step | Rule::node | Rule::drop | Rule::splice => {
+            "a step: an NF, a port, a chain or `drop`"
+        }
+        Rule::arms => "arms in braces, `{ OUTPUT -> STEP }`",
+        Rule::arm | Rule::output => "an arm such as `match -> drop`",
+        Rule::rules => "rules in braces, `{ FILTER -> CHAIN }`",
+        Rule::steer_rule => "a rule such as `tcp -> fast`",
+        Rule::filter | Rule::class_filter | Rule::assert_filter => "a filter such as `tcp`",
+        Rule::kw_else => "`else`",
+        Rule::claim => "`passes`, `never passes`, `reaches`, `never reaches` or `dropped`",
+        Rule::program | Rule::kw_program => "`program`",
+        Rule::steer_to | Rule::kw_steer => "`steer`",
+        Rule::destination => "the name of an NF or a chain",
+        Rule::kw_max_hops => "`max_hops`",
+        Rule::count => "a whole number",
+        Rule::statements => "statements in braces, `{ send ... expect ... }`",
+        Rule::statement => "`send`, `replay` or `expect`",
+        Rule::send => "`send`",
+        Rule::replay => "`replay`",
+        Rule::expect => "`expect`",
+        Rule::packet_proto => "a protocol: ether, arp, ip, ip6, icmp, tcp or udp",
+        Rule::expectation => "what is expected: a path, `passes`, `drop`, a count or a counter",
+        Rule::expect_path => "a path such as `fw -> lan`",
+        Rule::kw_send => "`send`",
+        Rule::kw_replay => "`replay`",
+        Rule::kw_expect => "`expect`",
+        Rule::file | Rule::kw_file => "`file(\"...\")`",
+        Rule::kw_as => "`as`",
+        Rule::kw_to => "`to`",
+        Rule::kw_passes => "`passes`",
+        Rule::kw_reaches => "`reaches`",
+        Rule::kw_before => "`before`",
+        Rule::kw_times => "`times`",
+        Rule::kw_at => "`at`",
+        Rule::kw_packets => "`packets`",
+        Rule::kw_counter => "`counter`",
+        Rule::kw_same => "`same as file(...)`",
+        Rule::equals => "`=`",
+        Rule::double_equals => "`==`",
+        Rule::colon => "`:`",
+        Rule::comma => "`,`",
+        Rule::arrow => "`->`",
+        Rule::lbrace => "`{`",
+        Rule::rbrace => "`}`",
+        Rule::lbracket => "`[`",
+        Rule::rbracket => "`]`",
+        Rule::lparen => "`(`",
+        Rule::rparen => "`)`",
+        Rule::EOI => "the end of this declaration",
+        _ => "",
+    }
+}
