@@ -264,6 +264,10 @@ fn agrees(packet: &[u8]) -> Result<(), TestCaseError> {
         _ => None,
     };
     prop_assert_eq!(ours.addresses(), addresses);
+    // etherparse takes a length of zero for a jumbogram, which no frame can hold.
+    if matches!(&theirs.net, Some(NetSlice::Ipv6(ip)) if ip.header().payload_length() == 0) {
+        return Ok(());
+    }
     match &theirs.transport {
         Some(TransportSlice::Tcp(tcp)) => {
             prop_assert_eq!(ours.ports(), Some((tcp.source_port(), tcp.destination_port())));
