@@ -13,7 +13,10 @@ use std::{
     time::Duration,
 };
 
-use rustix::{thread::futex, time::Timespec};
+use rustix::{
+    thread::futex,
+    time::{ClockId, Timespec},
+};
 
 use crate::memory::Mapping;
 
@@ -75,5 +78,43 @@ impl Bell {
         // Every outcome (woken, timed out, interrupted, word already changed) means the same: look again.
         let _ = futex::wait(self.word(), futex::Flags::empty(), ASLEEP, Some(&timeout));
         self.stay_awake();
+    }
+}
+
+/// Bells that the kernel can wait for at once (`FUTEX_WAITV_MAX`).
+const MAX_WAITS: usize = 128;
+
+/// The sleep of a consumer of several producers, each with a bell on which sleep was announced: until one is rung or for
+/// `at_most`. Beyond 128 bells, or on a kernel before 5.16, it is the bound that ends the sleep.
+pub fn sleep_on_any(bells: &[Bell], at_most: Duration) {
+    let waits: Vec<_> = bells.iter().take(MAX_WAITS).map(wait_for).collect();
+    let until = rustix::time::clock_gettime(ClockId::Monotonic) + timespec(at_most);
+    let waited = match waits.is_empty() {
+        true => Err(rustix::io::Errno::NOSYS),
+        false => futex::waitv(
+            &waits,
+            futex::WaitvFlags::empty(),
+            Some(&until),
+            ClockId::Monotonic,
+        ),
+    };
+    if waited == Err(rustix::io::Errno::NOSYS) {
+        std::thread::sleep(at_most);
+    }
+    bells.iter().for_each(Bell::stay_awake);
+}
+
+fn wait_for(bell: &Bell) -> futex::Wait {
+    let mut wait = futex::Wait::new();
+    wait.val = u64::from(ASLEEP);
+    wait.uaddr = futex::WaitPtr::new(bell.word().as_ptr().cast());
+    wait.flags = futex::WaitFlags::SIZE_U32;
+    wait
+}
+
+fn timespec(duration: Duration) -> Timespec {
+    Timespec {
+        tv_sec: duration.as_secs() as i64,
+        tv_nsec: i64::from(duration.subsec_nanos()),
     }
 }

@@ -54,5 +54,5 @@ pub use descriptor::{
 };
 pub use nf::{Nf, Reconfigured, Setup, SetupError};
 pub use params::{Params, ParamsError};
-pub use region::{Region, RegionError};
+pub use region::{Region, RegionError, ShmRing};
 pub use run::{RunError, attach_and_run, run, run_with};

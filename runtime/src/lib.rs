@@ -1,1 +1,9 @@
-//! Placeholder.
+//! The manager: loads a bundle on DPDK and runs its chains.
+
+#![deny(unsafe_code)]
+
+pub mod dpdk;
+pub mod flow;
+pub mod generation;
+pub mod reason;
+pub mod worker;

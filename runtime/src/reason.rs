@@ -1,0 +1,72 @@
+//! Why a packet was not delivered.
+
+/// Every drop has one of these and a place, and is counted there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(usize)]
+pub enum Reason {
+    /// The chain says `drop` here.
+    Chain,
+    /// The NF's verdict.
+    NfVerdict,
+    /// The ring to the instance had no room.
+    RingFull,
+    /// No instance of the service was running.
+    NoInstance,
+    /// The instance that held the packet was lost.
+    NfLost,
+    /// The packet visited more NFs than the bundle's `max_hops`.
+    HopLimit,
+    /// The port did not take it.
+    PortRefused,
+    /// Its length or place in the buffer was impossible: from a port, or from an NF that may write.
+    Malformed,
+    /// Longer than a buffer.
+    TooLong,
+    /// The manager stopped before the packet had left.
+    Shutdown,
+}
+
+impl Reason {
+    pub const COUNT: usize = 10;
+    pub const ALL: [Self; Self::COUNT] = [
+        Self::Chain,
+        Self::NfVerdict,
+        Self::RingFull,
+        Self::NoInstance,
+        Self::NfLost,
+        Self::HopLimit,
+        Self::PortRefused,
+        Self::Malformed,
+        Self::TooLong,
+        Self::Shutdown,
+    ];
+
+    /// The name in `status`, `/metrics` and the balance.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Chain => "chain",
+            Self::NfVerdict => "nf_verdict",
+            Self::RingFull => "ring_full",
+            Self::NoInstance => "no_instance",
+            Self::NfLost => "nf_lost",
+            Self::HopLimit => "hop_limit",
+            Self::PortRefused => "port_refused",
+            Self::Malformed => "malformed",
+            Self::TooLong => "too_long",
+            Self::Shutdown => "shutdown",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_reason_has_its_index_and_a_name_of_its_own() {
+        for (i, r) in Reason::ALL.into_iter().enumerate() {
+            assert_eq!(r as usize, i);
+            assert!(Reason::ALL.iter().filter(|o| o.name() == r.name()).count() == 1);
+        }
+    }
+}

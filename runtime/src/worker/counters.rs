@@ -1,0 +1,56 @@
+//! What a worker counts: written by it alone, read by the control thread at any time.
+
+use std::sync::atomic::{AtomicBool, AtomicU64};
+
+use crate::reason::Reason;
+
+#[derive(Debug, Default)]
+pub struct PortCounters {
+    pub rx_packets: AtomicU64,
+    pub rx_bytes: AtomicU64,
+    pub tx_packets: AtomicU64,
+    pub tx_bytes: AtomicU64,
+    /// Packets dropped before they were on a chain, by reason.
+    pub dropped: [AtomicU64; Reason::COUNT],
+    /// The source has been read to its end.
+    pub done: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+pub struct InstanceCounters {
+    /// Handed to the instance.
+    pub rx_packets: AtomicU64,
+    /// Handed back by it.
+    pub tx_packets: AtomicU64,
+    /// Its verdicts `drop`, and what was lost by its ring or with it.
+    pub dropped: AtomicU64,
+    /// Verdicts that the bundle does not permit; the packet followed the chain.
+    pub overruled: AtomicU64,
+    /// Descriptors of buffers that the instance did not hold.
+    pub refused: AtomicU64,
+    /// Descriptors that waited in the ring to the instance when last looked at.
+    pub ring_used: AtomicU64,
+}
+
+#[derive(Debug)]
+pub struct WorkerCounters {
+    /// By port id.
+    pub ports: Vec<PortCounters>,
+    /// By instance slot.
+    pub instances: Vec<InstanceCounters>,
+    pub in_flight: AtomicU64,
+}
+
+impl WorkerCounters {
+    pub fn new(ports: usize, instances: usize) -> Self {
+        Self {
+            ports: std::iter::repeat_with(PortCounters::default)
+                .take(ports)
+                .collect(),
+            instances: std::iter::repeat_with(InstanceCounters::default)
+                .take(instances)
+                .collect(),
+            in_flight: AtomicU64::new(0),
+        }
+    }
+}

@@ -1,0 +1,300 @@
+//! Where packets go: to instances, to ports, or to the count of the dropped.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use nflib::{Descriptor, memory::PacketFile};
+
+use super::{
+    BURST, Generations, InstanceCounters, Link, Live, WorkerCounters,
+    ledger::{Ledger, Owner},
+    select::Selection,
+};
+use crate::{
+    dpdk::{PacketPool, TxDesc, TxQueue},
+    generation::{At, HopIndex, NO_HOP, add},
+    reason::Reason,
+};
+
+#[derive(Debug)]
+pub(super) struct Forward {
+    worker: usize,
+    pool: Arc<PacketPool>,
+    pub(super) packets: Arc<PacketFile>,
+    counters: Arc<WorkerCounters>,
+    /// By instance slot.
+    pub(super) links: Vec<Option<Box<Link>>>,
+    /// Slots with a link.
+    pub(super) active: Vec<u16>,
+    /// By service slot.
+    services: Vec<Selection>,
+    /// By port id.
+    sinks: Vec<Sink>,
+    free: Vec<u32>,
+    /// Some service waits for an instance, so packets that can wait should not come in.
+    pub(super) starved: bool,
+}
+
+/// A port's sending side and the burst under way to it.
+#[derive(Debug, Default)]
+struct Sink {
+    queue: Option<TxQueue>,
+    staged: Vec<TxDesc>,
+}
+
+impl Forward {
+    pub(super) fn new(
+        worker: usize,
+        pool: Arc<PacketPool>,
+        packets: Arc<PacketFile>,
+        counters: Arc<WorkerCounters>,
+    ) -> Self {
+        let (links, sinks) = (counters.instances.len(), counters.ports.len());
+        Self {
+            worker,
+            pool,
+            packets,
+            links: std::iter::repeat_with(|| None).take(links).collect(),
+            active: Vec::new(),
+            services: std::iter::repeat_with(Selection::default).take(links).collect(),
+            sinks: std::iter::repeat_with(Sink::default).take(sinks).collect(),
+            free: Vec::with_capacity(2 * BURST),
+            starved: false,
+            counters,
+        }
+    }
+
+    pub(super) fn open(&mut self, port: u16, queue: Option<TxQueue>) {
+        if let Some(sink) = self.sinks.get_mut(usize::from(port)) {
+            sink.queue = queue;
+        }
+    }
+
+    pub(super) fn attach(&mut self, slot: u16, link: Box<Link>) {
+        if let Some(place) = self.links.get_mut(usize::from(slot)) {
+            *place = Some(link);
+            self.active.push(slot);
+        }
+    }
+
+    pub(super) fn select(&mut self, service: u16, instances: Vec<u16>, awaited: bool) {
+        if let Some(selection) = self.services.get_mut(usize::from(service)) {
+            *selection = Selection::new(instances, awaited);
+        }
+        self.starved = self.services.iter().any(Selection::is_starved);
+    }
+
+    /// The instance is gone; its services go on with the others.
+    pub(super) fn remove(&mut self, slot: u16) {
+        self.active.retain(|&s| s != slot);
+        if let Some(link) = self.links.get_mut(usize::from(slot)) {
+            *link = None;
+        }
+        self.services.iter_mut().for_each(|s| s.remove(slot));
+        self.starved = self.services.iter().any(Selection::is_starved);
+    }
+
+    /// Sends a packet that the worker holds to what stands at `hop`.
+    #[inline(always)]
+    pub(super) fn send(
+        &mut self,
+        ledger: &mut Ledger,
+        generations: &mut Generations,
+        slot: usize,
+        mut descriptor: Descriptor,
+        hop: HopIndex,
+    ) {
+        let Some(Live { tables, .. }) = &generations.live[slot] else {
+            return;
+        };
+        let entry = ledger.entry(descriptor.buffer);
+        entry.hop = hop;
+        let arrived = &tables.counters[self.worker].arrived;
+        add(&arrived[usize::from(hop)], 1);
+        match tables.hops[usize::from(hop)].at {
+            At::Service(service) => {
+                if entry.visits_left == 0 {
+                    return self.discard(ledger, generations, descriptor.buffer, Reason::HopLimit);
+                }
+                let Some(instance) = self.services[usize::from(service)].choose(entry.hash) else {
+                    return self.discard(ledger, generations, descriptor.buffer, Reason::NoInstance);
+                };
+                entry.visits_left -= 1;
+                entry.owner = Owner::instance(instance);
+                (
+                    descriptor.hash,
+                    descriptor.verdict,
+                    descriptor.flags,
+                    descriptor.destination,
+                ) = (entry.hash, 0, 0, 0);
+                let full = match &mut self.links[usize::from(instance)] {
+                    Some(link) if !link.faulty => link.stage(descriptor),
+                    _ => return self.discard(ledger, generations, descriptor.buffer, Reason::NoInstance),
+                };
+                if full {
+                    self.push(ledger, generations, instance);
+                }
+            }
+            At::Port(port) => {
+                let packet = TxDesc {
+                    index: descriptor.buffer,
+                    off: descriptor.offset,
+                    len: descriptor.length,
+                };
+                let staged = &mut self.sinks[usize::from(port)].staged;
+                staged.push(packet);
+                if staged.len() >= BURST {
+                    self.transmit(ledger, generations, port);
+                }
+            }
+            At::Drop => self.discard(ledger, generations, descriptor.buffer, Reason::Chain),
+        }
+    }
+
+    /// Frees a packet that an instance or the worker holds, and counts it at the hop where it was.
+    pub(super) fn discard(
+        &mut self,
+        ledger: &mut Ledger,
+        generations: &mut Generations,
+        buffer: u32,
+        reason: Reason,
+    ) {
+        let entry = ledger.entry(buffer);
+        entry.owner = Owner::POOL;
+        if let Some(live) = &mut generations.live[usize::from(entry.generation)] {
+            live.in_flight -= 1;
+            add(
+                &live.tables.counters[self.worker].dropped[usize::from(entry.hop)][reason as usize],
+                1,
+            );
+        }
+        self.release(buffer);
+    }
+
+    /// Frees a packet that never got onto a chain, and counts it at its port.
+    pub(super) fn refuse(&mut self, ledger: &mut Ledger, port: u16, buffer: u32, reason: Reason) {
+        ledger.entry(buffer).owner = Owner::POOL;
+        self.count_refused(port, reason, 1);
+        self.release(buffer);
+    }
+
+    pub(super) fn count_refused(&self, port: u16, reason: Reason, n: u64) {
+        add(
+            &self.counters.ports[usize::from(port)].dropped[reason as usize],
+            n,
+        );
+    }
+
+    pub(super) fn instance(&self, slot: u16) -> &InstanceCounters {
+        &self.counters.instances[usize::from(slot)]
+    }
+
+    fn release(&mut self, buffer: u32) {
+        self.free.push(buffer);
+        if self.free.len() >= BURST {
+            self.free_staged();
+        }
+    }
+
+    fn free_staged(&mut self) {
+        for part in self.free.chunks(BURST) {
+            self.pool.free_burst(part);
+        }
+        self.free.clear();
+    }
+
+    /// Hands over every burst under way.
+    #[inline(always)]
+    pub(super) fn flush(&mut self, ledger: &mut Ledger, generations: &mut Generations) {
+        for i in 0..self.active.len() {
+            self.push(ledger, generations, self.active[i]);
+        }
+        for port in 0..self.sinks.len() {
+            if !self.sinks[port].staged.is_empty() {
+                self.transmit(ledger, generations, port as u16);
+            }
+        }
+        if !self.free.is_empty() {
+            self.free_staged();
+        }
+    }
+
+    #[inline(always)]
+    fn push(&mut self, ledger: &mut Ledger, generations: &mut Generations, slot: u16) {
+        let Some(link) = &mut self.links[usize::from(slot)] else {
+            return;
+        };
+        let (pushed, left, outcome) = link.push();
+        let counters = &self.counters.instances[usize::from(slot)];
+        if pushed > 0 {
+            add(&counters.rx_packets, pushed as u64);
+        }
+        if !left.is_empty() {
+            let left: Vec<u32> = left.iter().map(|d| d.buffer).collect();
+            link.faulty |= outcome.is_err();
+            add(&counters.dropped, left.len() as u64);
+            for buffer in left {
+                self.discard(ledger, generations, buffer, Reason::RingFull);
+            }
+        }
+    }
+
+    fn transmit(&mut self, ledger: &mut Ledger, generations: &mut Generations, port: u16) {
+        let mut staged = std::mem::take(&mut self.sinks[usize::from(port)].staged);
+        let mut rest = staged.as_slice();
+        while !rest.is_empty() {
+            let sent = match &mut self.sinks[usize::from(port)].queue {
+                Some(queue) => queue.tx_burst(&self.pool, rest),
+                None => crate::dpdk::Sent {
+                    accepted: 0,
+                    malformed: false,
+                },
+            };
+            let (gone, left) = rest.split_at(sent.accepted.min(rest.len()));
+            self.count_sent(ledger, generations, port, gone);
+            let (bad, left, reason) = match sent.malformed {
+                true => (
+                    &left[..left.len().min(1)],
+                    &left[left.len().min(1)..],
+                    Reason::Malformed,
+                ),
+                false => (left, &[][..], Reason::PortRefused),
+            };
+            for packet in bad {
+                self.discard(ledger, generations, packet.index, reason);
+            }
+            rest = left;
+        }
+        staged.clear();
+        self.sinks[usize::from(port)].staged = staged;
+    }
+
+    fn count_sent(&mut self, ledger: &mut Ledger, generations: &mut Generations, port: u16, sent: &[TxDesc]) {
+        let mut bytes = 0;
+        for packet in sent {
+            let entry = ledger.entry(packet.index);
+            entry.owner = Owner::POOL;
+            bytes += u64::from(packet.len);
+            if let Some(live) = &mut generations.live[usize::from(entry.generation)] {
+                live.in_flight -= 1;
+            }
+        }
+        let counters = &self.counters.ports[usize::from(port)];
+        add(&counters.tx_packets, sent.len() as u64);
+        add(&counters.tx_bytes, bytes);
+    }
+
+    pub(super) fn publish_gauges(&mut self, in_flight: u64) {
+        self.counters.in_flight.store(in_flight, Ordering::Release);
+        for &slot in &self.active {
+            if let Some(link) = &mut self.links[usize::from(slot)] {
+                let used = u64::from(link.backlog());
+                self.counters.instances[usize::from(slot)]
+                    .ring_used
+                    .store(used, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+/// The hop index of a packet that goes nowhere.
+pub(super) const NOWHERE: HopIndex = NO_HOP;

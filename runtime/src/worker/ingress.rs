@@ -1,0 +1,141 @@
+//! Where packets come from, and what chain each takes.
+
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+use nflib::memory::PacketFile;
+
+use crate::{
+    dpdk::{RxBurst, RxQueue},
+    flow::{FlowKey, flow_of},
+    generation::{HopIndex, PortTable},
+    worker::BURST,
+};
+
+/// Flows that one worker's cache holds; a full cache is emptied, and flows are classified anew.
+const MAX_FLOWS: usize = 1 << 20;
+
+/// A receive queue and how it behaves.
+#[derive(Debug)]
+pub struct Source {
+    pub queue: RxQueue,
+    pub kind: SourceKind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SourceKind {
+    /// Packets arrive when they arrive; what finds no room is lost.
+    Live,
+    /// The source waits for room: a capture that is repeated, a generator.
+    Endless,
+    /// The source waits for room and has this many packets left.
+    Finite(u64),
+}
+
+#[derive(Debug)]
+pub(super) struct Ingress {
+    pub(super) packets: Arc<PacketFile>,
+    /// By port id.
+    pub(super) ports: Vec<Option<Receiver>>,
+    credit: u64,
+    closed: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Receiver {
+    pub(super) source: Source,
+    pub(super) burst: RxBurst,
+    flows: HashMap<FlowKey, HopIndex>,
+}
+
+impl Ingress {
+    pub(super) fn new(packets: Arc<PacketFile>, credit: u64) -> Self {
+        Self {
+            packets,
+            ports: Vec::new(),
+            credit,
+            closed: false,
+        }
+    }
+
+    pub(super) fn open(&mut self, port: u16, source: Option<Source>) {
+        let at = usize::from(port);
+        if self.ports.len() <= at {
+            self.ports.resize_with(at + 1, || None);
+        }
+        self.ports[at] = source.map(|source| Receiver {
+            source,
+            burst: RxBurst::new(BURST),
+            flows: HashMap::new(),
+        });
+    }
+
+    pub(super) fn close(&mut self) {
+        self.closed = true;
+    }
+
+    /// Whether some source must be looked at to know whether packets came.
+    pub(super) fn must_be_polled(&self) -> bool {
+        !self.closed
+            && self
+                .ports
+                .iter()
+                .flatten()
+                .any(|r| r.source.kind != SourceKind::Finite(0))
+    }
+
+    /// Whether to look at the port now, with so many packets inside and some service without its instance.
+    #[inline(always)]
+    pub(super) fn wants(&self, port: usize, in_flight: u64, starved: bool) -> bool {
+        if self.closed {
+            return false;
+        }
+        match self.ports[port].as_ref().map(|r| r.source.kind) {
+            None | Some(SourceKind::Finite(0)) => false,
+            Some(SourceKind::Live) => true,
+            Some(SourceKind::Endless | SourceKind::Finite(_)) => {
+                !starved && in_flight + BURST as u64 <= self.credit
+            }
+        }
+    }
+
+    pub(super) fn forget_flows(&mut self) {
+        self.ports.iter_mut().flatten().for_each(|r| r.flows.clear());
+    }
+}
+
+impl Receiver {
+    /// The packet's hash and the first hop of its chain.
+    #[inline(always)]
+    pub(super) fn classify(
+        flows: &mut HashMap<FlowKey, HopIndex>,
+        table: &PortTable,
+        frame: &[u8],
+        nic_hash: Option<u32>,
+    ) -> (u32, HopIndex) {
+        if table.rules.is_empty() {
+            return (nic_hash.unwrap_or_else(|| flow_of(frame).hash), table.otherwise);
+        }
+        let flow = flow_of(frame);
+        let hash = nic_hash.unwrap_or(flow.hash);
+        let hop = match flow.key {
+            Some(key) if table.by_flow => match flows.get(&key) {
+                Some(&hop) => hop,
+                None => {
+                    let hop = table.classify(frame, frame.len() as u32);
+                    if flows.len() >= MAX_FLOWS {
+                        flows.clear();
+                    }
+                    flows.insert(key, hop);
+                    hop
+                }
+            },
+            _ => table.classify(frame, frame.len() as u32),
+        };
+        (hash, hop)
+    }
+
+    pub(super) fn flows_mut(&mut self) -> (&RxBurst, &mut HashMap<FlowKey, HopIndex>) {
+        (&self.burst, &mut self.flows)
+    }
+}

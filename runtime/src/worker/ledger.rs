@@ -1,0 +1,88 @@
+//! Who holds each buffer, and where its packet is: the manager's private truth about packets.
+//!
+//! NFs see none of this, so they can neither forge a packet's place nor give back what they do not hold.
+
+use crate::generation::HopIndex;
+
+/// Holder of a buffer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Owner(u16);
+
+impl Owner {
+    /// In the pool, or with a device.
+    pub(super) const POOL: Self = Self(0);
+    /// In the worker's hands.
+    pub(super) const WORKER: Self = Self(1);
+
+    /// The instance in this slot.
+    #[inline(always)]
+    pub(super) fn instance(slot: u16) -> Self {
+        Self(slot + 2)
+    }
+}
+
+/// What the worker knows about the packet in a buffer.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Entry {
+    pub(super) owner: Owner,
+    pub(super) hop: HopIndex,
+    /// Slot of the generation that classified the packet.
+    pub(super) generation: u8,
+    /// NF visits left.
+    pub(super) visits_left: u8,
+    /// Id of the port it came from.
+    pub(super) port: u8,
+    pub(super) hash: u32,
+    pub(super) offset: u16,
+    pub(super) length: u16,
+}
+
+const _: () = assert!(size_of::<Entry>() == 16);
+
+/// One worker's entries for all buffers.
+#[derive(Debug)]
+pub(super) struct Ledger {
+    entries: Vec<Entry>,
+}
+
+impl Ledger {
+    pub(super) fn new(buffers: u32) -> Self {
+        let free = Entry {
+            owner: Owner::POOL,
+            hop: 0,
+            generation: 0,
+            visits_left: 0,
+            port: 0,
+            hash: 0,
+            offset: 0,
+            length: 0,
+        };
+        Self {
+            entries: vec![free; buffers as usize],
+        }
+    }
+
+    /// The entry of a buffer whose index comes from the manager itself.
+    #[inline(always)]
+    pub(super) fn entry(&mut self, buffer: u32) -> &mut Entry {
+        &mut self.entries[buffer as usize]
+    }
+
+    /// The entry, if the buffer exists and `owner` holds it: the check on everything that an NF hands back.
+    #[inline(always)]
+    pub(super) fn held_by(&mut self, buffer: u32, owner: Owner) -> Option<&mut Entry> {
+        self.entries.get_mut(buffer as usize).filter(|e| e.owner == owner)
+    }
+
+    /// The buffers that `owner` holds.
+    pub(super) fn all_of(&self, owner: Owner) -> Vec<u32> {
+        let held = self.entries.iter().enumerate().filter(|(_, e)| e.owner == owner);
+        held.map(|(i, _)| i as u32).collect()
+    }
+
+    /// The buffers that any instance holds.
+    pub(super) fn all_of_instances(&self) -> Vec<u32> {
+        let held = self.entries.iter().enumerate().filter(|(_, e)| e.owner.0 > 1);
+        held.map(|(i, _)| i as u32).collect()
+    }
+}

@@ -1,0 +1,79 @@
+//! A worker's end of the rings to one instance.
+
+use nflib::{
+    Descriptor, Region,
+    bell::Bell,
+    ring::{Consumer, Corrupt, Producer},
+};
+
+use super::BURST;
+
+/// The region type keeps the mapping; each end is taken once, by the worker that holds this value.
+#[derive(Debug)]
+pub struct Link {
+    outgoing: Producer<nflib::ShmRing>,
+    incoming: Consumer<nflib::ShmRing>,
+    nf_bell: Bell,
+    pub(super) worker_bell: Bell,
+    staged: [Descriptor; BURST],
+    count: usize,
+    /// The instance may change packets, so the place and length that it hands back count.
+    pub(super) writes: bool,
+    /// The instance broke the protocol and is not served any more.
+    pub(super) faulty: bool,
+}
+
+impl Link {
+    pub fn new(region: &Region, worker: u32, writes: bool) -> Self {
+        Self {
+            outgoing: region.to_nf_producer(worker),
+            incoming: region.from_nf_consumer(worker),
+            nf_bell: region.nf_bell(),
+            worker_bell: region.worker_bell(worker),
+            staged: [Descriptor::default(); BURST],
+            count: 0,
+            writes,
+            faulty: false,
+        }
+    }
+
+    /// Adds a packet to the burst under way; true when the burst is full and must be pushed.
+    #[inline(always)]
+    pub(super) fn stage(&mut self, descriptor: Descriptor) -> bool {
+        self.staged[self.count] = descriptor;
+        self.count += 1;
+        self.count == BURST
+    }
+
+    /// Pushes the burst under way; returns how many packets went and those that found no room.
+    #[inline(always)]
+    pub(super) fn push(&mut self) -> (usize, &[Descriptor], Result<(), Corrupt>) {
+        let count = std::mem::take(&mut self.count);
+        if count == 0 {
+            return (0, &[], Ok(()));
+        }
+        let (pushed, outcome) = match self.outgoing.push(&self.staged[..count]) {
+            Ok(pushed) => (pushed, Ok(())),
+            Err(corrupt) => (0, Err(corrupt)),
+        };
+        if pushed > 0 {
+            self.nf_bell.ring();
+        }
+        (pushed, &self.staged[pushed..count], outcome)
+    }
+
+    #[inline(always)]
+    pub(super) fn pop(&mut self, into: &mut [Descriptor; BURST]) -> Result<usize, Corrupt> {
+        self.incoming.pop(into)
+    }
+
+    /// Whether something waits to be taken back; a damaged ring counts as something, so that it is looked at.
+    pub(super) fn has_returns(&mut self) -> bool {
+        self.incoming.available() != Ok(0)
+    }
+
+    /// Descriptors waiting in the ring to the instance.
+    pub(super) fn backlog(&mut self) -> u32 {
+        self.outgoing.used().unwrap_or(0)
+    }
+}

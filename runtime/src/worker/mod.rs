@@ -1,0 +1,277 @@
+//! A worker: one thread that takes packets from its sources (receive queues and the rings that NFs hand packets back by),
+//! decides where each goes next, and hands them on, a burst at a time.
+//!
+//! A worker shares nothing that it writes but atomics: its tables are immutable generations, its flow cache and ledger
+//! are its own, and changes reach it as [`Command`]s between bursts.
+
+mod counters;
+mod forward;
+mod idle;
+mod ingress;
+mod ledger;
+mod link;
+mod round;
+mod select;
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use crossbeam_queue::ArrayQueue;
+use nflib::memory::PacketFile;
+use tokio::sync::mpsc::UnboundedSender;
+
+pub use counters::{InstanceCounters, PortCounters, WorkerCounters};
+pub use ingress::{Source, SourceKind};
+pub use link::Link;
+
+use self::{forward::Forward, ingress::Ingress, ledger::Ledger};
+use crate::{
+    dpdk::{PacketPool, TxQueue},
+    generation::Generation,
+    reason::Reason,
+};
+
+/// Packets moved at once.
+pub const BURST: usize = 32;
+
+/// Generations that can be alive at once: the current one and those that drain.
+pub const GENERATION_SLOTS: usize = 16;
+
+/// How long a new generation's packets wait for the old one's to leave, so that no flow is reordered by an edit. An NF
+/// that keeps packets for longer gives up its flows' order across the edit, not the traffic.
+const ORDER_PATIENCE: Duration = Duration::from_millis(5);
+
+/// What the control thread asks of a worker; carried out between bursts, in order.
+#[derive(Debug)]
+pub enum Command {
+    /// Takes over a port's queues.
+    Open {
+        port: u16,
+        source: Option<Source>,
+        sink: Option<TxQueue>,
+    },
+    /// Begins to serve an instance that has registered.
+    Attach { slot: u16, link: Box<Link> },
+    /// Ends serving an instance: what it handed back goes on, what it still holds is freed and counted as `nf_lost`.
+    Detach { slot: u16 },
+    /// Sends a service's packets to these instances from now on.
+    /// While there is none of them and one is `awaited`, sources that can wait do.
+    Select {
+        service: u16,
+        instances: Vec<u16>,
+        awaited: bool,
+    },
+    /// Classifies by these tables from now on; packets inside finish by the tables that classified them.
+    Publish(Arc<Generation>),
+    /// Takes nothing more in.
+    CloseIngress,
+    /// Frees everything and ends the thread.
+    Exit,
+}
+
+/// What a worker tells the control thread.
+#[derive(Debug)]
+pub enum Event {
+    Detached {
+        worker: u32,
+        slot: u16,
+        recovered: usize,
+    },
+    /// The last packet of this generation has left.
+    Drained { worker: u32, generation: u64 },
+    /// The instance wrote what no NF may write; it is to be ended.
+    Faulty { slot: u16, reason: String },
+}
+
+/// What a worker is made of.
+#[derive(Debug)]
+pub struct Parts {
+    pub id: u32,
+    pub pool: Arc<PacketPool>,
+    /// The same buffers, mapped for reading headers.
+    pub packets: Arc<PacketFile>,
+    pub counters: Arc<WorkerCounters>,
+    pub commands: Arc<ArrayQueue<Command>>,
+    pub events: UnboundedSender<Event>,
+    pub idle: nflib::session::IdlePolicy,
+    /// Packets that the sources which can wait may have inside together.
+    pub credit: u64,
+}
+
+/// A generation that packets inside may still refer to.
+#[derive(Debug)]
+struct Live {
+    tables: Arc<Generation>,
+    in_flight: u64,
+}
+
+#[derive(Debug)]
+pub struct Worker {
+    id: u32,
+    ledger: Ledger,
+    forward: Forward,
+    ingress: Ingress,
+    generations: Generations,
+    counters: Arc<WorkerCounters>,
+    commands: Arc<ArrayQueue<Command>>,
+    events: UnboundedSender<Event>,
+    idle: nflib::idle::Idle,
+    exit: bool,
+}
+
+/// The generations alive, by slot; a packet's ledger entry names its slot.
+#[derive(Debug, Default)]
+struct Generations {
+    live: [Option<Live>; GENERATION_SLOTS],
+    current: usize,
+    /// Until then, nothing is taken in while an older generation has packets inside.
+    hold: Option<Instant>,
+}
+
+impl Worker {
+    pub fn new(parts: Parts) -> Self {
+        let Parts {
+            id,
+            pool,
+            packets,
+            counters,
+            commands,
+            events,
+            idle,
+            credit,
+        } = parts;
+        Self {
+            id,
+            ledger: Ledger::new(pool.count()),
+            forward: Forward::new(id as usize, pool, packets.clone(), counters.clone()),
+            ingress: Ingress::new(packets, credit),
+            generations: Generations::default(),
+            counters,
+            commands,
+            events,
+            idle: nflib::idle::Idle::new(idle),
+            exit: false,
+        }
+    }
+
+    /// Serves until told to exit.
+    pub fn run(mut self) {
+        let mut rounds = 0u32;
+        while !self.exit {
+            let moved = self.round();
+            rounds = rounds.wrapping_add(1);
+            if moved == 0 || rounds.is_multiple_of(64) {
+                self.obey();
+                self.retire();
+                self.forward.publish_gauges(self.generations.in_flight());
+            }
+            self.rest(moved);
+        }
+    }
+
+    fn rest(&mut self, moved: usize) {
+        if moved > 0 {
+            self.idle.reset();
+        } else if self.idle.rest() == nflib::idle::Rest::Sleep {
+            let polled = self.ingress.must_be_polled();
+            idle::nap(&mut self.forward.links, polled, || !self.commands.is_empty());
+        }
+    }
+
+    fn obey(&mut self) {
+        while let Some(command) = self.commands.pop() {
+            match command {
+                Command::Open { port, source, sink } => {
+                    self.forward.open(port, sink);
+                    self.ingress.open(port, source);
+                }
+                Command::Attach { slot, link } => self.forward.attach(slot, link),
+                Command::Detach { slot } => self.detach(slot),
+                Command::Select {
+                    service,
+                    instances,
+                    awaited,
+                } => self.forward.select(service, instances, awaited),
+                Command::Publish(tables) => self.publish(tables),
+                Command::CloseIngress => self.ingress.close(),
+                Command::Exit => self.leave(),
+            }
+        }
+    }
+
+    fn publish(&mut self, tables: Arc<Generation>) {
+        let old = self.generations.current;
+        let slot = (tables.number % GENERATION_SLOTS as u64) as usize;
+        self.generations.live[slot] = Some(Live { tables, in_flight: 0 });
+        self.generations.current = slot;
+        if slot != old
+            && self.generations.live[old]
+                .as_ref()
+                .is_some_and(|l| l.in_flight > 0)
+        {
+            self.generations.hold = Some(Instant::now() + ORDER_PATIENCE);
+        }
+        self.ingress.forget_flows();
+    }
+
+    /// Lets go of old generations whose last packet has left.
+    fn retire(&mut self) {
+        let Generations { live, current, hold } = &mut self.generations;
+        let mut draining = false;
+        for (slot, entry) in live.iter_mut().enumerate().filter(|(slot, _)| slot != current) {
+            let Some(old) = entry else { continue };
+            if old.in_flight > 0 {
+                draining = true;
+                continue;
+            }
+            let generation = old.tables.number;
+            *entry = None;
+            debug_assert!(slot < GENERATION_SLOTS);
+            // The control thread ends the worker before it drops its end.
+            let _ = self.events.send(Event::Drained {
+                worker: self.id,
+                generation,
+            });
+        }
+        if !draining || hold.is_some_and(|until| Instant::now() >= until) {
+            *hold = None;
+        }
+    }
+
+    fn detach(&mut self, slot: u16) {
+        // What the instance had handed back before it went is as good as any.
+        while self.take_back(slot) > 0 {}
+        self.forward.flush(&mut self.ledger, &mut self.generations);
+        let held = self.ledger.all_of(ledger::Owner::instance(slot));
+        for &buffer in &held {
+            self.forward
+                .discard(&mut self.ledger, &mut self.generations, buffer, Reason::NfLost);
+        }
+        self.forward.flush(&mut self.ledger, &mut self.generations);
+        self.forward.remove(slot);
+        let _ = self.events.send(Event::Detached {
+            worker: self.id,
+            slot,
+            recovered: held.len(),
+        });
+    }
+
+    fn leave(&mut self) {
+        self.ingress.close();
+        for buffer in self.ledger.all_of_instances() {
+            self.forward
+                .discard(&mut self.ledger, &mut self.generations, buffer, Reason::Shutdown);
+        }
+        self.forward.flush(&mut self.ledger, &mut self.generations);
+        self.forward.publish_gauges(self.generations.in_flight());
+        self.exit = true;
+    }
+}
+
+impl Generations {
+    fn in_flight(&self) -> u64 {
+        self.live.iter().flatten().map(|l| l.in_flight).sum()
+    }
+}
