@@ -206,6 +206,21 @@ int onvm_lcore_id(void)
 	return id == LCORE_ID_ANY ? -1 : (int)id;
 }
 
+static void flush_cache(struct rte_mempool *mp, void *opaque)
+{
+	struct rte_mempool_cache *cache = rte_mempool_default_cache(mp, rte_lcore_id());
+
+	RTE_SET_USED(opaque);
+	if (cache != NULL)
+		rte_mempool_cache_flush(cache, mp);
+}
+
+void onvm_lcore_release(void)
+{
+	rte_mempool_walk(flush_cache, NULL);
+	rte_thread_unregister();
+}
+
 /* ---- log ---- */
 
 #define LOG_BYTES 32768u

@@ -80,6 +80,8 @@ uint16_t onvm_tx_burst(const struct onvm_pool *pool, uint16_t port, uint16_t que
 
 int onvm_errno(void);
 int onvm_lcore_id(void); /* -1 for a thread that DPDK does not know */
+/* Gives the calling thread's caches back to all pools, then unregisters it. DPDK alone would keep the buffers. */
+void onvm_lcore_release(void);
 
 /* Sends DPDK's log to a ring in memory. 0 or -1. May be called once, before rte_eal_init. */
 int onvm_log_capture(void);

@@ -8,5 +8,6 @@
 #include <rte_mbuf.h>
 #include <rte_memory.h>
 #include <rte_mempool.h>
+#include <rte_vfio.h>
 
 #include "shim.h"

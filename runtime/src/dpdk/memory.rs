@@ -1,0 +1,83 @@
+use std::{fmt::Debug, os::fd::BorrowedFd, ptr::NonNull};
+
+use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+
+use super::DpdkError;
+
+/// Memory that packet buffers live in, mapped readable and writable in this process.
+///
+/// # Safety
+/// From construction to drop, `base()` must be the start of `len()` mapped, readable and writable bytes, both must
+/// stay the same, and nothing may turn these bytes into Rust references: drivers and NFs write to them at any time.
+/// The memory must not shrink (a `memfd` must be sealed against it), as a touch beyond the end is a SIGBUS.
+pub unsafe trait PacketMemory: Debug + Send + Sync {
+    fn base(&self) -> NonNull<u8>;
+    /// In bytes.
+    fn len(&self) -> usize;
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// A shared mapping of the first bytes of a file, as a rule a `memfd`. Unmapped on drop.
+#[derive(Debug)]
+pub struct FileMapping {
+    base: NonNull<u8>,
+    len: usize,
+}
+
+impl FileMapping {
+    /// Maps `len` bytes, more than none, of `file`, which must be at least as long. Huge pages need a length of whole pages.
+    pub fn map(file: BorrowedFd<'_>, len: usize) -> Result<Self, DpdkError> {
+        let failed = |reason: String| DpdkError::Mapping { reason };
+        let size = rustix::fs::fstat(file)
+            .map_err(|error| failed(error.to_string()))?
+            .st_size;
+        if len == 0 || u64::try_from(size).unwrap_or(0) < len as u64 {
+            return Err(failed(format!(
+                "{len} bytes were asked for of a file of {size} bytes"
+            )));
+        }
+        // SAFETY: with a null address hint the kernel picks a free range, so no existing mapping is replaced; the file
+        // covers the length, checked above. The bytes are never lent out as references.
+        let base = unsafe {
+            mmap(
+                std::ptr::null_mut(),
+                len,
+                ProtFlags::READ | ProtFlags::WRITE,
+                MapFlags::SHARED,
+                file,
+                0,
+            )
+        }
+        .map_err(|error| failed(error.to_string()))?;
+        let base =
+            NonNull::new(base.cast()).ok_or_else(|| failed("the kernel returned address 0".to_owned()))?;
+        Ok(Self { base, len })
+    }
+}
+
+// SAFETY: the mapping is created readable and writable for exactly `len` bytes, does not move, and is removed only by
+// `drop`; no method lends the bytes. That the file keeps its length is the duty of who passed it.
+unsafe impl PacketMemory for FileMapping {
+    fn base(&self) -> NonNull<u8> {
+        self.base
+    }
+
+    fn len(&self) -> usize {
+        self.len
+    }
+}
+
+// SAFETY: a mapping belongs to the process and not to a thread; the value has no interior mutability.
+unsafe impl Send for FileMapping {}
+// SAFETY: as above; shared use only reads the address and the length.
+unsafe impl Sync for FileMapping {}
+
+impl Drop for FileMapping {
+    fn drop(&mut self) {
+        // SAFETY: the range is this value's own mapping, and no reference into it exists. What had the address, a
+        // `PacketPool`, holds the memory by reference count and is gone.
+        let _ = unsafe { munmap(self.base.as_ptr().cast(), self.len) };
+    }
+}

@@ -1,0 +1,41 @@
+//! DPDK, made safe: the EAL, a packet pool over shared memory, ports and their queues.
+//!
+//! A packet is known to the rest of the manager by the index of its buffer alone. Buffer `i` is the `stride` bytes at
+//! `i * stride` of the packet file; the mbuf that belongs to it stays in here, in memory that no NF can see.
+//!
+//! ```text
+//! Eal ──► PacketPool (over a PacketMemory) ──► Port ──start──► RxQueue, TxQueue ──► workers
+//! ```
+//!
+//! What the types enforce:
+//! - EAL, pools and memory outlive whatever uses them (reference counts), whichever is dropped first.
+//! - A queue has one user: [`RxQueue`] and [`TxQueue`] are handed out once at a time and used through `&mut`.
+//! - A port cannot be stopped or closed under a worker: [`Port::stop`] refuses while queues are handed out.
+//! - Any index, offset or length may be passed to send or free: what does not fit is refused, not obeyed.
+//!
+//! What they leave to the worker: to send or free only buffers that it holds. A buffer freed twice would have two
+//! owners, which mixes up packets (never the manager's memory).
+//!
+//! This module and the crate `dpdk-sys` are the manager's only `unsafe` code.
+
+#![allow(unsafe_code)]
+
+mod device;
+mod eal;
+mod error;
+mod lcore;
+mod log;
+mod memory;
+mod pool;
+mod port;
+mod queue;
+mod setup;
+
+pub use device::{Capability, has_capability, interface_exists};
+pub use eal::{Eal, EalOptions, HugePages, PageSize};
+pub use error::DpdkError;
+pub use lcore::Lcore;
+pub use memory::{FileMapping, PacketMemory};
+pub use pool::{HEADROOM, PacketPool, PoolConfig};
+pub use port::{Effective, Port, PortConfig, PortStats};
+pub use queue::{MAX_BURST, RxBurst, RxDesc, RxQueue, Sent, TxDesc, TxQueue};

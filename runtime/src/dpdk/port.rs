@@ -1,0 +1,432 @@
+use std::{
+    ffi::CString,
+    fmt,
+    mem::MaybeUninit,
+    sync::{Arc, OnceLock},
+};
+
+use dpdk_sys as sys;
+
+use super::{
+    DpdkError, PacketPool, RxQueue, TxQueue, device,
+    eal::{Eal, Running},
+    error::Attempt,
+    setup,
+};
+
+/// How a port is set up.
+#[derive(Debug, Clone)]
+pub struct PortConfig {
+    pub rx_queues: u16,
+    pub tx_queues: u16,
+    /// Descriptors of a queue; rounded to what the driver allows.
+    pub rx_desc: u16,
+    pub tx_desc: u16,
+    /// Bytes of an IP packet. `None` keeps the device's. For `af_packet` and tap it changes the kernel interface too.
+    pub mtu: Option<u16>,
+    /// Receive what is for other stations too; ignored by drivers that receive all anyway.
+    pub promiscuous: bool,
+    pub mac: Option<[u8; 6]>,
+    /// Spread flows over the receive queues and report the hash, with a key that gives both directions of a flow the same
+    /// hash. Drivers without RSS ignore it; see [`Effective::rss`].
+    pub rss: bool,
+}
+
+impl Default for PortConfig {
+    fn default() -> Self {
+        Self {
+            rx_queues: 1,
+            tx_queues: 1,
+            rx_desc: 512,
+            tx_desc: 512,
+            mtu: None,
+            promiscuous: true,
+            mac: None,
+            rss: true,
+        }
+    }
+}
+
+/// What the driver made of a [`PortConfig`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Effective {
+    pub rx_desc: u16,
+    pub tx_desc: u16,
+    pub mtu: u16,
+    /// Whether the driver was told to spread flows by hash. The null driver agrees and gives no hash all the same.
+    pub rss: bool,
+}
+
+/// The driver's counters since the port was created, or as the driver resets them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PortStats {
+    pub ipackets: u64,
+    pub opackets: u64,
+    pub ibytes: u64,
+    pub obytes: u64,
+    /// Dropped by the device because no descriptor was free.
+    pub imissed: u64,
+    pub ierrors: u64,
+    pub oerrors: u64,
+    /// Receive attempts that found the pool empty.
+    pub rx_nombuf: u64,
+}
+
+/// A network device under DPDK. Dropped, it is stopped, closed and removed (as soon as no worker holds a queue):
+/// sockets and capture files are closed, a tap interface disappears, a NIC can be used by others.
+///
+/// # Virtual devices
+/// - `net_null0`, `size=64,copy=0,no-rx=0`: receives a full burst of packets of `size` bytes (as the buffer last was;
+///   `copy=1` fills in zeroes and reads what is sent), and swallows what is sent. With `no-rx=1` nothing arrives.
+/// - `net_pcap0`, `rx_pcap=in.pcap,tx_pcap=out.pcap`: at the end of the input `rx_burst` returns 0 for ever, and no counter
+///   tells the end from a pause. `infinite_rx=1` loads the whole input into buffers of the pool (they count as in use)
+///   and repeats it. Without a `tx_pcap` or `tx_iface`, what is sent is counted and dropped. Every
+///   [`Port::start`] begins the output anew. The output has nanosecond time stamps of the sending. As many queues as
+///   `rx_pcap=` (`tx_pcap=`) arguments. MTU 1500 by default, so longer packets are refused until it is raised.
+/// - `net_af_packet0`, `iface=eth0`: needs `CAP_NET_RAW`. Frames longer than `framesz` (2048) less the socket's header are
+///   cut by the kernel, and checksums that the sending kernel left to the NIC are missing: turn off tx checksum, GSO, GRO
+///   and TSO on veth pairs (`ethtool -K veth0 tx off gro off gso off tso off`).
+/// - `net_tap0`, `iface=onvm0`: needs `CAP_NET_ADMIN` and `/dev/net/tun`; creates the interface.
+pub struct Port {
+    device: Arc<Device>,
+    /// One for each queue; a queue that is handed out holds a second share.
+    rx_leases: Vec<Arc<()>>,
+    tx_leases: Vec<Arc<()>>,
+    promiscuous: bool,
+    mtu: u16,
+}
+
+/// An ethdev. Shared by the port and the queues that it handed out.
+pub(super) struct Device {
+    pub(super) id: u16,
+    pub(super) name: String,
+    bus: Bus,
+    started: bool,
+    /// Pools whose mbufs may be in the driver; the first receives.
+    pools: Vec<Arc<PacketPool>>,
+    closed: OnceLock<()>,
+    _running: Arc<Running>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Bus {
+    Vdev,
+    Pci,
+}
+
+impl Bus {
+    fn name(self) -> &'static std::ffi::CStr {
+        match self {
+            Self::Vdev => c"vdev",
+            Self::Pci => c"pci",
+        }
+    }
+}
+
+impl Port {
+    /// Creates a virtual device. `name` starts with the driver's, as `net_pcap0`; `args` are the driver's, as
+    /// `rx_pcap=in.pcap,tx_pcap=out.pcap`.
+    pub fn create_vdev(eal: &Eal, name: &str, args: &str) -> Result<Self, DpdkError> {
+        if port_number(name)?.is_some() {
+            return Err(DpdkError::config(name, "there is a port of this name already"));
+        }
+        device::check_vdev(name, args)?;
+        Self::plug(eal, Bus::Vdev, name, args)
+    }
+
+    /// Opens a NIC by its PCI address, which must be in [`super::EalOptions::pci`].
+    pub fn open_pci(eal: &Eal, address: &str) -> Result<Self, DpdkError> {
+        device::check_pci_device(address)?;
+        Self::plug(eal, Bus::Pci, address, "")
+    }
+
+    fn plug(eal: &Eal, bus: Bus, name: &str, args: &str) -> Result<Self, DpdkError> {
+        let attempt = Attempt::begin();
+        // A PCI device of the allow-list was probed when the EAL started.
+        if port_number(name)?.is_none() {
+            let (c_name, c_args) = (c_string(name, name)?, c_string(name, args)?);
+            // SAFETY: the EAL runs; three NUL-terminated strings, copied by DPDK.
+            let code =
+                unsafe { sys::rte_eal_hotplug_add(bus.name().as_ptr(), c_name.as_ptr(), c_args.as_ptr()) };
+            if code != 0 {
+                return Err(attempt.port_error(name, "creating the device", code));
+            }
+        }
+        let Some(id) = port_number(name)? else {
+            unplug(bus, name);
+            return Err(DpdkError::config(name, "the driver made no network port of it"));
+        };
+        let device = Device {
+            id,
+            name: name.to_owned(),
+            bus,
+            started: false,
+            pools: Vec::new(),
+            closed: OnceLock::new(),
+            _running: eal.running(),
+        };
+        Ok(Self {
+            device: Arc::new(device),
+            rx_leases: Vec::new(),
+            tx_leases: Vec::new(),
+            promiscuous: false,
+            mtu: 0,
+        })
+    }
+
+    /// Sets the stopped port up. It receives into the first of `pools`, and sends from any of them.
+    pub fn configure(
+        &mut self,
+        config: &PortConfig,
+        pools: &[Arc<PacketPool>],
+    ) -> Result<Effective, DpdkError> {
+        self.stop()?;
+        let device = exclusive(&mut self.device, "configuring")?;
+        let Some(rx_pool) = pools.first() else {
+            return Err(DpdkError::config(&device.name, "no packet pool to receive into"));
+        };
+        let effective = setup::configure(device, config, rx_pool)?;
+        for pool in pools {
+            if device.bus == Bus::Pci && device::behind_vfio(&device.name) {
+                pool.map_for_vfio()?;
+            }
+            if !device.uses(pool) {
+                device.pools.push(Arc::clone(pool));
+            }
+        }
+        device.pools.sort_by_key(|pool| !Arc::ptr_eq(pool, rx_pool));
+        setup::queues(device, config, effective, rx_pool)?;
+        self.rx_leases = (0..config.rx_queues).map(|_| Arc::new(())).collect();
+        self.tx_leases = (0..config.tx_queues).map(|_| Arc::new(())).collect();
+        self.promiscuous = config.promiscuous;
+        self.mtu = effective.mtu;
+        Ok(effective)
+    }
+
+    /// Starts a configured port; nothing happens to a started one.
+    pub fn start(&mut self) -> Result<(), DpdkError> {
+        if self.device.started {
+            return Ok(());
+        }
+        let device = exclusive(&mut self.device, "starting")?;
+        if device.pools.is_empty() {
+            return Err(DpdkError::config(
+                &device.name,
+                "must be configured before it is started",
+            ));
+        }
+        // SAFETY: the port exists and is configured, and no other thread uses it (`exclusive`).
+        device.call("starting", || unsafe { sys::rte_eth_dev_start(device.id) })?;
+        device.started = true;
+        if self.promiscuous {
+            // SAFETY: the port exists.
+            let set = device.call("promiscuous mode", || unsafe {
+                sys::rte_eth_promiscuous_enable(device.id)
+            });
+            setup::where_supported(set)?;
+        }
+        Ok(())
+    }
+
+    /// Stops a started port once all its queues are given back; nothing happens to a stopped one.
+    pub fn stop(&mut self) -> Result<(), DpdkError> {
+        if !self.device.started {
+            return Ok(());
+        }
+        exclusive(&mut self.device, "stopping")?.stop()
+    }
+
+    /// Stops, closes and removes the port, and reports what dropping it would not.
+    pub fn close(mut self) -> Result<(), DpdkError> {
+        exclusive(&mut self.device, "closing")?.close()
+    }
+
+    /// Hands out a receive queue of a started port. A queue has one holder at a time.
+    pub fn rx_queue(&mut self, queue: u16) -> Result<RxQueue, DpdkError> {
+        let _lease = self.lease(queue, true)?;
+        let pool = self.device.pools.first().map(Arc::clone);
+        let pool = pool.ok_or_else(|| DpdkError::config(&self.device.name, "has no packet pool"))?;
+        Ok(RxQueue {
+            device: Arc::clone(&self.device),
+            pool,
+            queue,
+            _lease,
+        })
+    }
+
+    /// Hands out a transmit queue of a started port. A queue has one holder at a time.
+    pub fn tx_queue(&mut self, queue: u16) -> Result<TxQueue, DpdkError> {
+        let _lease = self.lease(queue, false)?;
+        // Some NICs (i40e, for one) take a frame below 17 bytes for an attack and stop the queue.
+        let min_len = if self.device.bus == Bus::Pci { 17 } else { 14 };
+        let limits = sys::onvm_tx_limits {
+            min_len,
+            max_len: self.mtu.saturating_add(setup::FRAMING),
+        };
+        Ok(TxQueue {
+            device: Arc::clone(&self.device),
+            queue,
+            limits,
+            _lease,
+        })
+    }
+
+    pub fn name(&self) -> &str {
+        &self.device.name
+    }
+
+    pub fn started(&self) -> bool {
+        self.device.started
+    }
+
+    pub fn stats(&self) -> PortStats {
+        let mut stats = MaybeUninit::<sys::rte_eth_stats>::zeroed();
+        // SAFETY: the port exists; `stats` is valid for writes, and all of its fields are integers, so that zeroes are a
+        // value where the driver writes none.
+        let stats = unsafe {
+            sys::rte_eth_stats_get(self.device.id, stats.as_mut_ptr());
+            stats.assume_init()
+        };
+        PortStats {
+            ipackets: stats.ipackets,
+            opackets: stats.opackets,
+            ibytes: stats.ibytes,
+            obytes: stats.obytes,
+            imissed: stats.imissed,
+            ierrors: stats.ierrors,
+            oerrors: stats.oerrors,
+            rx_nombuf: stats.rx_nombuf,
+        }
+    }
+
+    pub fn mac(&self) -> [u8; 6] {
+        let mut address = sys::rte_ether_addr { addr_bytes: [0; 6] };
+        // SAFETY: the port exists; `address` is valid for writes.
+        unsafe { sys::rte_eth_macaddr_get(self.device.id, &mut address) };
+        address.addr_bytes
+    }
+
+    /// Whether the driver reports a carrier.
+    pub fn link_up(&self) -> bool {
+        let mut link = MaybeUninit::<sys::rte_eth_link>::zeroed();
+        // SAFETY: the port exists; `link` is valid for writes, and all of its fields are integers.
+        let link = unsafe {
+            sys::rte_eth_link_get_nowait(self.device.id, link.as_mut_ptr());
+            link.assume_init()
+        };
+        link.link_status() != 0
+    }
+
+    /// The NUMA node of the device; `None` for virtual ones.
+    pub fn socket_id(&self) -> Option<u32> {
+        // SAFETY: the port exists.
+        u32::try_from(unsafe { sys::rte_eth_dev_socket_id(self.device.id) }).ok()
+    }
+
+    fn lease(&mut self, queue: u16, receive: bool) -> Result<Arc<()>, DpdkError> {
+        let name = &self.device.name;
+        if !self.device.started {
+            return Err(DpdkError::config(name, "is not started"));
+        }
+        let (leases, kind) = if receive {
+            (&mut self.rx_leases, "receive")
+        } else {
+            (&mut self.tx_leases, "transmit")
+        };
+        let count = leases.len();
+        let Some(lease) = leases.get_mut(usize::from(queue)) else {
+            return Err(DpdkError::config(
+                name,
+                format!("has {count} {kind} queues, no number {queue}"),
+            ));
+        };
+        // Exclusive means that the last holder, in whatever thread, is done with the queue.
+        if Arc::get_mut(lease).is_none() {
+            return Err(DpdkError::config(
+                name,
+                format!("{kind} queue {queue} is in use already"),
+            ));
+        }
+        Ok(Arc::clone(lease))
+    }
+}
+
+impl Device {
+    /// Whether the pool was named in the configuration.
+    #[inline]
+    pub(super) fn uses(&self, pool: &PacketPool) -> bool {
+        self.pools.iter().any(|known| std::ptr::eq(&**known, pool))
+    }
+
+    fn stop(&mut self) -> Result<(), DpdkError> {
+        self.started = false;
+        // SAFETY: the port exists, and no queue of it is handed out: this is an exclusive reference.
+        self.call("stopping", || unsafe { sys::rte_eth_dev_stop(self.id) })
+    }
+
+    fn close(&mut self) -> Result<(), DpdkError> {
+        if self.closed.set(()).is_err() {
+            return Ok(());
+        }
+        let stopped = if self.started { self.stop() } else { Ok(()) };
+        // SAFETY: the port exists, is stopped, and is closed here once; no queue of it is handed out.
+        let closed = self.call("closing", || unsafe { sys::rte_eth_dev_close(self.id) });
+        unplug(self.bus, &self.name);
+        stopped.and(closed)
+    }
+
+    pub(super) fn call(&self, action: &'static str, call: impl FnOnce() -> i32) -> Result<(), DpdkError> {
+        let attempt = Attempt::begin();
+        match call() {
+            0 => Ok(()),
+            code if code == -ENOTSUP => Err(DpdkError::Unsupported {
+                port: self.name.clone(),
+                action,
+            }),
+            code => Err(attempt.port_error(&self.name, action, code)),
+        }
+    }
+}
+
+impl Drop for Device {
+    fn drop(&mut self) {
+        let _ = self.close();
+    }
+}
+
+const ENOTSUP: i32 = 95;
+
+/// The device, if no queue of it is handed out.
+fn exclusive<'a>(device: &'a mut Arc<Device>, action: &'static str) -> Result<&'a mut Device, DpdkError> {
+    let port = device.name.clone();
+    // Acquires what the last holder of a queue did, in whatever thread.
+    Arc::get_mut(device).ok_or(DpdkError::QueuesInUse { port, action })
+}
+
+fn port_number(name: &str) -> Result<Option<u16>, DpdkError> {
+    let c_name = c_string(name, name)?;
+    let mut id = 0;
+    // SAFETY: a NUL-terminated string, and a valid place for a number.
+    let code = unsafe { sys::rte_eth_dev_get_port_by_name(c_name.as_ptr(), &mut id) };
+    Ok((code == 0).then_some(id))
+}
+
+fn unplug(bus: Bus, name: &str) {
+    if let Ok(c_name) = CString::new(name) {
+        // SAFETY: the EAL runs; two NUL-terminated strings. A device that is gone already is an error without effect.
+        unsafe { sys::rte_eal_hotplug_remove(bus.name().as_ptr(), c_name.as_ptr()) };
+    }
+}
+
+fn c_string(port: &str, text: &str) -> Result<CString, DpdkError> {
+    CString::new(text).map_err(|_| DpdkError::config(port, "a name or an argument holds a zero byte"))
+}
+
+impl fmt::Debug for Port {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Port")
+            .field("name", &self.device.name)
+            .field("started", &self.device.started)
+            .finish_non_exhaustive()
+    }
+}
