@@ -4,7 +4,7 @@
 
 mod dpdk_support;
 
-use std::{collections::HashSet, os::fd::AsFd, sync::Arc};
+use std::{collections::HashSet, os::fd::AsFd, path::PathBuf, sync::Arc};
 
 use dpdk_support::*;
 use onvm_run::dpdk::*;
@@ -32,10 +32,7 @@ fn eal_pool_and_null_port() {
         "DPDK changed the signal handlers or the CPU set"
     );
     assert!(!eal.uses_huge_pages());
-    assert!(
-        !std::path::Path::new("/var/run/dpdk").exists(),
-        "DPDK left files behind"
-    );
+    assert!(!runtime_folder().exists(), "DPDK left files behind");
     assert!(matches!(
         Eal::init(&options_off()),
         Err(DpdkError::AlreadyStarted)
@@ -50,10 +47,12 @@ fn eal_pool_and_null_port() {
     assert_eq!((pool.in_use(), pool.available()), (0, COUNT));
     drop(pool);
     eal.cleanup();
-    assert!(
-        !std::path::Path::new("/var/run/dpdk").exists(),
-        "DPDK left files behind"
-    );
+    assert!(!runtime_folder().exists(), "DPDK left files behind");
+}
+
+/// Where DPDK would keep files of this process; other processes may have theirs beside it.
+fn runtime_folder() -> PathBuf {
+    PathBuf::from(format!("/var/run/dpdk/eal-{}", std::process::id()))
 }
 
 fn options_off() -> EalOptions {
@@ -99,7 +98,8 @@ fn refused_pools(eal: &Eal) {
         let memory: Arc<dyn PacketMemory> = Arc::<FileMapping>::clone(&memory);
         PacketPool::new(eal, memory, &config).unwrap_err().to_string()
     };
-    let cases: [(fn(&mut PoolConfig), &str); 6] = [
+    type Change = fn(&mut PoolConfig);
+    let cases: [(Change, &str); 6] = [
         (|c| c.stride = 2300, "stride 2300: must be a multiple of 64"),
         (
             |c| c.count = 456,
