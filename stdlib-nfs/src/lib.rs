@@ -1,1 +1,65 @@
-//! Placeholder.
+//! The standard network functions, one module each, and the table by which `onvm-nf` finds them.
+//!
+//! Beside each module stands its manifest, `NAME.nf.toml`: parameters, outputs, effects and counters. Operators' pages are
+//! in `docs/nfs/`.
+
+mod error;
+pub mod firewall;
+pub mod forward;
+pub mod monitor;
+pub mod payload_scan;
+
+use std::process::ExitCode;
+
+pub use error::Error;
+
+/// One NF of the multi-call binary.
+#[derive(Debug, Clone, Copy)]
+pub struct StandardNf {
+    /// The type name in `nf x = NAME { ... }` and the binary's argument.
+    pub name: &'static str,
+    /// The text of its manifest.
+    pub manifest: &'static str,
+    /// Attaches to the manager named by the environment and runs until told to stop.
+    pub run: fn() -> ExitCode,
+}
+
+/// All standard NFs, in the order of their names.
+pub const NFS: &[StandardNf] = &[
+    StandardNf {
+        name: "firewall",
+        manifest: include_str!("firewall.nf.toml"),
+        run: nflib::run::<firewall::Firewall>,
+    },
+    StandardNf {
+        name: "forward",
+        manifest: include_str!("forward.nf.toml"),
+        run: nflib::run::<forward::Forward>,
+    },
+    StandardNf {
+        name: "monitor",
+        manifest: include_str!("monitor.nf.toml"),
+        run: nflib::run::<monitor::Monitor>,
+    },
+    StandardNf {
+        name: "payload_scan",
+        manifest: include_str!("payload_scan.nf.toml"),
+        run: nflib::run::<payload_scan::PayloadScan>,
+    },
+];
+
+/// The standard NF of this name.
+pub fn find(name: &str) -> Option<&'static StandardNf> {
+    NFS.iter().find(|nf| nf.name == name)
+}
+
+impl StandardNf {
+    /// The manifest's one-line summary.
+    pub fn summary(&self) -> &'static str {
+        let line = self
+            .manifest
+            .lines()
+            .find_map(|line| line.strip_prefix("summary = "));
+        line.map_or("", |quoted| quoted.trim_matches('"'))
+    }
+}
