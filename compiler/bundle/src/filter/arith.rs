@@ -108,6 +108,16 @@ impl Arith {
         }
     }
 
+    /// True when a load counts from behind the EtherType, and so from behind any VLAN tags.
+    pub fn reads_beyond_link(&self) -> bool {
+        match self {
+            Self::Const(_) | Self::Len => false,
+            Self::Load { base, at, .. } => *base != Base::Frame || at.reads_beyond_link(),
+            Self::Neg(of) => of.reads_beyond_link(),
+            Self::Binary { left, right, .. } => left.reads_beyond_link() || right.reads_beyond_link(),
+        }
+    }
+
     /// The value for one packet with the network header at `l3`.
     pub(super) fn value(&self, frame: &Frame<'_>, l3: usize) -> Result<u32, Rejected> {
         match self {

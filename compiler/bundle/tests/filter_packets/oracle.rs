@@ -6,7 +6,7 @@ use pcap::{BpfProgram, Capture, Linktype};
 /// A filter as libpcap compiles it for Ethernet.
 pub(crate) struct Oracle {
     plain: BpfProgram,
-    /// None where the optimiser found that the filter takes no packet and refused it.
+    /// None where the optimiser found that the filter takes no packet, and refused it.
     optimised: Option<BpfProgram>,
 }
 

@@ -1,0 +1,178 @@
+//! Lowering: from a filter as written to [`Expr`], which is what the runtime evaluates.
+//!
+//! The meaning is libpcap's, with its two peculiarities:
+//! - `vlan` shifts every test to its right in the text by one tag, through `or`, `not`, parentheses and
+//!   classes alike. A class stands where its name stands, as if written there in parentheses.
+//! - A load such as `tcp[13]` implies the tests `ip`, `tcp` and "first fragment", but only the
+//!   leftmost one of an arithmetic expression does.
+//!
+//! Both get a warning where they bite.
+
+mod known;
+mod logic;
+mod pages;
+mod primitive;
+mod relation;
+mod values;
+
+use onvm_bundle::filter::{Expr, MAX_DEPTH};
+use onvm_lang::{
+    Diagnostic, Severity,
+    syntax::{Filter, FilterKind, Ident, Span, Spanned, Value},
+};
+
+pub use pages::PAGES;
+
+use known::Known;
+
+/// The most tests, values and operators in one lowered filter, classes and lists spelled out. Keeps
+/// its text within [`onvm_bundle::filter::MAX_TEXT`].
+pub const MAX_SIZE: usize = 200_000;
+
+/// Where the names in a filter lead, and in which file things stand.
+pub trait Names {
+    /// A source file.
+    type File: Copy;
+
+    /// The body of a class.
+    ///
+    /// # Errors
+    /// The diagnostic for a name that is no class.
+    fn class(&self, file: Self::File, name: &Ident) -> Result<(Self::File, &Filter), Diagnostic>;
+
+    /// The value of a `let` or a `param`, for the `$name` at `span`.
+    ///
+    /// # Errors
+    /// The diagnostic for a name that has no value.
+    fn value(
+        &self,
+        file: Self::File,
+        name: &str,
+        span: Span,
+    ) -> Result<(Self::File, &Spanned<Value>), Diagnostic>;
+
+    /// The span for a diagnostic's label, unique over all files.
+    fn span(&self, file: Self::File, span: Span) -> Span;
+
+    /// The source text under a span.
+    fn text(&self, file: Self::File, span: Span) -> &str;
+}
+
+/// A filter with a meaning.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Lowered {
+    /// The meaning.
+    pub expr: Expr,
+    /// What is odd about it.
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// Gives a filter its meaning. `file` is where it stands.
+///
+/// # Errors
+/// Every error in it and in the classes and values that it names, with the warnings. The list is empty
+/// when the only fault is a part that did not parse, for which the parser gave a diagnostic.
+pub fn lower<N: Names>(filter: &Filter, file: N::File, names: &N) -> Result<Lowered, Vec<Diagnostic>> {
+    let mut lowering = Lowering {
+        names,
+        tags: 0,
+        last_vlan: None,
+        size: 0,
+        classes: Vec::new(),
+        found: Vec::new(),
+    };
+    let part = lowering.filter(filter, file, 0);
+    let faulty = lowering.found.iter().any(|d| d.severity == Severity::Error);
+    match part {
+        Some(part) if !faulty && part.expr.check_depth() => Ok(Lowered {
+            expr: part.expr,
+            warnings: lowering.found,
+        }),
+        Some(_) if !faulty => {
+            let span = names.span(file, filter.span);
+            lowering.found.push(pages::too_deep(span));
+            Err(lowering.found)
+        }
+        _ => Err(lowering.found),
+    }
+}
+
+/// The state of one lowering, in text order.
+struct Lowering<'n, N: Names> {
+    names: &'n N,
+    /// How many `vlan` have gone before.
+    tags: u8,
+    last_vlan: Option<LastVlan>,
+    /// Of [`MAX_SIZE`].
+    size: usize,
+    /// The classes within which we are, and where each is named.
+    classes: Vec<(String, Span)>,
+    found: Vec<Diagnostic>,
+}
+
+#[derive(Clone, Copy)]
+struct LastVlan {
+    span: Span,
+    /// It has had its warning.
+    warned: bool,
+}
+
+/// A lowered part, and the tags that the packet is known to have after it.
+struct Part {
+    expr: Expr,
+    known: Known,
+}
+
+impl<N: Names> Lowering<'_, N> {
+    /// None when there is an error in it. `known` tags are there when it is reached.
+    fn filter(&mut self, filter: &Filter, file: N::File, known: u8) -> Option<Part> {
+        match &filter.node {
+            FilterKind::Paren(inner) => self.filter(inner, file, known),
+            FilterKind::Not(inner) => {
+                let part = self.filter(inner, file, known)?;
+                Some(Part {
+                    expr: Expr::negate(part.expr),
+                    known: part.known.negate(),
+                })
+            }
+            FilterKind::Logic { first, rest } => self.logic(filter, first, rest, file, known),
+            FilterKind::Primitive(primitive) => self.primitive(primitive, filter.span, file, known),
+            FilterKind::Error => None,
+        }
+    }
+
+    fn class(&mut self, name: &Ident, file: N::File, known: u8) -> Option<Part> {
+        let span = self.names.span(file, name.span);
+        if let Some(at) = self.classes.iter().position(|(class, _)| *class == name.node) {
+            let cycle = pages::class_cycle(&self.classes[at..], &name.node, span);
+            return self.fail(cycle);
+        }
+        if self.classes.len() >= MAX_DEPTH {
+            return self.fail(pages::too_deep(span));
+        }
+        let (body_file, body) = match self.names.class(file, name) {
+            Ok(found) => found,
+            Err(unknown) => return self.fail(unknown),
+        };
+        self.classes.push((name.node.clone(), span));
+        let part = self.filter(body, body_file, known);
+        self.classes.pop();
+        part
+    }
+
+    /// Counts one test, value or operator; none when there are too many.
+    fn count(&mut self, span: Span) -> Option<()> {
+        self.size += 1;
+        match self.size {
+            0..=MAX_SIZE => Some(()),
+            // Said once.
+            size if size == MAX_SIZE + 1 => self.fail(pages::too_large(span)),
+            _ => None,
+        }
+    }
+
+    fn fail<T>(&mut self, diagnostic: Diagnostic) -> Option<T> {
+        self.found.push(diagnostic);
+        None
+    }
+}

@@ -1,0 +1,355 @@
+//! The diagnostics of filters, `C03xx`, and their pages.
+
+use onvm_lang::{
+    Diagnostic, Severity,
+    syntax::{Prefix, Span},
+};
+
+use super::{MAX_SIZE, values::Member};
+use crate::diagnostics::Page;
+
+/// The pages, in the order of the codes.
+pub const PAGES: &[&Page] = &[
+    &MIXED,
+    &CLASS_CYCLE,
+    &WRONG_VALUE,
+    &OUT_OF_RANGE,
+    &HOST_BITS,
+    &QUALIFIER,
+    &EMPTY_LIST,
+    &ARITHMETIC,
+    &TOO_LARGE,
+    &ABSENT_TAG,
+    &UNGUARDED,
+];
+
+/// A source with one class, that nothing uses.
+macro_rules! source {
+    ($($line:literal),+) => {
+        concat!("port wan = null {}\n", $($line, "\n",)+ "steer wan { traffic -> drop else -> drop }\n")
+    };
+}
+
+const MIXED: Page = Page {
+    code: "C0301",
+    title: "`and` and `or` mixed without parentheses",
+    severity: Severity::Warning,
+    text: "\
+`and` and `or` have equal precedence and associate left, as in pcap-filter(7). Most languages bind
+`and` tighter, so a filter that mixes them is easily misread. Parentheses say which reading is meant.",
+    wrong: source!("class traffic = udp or tcp and port 53"),
+    right: source!("class traffic = (udp or tcp) and port 53"),
+};
+
+const CLASS_CYCLE: Page = Page {
+    code: "C0302",
+    title: "class or value defined by itself",
+    severity: Severity::Error,
+    text: "\
+A class stands for its filter and a `$name` for its value. One that leads back to itself stands for
+nothing.",
+    wrong: source!(
+        "class web = traffic and port 80",
+        "class traffic = web or port 443"
+    ),
+    right: source!("class web = tcp and port 80", "class traffic = web or port 443"),
+};
+
+const WRONG_VALUE: Page = Page {
+    code: "C0303",
+    title: "value does not suit the primitive",
+    severity: Severity::Error,
+    text: "\
+Each primitive takes values of one kind: `port` a port or a range of ports, `host` an address, `net` a
+prefix or an address, `ether host` an Ethernet address, the others a number. Every member of a list
+must be of that kind; IPv4 and IPv6 may be mixed.",
+    wrong: source!(
+        "let servers = [02:00:00:00:00:01]",
+        "class traffic = port $servers"
+    ),
+    right: source!(
+        "let servers = [02:00:00:00:00:01]",
+        "class traffic = ether host $servers"
+    ),
+};
+
+const OUT_OF_RANGE: Page = Page {
+    code: "C0304",
+    title: "value out of range",
+    severity: Severity::Error,
+    text: "\
+Ports and EtherTypes go to 65535, protocol numbers to 255, VLAN ids to 4095, code points to 63, and no
+frame has a byte beyond offset 65535. A larger value could never match.",
+    wrong: source!("let id = 5000", "class traffic = vlan $id"),
+    right: source!("let id = 500", "class traffic = vlan $id"),
+};
+
+const HOST_BITS: Page = Page {
+    code: "C0305",
+    title: "prefix with host bits",
+    severity: Severity::Error,
+    text: "\
+The bits of a prefix beyond its length must be 0, as in libpcap: `10.0.0.1/8` may mean the network
+10.0.0.0/8 or the host 10.0.0.1.",
+    wrong: source!("let inside = 10.0.0.1/8", "class traffic = src net $inside"),
+    right: source!("let inside = 10.0.0.0/8", "class traffic = src net $inside"),
+};
+
+const QUALIFIER: Page = Page {
+    code: "C0306",
+    title: "qualifier does not fit",
+    severity: Severity::Error,
+    text: "\
+A qualifier must fit what it stands before: `ip` and `arp` IPv4 addresses, `ip6` IPv6 addresses, and
+only `tcp`, `udp` and `sctp` have ports. libpcap refuses the same.",
+    wrong: source!("let server = 192.0.2.1", "class traffic = ip6 host $server"),
+    right: source!("let server = 192.0.2.1", "class traffic = ip host $server"),
+};
+
+const EMPTY_LIST: Page = Page {
+    code: "C0307",
+    title: "empty list in a filter",
+    severity: Severity::Error,
+    text: "\
+A list stands for any of its members. An empty one would match nothing, and under `not` everything,
+which is rarely meant.",
+    wrong: source!("let servers = []", "class traffic = host $servers"),
+    right: source!("let servers = [192.0.2.1]", "class traffic = host $servers"),
+};
+
+const ARITHMETIC: Page = Page {
+    code: "C0308",
+    title: "impossible arithmetic",
+    severity: Severity::Error,
+    text: "\
+Division by zero and shifts by more than 31 bits have no value, and bytes are loaded by one, two or
+four; libpcap refuses the same. `^` and `%` need parentheses next to another operator: libpcap gives
+them no precedence, and reads `1 % 2 + 4` as `1 % (2 + 4)`.",
+    wrong: source!("class traffic = ip[0] / 0 == 1"),
+    right: source!("class traffic = ip[0] / 16 == 4"),
+};
+
+const TOO_LARGE: Page = Page {
+    code: "C0309",
+    title: "filter too large",
+    severity: Severity::Error,
+    text: "\
+With its classes and lists spelled out a filter may have 200,000 tests, values and operators, 256
+levels of nesting and 255 VLAN tags. `and` and `or` in turn without parentheses nest one level each.",
+    wrong: "",
+    right: "",
+};
+
+const ABSENT_TAG: Page = Page {
+    code: "C0310",
+    title: "test behind a VLAN tag that may be absent",
+    severity: Severity::Warning,
+    text: "\
+As in libpcap, `vlan` shifts every primitive to its right by one tag, through `or`, `not`, parentheses
+and classes, whether or not the packet has the tag. In `vlan 5 or vlan 6` the second `vlan` looks for
+an inner tag, and in `vlan or ip` the `ip` reads the EtherType behind a tag that is not there.",
+    wrong: source!("class traffic = vlan 5 or vlan 6"),
+    right: source!("class traffic = vlan [5, 6]"),
+};
+
+const UNGUARDED: Page = Page {
+    code: "C0311",
+    title: "load without its protocol test",
+    severity: Severity::Warning,
+    text: "\
+`tcp[13]` implies a test for TCP, but as in libpcap only the leftmost load of an arithmetic expression
+does: `1 + tcp[13]` reads that byte of any packet, and computes with whatever stands there.",
+    wrong: source!("class traffic = 1 + tcp[12] > 100"),
+    right: source!("class traffic = tcp[12] + 1 > 100"),
+};
+
+fn error(page: &Page, message: impl Into<String>, span: Span, label: impl Into<String>) -> Diagnostic {
+    Diagnostic::error(page.code, message, span, label)
+}
+
+/// The label under the value, and under its definition when it has one elsewhere.
+fn on_value(page: &Page, member: &Member, message: impl Into<String>, label: String) -> Diagnostic {
+    match member.origin {
+        Some(origin) => error(page, message, member.span, "through this name").label(origin, label),
+        None => error(page, message, member.span, label),
+    }
+}
+
+/// `op`: the first operator unlike the one before; `left`: everything left of it.
+pub(super) fn mixed(op: Span, left: Span, held: &str, other: &str) -> Diagnostic {
+    Diagnostic::warning(MIXED.code, MIXED.title, op, "joins all that stands left of it")
+        .label(left, "this is taken together first")
+        .help(format!(
+            "read as: {held}\nif you mean the other reading, write: {other}\nparentheses silence this"
+        ))
+}
+
+/// `cycle`: the classes from the first occurrence on, each with the span that names it.
+pub(super) fn class_cycle(cycle: &[(String, Span)], name: &str, span: Span) -> Diagnostic {
+    let mut path: Vec<&str> = cycle.iter().map(|(class, _)| class.as_str()).collect();
+    path.push(name);
+    let message = format!("class `{name}` is defined by itself: {}", path.join(" -> "));
+    let diagnostic = error(&CLASS_CYCLE, message, span, format!("leads back to `{name}`"));
+    let diagnostic = match cycle.first() {
+        Some((_, first)) if *first != span => diagnostic.label(*first, "entered here"),
+        _ => diagnostic,
+    };
+    diagnostic.help("a class must be made of other primitives in the end")
+}
+
+pub(super) fn value_cycle(span: Span, name: &str) -> Diagnostic {
+    error(
+        &CLASS_CYCLE,
+        format!("`${name}` is defined by itself"),
+        span,
+        "leads back to itself",
+    )
+    .help("give one of the values on the way a literal")
+}
+
+pub(super) fn wrong_value(member: &Member, primitive: &str, wanted: &str) -> Diagnostic {
+    let found = member.scalar.describe();
+    on_value(
+        &WRONG_VALUE,
+        member,
+        format!("`{primitive}` takes {wanted}, not {found}"),
+        format!("{found} here"),
+    )
+    .help(format!(
+        "give `{primitive}` {wanted}, or use the primitive that this value suits"
+    ))
+}
+
+pub(super) fn prefix_as_host(member: &Member, prefix: Prefix) -> Diagnostic {
+    let message = format!("`host` takes an address, not the prefix {prefix}");
+    on_value(&WRONG_VALUE, member, message, "a prefix".to_owned()).help("write `net` in place of `host`")
+}
+
+pub(super) fn out_of_range(member: &Member, primitive: &str, number: i64, max: u32) -> Diagnostic {
+    let message = format!("`{primitive}` takes a number from 0 to {max}, not {number}");
+    on_value(&OUT_OF_RANGE, member, message, "out of range".to_owned()).help(format!("the largest is {max}"))
+}
+
+pub(super) fn far_offset(span: Span, bytes: u32) -> Diagnostic {
+    error(
+        &OUT_OF_RANGE,
+        format!("no frame has a byte at offset {bytes}"),
+        span,
+        "beyond any frame",
+    )
+    .help("offsets count in bytes from the start of the header and go to 65535")
+}
+
+pub(super) fn host_bits(member: &Member, prefix: Prefix) -> Diagnostic {
+    let message = format!("the prefix {prefix} has bits set beyond its length");
+    on_value(
+        &HOST_BITS,
+        member,
+        message,
+        format!("{} bits of it count", prefix.len),
+    )
+    .help(format!(
+        "write {} for the network, or {} for the host",
+        prefix.network(),
+        prefix.addr
+    ))
+}
+
+pub(super) fn wrong_family(member: &Member, qualifier: &str, family: &str) -> Diagnostic {
+    let message = format!("`{qualifier}` does not go with an {family} address");
+    on_value(
+        &QUALIFIER,
+        member,
+        message,
+        format!("{}, which is {family}", member.scalar.describe()),
+    )
+    .help(format!("leave `{qualifier}` out, or give an address of its kind"))
+}
+
+pub(super) fn qualifier(span: Span, word: &str, primitive: &str, fix: &str) -> Diagnostic {
+    error(
+        &QUALIFIER,
+        format!("`{word}` does not qualify `{primitive}`"),
+        span,
+        format!("`{word}` is not allowed here"),
+    )
+    .help(format!("write `{fix} ...`"))
+}
+
+pub(super) fn empty_list(span: Span) -> Diagnostic {
+    error(&EMPTY_LIST, EMPTY_LIST.title, span, "has no members")
+        .help("give it a member, or leave the primitive out")
+}
+
+pub(super) fn division_by_zero(span: Span) -> Diagnostic {
+    error(&ARITHMETIC, "division by zero", span, "is 0").help("divide by another number")
+}
+
+pub(super) fn needs_parentheses(span: Span) -> Diagnostic {
+    error(
+        &ARITHMETIC,
+        "`^` or `%` next to another operator",
+        span,
+        "can be read in two ways",
+    )
+    .help("put the part that is meant to be computed first in parentheses")
+}
+
+pub(super) fn wide_shift(span: Span, bits: u32) -> Diagnostic {
+    error(&ARITHMETIC, format!("shift by {bits} bits"), span, "more than 31").help("values have 32 bits")
+}
+
+pub(super) fn load_size(span: Span, size: u8) -> Diagnostic {
+    error(
+        &ARITHMETIC,
+        format!("a load of {size} bytes"),
+        span,
+        "not 1, 2 or 4",
+    )
+    .help("load 1, 2 or 4 bytes")
+}
+
+pub(super) fn too_deep(span: Span) -> Diagnostic {
+    error(
+        &TOO_LARGE,
+        "filter nested deeper than 256 levels",
+        span,
+        "nested too deeply",
+    )
+    .help("`and` and `or` in turn nest one level each: group what belongs together in parentheses or classes")
+}
+
+pub(super) fn too_large(span: Span) -> Diagnostic {
+    let message = format!("filter with more than {MAX_SIZE} tests, values and operators");
+    error(&TOO_LARGE, message, span, "the first too many")
+        .help("classes are spelled out where they are named: split the filter over several rules")
+}
+
+pub(super) fn too_many_tags(span: Span) -> Diagnostic {
+    error(
+        &TOO_LARGE,
+        "filter with more than 255 `vlan`",
+        span,
+        "the first too many",
+    )
+    .help("each `vlan` looks for one more tag; for several ids write `vlan [5, 6]`")
+}
+
+pub(super) fn behind_absent_tag(span: Span, vlan: Span) -> Diagnostic {
+    let message = "this looks behind a VLAN tag that the packet may not have";
+    Diagnostic::warning(ABSENT_TAG.code, message, span, "is read as if the tag were there")
+        .label(vlan, "shifts everything to its right by one tag, matched or not")
+        .help("put the untagged case first, as in `ip or (vlan and ip)`; for several ids write `vlan [5, 6]`")
+}
+
+pub(super) fn unguarded_load(span: Span, whole: Span) -> Diagnostic {
+    let message = "this is read of packets of any protocol";
+    Diagnostic::warning(
+        UNGUARDED.code,
+        message,
+        span,
+        "implies no test for its protocol, as in libpcap",
+    )
+    .label(whole, "only the leftmost load of this implies one")
+    .help("put this load first, or write the test before the relation: `tcp and ...`")
+}
