@@ -127,6 +127,35 @@ static __rte_noinline int restore_vlan(struct rte_mbuf *m)
 	return 1;
 }
 
+/* Takes a packet that is not in one buffer of the pool: its copy there, or NULL. The packet itself is freed. */
+static __rte_noinline struct rte_mbuf *take_in(const struct onvm_pool *pool, struct rte_mbuf *from,
+					       uint64_t *oversized, uint64_t *foreign)
+{
+	const uint32_t len = rte_pktmbuf_pkt_len(from);
+	void *object = NULL;
+	struct rte_mbuf *to;
+	const void *source;
+
+	if (from->pool == pool->mp || len > pool->stride - RTE_PKTMBUF_HEADROOM)
+		*oversized += 1;
+	else if (rte_mempool_get(pool->mp, &object) != 0)
+		*foreign += 1;
+	to = object;
+	if (to != NULL) {
+		to->data_off = RTE_PKTMBUF_HEADROOM;
+		to->data_len = len;
+		to->pkt_len = len;
+		to->ol_flags = from->ol_flags & (RTE_MBUF_F_RX_RSS_HASH | RTE_MBUF_F_RX_VLAN_STRIPPED);
+		to->hash.rss = from->hash.rss;
+		to->vlan_tci = from->vlan_tci;
+		source = rte_pktmbuf_read(from, 0, len, rte_pktmbuf_mtod(to, void *));
+		if (source != NULL && source != rte_pktmbuf_mtod(to, void *))
+			memcpy(rte_pktmbuf_mtod(to, void *), source, len);
+	}
+	rte_pktmbuf_free(from);
+	return to;
+}
+
 uint16_t onvm_rx_burst(const struct onvm_pool *pool, uint16_t port, uint16_t queue, struct onvm_rx_desc *out,
 		       uint16_t limit, uint64_t *oversized, uint64_t *foreign)
 {
@@ -143,9 +172,9 @@ uint16_t onvm_rx_burst(const struct onvm_pool *pool, uint16_t port, uint16_t que
 		if (i + AHEAD < n)
 			rte_prefetch0(burst[i + AHEAD]);
 		if (unlikely(m->nb_segs != 1 || m->pool != pool->mp)) {
-			*(m->pool != pool->mp ? foreign : oversized) += 1;
-			rte_pktmbuf_free(m);
-			continue;
+			m = take_in(pool, m, oversized, foreign);
+			if (m == NULL)
+				continue;
 		}
 		if (unlikely(m->ol_flags & RTE_MBUF_F_RX_VLAN_STRIPPED) && restore_vlan(m))
 			flags |= ONVM_RX_VLAN_RESTORED;

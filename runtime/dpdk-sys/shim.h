@@ -66,8 +66,9 @@ uint32_t onvm_pool_alloc(const struct onvm_pool *pool, uint32_t *out, uint32_t n
 uint32_t onvm_pool_free(const struct onvm_pool *pool, const uint32_t *in, uint32_t n);
 
 /*
- * Receives up to `limit` <= ONVM_MAX_BURST packets. Packets of more than one segment, and those from another
- * pool, are freed and added to `oversized` and `foreign`.
+ * Receives up to `limit` <= ONVM_MAX_BURST packets. Those outside the pool (af_xdp, net_ring) are copied into it.
+ * What is longer than a buffer has room for is freed and added to `oversized`; what should have been copied while
+ * the pool had no buffer is freed and added to `foreign`.
  */
 uint16_t onvm_rx_burst(const struct onvm_pool *pool, uint16_t port, uint16_t queue, struct onvm_rx_desc *out,
 		       uint16_t limit, uint64_t *oversized, uint64_t *foreign);

@@ -1,4 +1,4 @@
-//! Drivers over kernel interfaces: `af_packet` on a veth pair, and tap. Needs `CAP_NET_ADMIN` and `CAP_NET_RAW`, and fails
+//! Drivers over kernel interfaces: `af_packet` and `af_xdp` on a veth pair, and tap. Needs `CAP_NET_ADMIN` and `CAP_NET_RAW`, and fails
 //! without.
 
 #![allow(clippy::unwrap_used)]
@@ -50,7 +50,11 @@ fn interface_ports() {
     let eal = eal("interface");
     let (file, pool) = pool(&eal, 4096);
     let veth = Veth::new();
-    af_packet_carries_packets(&eal, &file, &pool, &veth.ends);
+    let [a, b] = &veth.ends;
+    carry(&eal, &file, &pool, ("net_af_packet0", a), ("net_af_packet1", b));
+    // Another driver's memory: the packets are copied into the pool, and out of it.
+    carry(&eal, &file, &pool, ("net_af_packet0", a), ("net_af_xdp0", b));
+    carry(&eal, &file, &pool, ("net_af_xdp0", a), ("net_af_packet0", b));
     tap_appears_and_disappears(&eal, &pool);
     failures_name_the_cause(&eal);
     assert_eq!(pool.in_use(), 0);
@@ -69,9 +73,10 @@ fn frame(n: u8, tag: Option<u16>) -> Vec<u8> {
     frame
 }
 
-fn af_packet_carries_packets(eal: &Eal, file: &File, pool: &Arc<PacketPool>, ends: &[String; 2]) {
-    let mut a = open(eal, "net_af_packet0", &format!("iface={}", ends[0]), pool);
-    let mut b = open(eal, "net_af_packet1", &format!("iface={}", ends[1]), pool);
+/// Sends from one end of the pair with one driver, and receives at the other with another.
+fn carry(eal: &Eal, file: &File, pool: &Arc<PacketPool>, from: (&str, &str), to: (&str, &str)) {
+    let mut a = open(eal, from.0, &format!("iface={}", from.1), pool);
+    let mut b = open(eal, to.0, &format!("iface={}", to.1), pool);
     let (mut tx, mut rx) = (a.tx_queue(0).unwrap(), b.rx_queue(0).unwrap());
     let sent: Vec<Vec<u8>> = (0..100)
         .map(|n| frame(n, (n % 3 == 0).then_some(u16::from(n) + 1)))
@@ -89,11 +94,12 @@ fn af_packet_carries_packets(eal: &Eal, file: &File, pool: &Arc<PacketPool>, end
     }
     send_all(&mut tx, pool, &packets);
     let received = wait_for(file, pool, &mut rx, sent.len());
-    assert_eq!(received, sent);
-    assert_eq!(b.stats().ipackets, 100);
+    assert_eq!(received, sent, "{} to {}", from.0, to.0);
+    assert_eq!(a.stats().opackets, 100);
     drop((tx, rx));
     a.close().unwrap();
     b.close().unwrap();
+    assert_eq!(pool.in_use(), 0);
 }
 
 fn wait_for(file: &File, pool: &PacketPool, rx: &mut RxQueue, count: usize) -> Vec<Vec<u8>> {

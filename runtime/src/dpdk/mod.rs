@@ -28,6 +28,7 @@ mod log;
 mod memory;
 mod pool;
 mod port;
+mod private_pool;
 mod queue;
 mod setup;
 

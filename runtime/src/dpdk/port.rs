@@ -11,6 +11,7 @@ use super::{
     DpdkError, PacketPool, RxQueue, TxQueue, device,
     eal::{Eal, Running},
     error::Attempt,
+    private_pool::PrivatePool,
     setup,
 };
 
@@ -86,6 +87,8 @@ pub struct PortStats {
 /// - `net_af_packet0`, `iface=eth0`: needs `CAP_NET_RAW`. Frames longer than `framesz` (2048) less the socket's header are
 ///   cut by the kernel, and checksums that the sending kernel left to the NIC are missing: turn off tx checksum, GSO, GRO
 ///   and TSO on veth pairs (`ethtool -K veth0 tx off gro off gso off tso off`).
+/// - `net_af_xdp0`, `iface=eth0`: needs `CAP_NET_ADMIN`. The kernel writes to memory of the driver, so that packets are
+///   copied once on the way in and once on the way out; a receive queue takes 10 MiB of [`super::EalOptions::memory_mib`].
 /// - `net_tap0`, `iface=onvm0`: needs `CAP_NET_ADMIN` and `/dev/net/tun`; creates the interface.
 pub struct Port {
     device: Arc<Device>,
@@ -104,6 +107,8 @@ pub(super) struct Device {
     started: bool,
     /// Pools whose mbufs may be in the driver; the first receives.
     pools: Vec<Arc<PacketPool>>,
+    /// For drivers that cannot receive into `pools`, one for each receive queue.
+    private_pools: Vec<PrivatePool>,
     closed: OnceLock<()>,
     _running: Arc<Running>,
 }
@@ -162,6 +167,7 @@ impl Port {
             bus,
             started: false,
             pools: Vec::new(),
+            private_pools: Vec::new(),
             closed: OnceLock::new(),
             _running: eal.running(),
         };
@@ -195,6 +201,8 @@ impl Port {
             }
         }
         device.pools.sort_by_key(|pool| !Arc::ptr_eq(pool, rx_pool));
+        let private_pools = setup::private_pools(device, config)?;
+        device.private_pools.extend(private_pools);
         setup::queues(device, config, effective, rx_pool)?;
         self.rx_leases = (0..config.rx_queues).map(|_| Arc::new(())).collect();
         self.tx_leases = (0..config.tx_queues).map(|_| Arc::new(())).collect();
@@ -373,6 +381,17 @@ impl Device {
         let closed = self.call("closing", || unsafe { sys::rte_eth_dev_close(self.id) });
         unplug(self.bus, &self.name);
         stopped.and(closed)
+    }
+
+    /// What a receive queue's driver takes its mbufs from.
+    pub(super) fn rx_mempool(&self, queue: u16, pool: &PacketPool) -> *mut sys::rte_mempool {
+        self.private_pools
+            .get(usize::from(queue))
+            .map_or(pool.raw().mp, PrivatePool::mempool)
+    }
+
+    pub(super) fn private_pool_count(&self) -> usize {
+        self.private_pools.len()
     }
 
     pub(super) fn call(&self, action: &'static str, call: impl FnOnce() -> i32) -> Result<(), DpdkError> {

@@ -61,14 +61,15 @@ const _: () = {
 };
 
 /// Room for the packets of one receive call, to be kept and used again.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct RxBurst {
     descs: [RxDesc; MAX_BURST],
     len: usize,
     limit: u16,
-    /// Packets freed at receipt since this value was made: longer than a buffer has room for.
+    /// Packets dropped at receipt since this value was made: longer than a buffer has room for.
     pub oversized: u64,
-    /// Packets freed at receipt because they are not in a buffer of the port's pool (`net_ring` passes such on).
+    /// Packets dropped at receipt since this value was made: the driver holds packets outside the port's pool (`af_xdp`,
+    /// `net_ring`), and the pool had no buffer to copy them into.
     pub foreign: u64,
 }
 
@@ -200,6 +201,16 @@ impl TxQueue {
         desc.index < pool.count()
             && (self.limits.min_len..=self.limits.max_len).contains(&desc.len)
             && u32::from(desc.off) + u32::from(desc.len) <= pool.stride()
+    }
+}
+
+impl fmt::Debug for RxBurst {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RxBurst")
+            .field("packets", &self.packets())
+            .field("oversized", &self.oversized)
+            .field("foreign", &self.foreign)
+            .finish_non_exhaustive()
     }
 }
 

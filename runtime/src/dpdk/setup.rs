@@ -1,10 +1,12 @@
 //! Setting a stopped port up: the request is checked against what the driver reports, since drivers fail with a bare number.
 
-use std::mem::MaybeUninit;
+use std::{ffi::CStr, mem::MaybeUninit};
 
 use dpdk_sys as sys;
 
-use super::{DpdkError, Effective, PacketPool, PortConfig, pool::HEADROOM, port::Device};
+use super::{
+    DpdkError, Effective, PacketPool, PortConfig, pool::HEADROOM, port::Device, private_pool::PrivatePool,
+};
 
 /// Ethernet header and two VLAN tags, in bytes.
 pub(super) const FRAMING: u16 = 14 + 8;
@@ -79,6 +81,21 @@ pub(super) fn configure(
     })
 }
 
+/// The private pools that the driver needs and the device lacks yet.
+pub(super) fn private_pools(device: &Device, config: &PortConfig) -> Result<Vec<PrivatePool>, DpdkError> {
+    let info = info(device)?;
+    // SAFETY: a driver's name is a static string, and null only for a broken driver.
+    let driver = unsafe { (!info.driver_name.is_null()).then(|| CStr::from_ptr(info.driver_name)) };
+    if !driver.is_some_and(|name| PrivatePool::wanted_by(&name.to_string_lossy())) {
+        return Ok(Vec::new());
+    }
+    // SAFETY: the port exists.
+    let socket = unsafe { sys::rte_eth_dev_socket_id(device.id) };
+    (device.private_pool_count()..usize::from(config.rx_queues))
+        .map(|_| PrivatePool::new(&device.name, socket))
+        .collect()
+}
+
 /// Sets all queues of the configured device up.
 pub(super) fn queues(
     device: &Device,
@@ -89,7 +106,7 @@ pub(super) fn queues(
     // SAFETY: the port exists; a null configuration means the driver's default.
     let socket = unsafe { sys::rte_eth_dev_socket_id(device.id) } as u32;
     for queue in 0..config.rx_queues {
-        // SAFETY: the port is configured with more than `queue` queues; the device holds the pool until it is closed.
+        // SAFETY: the port is configured with more than `queue` queues; the device holds both pools until it is closed.
         device.call("setting up a receive queue", || unsafe {
             sys::rte_eth_rx_queue_setup(
                 device.id,
@@ -97,7 +114,7 @@ pub(super) fn queues(
                 effective.rx_desc,
                 socket,
                 std::ptr::null(),
-                rx_pool.raw().mp,
+                device.rx_mempool(queue, rx_pool),
             )
         })?;
     }
