@@ -8,6 +8,8 @@ pub mod firewall;
 pub mod forward;
 pub mod monitor;
 pub mod payload_scan;
+#[cfg(test)]
+mod test_packets;
 
 use std::process::ExitCode;
 

@@ -1,1 +1,131 @@
+use std::time::Duration;
 
+use nflib::{Verdict, testing::Bench};
+
+use super::*;
+use crate::test_packets as p;
+
+fn count(m: &Monitor, name: &str) -> u64 {
+    let names = NAMES.iter().chain(SIZES.iter().map(|(_, name)| name));
+    let counters = m.counters.iter().chain(&m.sizes);
+    names
+        .zip(counters)
+        .find(|(n, _)| **n == name)
+        .map(|(_, c)| c.get())
+        .unwrap()
+}
+
+#[test]
+fn counts_by_protocol_and_size_and_changes_nothing() {
+    let mut bench = Bench::<Monitor>::new(Params::default()).unwrap();
+    let jumbo = p::udp(p::CLIENT, 1, 2, &[0; 3000]);
+    let packets = [
+        p::tcp(p::CLIENT, 80, b"x"),
+        p::tagged(&p::tcp(p::CLIENT, 80, &[0; 100]), 7),
+        p::fragment(&p::udp(p::CLIENT, 1, 2, &[0; 400]), 1480, false),
+        jumbo,
+        p::udp6(1, 53, b"q"),
+        p::ping(),
+        p::ping6(),
+        p::arp(),
+        vec![0; 64],
+        p::tcp(p::CLIENT, 80, b"")[..40].to_vec(),
+        vec![1, 2, 3],
+    ];
+    let handled = bench.send(&packets);
+    assert!(
+        handled
+            .iter()
+            .zip(&packets)
+            .all(|(h, sent)| h.verdict == Verdict::Next && h.data == *sent)
+    );
+    let m = &bench.nf;
+    let expected = [
+        ("packets", 11),
+        ("bytes", packets.iter().map(|p| p.len() as u64).sum()),
+        ("ipv4", 6),
+        ("ipv6", 2),
+        ("arp", 1),
+        ("tcp", 3),
+        ("udp", 3),
+        ("icmp", 2),
+        ("other", 2),
+        ("malformed", 2),
+        ("size_128_255", 1),
+        ("size_256_511", 1),
+        ("size_1024_1518", 0),
+        ("size_from_1519", 1),
+    ];
+    for (name, n) in expected {
+        assert_eq!(count(m, name), n, "{name}");
+    }
+    let short = packets.iter().filter(|p| p.len() <= 64).count() as u64;
+    assert_eq!(count(m, "size_to_64"), short);
+    assert_eq!(count(m, "size_65_127"), 11 - 3 - short);
+}
+
+#[test]
+fn bucket_limits_are_inclusive() {
+    let mut bench = Bench::<Monitor>::new(Params::default()).unwrap();
+    let sizes = [64, 65, 127, 128, 255, 256, 511, 512, 1023, 1024, 1518, 1519];
+    bench.send(&sizes.map(|n| vec![0u8; n]));
+    let counts: Vec<u64> = bench.nf.sizes.iter().map(Counter::get).collect();
+    assert_eq!(counts, [1, 2, 2, 2, 2, 2, 1]);
+}
+
+#[test]
+fn rates_are_over_the_time_that_passed() {
+    let mut bench = Bench::<Monitor>::new(Params::default()).unwrap();
+    let start = bench.nf.last.at;
+    bench.send(&vec![vec![0u8; 100]; 50]);
+    bench.nf.publish(start + Duration::from_millis(500));
+    assert_eq!(
+        (bench.nf.packets_per_second.get(), bench.nf.bytes_per_second.get()),
+        (100, 10_000)
+    );
+    bench.nf.publish(start + Duration::from_millis(1500));
+    assert_eq!(bench.nf.packets_per_second.get(), 0);
+}
+
+#[test]
+fn publishes_the_busiest_senders() {
+    let mut bench = Bench::<Monitor>::new(Params::default().with("top", 2)).unwrap();
+    bench.send(&[
+        p::udp6(9, 1, b""),
+        p::ping(),
+        p::udp6(9, 1, b""),
+        p::udp([10, 0, 0, 1], 1, 2, b""),
+    ]);
+    bench.send(&[p::udp6(9, 1, b""), p::ping()]);
+    bench.nf.tick();
+    let rank = |i: usize| {
+        let r = &bench.nf.ranks[i];
+        let address = u128::from(r.address_high.get()) << 64 | u128::from(r.address_low.get());
+        (
+            r.packets.get(),
+            r.error.get(),
+            std::net::Ipv6Addr::from(address).to_string(),
+        )
+    };
+    assert_eq!(rank(0), (3, 0, "2001:db8::9".to_owned()));
+    assert_eq!(rank(1), (2, 0, "::ffff:198.51.100.7".to_owned()));
+}
+
+#[test]
+fn takes_fewer_ranks_and_nothing_else() {
+    let params = |every: u64, top: usize| Params::default().with("every", every).with("top", top);
+    let mut bench = Bench::<Monitor>::new(params(1_000_000_000, 5)).unwrap();
+    let mut ask = |every, top| bench.nf.reconfigure(&params(every, top)).unwrap();
+    assert_eq!(ask(1_000_000_000, 3), Reconfigured::Done);
+    assert_eq!(ask(1_000_000_000, 4), Reconfigured::Unsupported);
+    assert_eq!(ask(2_000_000_000, 3), Reconfigured::Unsupported);
+    assert_eq!(ask(1_000_000_000, 0), Reconfigured::Unsupported);
+}
+
+#[test]
+fn counters_are_those_of_the_manifest() {
+    let manifest: onvm_bundle::Manifest = toml::from_str(include_str!("../monitor.nf.toml")).unwrap();
+    let described: Vec<&str> = manifest.counters.iter().map(|c| c.name.as_str()).collect();
+    let fixed: Vec<&str> = NAMES.into_iter().chain(SIZES.map(|(_, name)| name)).collect();
+    assert_eq!(described[..fixed.len()], fixed);
+}
