@@ -9,6 +9,7 @@
 mod codes;
 mod diagnostic;
 mod filter;
+mod format;
 mod parse;
 mod scan;
 pub mod syntax;
@@ -49,5 +50,5 @@ pub fn parse_filter(source: &str) -> (Option<syntax::Filter>, Vec<Diagnostic>) {
 /// # Errors
 /// The diagnostics of a source that does not parse; nothing is laid out then.
 pub fn format(source: &str) -> Result<String, Vec<Diagnostic>> {
-    Ok(source.to_owned())
+    format::file(source)
 }

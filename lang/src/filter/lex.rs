@@ -160,10 +160,10 @@ fn blank(rest: &str) -> usize {
 
 fn token(rest: &str) -> (Tok<'_>, usize) {
     let head = rest.chars().next().unwrap_or(' ');
-    if head.is_ascii_hexdigit() || head == ':' {
-        if let Some(found) = colons(rest) {
-            return found;
-        }
+    if (head.is_ascii_hexdigit() || head == ':')
+        && let Some(found) = colons(rest)
+    {
+        return found;
     }
     if head.is_ascii_digit() {
         return digits(rest);

@@ -2,7 +2,7 @@
 
 use super::lex::{Sym, Tok};
 use super::primitive::Quals;
-use super::{Parsed, Parser};
+use super::{Parsed, Parser, names};
 use crate::codes;
 use crate::diagnostic::Diagnostic;
 use crate::syntax::{Filter, FilterKind, Logic, LogicTerm, Spanned};
@@ -33,9 +33,43 @@ impl Parser<'_, '_> {
             return self.fail(found);
         }
         if self.at < self.tokens.len() {
-            return self.expected("`and`, `or` or the end of the filter");
+            return self.leftover();
         }
         Ok(filter)
+    }
+
+    /// Something stands behind a whole filter.
+    fn leftover(&mut self) -> Parsed<Filter> {
+        if let Some(Tok::Word(word)) = self.peek().cloned()
+            && let Some(help) = names::unsupported(&word)
+        {
+            return self.unsupported(&word, help);
+        }
+        let before = self.at.checked_sub(1).and_then(|at| self.tokens.get(at));
+        let meant = match before.map(|t| &t.tok) {
+            Some(Tok::Word(word)) if !names::is_keyword(word) => names::keyword_like(word),
+            _ => None,
+        };
+        let count = self.diagnostics.len();
+        let what = format!("`and`, `or` or {}", self.follows);
+        let failed = self.expected(&what);
+        if let (Some(meant), Some(found)) = (meant, self.diagnostics.get_mut(count)) {
+            found
+                .help
+                .get_or_insert(format!("did you mean `{meant}` before this?"));
+        }
+        failed
+    }
+
+    pub(super) fn unsupported<T>(&mut self, word: &str, help: &str) -> Parsed<T> {
+        let found = Diagnostic::error(
+            codes::UNSUPPORTED,
+            format!("the primitive `{word}` is not supported"),
+            self.here(),
+            "not supported",
+        )
+        .help(help);
+        self.fail(found)
     }
 
     /// Operands joined by `and` and `or`; also the qualifiers that a next operand would take.

@@ -20,8 +20,13 @@ use crate::parse::{nesting, too_large};
 use crate::syntax::{Filter, FilterKind, Span, Spanned};
 
 /// Reads a filter that starts at byte `start` of its file. One that is wrong is
-/// [`FilterKind::Error`] and has at least one diagnostic.
-pub(crate) fn parse_at(text: &str, start: u32, diagnostics: &mut Vec<Diagnostic>) -> Filter {
+/// [`FilterKind::Error`] and has at least one diagnostic. `follows` says what ends it, for a message.
+pub(crate) fn parse_at(
+    text: &str,
+    start: u32,
+    follows: &'static str,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Filter {
     let tokens = lex::lex(text, start, diagnostics);
     let whole = match (tokens.first(), tokens.last()) {
         (Some(a), Some(b)) => a.span.to(b.span),
@@ -33,6 +38,7 @@ pub(crate) fn parse_at(text: &str, start: u32, diagnostics: &mut Vec<Diagnostic>
         at: 0,
         depth: 0,
         end: whole.end,
+        follows,
         diagnostics,
     };
     match parser.whole() {
@@ -48,7 +54,7 @@ pub(crate) fn alone(source: &str) -> (Option<Filter>, Vec<Diagnostic>) {
         diagnostics.push(too_large(source));
         return (None, diagnostics);
     }
-    let filter = parse_at(source, 0, &mut diagnostics);
+    let filter = parse_at(source, 0, "the end of the filter", &mut diagnostics);
     let wrong = filter.node == FilterKind::Error;
     ((!wrong).then_some(filter), diagnostics)
 }
@@ -73,6 +79,7 @@ struct Parser<'s, 'd> {
     depth: usize,
     /// Where the last token ends.
     end: u32,
+    follows: &'static str,
     diagnostics: &'d mut Vec<Diagnostic>,
 }
 

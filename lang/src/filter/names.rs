@@ -1,5 +1,6 @@
 //! The words of the filter language and the numbers behind them.
 
+use crate::parse::nearest;
 use crate::syntax::{Header, Protocol};
 
 /// Words that no declaration may take as its name, besides the declaration keywords.
@@ -162,12 +163,12 @@ pub(crate) fn service(word: &str) -> Option<u16> {
 
 /// The service nearest to a word, for a suggestion.
 pub(super) fn service_like(word: &str) -> Option<&'static str> {
-    let near = SERVICES
-        .iter()
-        .map(|(name, _)| (strsim::damerau_levenshtein(name, word), *name));
-    near.filter(|(d, name)| *d <= name.len().div_ceil(3))
-        .min()
-        .map(|n| n.1)
+    nearest(SERVICES.iter().map(|s| s.0), word)
+}
+
+/// The word of the filter language nearest to a word, for a suggestion.
+pub(super) fn keyword_like(word: &str) -> Option<&'static str> {
+    nearest(KEYWORDS, word)
 }
 
 /// What to write for a primitive that is left out.

@@ -220,14 +220,13 @@ impl Parser<'_, '_> {
     }
 
     fn direction(&mut self) -> Option<Direction> {
-        let (one, other, alone) = if self.eat_word("src") {
-            ("src", "dst", Direction::Src)
+        let (other, alone) = if self.eat_word("src") {
+            ("dst", Direction::Src)
         } else if self.eat_word("dst") {
-            ("dst", "src", Direction::Dst)
+            ("src", Direction::Dst)
         } else {
             return None;
         };
-        debug_assert_ne!(one, other);
         let both = match self.peek() {
             Some(Tok::Word(w)) if w == "or" => Direction::Either,
             Some(Tok::Word(w)) if w == "and" => Direction::Both,
@@ -351,14 +350,7 @@ impl Parser<'_, '_> {
             }
         }
         if let Some(help) = names::unsupported(word) {
-            let found = Diagnostic::error(
-                codes::UNSUPPORTED,
-                format!("the primitive `{word}` is not supported"),
-                start,
-                "not supported",
-            )
-            .help(help);
-            return self.fail(found);
+            return self.unsupported(word, help);
         }
         if matches!(word, "and" | "or" | "not" | "else" | "drop") {
             return self.expected("a primitive such as `tcp` or `port 80`");

@@ -209,7 +209,11 @@ impl Splitter<'_> {
     /// An unknown word where the rest looks like a declaration: `prot wan = ...`.
     fn misspelt(&self, word: &str, at: usize) -> bool {
         const CONTINUE: [&str; 8] = ["and", "or", "not", "with", "as", "to", "before", "else"];
-        if CONTINUE.contains(&word) || self.word(at + 1).is_none() {
+        let Some(name) = self.word(at + 1) else {
+            return false;
+        };
+        let same_line = self.code.get(at + 1).is_some_and(|t| !t.first);
+        if CONTINUE.contains(&word) || KEYWORDS.contains(&name) || !same_line {
             return false;
         }
         let equals = self.is(at + 2, "=") && !self.is(at + 3, "=");

@@ -161,6 +161,11 @@ impl Walk<'_> {
 
     pub(super) fn filter(&mut self, pair: &Pair<'_>) -> Filter {
         let start = self.span(pair).start;
-        filter::parse_at(pair.as_str(), start, self.diagnostics)
+        let follows = match pair.as_rule() {
+            Rule::filter => "`->`",
+            Rule::assert_filter => "a claim such as `dropped`",
+            _ => "the end of the class",
+        };
+        filter::parse_at(pair.as_str(), start, follows, self.diagnostics)
     }
 }

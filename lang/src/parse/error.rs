@@ -35,6 +35,15 @@ pub(crate) fn found(source: &str, at: usize, end: usize) -> (Span, String) {
     (Span::new(at, at + len), text)
 }
 
+/// The word among `words` that `word` was probably meant to be: one slip away, or two in a long one.
+pub(crate) fn nearest(words: impl IntoIterator<Item = &'static str>, word: &str) -> Option<&'static str> {
+    let distance = |w: &'static str| (strsim::damerau_levenshtein(w, word), w);
+    let near = words.into_iter().map(distance);
+    near.filter(|(d, w)| *d <= 1 + usize::from(w.len() > 5))
+        .min()
+        .map(|(_, w)| w)
+}
+
 /// Errors that are told before the grammar is asked.
 pub(super) fn before_grammar(chunk: &Chunk) -> Option<Diagnostic> {
     if let Some(span) = chunk.too_deep {
@@ -78,13 +87,8 @@ pub(super) fn unknown_declaration(source: &str, chunk: &Chunk) -> Diagnostic {
         .help("remove it, or add the bracket that it should close");
     }
     let lower = word.to_lowercase();
-    let near = KEYWORDS
-        .into_iter()
-        .map(|k| (strsim::damerau_levenshtein(k, &lower), k))
-        .filter(|(distance, k)| *distance <= k.len().div_ceil(3))
-        .min();
-    let help = match near {
-        Some((_, keyword)) => format!("did you mean `{keyword}`?"),
+    let help = match nearest(KEYWORDS, &lower) {
+        Some(keyword) => format!("did you mean `{keyword}`?"),
         None => format!("a declaration begins with one of: {}", KEYWORDS.join(", ")),
     };
     Diagnostic::error(
@@ -242,7 +246,7 @@ fn describe(rule: Rule) -> &'static str {
         Rule::value | Rule::scalar | Rule::atom => "a value",
         Rule::record | Rule::params => "settings in braces, `{ ... }`",
         Rule::with | Rule::kw_with => "`with { ... }`",
-        Rule::unit => "a unit such as `MiB`",
+        Rule::unit => "",
         Rule::type_ref => "a type such as `string`",
         Rule::formals => "parameters such as `(p: port)`",
         Rule::formal => "a parameter such as `p: port`",
@@ -264,12 +268,12 @@ fn describe(rule: Rule) -> &'static str {
         Rule::kw_max_hops => "`max_hops`",
         Rule::count => "a whole number",
         Rule::statements => "statements in braces, `{ send ... expect ... }`",
-        Rule::statement => "`send`, `replay` or `expect`",
+        Rule::statement => "a statement: `send`, `replay` or `expect`",
         Rule::send => "`send`",
         Rule::replay => "`replay`",
         Rule::expect => "`expect`",
         Rule::packet_proto => "a protocol: ether, arp, ip, ip6, icmp, tcp or udp",
-        Rule::expectation => "what is expected: a path, `passes`, `drop`, a count or a counter",
+        Rule::expectation => "an outcome: a path, `passes`, `drop`, a count or a counter",
         Rule::expect_path => "a path such as `fw -> lan`",
         Rule::kw_send => "`send`",
         Rule::kw_replay => "`replay`",

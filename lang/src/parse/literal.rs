@@ -201,15 +201,20 @@ pub(crate) fn escape(text: &str) -> Option<(char, usize)> {
         b'\\' => simple('\\'),
         b'x' => {
             let hex = text.get(2..4)?;
-            let byte = u8::from_str_radix(hex, 16).ok()?;
+            let byte = u8::from_str_radix(hexadecimal(hex)?, 16).ok()?;
             Some((char::from(byte), 4))
         }
         b'u' => {
             let rest = text.get(2..)?.strip_prefix('{')?;
             let end = rest.bytes().take(7).position(|b| b == b'}')?;
-            let code = u32::from_str_radix(rest.get(..end)?, 16).ok()?;
+            let code = u32::from_str_radix(hexadecimal(rest.get(..end)?)?, 16).ok()?;
             Some((char::from_u32(code)?, end + 4))
         }
         _ => None,
     }
+}
+
+/// The text if all of it is hexadecimal digits; `from_str_radix` would take a sign.
+fn hexadecimal(text: &str) -> Option<&str> {
+    text.bytes().all(|b| b.is_ascii_hexdigit()).then_some(text)
 }

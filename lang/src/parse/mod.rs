@@ -8,7 +8,7 @@ pub(crate) mod literal;
 mod test;
 mod value;
 
-pub(crate) use error::{name as name_error, nesting};
+pub(crate) use error::{name as name_error, nearest, nesting};
 
 use chunk::Chunk;
 use pest::Parser as _;
@@ -161,9 +161,17 @@ fn broken(source: &str, chunk: &Chunk) -> DeclKind {
 }
 
 impl Walk<'_> {
+    /// From the first token of a pair to its last. The pair's own span would take in the white
+    /// space and comments that the grammar skipped looking for an optional part.
     fn span(&self, pair: &Pair<'_>) -> Span {
-        let span = pair.as_span();
-        Span::new(span.start(), span.end()).shift(self.base)
+        let start = pair.as_span().start();
+        let mut end = pair.as_span().end();
+        let mut last = pair.clone().into_inner().next_back();
+        while let Some(inner) = last {
+            end = inner.as_span().end();
+            last = inner.into_inner().next_back();
+        }
+        Span::new(start, end).shift(self.base)
     }
 
     /// A name. One with capitals is reported and read as if it were in lower case, so that the
