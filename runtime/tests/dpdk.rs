@@ -25,6 +25,16 @@ fn eal_pool_and_null_port() {
         "invalid EAL option: main core 5000 is not among this process's CPUs"
     );
 
+    let options = EalOptions {
+        pci: vec!["3b:00.0".to_owned()],
+        ..options_off()
+    };
+    let refused = Eal::init(&options).unwrap_err().to_string();
+    assert_eq!(
+        refused,
+        "invalid EAL option: PCI address `3b:00.0`: write it as 0000:3b:00.0"
+    );
+
     let eal = eal("eal");
     assert_eq!(
         process_state(),
@@ -45,6 +55,11 @@ fn eal_pool_and_null_port() {
     null_port_moves_buffers(&eal, &file, &pool);
     threads_have_numbers(&eal, &pool);
     assert_eq!((pool.in_use(), pool.available()), (0, COUNT));
+    let absent = Port::open_pci(&eal, "ffff:ff:1f.7").unwrap_err().to_string();
+    assert_eq!(
+        absent,
+        "port `ffff:ff:1f.7`: there is no such PCI device (see `lspci -D`)"
+    );
     drop(pool);
     eal.cleanup();
     assert!(!runtime_folder().exists(), "DPDK left files behind");
@@ -194,13 +209,21 @@ fn null_port_moves_buffers(eal: &Eal, file: &std::fs::File, pool: &Arc<PacketPoo
     assert!(bytes(file, held[0].index, held[0].off, 16) == b"through the file");
 
     refused_packets(&mut tx, pool, held[0]);
-    send_all(&mut tx, pool, &held);
+    let held = &held;
+    // Queues are used, and given back, in the worker's thread.
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            let _lcore = Lcore::register(eal).unwrap();
+            send_all(&mut tx, pool, held);
+            drop((rx, tx));
+        });
+    });
     assert_eq!(pool.in_use(), 0);
     let stats = port.stats();
     assert_eq!((stats.ipackets, stats.opackets), (992, 992));
-    drop((rx, tx));
     port.stop().unwrap();
     port.start().unwrap();
+    assert!(port.rx_queue(0).is_ok());
     port.close().unwrap();
     drop(Port::create_vdev(eal, "net_null0", "").unwrap());
 }

@@ -47,15 +47,38 @@ fn ip(args: &[&str]) {
 
 #[test]
 fn interface_ports() {
+    let before = inheritable();
     let eal = eal("interface");
     let (file, pool) = pool(&eal, 4096);
     let veth = Veth::new();
     let [a, b] = &veth.ends;
-    carry(&eal, &file, &pool, ("net_af_packet0", a), ("net_af_packet1", b));
+    carry(
+        &eal,
+        &file,
+        &pool,
+        &before,
+        ("net_af_packet0", a),
+        ("net_af_packet1", b),
+    );
     // Another driver's memory: the packets are copied into the pool, and out of it.
-    carry(&eal, &file, &pool, ("net_af_packet0", a), ("net_af_xdp0", b));
-    carry(&eal, &file, &pool, ("net_af_xdp0", a), ("net_af_packet0", b));
+    carry(
+        &eal,
+        &file,
+        &pool,
+        &before,
+        ("net_af_packet0", a),
+        ("net_af_xdp0", b),
+    );
+    carry(
+        &eal,
+        &file,
+        &pool,
+        &before,
+        ("net_af_xdp0", a),
+        ("net_af_packet0", b),
+    );
     tap_appears_and_disappears(&eal, &pool);
+    assert_eq!(inheritable(), before);
     failures_name_the_cause(&eal);
     assert_eq!(pool.in_use(), 0);
 }
@@ -74,7 +97,14 @@ fn frame(n: u8, tag: Option<u16>) -> Vec<u8> {
 }
 
 /// Sends from one end of the pair with one driver, and receives at the other with another.
-fn carry(eal: &Eal, file: &File, pool: &Arc<PacketPool>, from: (&str, &str), to: (&str, &str)) {
+fn carry(
+    eal: &Eal,
+    file: &File,
+    pool: &Arc<PacketPool>,
+    before: &[String],
+    from: (&str, &str),
+    to: (&str, &str),
+) {
     let mut a = open(eal, from.0, &format!("iface={}", from.1), pool);
     let mut b = open(eal, to.0, &format!("iface={}", to.1), pool);
     let (mut tx, mut rx) = (a.tx_queue(0).unwrap(), b.rx_queue(0).unwrap());
@@ -93,6 +123,11 @@ fn carry(eal: &Eal, file: &File, pool: &Arc<PacketPool>, from: (&str, &str), to:
         });
     }
     send_all(&mut tx, pool, &packets);
+    assert_eq!(
+        inheritable(),
+        *before,
+        "a process started now gets descriptors of DPDK"
+    );
     let received = wait_for(file, pool, &mut rx, sent.len());
     assert_eq!(received, sent, "{} to {}", from.0, to.0);
     assert_eq!(a.stats().opackets, 100);

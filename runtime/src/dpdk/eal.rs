@@ -13,6 +13,7 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use super::{
     DpdkError,
+    descriptors::CloseOnExec,
     error::{Attempt, current_errno, reason},
     log,
 };
@@ -130,6 +131,7 @@ impl Eal {
         if !log::capture() {
             return Err(start_error("no memory for the log".to_owned(), String::new()));
         }
+        let _descriptors = CloseOnExec::begin();
         let attempt = Attempt::begin();
         let code = start(&arguments);
         // The EAL moves the calling thread to its main lcore's CPUs.

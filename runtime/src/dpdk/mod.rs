@@ -20,6 +20,7 @@
 
 #![allow(unsafe_code)]
 
+mod descriptors;
 mod device;
 mod eal;
 mod error;

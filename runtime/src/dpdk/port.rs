@@ -8,7 +8,9 @@ use std::{
 use dpdk_sys as sys;
 
 use super::{
-    DpdkError, PacketPool, RxQueue, TxQueue, device,
+    DpdkError, PacketPool, RxQueue, TxQueue,
+    descriptors::CloseOnExec,
+    device,
     eal::{Eal, Running},
     error::Attempt,
     private_pool::PrivatePool,
@@ -146,6 +148,7 @@ impl Port {
     }
 
     fn plug(eal: &Eal, bus: Bus, name: &str, args: &str) -> Result<Self, DpdkError> {
+        let _descriptors = CloseOnExec::begin();
         let attempt = Attempt::begin();
         // A PCI device of the allow-list was probed when the EAL started.
         if port_number(name)?.is_none() {
@@ -187,6 +190,7 @@ impl Port {
         pools: &[Arc<PacketPool>],
     ) -> Result<Effective, DpdkError> {
         self.stop()?;
+        let _descriptors = CloseOnExec::begin();
         let device = exclusive(&mut self.device, "configuring")?;
         let Some(rx_pool) = pools.first() else {
             return Err(DpdkError::config(&device.name, "no packet pool to receive into"));
@@ -216,6 +220,7 @@ impl Port {
         if self.device.started {
             return Ok(());
         }
+        let _descriptors = CloseOnExec::begin();
         let device = exclusive(&mut self.device, "starting")?;
         if device.pools.is_empty() {
             return Err(DpdkError::config(

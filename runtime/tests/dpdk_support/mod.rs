@@ -101,3 +101,21 @@ pub fn process_state() -> Vec<String> {
         .map(str::to_owned)
         .collect()
 }
+
+/// Descriptors that a child process would inherit, with what they are.
+pub fn inheritable() -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc/self/fdinfo").unwrap().flatten() {
+        let Ok(info) = std::fs::read_to_string(entry.path()) else {
+            continue;
+        };
+        let flags = info.lines().find_map(|line| line.strip_prefix("flags:")).unwrap();
+        if i32::from_str_radix(flags.trim(), 8).unwrap() & 0o2_000_000 == 0 {
+            let number = entry.file_name().into_string().unwrap();
+            let target = std::fs::read_link(format!("/proc/self/fd/{number}")).unwrap();
+            found.push(format!("{number} {}", target.display()));
+        }
+    }
+    found.sort();
+    found
+}
