@@ -147,7 +147,34 @@ fn a_long_packet_is_freed_and_counted(eal: &Eal, pool: &Arc<PacketPool>, folder:
     let packets = receive(&mut rx, &mut burst);
     assert_eq!(packets.iter().map(|p| p.len).collect::<Vec<_>>(), [100, 2176]);
     assert_eq!((burst.oversized, burst.foreign, pool.in_use()), (2, 0, 2));
-    pool.free_burst(&packets.iter().map(|p| p.index).collect::<Vec<_>>());
+    // The long one can be sent once the MTU says so.
+    let mut tx = port.tx_queue(0).unwrap();
+    assert_eq!(
+        tx.tx_burst(pool, &packets),
+        Sent {
+            accepted: 1,
+            malformed: true
+        }
+    );
+    drop((rx, tx));
+    port.stop().unwrap();
+    let config = PortConfig {
+        mtu: Some(2154),
+        ..PortConfig::default()
+    };
+    assert_eq!(
+        port.configure(&config, std::slice::from_ref(pool)).unwrap().mtu,
+        2154
+    );
+    port.start().unwrap();
+    let mut tx = port.tx_queue(0).unwrap();
+    assert_eq!(
+        tx.tx_burst(pool, &packets[1..]),
+        Sent {
+            accepted: 1,
+            malformed: false
+        }
+    );
 }
 
 fn failures_name_the_cause(eal: &Eal, folder: &Path) {

@@ -262,7 +262,7 @@ fn arguments(options: &EalOptions, huge_pages: bool, affinity: &CpuSet) -> Resul
         arguments.push("--no-pci".to_owned());
     }
     for address in &options.pci {
-        super::device::check_pci_address(address)?;
+        super::requirements::check_pci_address(address)?;
         arguments.push(format!("--allow={address}"));
     }
     let invalid = |error: std::ffi::NulError| DpdkError::InvalidOption(error.to_string());

@@ -21,9 +21,9 @@
 #![allow(unsafe_code)]
 
 mod descriptors;
-mod device;
 mod eal;
 mod error;
+mod ethdev;
 mod lcore;
 mod log;
 mod memory;
@@ -31,9 +31,9 @@ mod pool;
 mod port;
 mod private_pool;
 mod queue;
+mod requirements;
 mod setup;
 
-pub use device::{Capability, has_capability, interface_exists};
 pub use eal::{Eal, EalOptions, HugePages, PageSize};
 pub use error::DpdkError;
 pub use lcore::Lcore;
@@ -41,3 +41,4 @@ pub use memory::{FileMapping, PacketMemory};
 pub use pool::{HEADROOM, PacketPool, PoolConfig};
 pub use port::{Effective, Port, PortConfig, PortStats};
 pub use queue::{MAX_BURST, RxBurst, RxDesc, RxQueue, Sent, TxDesc, TxQueue};
+pub use requirements::{Capability, has_capability, interface_exists};

@@ -1,20 +1,12 @@
-use std::{
-    ffi::CString,
-    fmt,
-    mem::MaybeUninit,
-    sync::{Arc, OnceLock},
-};
+use std::{fmt, mem::MaybeUninit, sync::Arc};
 
 use dpdk_sys as sys;
 
 use super::{
-    DpdkError, PacketPool, RxQueue, TxQueue,
+    DpdkError, Eal, PacketPool, RxQueue, TxQueue,
     descriptors::CloseOnExec,
-    device,
-    eal::{Eal, Running},
-    error::Attempt,
-    private_pool::PrivatePool,
-    setup,
+    ethdev::{Bus, Device, exclusive, port_number},
+    requirements, setup,
 };
 
 /// How a port is set up.
@@ -101,35 +93,6 @@ pub struct Port {
     mtu: u16,
 }
 
-/// An ethdev. Shared by the port and the queues that it handed out.
-pub(super) struct Device {
-    pub(super) id: u16,
-    pub(super) name: String,
-    bus: Bus,
-    started: bool,
-    /// Pools whose mbufs may be in the driver; the first receives.
-    pools: Vec<Arc<PacketPool>>,
-    /// For drivers that cannot receive into `pools`, one for each receive queue.
-    private_pools: Vec<PrivatePool>,
-    closed: OnceLock<()>,
-    _running: Arc<Running>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Bus {
-    Vdev,
-    Pci,
-}
-
-impl Bus {
-    fn name(self) -> &'static std::ffi::CStr {
-        match self {
-            Self::Vdev => c"vdev",
-            Self::Pci => c"pci",
-        }
-    }
-}
-
 impl Port {
     /// Creates a virtual device. `name` starts with the driver's, as `net_pcap0`; `args` are the driver's, as
     /// `rx_pcap=in.pcap,tx_pcap=out.pcap`.
@@ -137,50 +100,24 @@ impl Port {
         if port_number(name)?.is_some() {
             return Err(DpdkError::config(name, "there is a port of this name already"));
         }
-        device::check_vdev(name, args)?;
-        Self::plug(eal, Bus::Vdev, name, args)
+        requirements::check_vdev(name, args)?;
+        Ok(Self::of(Device::open(eal, Bus::Vdev, name, args)?))
     }
 
     /// Opens a NIC by its PCI address, which must be in [`super::EalOptions::pci`].
     pub fn open_pci(eal: &Eal, address: &str) -> Result<Self, DpdkError> {
-        device::check_pci_device(address)?;
-        Self::plug(eal, Bus::Pci, address, "")
+        requirements::check_pci_device(address)?;
+        Ok(Self::of(Device::open(eal, Bus::Pci, address, "")?))
     }
 
-    fn plug(eal: &Eal, bus: Bus, name: &str, args: &str) -> Result<Self, DpdkError> {
-        let _descriptors = CloseOnExec::begin();
-        let attempt = Attempt::begin();
-        // A PCI device of the allow-list was probed when the EAL started.
-        if port_number(name)?.is_none() {
-            let (c_name, c_args) = (c_string(name, name)?, c_string(name, args)?);
-            // SAFETY: the EAL runs; three NUL-terminated strings, copied by DPDK.
-            let code =
-                unsafe { sys::rte_eal_hotplug_add(bus.name().as_ptr(), c_name.as_ptr(), c_args.as_ptr()) };
-            if code != 0 {
-                return Err(attempt.port_error(name, "creating the device", code));
-            }
-        }
-        let Some(id) = port_number(name)? else {
-            unplug(bus, name);
-            return Err(DpdkError::config(name, "the driver made no network port of it"));
-        };
-        let device = Device {
-            id,
-            name: name.to_owned(),
-            bus,
-            started: false,
-            pools: Vec::new(),
-            private_pools: Vec::new(),
-            closed: OnceLock::new(),
-            _running: eal.running(),
-        };
-        Ok(Self {
+    fn of(device: Device) -> Self {
+        Self {
             device: Arc::new(device),
             rx_leases: Vec::new(),
             tx_leases: Vec::new(),
             promiscuous: false,
             mtu: 0,
-        })
+        }
     }
 
     /// Sets the stopped port up. It receives into the first of `pools`, and sends from any of them.
@@ -197,7 +134,7 @@ impl Port {
         };
         let effective = setup::configure(device, config, rx_pool)?;
         for pool in pools {
-            if device.bus == Bus::Pci && device::behind_vfio(&device.name) {
+            if device.bus == Bus::Pci && requirements::behind_vfio(&device.name) {
                 pool.map_for_vfio()?;
             }
             if !device.uses(pool) {
@@ -362,88 +299,6 @@ impl Port {
         }
         Ok(Arc::clone(lease))
     }
-}
-
-impl Device {
-    /// Whether the pool was named in the configuration.
-    #[inline]
-    pub(super) fn uses(&self, pool: &PacketPool) -> bool {
-        self.pools.iter().any(|known| std::ptr::eq(&**known, pool))
-    }
-
-    fn stop(&mut self) -> Result<(), DpdkError> {
-        self.started = false;
-        // SAFETY: the port exists, and no queue of it is handed out: this is an exclusive reference.
-        self.call("stopping", || unsafe { sys::rte_eth_dev_stop(self.id) })
-    }
-
-    fn close(&mut self) -> Result<(), DpdkError> {
-        if self.closed.set(()).is_err() {
-            return Ok(());
-        }
-        let stopped = if self.started { self.stop() } else { Ok(()) };
-        // SAFETY: the port exists, is stopped, and is closed here once; no queue of it is handed out.
-        let closed = self.call("closing", || unsafe { sys::rte_eth_dev_close(self.id) });
-        unplug(self.bus, &self.name);
-        stopped.and(closed)
-    }
-
-    /// What a receive queue's driver takes its mbufs from.
-    pub(super) fn rx_mempool(&self, queue: u16, pool: &PacketPool) -> *mut sys::rte_mempool {
-        self.private_pools
-            .get(usize::from(queue))
-            .map_or(pool.raw().mp, PrivatePool::mempool)
-    }
-
-    pub(super) fn private_pool_count(&self) -> usize {
-        self.private_pools.len()
-    }
-
-    pub(super) fn call(&self, action: &'static str, call: impl FnOnce() -> i32) -> Result<(), DpdkError> {
-        let attempt = Attempt::begin();
-        match call() {
-            0 => Ok(()),
-            code if code == -ENOTSUP => Err(DpdkError::Unsupported {
-                port: self.name.clone(),
-                action,
-            }),
-            code => Err(attempt.port_error(&self.name, action, code)),
-        }
-    }
-}
-
-impl Drop for Device {
-    fn drop(&mut self) {
-        let _ = self.close();
-    }
-}
-
-const ENOTSUP: i32 = 95;
-
-/// The device, if no queue of it is handed out.
-fn exclusive<'a>(device: &'a mut Arc<Device>, action: &'static str) -> Result<&'a mut Device, DpdkError> {
-    let port = device.name.clone();
-    // Acquires what the last holder of a queue did, in whatever thread.
-    Arc::get_mut(device).ok_or(DpdkError::QueuesInUse { port, action })
-}
-
-fn port_number(name: &str) -> Result<Option<u16>, DpdkError> {
-    let c_name = c_string(name, name)?;
-    let mut id = 0;
-    // SAFETY: a NUL-terminated string, and a valid place for a number.
-    let code = unsafe { sys::rte_eth_dev_get_port_by_name(c_name.as_ptr(), &mut id) };
-    Ok((code == 0).then_some(id))
-}
-
-fn unplug(bus: Bus, name: &str) {
-    if let Ok(c_name) = CString::new(name) {
-        // SAFETY: the EAL runs; two NUL-terminated strings. A device that is gone already is an error without effect.
-        unsafe { sys::rte_eal_hotplug_remove(bus.name().as_ptr(), c_name.as_ptr()) };
-    }
-}
-
-fn c_string(port: &str, text: &str) -> Result<CString, DpdkError> {
-    CString::new(text).map_err(|_| DpdkError::config(port, "a name or an argument holds a zero byte"))
 }
 
 impl fmt::Debug for Port {

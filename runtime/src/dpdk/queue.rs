@@ -2,7 +2,7 @@ use std::{fmt, mem::offset_of, sync::Arc};
 
 use dpdk_sys as sys;
 
-use super::{PacketPool, port::Device};
+use super::{PacketPool, ethdev::Device};
 
 /// Packets in one burst, at most.
 pub const MAX_BURST: usize = sys::ONVM_MAX_BURST as usize;

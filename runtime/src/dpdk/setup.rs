@@ -5,7 +5,7 @@ use std::{ffi::CStr, mem::MaybeUninit};
 use dpdk_sys as sys;
 
 use super::{
-    DpdkError, Effective, PacketPool, PortConfig, pool::HEADROOM, port::Device, private_pool::PrivatePool,
+    DpdkError, Effective, PacketPool, PortConfig, ethdev::Device, pool::HEADROOM, private_pool::PrivatePool,
 };
 
 /// Ethernet header and two VLAN tags, in bytes.

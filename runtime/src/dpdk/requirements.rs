@@ -45,42 +45,43 @@ pub fn has_capability(capability: Capability) -> bool {
 /// Checks a virtual device's driver arguments against the system.
 pub(super) fn check_vdev(name: &str, args: &str) -> Result<(), DpdkError> {
     let driver = name.trim_end_matches(|c: char| c.is_ascii_digit());
-    let (interface_keys, capability): (&[&str], _) = match driver {
-        "net_af_packet" | "eth_af_packet" => (&["iface"], Some(Capability::NetRaw)),
-        "net_af_xdp" => (&["iface"], Some(Capability::NetAdmin)),
-        "net_tap" => (&["remote"], Some(Capability::NetAdmin)),
-        "net_pcap" | "eth_pcap" => (&["iface", "rx_iface", "rx_iface_in", "tx_iface"], None),
-        _ => (&[], None),
+    let capability = match driver {
+        "net_af_packet" => Some(Capability::NetRaw),
+        "net_af_xdp" | "net_tap" => Some(Capability::NetAdmin),
+        // Only on an interface; see below.
+        _ => None,
     };
-    let named = |keys: &'static [&'static str]| {
-        args.split(',')
-            .filter_map(|pair| pair.split_once('='))
-            .filter(|(key, _)| keys.contains(key))
-    };
-    let mut needs_raw_socket = false;
-    for (_, interface) in args
-        .split(',')
-        .filter_map(|pair| pair.split_once('='))
-        .filter(|(key, _)| interface_keys.contains(key))
-    {
-        needs_raw_socket = capability.is_none();
-        if !interface_exists(interface) {
-            return Err(DpdkError::NoInterface {
-                port: name.to_owned(),
-                interface: interface.to_owned(),
-            });
+    let mut opens_interface = false;
+    for (key, value) in args.split(',').filter_map(|pair| pair.split_once('=')) {
+        match (driver, key) {
+            ("net_af_packet" | "net_af_xdp" | "net_pcap", "iface")
+            | ("net_pcap", "rx_iface" | "rx_iface_in" | "tx_iface")
+            | ("net_tap", "remote") => {
+                opens_interface = true;
+                check_interface(name, value)?;
+            }
+            ("net_pcap", "rx_pcap") => check_readable(name, value)?,
+            _ => {}
         }
     }
-    if driver.ends_with("pcap") {
-        named(&["rx_pcap"]).try_for_each(|(_, file)| check_readable(name, file))?;
-    }
-    match capability.or(needs_raw_socket.then_some(Capability::NetRaw)) {
+    let pcap_capability = (driver == "net_pcap" && opens_interface).then_some(Capability::NetRaw);
+    match capability.or(pcap_capability) {
         Some(needed) if !has_capability(needed) => Err(DpdkError::NoPermission {
             port: name.to_owned(),
             capability: needed.name(),
         }),
         _ => Ok(()),
     }
+}
+
+fn check_interface(port: &str, interface: &str) -> Result<(), DpdkError> {
+    if interface_exists(interface) {
+        return Ok(());
+    }
+    Err(DpdkError::NoInterface {
+        port: port.to_owned(),
+        interface: interface.to_owned(),
+    })
 }
 
 fn check_readable(port: &str, file: &str) -> Result<(), DpdkError> {
