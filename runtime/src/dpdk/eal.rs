@@ -55,7 +55,8 @@ impl Default for EalOptions {
 /// Where the EAL takes its own memory from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HugePages {
-    /// Huge pages when enough of one size are free, else plain ones.
+    /// Huge pages when enough of one size are free, else plain ones. Those that the packet file is to have must be taken
+    /// before: the EAL does not know of it.
     Auto,
     /// Plain pages.
     Off,
