@@ -41,8 +41,8 @@ fn comments(source: &str) -> Vec<String> {
 
 /// Formats, and checks what holds for every source.
 fn check(source: &str) -> String {
-    let once = format(source).unwrap_or_else(|d| panic!("{d:?} in:\n{source}"));
-    let twice = format(&once).unwrap_or_else(|d| panic!("{d:?} in:\n{once}"));
+    let once = format(source).unwrap();
+    let twice = format(&once).unwrap();
     assert_eq!(once, twice, "a second pass changed the text of:\n{source}");
     assert_eq!(
         tree(source),
@@ -125,12 +125,12 @@ proptest! {
     /// White space and comments anywhere: newlines carry no meaning, comments are kept.
     #[test]
     fn white_space_and_comments_change_nothing(
-        which in 0..CORPUS.len(),
+        // The last two have no white space to change.
+        which in 0..CORPUS.len() - 2,
         changes in prop::collection::vec((any::<prop::sample::Index>(), white_space()), 0..12),
     ) {
         let source = CORPUS[which].1;
         let gaps = gaps(source);
-        prop_assume!(!gaps.is_empty());
         let mut chosen: Vec<_> = changes.iter().map(|(i, s)| (gaps[i.index(gaps.len())], *s)).collect();
         chosen.sort();
         chosen.dedup_by_key(|c| c.0);

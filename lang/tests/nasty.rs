@@ -349,7 +349,7 @@ const PIECES: [&str; 72] = [
 proptest! {
     #![proptest_config(ProptestConfig {
         failure_persistence: None,
-        ..ProptestConfig::with_cases(2048)
+        ..ProptestConfig::with_cases(1024)
     })]
 
     #[test]

@@ -20,6 +20,8 @@ pub(super) struct Token<'s> {
 pub(super) enum Tok<'s> {
     /// A word in lower case; `tcp-syn` is one.
     Word(Cow<'s, str>),
+    /// `\\tcp`: a word that is a value though it is a keyword.
+    Escaped(Cow<'s, str>),
     Number(u32),
     /// `80-90`
     Range(u32, u32),
@@ -111,6 +113,7 @@ impl fmt::Display for Tok<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Tok::Word(w) => write!(f, "`{w}`"),
+            Tok::Escaped(w) => write!(f, "`\\{w}`"),
             Tok::Number(n) => write!(f, "`{n}`"),
             Tok::Range(a, b) => write!(f, "`{a}-{b}`"),
             Tok::Addr(a) => write!(f, "`{a}`"),
@@ -180,7 +183,10 @@ fn token(rest: &str) -> (Tok<'_>, usize) {
                 let name = rest.get(1..len).unwrap_or("");
                 (Tok::Ref(Cow::Borrowed(name)), len)
             }
-            _ => (word(rest, 1, len), len),
+            _ => match word(rest, 1, len) {
+                Tok::Word(name) => (Tok::Escaped(name), len),
+                other => (other, len),
+            },
         };
     }
     if rest.starts_with("->") {

@@ -121,7 +121,7 @@ impl Parser<'_, '_> {
                 self.network(prefix, span)?
             }
             Some(Tok::Mac(m)) if wants == Wants::Mac => FilterValue::Mac(*m),
-            Some(Tok::Word(w)) => match wants.word(w) {
+            Some(Tok::Word(w) | Tok::Escaped(w)) => match wants.word(w) {
                 Some(n) => FilterValue::Number(n),
                 None => return self.unsuitable(wants),
             },
@@ -175,7 +175,7 @@ impl Parser<'_, '_> {
         };
         let span = self.here();
         let code = match tok {
-            Tok::Word(_) => codes::FILTER_NAME,
+            Tok::Word(_) | Tok::Escaped(_) => codes::FILTER_NAME,
             _ => codes::FILTER_VALUE,
         };
         let mut found = Diagnostic::error(

@@ -74,7 +74,8 @@ impl Parser<'_, '_> {
             | Tok::Mac(_)
             | Tok::Short(_)
             | Tok::Number(_)
-            | Tok::Range(..) => match scope.quals {
+            | Tok::Range(..)
+            | Tok::Escaped(_) => match scope.quals {
                 Some(quals) => self.bare_value(&tok, start, quals),
                 None => self.unqualified(&tok, start),
             },
@@ -126,6 +127,7 @@ impl Parser<'_, '_> {
             Some(Tok::Range(a, b)) => format!("write `portrange {a}-{b}`"),
             Some(Tok::Number(n)) => format!("write `port {n}`, or `proto {n}`"),
             Some(Tok::Ref(r)) => format!("write `net ${r}` or `port ${r}`"),
+            Some(Tok::Escaped(w)) => format!("write `ip proto \\{w}`"),
             _ => "write `net [...]` or `port [...]`".to_owned(),
         };
         let found = Diagnostic::error(

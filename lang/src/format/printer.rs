@@ -205,7 +205,10 @@ impl<'s> Printer<'s> {
 
     fn blank_before(&self, start: usize) -> bool {
         let between = self.source.get(self.passed..start).unwrap_or("");
-        !self.opened && between.bytes().filter(|b| *b == b'\n').count() > 1
+        let mut lines = between.split('\n');
+        // What is before the first line end and after the last belongs to lines with text.
+        lines.next_back();
+        !self.opened && lines.skip(1).any(|line| line.trim().is_empty())
     }
 
     fn put(&mut self, text: &str) {
