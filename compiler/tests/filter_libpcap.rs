@@ -3,15 +3,15 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod filter_names;
-#[path = "../bundle/tests/filter_packets/mod.rs"]
-mod filter_packets;
+#[path = "../bundle/tests/filter_packets/frames.rs"]
+mod frames;
 #[path = "../bundle/tests/filter_packets/oracle.rs"]
 mod oracle;
 
 use std::{cell::Cell, fmt};
 
 use filter_names::{Library, lower_text};
-use filter_packets::{ETHER_TYPES, MACS, PORTS, PROTOCOLS, V4, V6, VLANS, frames};
+use frames::{ETHER_TYPES, MACS, PORTS, PROTOCOLS, V4, V6, VLANS, frames};
 use oracle::{Oracle, Tally};
 use proptest::{
     prelude::*,
@@ -173,7 +173,7 @@ fn arithmetic() -> Words {
             3 => binary.prop_map(|(a, op, b)| format!("(({a}) {op} ({b}))")),
             1 => divide.prop_map(|(a, op, n)| format!("(({a}) {op} {n})")),
             1 => shift.prop_map(|(a, op, n)| format!("(({a}) {op} {n})")),
-            1 => (inner.clone(), inner.clone()).prop_map(|(a, b)| format!("({a}) / (1 + ({b}))")),
+            1 => (inner.clone(), inner.clone()).prop_map(|(a, b)| format!("({a}) / ({b} | 1)")),
             1 => inner.clone().prop_map(|a| format!("(- ({a}))")),
             1 => (header.clone(), inner).prop_map(|(header, at)| format!("{header}[{at} & 63]")),
         ]

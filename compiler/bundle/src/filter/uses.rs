@@ -55,9 +55,10 @@ impl Fields {
     /// True when any two packets of one flow meet the same decision.
     ///
     /// A flow is an EtherType, the whole stack of VLAN types and ids, the addresses, the protocol, the
-    /// ports, and whether the packet is a first fragment. It must be IPv4, or IPv6 whose next header
-    /// is not a fragment header (44), and captured at least through its ports; other packets, ARP
-    /// among them, are classified one by one.
+    /// ports, and whether the packet is a first fragment. It must be IPv4 with a header length of at
+    /// least 20 bytes, or IPv6 whose next header is not a fragment header (44), and captured at least
+    /// through its ports (4 bytes behind the IP header); other packets, ARP among them, are classified
+    /// one by one.
     pub fn flow_key_only(self) -> bool {
         Self::FLOW_KEY.contains(self)
     }

@@ -23,7 +23,7 @@ pub(crate) const ETHER_TYPES: [u16; 17] = [
 
 /// SplitMix64 (Steele, Lea and Flood, OOPSLA 2014): the same frames from the same seed, everywhere.
 #[derive(Debug, Clone)]
-pub(crate) struct Random(u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
     pub(crate) fn next(&mut self) -> u64 {
