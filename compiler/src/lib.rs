@@ -1,1 +1,33 @@
-//! Placeholder.
+//! The chain compiler: checks `.chain` sources and lowers them to bundles.
+//!
+//! Nothing here touches the machine but [`disk`]: files come through [`host::Host`], and a finished bundle is an
+//! [`artifact::Artifact`] in memory.
+
+#![forbid(unsafe_code)]
+
+pub mod artifact;
+mod chains;
+mod claims;
+mod context;
+mod declare;
+pub mod diagnostics;
+pub mod disk;
+pub mod filter;
+mod filters;
+pub mod host;
+mod load;
+mod manifests;
+mod names;
+mod overrides;
+mod program;
+pub mod render;
+pub mod sources;
+mod spec;
+mod steering;
+#[cfg(test)]
+mod testing;
+mod units;
+mod values;
+
+pub use manifests::standard_names;
+pub use program::{Checked, Inputs, Program, check};

@@ -1,0 +1,104 @@
+//! `compose.yaml`: one service per NF instance, valid for Compose v2 and docker-compose 1.29.
+
+use onvm_bundle::ManagerConfig;
+use serde::Serialize;
+
+use super::ArtifactError;
+use crate::program::Program;
+
+const TEMPLATE: &str = include_str!("compose.yaml.hbs");
+/// Processes and threads in one container: the NF's own few, and room for a runtime's helpers.
+const PIDS: u32 = 64;
+/// `nobody`: an NF needs no rights of any user.
+const USER: &str = "65534:65534";
+
+#[derive(Debug, Serialize)]
+struct Compose<'a> {
+    bundle: &'a str,
+    services: Vec<Entry<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct Entry<'a> {
+    name: &'a str,
+    /// A JSON string, which is a YAML string whatever is in it; so are the others.
+    image: String,
+    command: Vec<String>,
+    user: String,
+    memory: u64,
+    pids: u32,
+    /// The variable that holds the cores which the manager chose.
+    cpuset: String,
+    secrets: Vec<String>,
+    has_secrets: bool,
+}
+
+pub(super) fn render(program: &Program) -> Result<String, ArtifactError> {
+    let failed = |reason: String| ArtifactError::Template {
+        file: "compose.yaml",
+        reason,
+    };
+    let mut engine = handlebars::Handlebars::new();
+    engine.set_strict_mode(true);
+    engine.register_escape_fn(handlebars::no_escape);
+    engine
+        .register_template_string("compose", TEMPLATE)
+        .map_err(|e| failed(e.to_string()))?;
+    let data = Compose {
+        bundle: &program.name,
+        services: entries(program, &program.manager),
+    };
+    engine.render("compose", &data).map_err(|e| failed(e.to_string()))
+}
+
+fn entries<'a>(program: &'a Program, manager: &'a ManagerConfig) -> Vec<Entry<'a>> {
+    let instances = manager.services.iter().flat_map(|s| &s.instances);
+    let entry = |instance: &'a onvm_bundle::Instance| {
+        let config = program.instances.get(&instance.name)?;
+        let run = &config.manifest.run;
+        let image = match &run.image {
+            Some(image) => image.clone(),
+            None => format!("{}:{}", run.binary, config.manifest.version),
+        };
+        let secrets: Vec<String> = secrets(&config.params).map(|s| quote(&s)).collect();
+        Some(Entry {
+            name: &instance.name,
+            image: quote(&image),
+            command: run.args.iter().map(|a| quote(a)).collect(),
+            user: quote(USER),
+            memory: instance.memory.unwrap_or(64 << 20),
+            pids: PIDS,
+            cpuset: format!("ONVM_CPUSET_{}", variable(&instance.name)),
+            has_secrets: !secrets.is_empty(),
+            secrets,
+        })
+    };
+    instances.filter_map(entry).collect()
+}
+
+fn quote(text: &str) -> String {
+    // A `$` would be taken for a variable by Compose.
+    serde_json::Value::from(text.replace('$', "$$")).to_string()
+}
+
+fn variable(instance: &str) -> String {
+    instance
+        .chars()
+        .map(|c| {
+            if c.is_ascii_alphanumeric() {
+                c.to_ascii_uppercase()
+            } else {
+                '_'
+            }
+        })
+        .collect()
+}
+
+/// The names of the secrets among an instance's parameters.
+fn secrets(params: &toml::Table) -> impl Iterator<Item = String> {
+    let one = |value: &toml::Value| value.get("secret").and_then(|s| s.as_str()).map(str::to_owned);
+    params.values().flat_map(move |value| match value {
+        toml::Value::Array(items) => items.iter().filter_map(one).collect::<Vec<_>>(),
+        other => one(other).into_iter().collect(),
+    })
+}

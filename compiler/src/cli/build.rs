@@ -1,0 +1,96 @@
+//! `onvmc build` and `onvmc verify`.
+
+use std::path::Path;
+
+use onvm_bundle::{Bundle, ManagerConfig};
+use onvmc::{artifact::Artifact, disk::write_bundle};
+
+use super::{
+    Outcome,
+    args::{BuildArgs, SourceArgs, VerifyArgs},
+    check::compile,
+    output::Output,
+};
+
+pub(super) fn run(out: &Output, args: &BuildArgs) -> Outcome {
+    let previous = match args.previous.as_deref().map(Bundle::load) {
+        None => None,
+        Some(Ok(bundle)) => Some(bundle.manager),
+        Some(Err(e)) => {
+            out.error("previous", &e.to_string());
+            return Outcome::Refused;
+        }
+    };
+    let Some(artifact) = make(out, &args.file, &args.source, previous.as_ref()) else {
+        return Outcome::Refused;
+    };
+    if !write(out, &artifact, &args.out) {
+        return Outcome::Refused;
+    }
+    let (dir, index) = (args.out.display(), &artifact.index);
+    if out.json {
+        let generation = &index.generation;
+        let path = args.out.to_string_lossy();
+        out.data_json(&serde_json::json!({ "version": 1, "bundle": path, "generation": generation }));
+    } else {
+        out.note(&format!(
+            "{dir}: {} files, generation {}",
+            index.files.len() + 1,
+            &index.generation[..12]
+        ));
+    }
+    Outcome::Done
+}
+
+/// Compiles a source to a bundle in memory. None: refused, and said so.
+pub(super) fn make(
+    out: &Output,
+    file: &Path,
+    args: &SourceArgs,
+    previous: Option<&ManagerConfig>,
+) -> Option<Artifact> {
+    let checked = compile(out, file, args, previous)?;
+    match Artifact::new(&checked.program?, &checked.sources) {
+        Ok(artifact) => Some(artifact),
+        Err(e) => {
+            out.error(
+                "internal",
+                &format!("{e}. This is a fault of onvmc; please report it with the source."),
+            );
+            None
+        }
+    }
+}
+
+pub(super) fn write(out: &Output, artifact: &Artifact, dir: &Path) -> bool {
+    let written = write_bundle(artifact, dir);
+    if let Err(e) = &written {
+        out.error("write", &e.to_string());
+    }
+    written.is_ok()
+}
+
+pub(super) fn verify(out: &Output, args: &VerifyArgs) -> Outcome {
+    match Bundle::load(&args.bundle) {
+        Ok(bundle) => {
+            let index = &bundle.index;
+            if out.json {
+                out.data_json(&serde_json::json!({
+                    "version": 1, "name": index.name, "generation": index.generation, "files": index.files.len(),
+                }));
+            } else {
+                let files = index.files.len() + 1;
+                out.note(&format!(
+                    "{}: whole and unchanged, {files} files, generation {}",
+                    args.bundle.display(),
+                    index.generation
+                ));
+            }
+            Outcome::Done
+        }
+        Err(e) => {
+            out.error("bundle", &e.to_string());
+            Outcome::Refused
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! The commands of `onvmc`. Data goes to stdout, messages to stderr.
+
+mod args;
+mod build;
+mod check;
+mod explain;
+mod format;
+mod output;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Cli, Command};
+
+/// How a command ended; each has one exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Done,
+    /// There are diagnostics, or the bundle is refused.
+    Refused,
+    Usage,
+    /// Only with `plan --exit-code`.
+    Pending,
+    NoRuntime,
+    ApplyFailed,
+}
+
+impl From<Outcome> for ExitCode {
+    fn from(outcome: Outcome) -> Self {
+        Self::from(match outcome {
+            Outcome::Done => 0,
+            Outcome::Refused => 1,
+            Outcome::Usage => 2,
+            Outcome::Pending => 3,
+            Outcome::NoRuntime => 4,
+            Outcome::ApplyFailed => 5,
+        })
+    }
+}
+
+pub(crate) fn run() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(e) => {
+            // `--help` and `--version` are no errors, and clap gives both the right stream.
+            let _ = e.print();
+            return if e.use_stderr() {
+                Outcome::Usage.into()
+            } else {
+                Outcome::Done.into()
+            };
+        }
+    };
+    let out = output::Output::new(&cli);
+    let outcome = match &cli.command {
+        Command::Check(args) => check::run(&out, args),
+        Command::Fmt(args) => format::run(&out, args),
+        Command::Build(args) => build::run(&out, args),
+        Command::Verify(args) => build::verify(&out, args),
+        Command::Explain(args) => explain::run(&out, args),
+        Command::Completions { shell } => {
+            let mut text = Vec::new();
+            clap_complete::generate(
+                *shell,
+                &mut <Cli as clap::CommandFactory>::command(),
+                "onvmc",
+                &mut text,
+            );
+            out.data(&String::from_utf8_lossy(&text));
+            Outcome::Done
+        }
+    };
+    outcome.into()
+}

@@ -1,0 +1,37 @@
+//! C0108: unusable manifest.
+
+use onvm_lang::{Diagnostic, Severity};
+
+use super::Page;
+use crate::sources::Place;
+
+pub(crate) const PAGE: Page = Page {
+    code: "C0108",
+    title: "unusable manifest",
+    severity: Severity::Error,
+    text: r#"An NF manifest cannot be used: it is not valid TOML, misses a key, has a key that is unknown, or holds a
+default or a bound that is no value of its parameter's type."#,
+    wrong: r#"use "bad.nf.toml" as bad
+port wan = null {}
+nf x = bad
+steer wan { else -> x -> drop }
+"#,
+    right: r#"use "guard.nf.toml" as guard
+port wan = null {}
+nf x = guard
+steer wan { else -> x { suspect -> drop } -> drop }
+"#,
+};
+
+pub(crate) fn bad_manifest(place: Place, path: &str, reason: &str) -> Diagnostic {
+    PAGE.at(place, format!("the manifest {path} cannot be used: {reason}"), "needed here")
+        .help("correct the manifest; `docs` describe every key, and `onvmc new nf` writes a valid one")
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn page() {
+        crate::testing::check_page(&super::PAGE);
+    }
+}

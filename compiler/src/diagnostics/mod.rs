@@ -1,0 +1,161 @@
+//! Every diagnostic of the compiler, one file each: its rule, its text, its explanation, and examples that are tested.
+//!
+//! `C00xx` syntax (in `onvm-lang`), `C01xx` names, `C02xx` types and values, `C03xx` filters, `C04xx` chain shape,
+//! `C05xx` steering, `C06xx` contracts, `C07xx` capacity.
+
+use std::path::Path;
+
+use onvm_lang::{Diagnostic, Severity};
+
+use crate::{
+    context::globalise,
+    sources::{Place, Sources},
+};
+
+macro_rules! pages {
+    ($($module:ident),* $(,)?) => {
+        $(pub(crate) mod $module;)*
+
+        /// The pages of all codes of this crate but the filters', in the order of the codes.
+        pub(crate) const PAGES: &[&Page] = &[$(&$module::PAGE),*];
+    };
+}
+
+pages![
+    unknown_name,
+    duplicate_name,
+    wrong_kind,
+    unused,
+    import_cycle,
+    unreadable_file,
+    unknown_type,
+    bad_manifest,
+    reference_cycle,
+    wrong_value_type,
+    wrong_unit,
+    out_of_range,
+    unknown_word,
+    missing_setting,
+    unknown_setting,
+    set_twice,
+    missing_file,
+    missing_input,
+    bad_override,
+    unsupported,
+    open_chain,
+    unknown_output,
+    unhandled_output,
+    unreachable_step,
+    visited_twice,
+    chain_cycle,
+    wrong_arguments,
+    arms_without_outputs,
+    output_twice,
+    missing_else,
+    after_else,
+    two_steers,
+    unused_permission,
+    missing_permission,
+    stateful_without_affinity,
+    endless_path,
+    not_yet_checked,
+    table_full,
+    rings_and_buffers,
+    too_many_hops,
+    frame_too_large,
+    service_id_taken,
+];
+
+/// What `onvmc explain CODE` shows.
+#[derive(Debug, Clone, Copy)]
+pub struct Page {
+    pub code: &'static str,
+    pub title: &'static str,
+    pub severity: Severity,
+    /// The rule and the reason for it.
+    pub text: &'static str,
+    /// A source that gets this diagnostic.
+    pub wrong: &'static str,
+    /// The same, mended.
+    pub right: &'static str,
+}
+
+impl Page {
+    pub(crate) fn at(
+        &self,
+        place: Place,
+        message: impl Into<String>,
+        label: impl Into<String>,
+    ) -> Diagnostic {
+        match self.severity {
+            Severity::Error => Diagnostic::error(self.code, message, place.span(), label),
+            Severity::Warning => Diagnostic::warning(self.code, message, place.span(), label),
+        }
+    }
+}
+
+/// The page of a code.
+pub fn explain(code: &str) -> Option<&'static Page> {
+    all_pages()
+        .into_iter()
+        .find(|p| p.code.eq_ignore_ascii_case(code))
+}
+
+/// Every page, in the order of the codes.
+pub fn all_pages() -> Vec<&'static Page> {
+    let mut pages: Vec<_> = PAGES.iter().chain(crate::filter::PAGES).copied().collect();
+    pages.sort_by_key(|p| p.code);
+    pages
+}
+
+/// The code that was perhaps meant.
+pub fn closest_code(code: &str) -> Option<&'static str> {
+    closest(&code.to_uppercase(), all_pages().iter().map(|p| p.code))
+}
+
+/// Diagnostics of one source that stands alone, ready to be rendered.
+pub fn of_one_file(path: &Path, text: String, found: Vec<Diagnostic>) -> (Sources, Vec<Diagnostic>) {
+    let mut sources = Sources::default();
+    let file = sources.add(path, path.display().to_string(), text);
+    let found = found.into_iter().map(|d| globalise(&sources, file, d)).collect();
+    (sources, found)
+}
+
+/// The nearest of the known names, for "did you mean".
+pub(crate) fn closest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let limit = (name.chars().count() / 3).max(1);
+    let near = known
+        .into_iter()
+        .map(|k| (strsim::damerau_levenshtein(name, k), k));
+    near.filter(|(distance, _)| *distance <= limit)
+        .min()
+        .map(|(_, k)| k)
+}
+
+/// `a`, `b` or `c`, for messages.
+pub(crate) fn one_of<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+    let mut quoted: Vec<String> = names.into_iter().map(|n| format!("`{n}`")).collect();
+    match quoted.pop() {
+        None => String::new(),
+        Some(last) if quoted.is_empty() => last,
+        Some(last) => format!("{} or {last}", quoted.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_unique_and_in_order() {
+        let codes: Vec<_> = all_pages().iter().map(|p| p.code).collect();
+        assert!(codes.windows(2).all(|w| w[0] < w[1]), "{codes:?}");
+    }
+
+    #[test]
+    fn near_names() {
+        assert_eq!(closest("firewal", ["firewall", "forward"]), Some("firewall"));
+        assert_eq!(closest("x", ["firewall", "forward"]), None);
+        assert_eq!(closest("fw", ["wf"]), Some("wf"));
+    }
+}

@@ -1,0 +1,38 @@
+//! C0203: value out of range.
+
+use onvm_lang::{Diagnostic, Severity};
+
+use super::Page;
+use crate::sources::Place;
+
+pub(crate) const PAGE: Page = Page {
+    code: "C0203",
+    title: "value out of range",
+    severity: Severity::Error,
+    text: r#"The value has the right type, and lies outside of what the setting takes."#,
+    wrong: r#"port wan = null { queues = 0 }
+steer wan { else -> drop }
+"#,
+    right: r#"port wan = null { queues = 1 }
+steer wan { else -> drop }
+"#,
+};
+
+/// `range` as in "from 1 to 64".
+pub(crate) fn out_of_range(place: Place, name: &str, value: &str, range: &str) -> Diagnostic {
+    PAGE.at(place, format!("`{name}` = {value} is out of range"), format!("{range} is possible"))
+        .help(format!("choose a value {range}"))
+}
+
+/// A value whose form is wrong; `rule` says what it must look like.
+pub(crate) fn malformed(place: Place, name: &str, value: &str, rule: &str) -> Diagnostic {
+    PAGE.at(place, format!("`{name}` cannot be {value}"), rule.to_owned()).help(format!("it must be {rule}"))
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn page() {
+        crate::testing::check_page(&super::PAGE);
+    }
+}

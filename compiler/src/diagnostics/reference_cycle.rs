@@ -1,0 +1,35 @@
+//! C0109: constant defined by itself.
+
+use onvm_lang::{Diagnostic, Severity};
+
+use super::Page;
+use crate::sources::Place;
+
+pub(crate) const PAGE: Page = Page {
+    code: "C0109",
+    title: "constant defined by itself",
+    severity: Severity::Error,
+    text: r#"The value of a `let` or `param` refers to itself, directly or through others."#,
+    wrong: r#"let a = $b
+let b = $a
+port wan = null { size = $a }
+steer wan { else -> drop }
+"#,
+    right: r#"let a = 128
+port wan = null { size = $a }
+steer wan { else -> drop }
+"#,
+};
+
+pub(crate) fn reference_cycle(place: Place, name: &str) -> Diagnostic {
+    PAGE.at(place, format!("the value of `{name}` depends on itself"), "its own value is needed here")
+        .help("give one of the constants on the way a value of its own")
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn page() {
+        crate::testing::check_page(&super::PAGE);
+    }
+}

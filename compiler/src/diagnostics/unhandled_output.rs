@@ -1,0 +1,38 @@
+//! C0403: output that must be handled.
+
+use onvm_lang::{Diagnostic, Severity};
+
+use super::Page;
+use crate::sources::Place;
+
+pub(crate) const PAGE: Page = Page {
+    code: "C0403",
+    title: "output that must be handled",
+    severity: Severity::Error,
+    text: r#"The manifest says that a chain must decide where this output leads: continuing on the main line would defeat
+the NF's purpose."#,
+    wrong: r#"use "guard.nf.toml" as guard
+port wan = null {}
+nf g = guard
+steer wan { else -> g -> drop }
+"#,
+    right: r#"use "guard.nf.toml" as guard
+port wan = null {}
+nf g = guard
+steer wan { else -> g { suspect -> drop } -> drop }
+"#,
+};
+
+pub(crate) fn unhandled_output(place: Place, nf: &str, output: &str, doc: &str) -> Diagnostic {
+    let what = doc.trim_end_matches('.');
+    PAGE.at(place, format!("the output `{output}` of `{nf}` must be handled"), format!("`{output}`: {what}"))
+        .help(format!("say where it leads: `{nf} {{ {output} -> drop }}`"))
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn page() {
+        crate::testing::check_page(&super::PAGE);
+    }
+}

@@ -1,0 +1,42 @@
+//! C0204: unknown word.
+
+use onvm_lang::{Diagnostic, Severity};
+
+use super::Page;
+use crate::sources::Place;
+
+pub(crate) const PAGE: Page = Page {
+    code: "C0204",
+    title: "unknown word",
+    severity: Severity::Error,
+    text: r#"A setting that takes one of several words is given another one."#,
+    wrong: r#"port wan = null {}
+manager { idle = sleepy }
+steer wan { else -> drop }
+"#,
+    right: r#"port wan = null {}
+manager { idle = adaptive }
+steer wan { else -> drop }
+"#,
+};
+
+pub(crate) fn unknown_word<'a>(
+    place: Place,
+    name: &str,
+    word: &str,
+    known: impl IntoIterator<Item = &'a str> + Clone,
+) -> Diagnostic {
+    let found = PAGE.at(place, format!("`{name}` cannot be `{word}`"), "not one of its words");
+    match super::closest(word, known.clone()) {
+        Some(close) => found.help(format!("did you mean `{close}`? It takes {}", super::one_of(known))),
+        None => found.help(format!("it takes {}", super::one_of(known))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn page() {
+        crate::testing::check_page(&super::PAGE);
+    }
+}

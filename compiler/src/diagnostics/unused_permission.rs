@@ -1,0 +1,45 @@
+//! C0601: permission that the NF never uses.
+
+use onvm_lang::{Diagnostic, Severity};
+
+use super::Page;
+use crate::sources::Place;
+
+pub(crate) const PAGE: Page = Page {
+    code: "C0601",
+    title: "permission that the NF never uses",
+    severity: Severity::Error,
+    text: r#"`allow` permits an NF to choose destinations (`steer`) or to change flow tables (`program`). An NF whose
+manifest does not declare that effect never does it, so the permission is a mistake, or the manifest is
+wrong."#,
+    wrong: r#"port wan = null {}
+port lan = null {}
+
+nf fw = forward
+nf mon = monitor
+steer wan { else -> fw -> lan }
+allow fw to steer mon
+"#,
+    right: r#"use "guard.nf.toml" as guard
+port wan = null {}
+nf g = guard
+nf mon = monitor
+steer wan { else -> g { suspect -> drop } -> drop }
+allow g to steer mon
+"#,
+};
+
+/// `effect` is `steers` or `programs`.
+pub(crate) fn unused_permission(place: Place, nf: &str, nf_type: &str, effect: &str, declared: Place) -> Diagnostic {
+    PAGE.at(place, format!("`{nf}` never {effect}"), "permitted here")
+        .label(declared.span(), format!("the manifest of `{nf_type}` does not declare `{effect}`"))
+        .help(format!("remove the `allow`, or declare `effects.{effect} = true` in the manifest if the NF does it"))
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn page() {
+        crate::testing::check_page(&super::PAGE);
+    }
+}

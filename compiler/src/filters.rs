@@ -1,0 +1,92 @@
+//! Filters with the names of the program.
+
+use onvm_bundle::filter::Expr;
+use onvm_lang::{
+    Diagnostic,
+    syntax::{Filter, Ident, Span, Spanned, Value},
+};
+
+use crate::{
+    context::Context,
+    diagnostics::wrong_kind,
+    filter,
+    names::{Item, Names},
+    sources::FileId,
+    values::Values,
+};
+
+pub(crate) struct Filters<'a> {
+    pub(crate) cx: &'a Context<'a>,
+    pub(crate) names: &'a Names<'a>,
+    pub(crate) values: &'a Values<'a>,
+}
+
+impl Filters<'_> {
+    /// The meaning of a filter. None: reported.
+    pub(crate) fn lower(&self, file: FileId, filter: &Filter) -> Option<Expr> {
+        let (expr, found) = match filter::lower(filter, file, self) {
+            Ok(lowered) => (Some(lowered.expr), lowered.warnings),
+            Err(found) => (None, found),
+        };
+        for diagnostic in found {
+            self.cx.report(diagnostic);
+        }
+        expr
+    }
+
+    fn wrong(
+        &self,
+        file: FileId,
+        span: Span,
+        name: &str,
+        wanted: &str,
+        fits: impl Fn(&Item<'_>) -> bool,
+    ) -> Diagnostic {
+        let place = self.cx.place(file, span);
+        match self.names.get(name) {
+            Some(symbol) => {
+                wrong_kind::wrong_kind(place, name, symbol.item.kind(), wanted, Some(symbol.place))
+            }
+            None => self.names.unknown(place, name, wanted, |s| fits(&s.item)),
+        }
+    }
+}
+
+impl filter::Names for Filters<'_> {
+    type File = FileId;
+
+    fn class(&self, file: FileId, name: &Ident) -> Result<(FileId, &Filter), Diagnostic> {
+        match self.names.get(&name.node) {
+            Some(crate::names::Symbol {
+                item: Item::Class(class),
+                file,
+                ..
+            }) => Ok((*file, &class.filter)),
+            _ => Err(self.wrong(file, name.span, &name.node, "a traffic class", |i| {
+                matches!(i, Item::Class(_))
+            })),
+        }
+    }
+
+    fn value(&self, file: FileId, name: &str, span: Span) -> Result<(FileId, &Spanned<Value>), Diagnostic> {
+        let is_value = |i: &Item<'_>| matches!(i, Item::Let(_) | Item::Param(_));
+        if !self.names.get(name).is_some_and(|s| is_value(&s.item)) {
+            return Err(self.wrong(file, span, name, "a `let` or a `param`", is_value));
+        }
+        match self.values.written(name) {
+            Some(found) => Ok(found),
+            None => Err(crate::diagnostics::missing_input::missing_input(
+                self.cx.place(file, span),
+                name,
+            )),
+        }
+    }
+
+    fn span(&self, file: FileId, span: Span) -> Span {
+        self.cx.place(file, span).span()
+    }
+
+    fn text(&self, file: FileId, span: Span) -> &str {
+        self.cx.sources.text(self.cx.place(file, span))
+    }
+}

@@ -1,0 +1,183 @@
+//! NF types: the standard NFs' manifests, and those that a source imports.
+
+use std::{cell::RefCell, collections::HashMap, rc::Rc};
+
+use onvm_bundle::Manifest;
+use onvm_lang::syntax::{DeclKind, Ident};
+
+use crate::{
+    context::Context,
+    diagnostics::{bad_manifest, closest, unknown_type},
+    load::Loaded,
+    names::{Item, Names},
+    sources::{FileId, Place},
+    spec::Spec,
+};
+
+macro_rules! standard {
+    ($($name:literal),* $(,)?) => {
+        /// Name and manifest text of every standard NF.
+        const STANDARD: &[(&str, &str)] = &[
+            $(($name, include_str!(concat!("../../stdlib-nfs/src/", $name, ".nf.toml")))),*
+        ];
+    };
+}
+
+standard!["firewall", "forward", "monitor", "payload_scan"];
+
+/// The names of the standard NFs.
+pub fn standard_names() -> impl Iterator<Item = &'static str> + Clone {
+    STANDARD.iter().map(|(name, _)| *name)
+}
+
+/// A manifest that has been read and whose parameters have been understood.
+#[derive(Debug)]
+pub(crate) struct NfType {
+    pub(crate) manifest: Manifest,
+    pub(crate) specs: Vec<Spec>,
+}
+
+/// The NF types that a program can name.
+pub(crate) struct NfTypes<'a> {
+    /// Imported manifests by alias.
+    imported: HashMap<&'a str, FileId>,
+    /// None: unusable, and reported.
+    read: RefCell<HashMap<String, Option<Rc<NfType>>>>,
+}
+
+impl<'a> NfTypes<'a> {
+    pub(crate) fn collect(loaded: &'a Loaded) -> Self {
+        let mut imported = HashMap::new();
+        for unit in &loaded.units {
+            for decl in &unit.tree.decls {
+                if let DeclKind::Use(import) = &decl.kind.node
+                    && let Some(alias) = &import.alias
+                    && let Some(file) = loaded.manifests.get(&(unit.file, import.path.span.start))
+                {
+                    imported.entry(alias.node.as_str()).or_insert(*file);
+                }
+            }
+        }
+        Self {
+            imported,
+            read: RefCell::default(),
+        }
+    }
+
+    /// The type of that name; reports and returns none when there is none or it cannot be used.
+    pub(crate) fn get(
+        &self,
+        cx: &Context<'_>,
+        names: &Names<'a>,
+        file: FileId,
+        ty: &Ident,
+    ) -> Option<Rc<NfType>> {
+        let place = cx.place(file, ty.span);
+        let name = ty.node.as_str();
+        if let Some(done) = self.read.borrow().get(name) {
+            return done.clone();
+        }
+        let standard = STANDARD.iter().find(|(n, _)| *n == name);
+        let imported = self.imported.get(name).map(|id| cx.sources.get(*id));
+        let read = match (imported, standard) {
+            (Some(source), _) => {
+                names.get(name);
+                read(cx, place, &source.name, &source.text)
+            }
+            // An import that failed has been reported.
+            (None, _) if matches!(names.get(name).map(|s| s.item), Some(Item::NfType | Item::Broken)) => None,
+            (None, Some(&(name, text))) => read(cx, place, &format!("of the standard NF `{name}`"), text),
+            (None, None) => {
+                let mut known: Vec<&str> = standard_names().collect();
+                known.extend(self.imported.keys());
+                known.sort_unstable();
+                let close = closest(name, known.iter().copied());
+                cx.report(unknown_type::unknown_type(
+                    place,
+                    "NF type",
+                    name,
+                    close,
+                    &known.join(", "),
+                ));
+                return None;
+            }
+        };
+        self.read.borrow_mut().insert(name.to_owned(), read.clone());
+        read
+    }
+}
+
+fn read(cx: &Context<'_>, place: Place, path: &str, text: &str) -> Option<Rc<NfType>> {
+    match parse(text) {
+        Ok(nf_type) => Some(Rc::new(nf_type)),
+        Err(reason) => {
+            cx.report(bad_manifest::bad_manifest(place, path, &reason));
+            None
+        }
+    }
+}
+
+/// Reads a manifest and checks that it says nothing that contradicts itself.
+pub(crate) fn parse(text: &str) -> Result<NfType, String> {
+    let manifest: Manifest = toml::from_str(text).map_err(|e| {
+        let line = e
+            .span()
+            .map_or(0, |s| text[..s.start.min(text.len())].matches('\n').count() + 1);
+        format!("line {line}: {}", e.message().replace('\n', " "))
+    })?;
+    let mut seen = std::collections::HashSet::new();
+    let names = [("NF", &manifest.name)].into_iter();
+    let names = names.chain(manifest.params.iter().map(|p| ("parameter", &p.name)));
+    let names = names.chain(manifest.outputs.iter().map(|o| ("output", &o.name)));
+    for (what, name) in names {
+        if !is_identifier(name) {
+            return Err(format!("the {what} `{name}` has no valid name ([a-z][a-z0-9_]*)"));
+        }
+        if !seen.insert((what, name)) {
+            return Err(format!("two {what}s are named `{name}`"));
+        }
+    }
+    if crate::spec::memory_bytes(&manifest.resources.memory).is_none() {
+        return Err(format!(
+            "resources.memory = \"{}\" is no size such as \"16 MiB\"",
+            manifest.resources.memory
+        ));
+    }
+    let specs = manifest
+        .params
+        .iter()
+        .map(Spec::from_param)
+        .collect::<Result<_, _>>()?;
+    Ok(NfType { manifest, specs })
+}
+
+pub(crate) fn is_identifier(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_lowercase())
+        && name
+            .chars()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_standard_manifest_is_usable() {
+        for (name, text) in STANDARD {
+            let nf_type = parse(text).unwrap_or_else(|e| panic!("{name}: {e}"));
+            assert_eq!(nf_type.manifest.name, *name);
+        }
+    }
+
+    #[test]
+    fn contradictions_are_refused() {
+        let base = "name = \"x\"\nversion = \"1\"\nsummary = \"s\"\n[run]\nbinary = \"x\"\n";
+        assert!(parse(base).is_ok());
+        let refused = |extra: &str| parse(&format!("{base}{extra}")).unwrap_err();
+        let param = "[[params]]\nname = \"a\"\ndoc = \"\"\ntype = \"time\"\n";
+        assert!(refused(&format!("{param}default = \"7\"\n")).contains("default"));
+        assert!(refused(&format!("{param}{param}")).contains("two parameters"));
+        assert!(refused("[effects]\nflies = true\n").contains("unknown field"));
+    }
+}

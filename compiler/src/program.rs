@@ -1,0 +1,251 @@
+//! From sources to the contents of a bundle: every check, in order.
+
+use std::{collections::BTreeMap, path::Path};
+
+use onvm_bundle::{Flows, InstanceConfig, ManagerConfig};
+use onvm_lang::{
+    Diagnostic, Severity,
+    syntax::{self, DeclKind},
+};
+
+use crate::{
+    chains::{Graph, Permits},
+    claims::Claims,
+    context::Context,
+    declare::{manager, ports, services},
+    diagnostics::duplicate_name,
+    filters::Filters,
+    host::Host,
+    load::{Unit, load},
+    manifests::NfTypes,
+    names::Names,
+    overrides::{Overrides, add_command_line, input_spec, refuse_record},
+    sources::{FileId, Sources},
+    spec::notation,
+    steering::Steering,
+    values::{Values, What},
+};
+
+/// What a compilation starts from.
+#[derive(Debug, Clone, Default)]
+pub struct Inputs<'a> {
+    /// `--set NAME=VALUE`, in order.
+    pub set: &'a [(String, String)],
+    /// The bundle whose service ids are kept.
+    pub previous: Option<&'a ManagerConfig>,
+}
+
+/// The outcome: the sources, what is to be said of them, and what they mean if nothing is wrong with them.
+#[derive(Debug)]
+pub struct Checked {
+    pub sources: Sources,
+    /// In source order.
+    pub diagnostics: Vec<Diagnostic>,
+    /// None: there is at least one error.
+    pub program: Option<Program>,
+}
+
+/// A program without errors.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Program {
+    /// The bundle's name: the main file's, without `.chain`.
+    pub name: String,
+    pub manager: ManagerConfig,
+    pub flows: Flows,
+    /// By instance name.
+    pub instances: BTreeMap<String, InstanceConfig>,
+    /// Values of the `param` declarations, in the source's notation.
+    pub params: BTreeMap<String, String>,
+    /// Names of the secrets that NFs are given at run time.
+    pub secrets: Vec<String>,
+    /// What `file("...")` named, by path in the bundle.
+    pub files: BTreeMap<String, Vec<u8>>,
+}
+
+/// Checks the program whose main file is `main`.
+///
+/// # Errors
+/// When the main file cannot be read. Everything else is a diagnostic.
+pub fn check(host: &dyn Host, main: &Path, inputs: &Inputs<'_>) -> std::io::Result<Checked> {
+    let mut loaded = load(host, main)?;
+    let command_line = add_command_line(&mut loaded.sources, inputs.set);
+    let found = std::mem::take(&mut loaded.found);
+    let (diagnostics, program) = {
+        let cx = Context::new(&loaded.sources, host, found);
+        let program = analyse(&cx, &loaded, command_line, inputs);
+        let clean = !cx.has_errors();
+        (cx.into_diagnostics(), program.filter(|_| clean))
+    };
+    let program = program.map(|p| Program {
+        name: bundle_name(main),
+        ..p
+    });
+    debug_assert!(program.is_some() || diagnostics.iter().any(|d| d.severity == Severity::Error));
+    Ok(Checked {
+        sources: loaded.sources,
+        diagnostics,
+        program,
+    })
+}
+
+/// The declarations of one kind, of all files in order.
+fn all<'a, T: 'a>(
+    units: &'a [Unit],
+    pick: impl Fn(&'a DeclKind) -> Option<&'a T> + 'a,
+) -> impl Iterator<Item = (FileId, &'a T)> {
+    units.iter().flat_map(move |unit| {
+        let decls = unit.tree.decls.iter();
+        let picked: Vec<_> = decls
+            .filter_map(|d| pick(&d.kind.node))
+            .map(|d| (unit.file, d))
+            .collect();
+        picked
+    })
+}
+
+macro_rules! declarations {
+    ($units:expr, $kind:ident) => {
+        all($units, |d| match d {
+            DeclKind::$kind(d) => Some(d),
+            _ => None,
+        })
+    };
+}
+
+fn analyse(
+    cx: &Context<'_>,
+    loaded: &crate::load::Loaded,
+    command_line: Option<FileId>,
+    inputs: &Inputs<'_>,
+) -> Option<Program> {
+    let units = &loaded.units;
+    let names = Names::collect(cx, units);
+    let overrides = Overrides::read(cx, &names, units, command_line, inputs.set);
+    let values = Values::new(cx, &names, &overrides);
+    let params = constants(cx, &values, units);
+    let filters = Filters {
+        cx,
+        names: &names,
+        values: &values,
+    };
+    for (file, class) in declarations!(units, Class) {
+        filters.lower(file, &class.filter);
+    }
+    let mut config = manager_block(cx, &values, units);
+    let mtu = u64::from(config.buffers.mtu);
+    let declared = declarations!(units, Port).enumerate();
+    config.ports = declared
+        .filter_map(|(id, (file, p))| ports::port(cx, &values, file, p, id, mtu))
+        .collect();
+    let types = NfTypes::collect(loaded);
+    let mut nfs: Vec<services::Nf<'_>> = declarations!(units, Nf)
+        .filter_map(|(file, nf)| {
+            let ty = types.get(cx, &names, file, &nf.ty)?;
+            Some(services::nf(cx, &values, file, nf, ty))
+        })
+        .collect();
+    services::number(cx, &mut nfs, inputs.previous);
+    let graph = Graph::new(cx, &names, &nfs);
+    graph.check_declarations(&declarations!(units, Chain).collect::<Vec<_>>());
+    let permits = Permits::collect(&graph, &declarations!(units, Allow).collect::<Vec<_>>());
+    let mut steering = Steering::new(&graph, &permits, &filters, config.max_hops);
+    for (file, steer) in declarations!(units, Steer) {
+        steering.block(file, steer);
+    }
+    Claims {
+        graph: &graph,
+        filters: &filters,
+    }
+    .check(units);
+    names.report_unused(cx);
+    if cx.has_errors() {
+        return None;
+    }
+    config.chains = steering.chains;
+    let flows = steering.flows;
+    let assets = values.assets.take();
+    let mut instances = BTreeMap::new();
+    for built in nfs.into_iter().filter_map(|nf| nf.built) {
+        config.services.push(built.service);
+        instances.extend(built.configs.into_iter().map(|c| (c.instance.clone(), c)));
+    }
+    let secrets = assets.secrets.into_iter().collect();
+    Some(Program {
+        name: String::new(),
+        manager: config,
+        flows,
+        instances,
+        params,
+        secrets,
+        files: assets.files,
+    })
+}
+
+/// Reads every `let` and `param`, used or not; returns the inputs' values.
+fn constants(cx: &Context<'_>, values: &Values<'_>, units: &[Unit]) -> BTreeMap<String, String> {
+    for (file, binding) in declarations!(units, Let) {
+        refuse_record(cx, file, &binding.name.node, &binding.value);
+        values.follow(file, &binding.value);
+    }
+    let mut params = BTreeMap::new();
+    for (file, param) in declarations!(units, Param) {
+        let spec = input_spec(cx, file, param);
+        let name = &param.name.node;
+        let Some(given) = values
+            .written(name)
+            .and_then(|(file, value)| values.follow(file, value))
+        else {
+            continue;
+        };
+        if let Some(spec) = spec {
+            values.read(&spec, &given);
+        }
+        params.insert(name.clone(), text(&given.what));
+    }
+    params
+}
+
+fn text(what: &What) -> String {
+    match what {
+        What::One(value) => notation(value),
+        What::List(items) => format!(
+            "[{}]",
+            items.iter().map(|i| text(&i.what)).collect::<Vec<_>>().join(", ")
+        ),
+    }
+}
+
+fn manager_block(cx: &Context<'_>, values: &Values<'_>, units: &[Unit]) -> ManagerConfig {
+    let blocks: Vec<(FileId, &syntax::Manager)> = declarations!(units, Manager).collect();
+    let place = |(file, block): &(FileId, &syntax::Manager)| cx.place(*file, block.settings.span);
+    if let Some(first) = blocks.first() {
+        for again in &blocks[1..] {
+            cx.report(duplicate_name::duplicate_name(
+                place(again),
+                "manager",
+                place(first),
+            ));
+        }
+    }
+    manager::manager(cx, values, blocks.first().copied())
+}
+
+/// The main file's name without its ending, in characters that suit a directory and a socket path.
+fn bundle_name(main: &Path) -> String {
+    let stem = main
+        .file_stem()
+        .map_or_else(String::new, |s| s.to_string_lossy().into_owned());
+    let safe = |c: char| {
+        if c.is_ascii_alphanumeric() || "-_".contains(c) {
+            c
+        } else {
+            '_'
+        }
+    };
+    let name: String = stem.chars().map(safe).take(64).collect();
+    if name.is_empty() {
+        "bundle".to_owned()
+    } else {
+        name
+    }
+}

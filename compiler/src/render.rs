@@ -1,0 +1,212 @@
+//! The one place where diagnostics become text.
+
+use std::fmt;
+
+use miette::{
+    GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteError, MietteSpanContents, SourceCode,
+    SourceSpan, SpanContents, ThemeCharacters, ThemeStyles,
+};
+use onvm_lang::{Diagnostic, Severity};
+use serde::Serialize;
+
+use crate::sources::Sources;
+
+/// With the source, for people. `width` in columns.
+pub fn human(sources: &Sources, diagnostics: &[Diagnostic], colour: bool, width: usize) -> String {
+    let styles = if colour {
+        ThemeStyles::ansi()
+    } else {
+        ThemeStyles::none()
+    };
+    let theme = GraphicalTheme {
+        characters: ThemeCharacters::unicode(),
+        styles,
+    };
+    let handler = GraphicalReportHandler::new_themed(theme)
+        .with_width(width)
+        .with_links(false)
+        .with_context_lines(1);
+    let mut out = String::new();
+    for diagnostic in diagnostics {
+        // Writing into a string fails only when a label lies outside of every source, which `place` rules out.
+        if handler
+            .render_report(&mut out, &Shown { diagnostic, sources })
+            .is_err()
+        {
+            out.push_str(&short(sources, std::slice::from_ref(diagnostic)));
+        }
+    }
+    out
+}
+
+/// One line each: `file:line:column: error[C0101]: message`.
+pub fn short(sources: &Sources, diagnostics: &[Diagnostic]) -> String {
+    let mut out = String::new();
+    for d in diagnostics {
+        let at = Located::new(sources, d.span());
+        let level = level(d.severity);
+        out.push_str(&format!(
+            "{}:{}:{}: {level}[{}]: {}\n",
+            at.file, at.line, at.column, d.code, d.message
+        ));
+    }
+    out
+}
+
+/// For programs: version 1 of a list of diagnostics, on one line.
+pub fn json(sources: &Sources, diagnostics: &[Diagnostic]) -> String {
+    let list: Vec<_> = diagnostics
+        .iter()
+        .map(|d| JsonDiagnostic::new(sources, d))
+        .collect();
+    serde_json::json!({ "version": 1, "diagnostics": list }).to_string()
+}
+
+fn level(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Error => "error",
+        Severity::Warning => "warning",
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct JsonDiagnostic<'a> {
+    code: &'a str,
+    severity: &'static str,
+    message: &'a str,
+    labels: Vec<JsonLabel<'a>>,
+    help: Option<&'a str>,
+}
+
+#[derive(Debug, Serialize)]
+struct JsonLabel<'a> {
+    #[serde(flatten)]
+    at: Located<'a>,
+    text: &'a str,
+    primary: bool,
+}
+
+/// Lines and columns from 1; the end is behind the last character.
+#[derive(Debug, Serialize)]
+struct Located<'a> {
+    file: &'a str,
+    line: usize,
+    column: usize,
+    end_line: usize,
+    end_column: usize,
+}
+
+impl<'a> Located<'a> {
+    fn new(sources: &'a Sources, span: onvm_lang::syntax::Span) -> Self {
+        let Some((file, within)) = sources.locate(span) else {
+            return Self {
+                file: "",
+                line: 1,
+                column: 1,
+                end_line: 1,
+                end_column: 1,
+            };
+        };
+        let (start, end) = (file.position(within.start), file.position(within.end));
+        Self {
+            file: &file.name,
+            line: start.line,
+            column: start.column,
+            end_line: end.line,
+            end_column: end.column,
+        }
+    }
+}
+
+impl<'a> JsonDiagnostic<'a> {
+    fn new(sources: &'a Sources, d: &'a Diagnostic) -> Self {
+        let label = |l: &'a onvm_lang::Label| JsonLabel {
+            at: Located::new(sources, l.span),
+            text: &l.text,
+            primary: l.primary,
+        };
+        Self {
+            code: d.code,
+            severity: level(d.severity),
+            message: &d.message,
+            labels: d.labels.iter().map(label).collect(),
+            help: d.help.as_deref(),
+        }
+    }
+}
+
+struct Shown<'a> {
+    diagnostic: &'a Diagnostic,
+    sources: &'a Sources,
+}
+
+impl fmt::Debug for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.diagnostic.fmt(f)
+    }
+}
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.diagnostic.message)
+    }
+}
+
+impl std::error::Error for Shown<'_> {}
+
+impl miette::Diagnostic for Shown<'_> {
+    fn code<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        Some(Box::new(self.diagnostic.code))
+    }
+
+    fn severity(&self) -> Option<miette::Severity> {
+        Some(match self.diagnostic.severity {
+            Severity::Error => miette::Severity::Error,
+            Severity::Warning => miette::Severity::Warning,
+        })
+    }
+
+    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        self.diagnostic
+            .help
+            .as_ref()
+            .map(|h| Box::new(h) as Box<dyn fmt::Display>)
+    }
+
+    fn source_code(&self) -> Option<&dyn SourceCode> {
+        Some(self)
+    }
+
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
+        Some(Box::new(self.diagnostic.labels.iter().map(|l| {
+            let span = SourceSpan::new((l.span.start as usize).into(), l.span.len() as usize);
+            match l.primary {
+                true => LabeledSpan::new_primary_with_span(Some(l.text.clone()), span),
+                false => LabeledSpan::new_with_span(Some(l.text.clone()), span),
+            }
+        })))
+    }
+}
+
+impl SourceCode for Shown<'_> {
+    /// The lines of the file that holds the span. A span over two files has none: its labels are then shown apart.
+    fn read_span<'a>(
+        &'a self,
+        span: &SourceSpan,
+        before: usize,
+        after: usize,
+    ) -> Result<Box<dyn SpanContents<'a> + 'a>, MietteError> {
+        let global = onvm_lang::syntax::Span::new(span.offset(), span.offset() + span.len());
+        let (file, within) = self.sources.locate(global).ok_or(MietteError::OutOfBounds)?;
+        let first = file.position(within.start).line.saturating_sub(before).max(1);
+        let last = file.position(within.end).line + after;
+        let (start, end) = (file.line_start(first), file.line_start(last + 1));
+        let data = file.text.get(start..end).ok_or(MietteError::OutOfBounds)?;
+        let base = span.offset() - within.start as usize;
+        let shown = SourceSpan::new((base + start).into(), data.len());
+        let lines = data.matches('\n').count();
+        let contents =
+            MietteSpanContents::new_named(file.name.clone(), data.as_bytes(), shown, first - 1, 0, lines);
+        Ok(Box::new(contents))
+    }
+}

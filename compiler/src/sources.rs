@@ -1,0 +1,160 @@
+//! Source files in one space of offsets, so that a diagnostic may point into several files.
+
+use std::path::{Path, PathBuf};
+
+use onvm_bundle::SourceRef;
+use onvm_lang::syntax::Span;
+
+/// A file of [`Sources`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FileId(usize);
+
+impl FileId {
+    /// The file that was named on the command line.
+    pub const MAIN: Self = Self(0);
+}
+
+/// A span in the common space of all files. Only [`Sources::place`] makes one from a file's own span.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Place(Span);
+
+impl Place {
+    /// As the span of a diagnostic's label.
+    pub fn span(self) -> Span {
+        self.0
+    }
+
+    /// The smallest place that covers both; they must lie in one file.
+    #[must_use]
+    pub fn to(self, other: Self) -> Self {
+        Self(self.0.to(other.0))
+    }
+}
+
+/// One file.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// How it was found on the host.
+    pub path: PathBuf,
+    /// Relative to the bundle's `source/`; also how messages name it.
+    pub name: String,
+    pub text: String,
+    base: u32,
+    line_starts: Vec<u32>,
+}
+
+/// Line and column, both from 1; the column counts characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Position {
+    pub line: usize,
+    pub column: usize,
+}
+
+/// All files of one run, the main file first.
+#[derive(Debug, Clone, Default)]
+pub struct Sources {
+    files: Vec<Source>,
+}
+
+impl Sources {
+    pub(crate) fn add(&mut self, path: &Path, name: String, text: String) -> FileId {
+        let base = self
+            .files
+            .last()
+            .map_or(0, |f| f.base.saturating_add(Span::new(0, f.text.len() + 1).end));
+        let breaks = text.bytes().enumerate().filter(|(_, b)| *b == b'\n');
+        let line_starts = std::iter::once(0)
+            .chain(breaks.map(|(i, _)| Span::new(0, i + 1).end))
+            .collect();
+        self.files.push(Source {
+            path: path.to_path_buf(),
+            name,
+            text,
+            base,
+            line_starts,
+        });
+        FileId(self.files.len() - 1)
+    }
+
+    /// The files in the order in which they were read.
+    pub fn files(&self) -> &[Source] {
+        &self.files
+    }
+
+    pub fn get(&self, file: FileId) -> &Source {
+        &self.files[file.0]
+    }
+
+    /// A file's own span in the common space.
+    pub fn place(&self, file: FileId, span: Span) -> Place {
+        Place(span.shift(self.get(file).base))
+    }
+
+    /// The file of a span of the common space, and the span within it.
+    pub fn locate(&self, span: Span) -> Option<(&Source, Span)> {
+        let after = self.files.partition_point(|f| f.base <= span.start);
+        let file = self.files.get(after.checked_sub(1)?)?;
+        let within = Span {
+            start: span.start - file.base,
+            end: span.end - file.base,
+        };
+        (within.end as usize <= file.text.len() + 1).then_some((file, within))
+    }
+
+    /// `file:line:column` as a bundle writes it.
+    pub(crate) fn reference(&self, place: Place) -> SourceRef {
+        let Some((file, span)) = self.locate(place.0) else {
+            return SourceRef(String::new());
+        };
+        let Position { line, column } = file.position(span.start);
+        SourceRef(format!("{}:{line}:{column}", file.name))
+    }
+
+    /// The text under a place.
+    pub(crate) fn text(&self, place: Place) -> &str {
+        self.locate(place.0)
+            .map_or("", |(file, span)| span.text(&file.text))
+    }
+
+    pub(crate) fn line(&self, place: Place) -> usize {
+        self.locate(place.0)
+            .map_or(0, |(file, span)| file.position(span.start).line)
+    }
+}
+
+impl Source {
+    /// Where an offset of this file stands.
+    pub fn position(&self, offset: u32) -> Position {
+        let line = self.line_starts.partition_point(|start| *start <= offset).max(1);
+        let start = self.line_starts[line - 1] as usize;
+        let before = self.text.get(start..offset as usize).unwrap_or("");
+        Position {
+            line,
+            column: before.chars().count() + 1,
+        }
+    }
+
+    /// Offset of the first byte of a line, lines from 1; the end of the text for lines beyond it.
+    pub(crate) fn line_start(&self, line: usize) -> usize {
+        self.line_starts
+            .get(line.saturating_sub(1))
+            .map_or(self.text.len(), |s| *s as usize)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_of_two_files_stay_apart() {
+        let mut sources = Sources::default();
+        let a = sources.add(Path::new("a.chain"), "a.chain".into(), "one\ntwo\n".into());
+        let b = sources.add(Path::new("b.chain"), "b.chain".into(), "ä drei".into());
+        let end_of_a = sources.place(a, Span::new(8, 8));
+        let drei = sources.place(b, Span::new(3, 7));
+        assert_eq!(sources.reference(end_of_a).0, "a.chain:3:1");
+        assert_eq!(sources.reference(drei).0, "b.chain:1:3");
+        assert_eq!(sources.text(drei), "drei");
+    }
+}

@@ -1,0 +1,218 @@
+//! `steer` blocks: which packets of a port enter which chain.
+
+use std::collections::HashMap;
+
+use onvm_bundle::{Chain, Flows, Hop, MAX_CHAINS, MAX_HOPS, Rule, Table, Target};
+use onvm_lang::syntax::{self, Match, StepKind};
+
+use crate::{
+    chains::{self, Graph, Permits},
+    diagnostics::{after_else, missing_else, table_full, two_steers},
+    filters::Filters,
+    names::Item,
+    sources::{FileId, Place},
+};
+
+/// The name of the chain that a rule's target `drop` leads to.
+const DROP: &str = "drop";
+
+pub(crate) struct Steering<'g, 'a> {
+    graph: &'g Graph<'a>,
+    permits: &'g Permits<'a>,
+    filters: &'g Filters<'a>,
+    max_hops: u8,
+    /// Place of the port's name in the first block for it.
+    steered: HashMap<&'a str, Place>,
+    /// Chains already lowered, by name; none where that failed.
+    lowered: HashMap<String, Option<usize>>,
+    pub(crate) chains: Vec<Chain>,
+    hops: usize,
+    pub(crate) flows: Flows,
+}
+
+impl<'g, 'a> Steering<'g, 'a> {
+    pub(crate) fn new(
+        graph: &'g Graph<'a>,
+        permits: &'g Permits<'a>,
+        filters: &'g Filters<'a>,
+        max_hops: u8,
+    ) -> Self {
+        Self {
+            graph,
+            permits,
+            filters,
+            max_hops,
+            steered: HashMap::new(),
+            lowered: HashMap::new(),
+            chains: Vec::new(),
+            hops: 0,
+            flows: Flows { tables: Vec::new() },
+        }
+    }
+
+    /// Lowers one block.
+    pub(crate) fn block(&mut self, file: FileId, steer: &'a syntax::Steer) {
+        let cx = self.graph.cx;
+        let at = cx.place(file, steer.port.span);
+        let port = self.graph.names.expect(cx, file, &steer.port, "a port", |s| {
+            matches!(s.item, Item::Port).then_some(s.name)
+        });
+        let repeated = match self.steered.get(steer.port.node.as_str()) {
+            Some(first) => {
+                cx.report(two_steers::two_steers(at, &steer.port.node, *first));
+                true
+            }
+            None => self.steered.insert(&steer.port.node, at).is_some(),
+        };
+        let mut rules = Vec::with_capacity(steer.rules.len());
+        let mut otherwise: Option<(Place, Option<String>)> = None;
+        for rule in &steer.rules {
+            let matched = cx.place(file, rule.matcher.span());
+            if let Some((place, _)) = &otherwise {
+                cx.report(after_else::after_else(cx.place(file, rule.span), *place));
+            }
+            let chain = self.target(file, &steer.port.node, rule, matched);
+            match &rule.matcher {
+                Match::Else(_) if otherwise.is_none() => otherwise = Some((matched, chain)),
+                Match::Else(_) => {}
+                Match::Filter(filter) => {
+                    let lowered = self.filters.lower(file, filter);
+                    if let (Some(chain), Some(filter)) = (chain, lowered) {
+                        let text = one_line(cx.sources.text(matched));
+                        let source = cx.sources.reference(matched);
+                        rules.push(Rule {
+                            text,
+                            filter,
+                            chain,
+                            source,
+                        });
+                    }
+                }
+            }
+        }
+        if otherwise.is_none() {
+            cx.report(missing_else::missing_else(
+                at,
+                &steer.port.node,
+                cx.place(file, steer.block.span),
+            ));
+        }
+        if let (Some(port), Some((_, Some(otherwise))), false) = (port, otherwise, repeated) {
+            let source = cx.sources.reference(at);
+            self.flows.tables.push(Table {
+                port: port.to_owned(),
+                source,
+                otherwise,
+                rules,
+            });
+        }
+    }
+
+    /// The name of the chain that a rule leads to. None: it could not be lowered, which is reported.
+    fn target(&mut self, file: FileId, port: &str, rule: &'a syntax::Rule, matched: Place) -> Option<String> {
+        let cx = self.graph.cx;
+        let place = rule.target.first().map_or(matched, |s| cx.place(file, s.span));
+        if let [step] = rule.target.as_slice() {
+            match &step.node {
+                StepKind::Drop => return self.drop_chain(place),
+                StepKind::Node { name, arms } if arms.is_empty() => {
+                    if let Some(
+                        symbol @ crate::names::Symbol {
+                            item: Item::Chain(chain),
+                            ..
+                        },
+                    ) = self.graph.names.get(&name.node)
+                        && chain.params.is_none()
+                    {
+                        let (place, rule) = (symbol.place, matched);
+                        return self.chain(symbol.name.to_owned(), place, rule, symbol.file, &chain.steps);
+                    }
+                }
+                _ => {}
+            }
+        }
+        let line = cx.sources.line(cx.place(file, rule.span));
+        let plain = format!("{port}@{line}");
+        let mut name = plain.clone();
+        let mut n = 1;
+        while self.lowered.contains_key(&name) {
+            n += 1;
+            name = format!("{plain}.{n}");
+        }
+        self.chain(name, place, matched, file, &rule.target)
+    }
+
+    fn chain(
+        &mut self,
+        name: String,
+        place: Place,
+        rule: Place,
+        file: FileId,
+        steps: &'a [syntax::Step],
+    ) -> Option<String> {
+        if let Some(known) = self.lowered.get(&name) {
+            return known.is_some().then_some(name);
+        }
+        let made = chains::lower(
+            self.graph,
+            self.permits,
+            &name,
+            place,
+            rule,
+            file,
+            steps,
+            self.max_hops,
+        );
+        let index = made.map(|chain| self.add(chain, rule));
+        self.lowered.insert(name.clone(), index);
+        index.is_some().then_some(name)
+    }
+
+    fn drop_chain(&mut self, place: Place) -> Option<String> {
+        if !self.lowered.contains_key(DROP) {
+            let source = self.graph.cx.sources.reference(place);
+            let hop = Hop {
+                at: Target::Drop,
+                source: source.clone(),
+                next: None,
+                outputs: Default::default(),
+                steers: Default::default(),
+            };
+            let index = self.add(
+                Chain {
+                    name: DROP.to_owned(),
+                    source,
+                    hops: vec![hop],
+                },
+                place,
+            );
+            self.lowered.insert(DROP.to_owned(), Some(index));
+        }
+        Some(DROP.to_owned())
+    }
+
+    /// Takes a chain into the bundle's tables, and says once when they are full.
+    fn add(&mut self, chain: Chain, rule: Place) -> usize {
+        let before = self.hops;
+        self.hops += chain.hops.len();
+        self.chains.push(chain);
+        if before <= MAX_HOPS && self.hops > MAX_HOPS {
+            self.graph
+                .cx
+                .report(table_full::table_full(rule, "hops", self.hops, MAX_HOPS));
+        } else if self.chains.len() == MAX_CHAINS + 1 {
+            self.graph.cx.report(table_full::table_full(
+                rule,
+                "chains",
+                self.chains.len(),
+                MAX_CHAINS,
+            ));
+        }
+        self.chains.len() - 1
+    }
+}
+
+/// Line breaks and runs of spaces as one space.
+pub(crate) fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}

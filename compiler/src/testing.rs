@@ -1,0 +1,103 @@
+//! What the tests of this crate share.
+
+use std::path::Path;
+
+use onvm_lang::Severity;
+
+use crate::{Checked, Inputs, check, diagnostics::Page, host::MemoryHost};
+
+const GUARD: &str = r#"
+name = "guard"
+version = "1.0.0"
+summary = "Sends what looks suspect elsewhere"
+state = "flow"
+[run]
+binary = "guard"
+[effects]
+steers = true
+[[outputs]]
+name = "suspect"
+doc = "Packets that look like an attack."
+must_handle = true
+"#;
+
+/// The files that examples may name.
+fn host(main: &str) -> MemoryHost {
+    MemoryHost::default()
+        .with("test.chain", main)
+        .with("again.chain", "use \"test.chain\"\n")
+        .with("library.chain", "let inside = [10.0.0.0/8]\n")
+        .with("guard.nf.toml", GUARD)
+        .with("bad.nf.toml", "name = \"bad\"\n")
+        .with("web.patterns", "attack\n")
+}
+
+/// `// built with: --set NAME=VALUE` at the end of an example.
+fn arguments(source: &str) -> Vec<(String, String)> {
+    let args = source
+        .lines()
+        .filter_map(|l| l.strip_prefix("// built with: --set "));
+    args.filter_map(|a| a.split_once('='))
+        .map(|(n, v)| (n.to_owned(), v.to_owned()))
+        .collect()
+}
+
+pub(crate) fn checked(source: &str) -> Checked {
+    let set = arguments(source);
+    check(
+        &host(source),
+        Path::new("test.chain"),
+        &Inputs {
+            set: &set,
+            previous: None,
+        },
+    )
+    .unwrap()
+}
+
+/// Code and line of each diagnostic.
+pub(crate) fn codes(source: &str) -> Vec<String> {
+    let checked = checked(source);
+    let line = |d: &onvm_lang::Diagnostic| {
+        checked
+            .sources
+            .locate(d.span())
+            .map_or(0, |(file, span)| file.position(span.start).line)
+    };
+    checked
+        .diagnostics
+        .iter()
+        .map(|d| format!("{}:{}", d.code, line(d)))
+        .collect()
+}
+
+/// The wrong example gets this diagnostic and no other; the right one gets none; the text that the operator reads is
+/// held beside the source that it is about.
+pub(crate) fn check_page(page: &Page) {
+    let wrong = checked(page.wrong);
+    let shown = crate::render::human(&wrong.sources, &wrong.diagnostics, false, 100);
+    for d in &wrong.diagnostics {
+        assert_eq!(
+            (d.code, d.severity),
+            (page.code, page.severity),
+            "the wrong example gets only its own:\n{shown}"
+        );
+        assert!(!d.message.ends_with('.'), "{}", d.message);
+    }
+    assert!(
+        !wrong.diagnostics.is_empty(),
+        "the wrong example of {} gets a diagnostic",
+        page.code
+    );
+    let right = checked(page.right);
+    let clean = crate::render::human(&right.sources, &right.diagnostics, false, 100);
+    assert!(
+        right.diagnostics.is_empty(),
+        "the right example of {} is clean:\n{clean}",
+        page.code
+    );
+    assert_eq!(wrong.program.is_some(), page.severity == Severity::Warning);
+    insta::with_settings!({ prepend_module_to_snapshot => false, omit_expression => true }, {
+        insta::assert_snapshot!(page.code, format!("{}\n----\n{shown}", page.wrong));
+    });
+}
