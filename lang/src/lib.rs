@@ -3,6 +3,13 @@
 //! Pure: no I/O, no `unsafe`. [`parse`] always returns a tree; a declaration that does not parse is
 //! [`syntax::DeclKind::Error`] in it and has a diagnostic, and the declarations after it are read as
 //! if it were right.
+//!
+//! ```
+//! let parsed = onvm_lang::parse("port wan =\nport lan = tap");
+//! assert_eq!(parsed.file.decls.len(), 2);
+//! assert_eq!(parsed.diagnostics.len(), 1);
+//! assert!(parsed.diagnostics[0].message.contains("a port kind such as `tap`"));
+//! ```
 
 #![forbid(unsafe_code)]
 

@@ -107,5 +107,9 @@ errors! {
     filter_number_too_large: "class a = len > 4294967296";
     filter_vlan: "class a = vlan 5000\nclass b = dscp 64\nclass c = proto 256";
     filter_is_one_rule: "steer wan {\n    port 99999 -> a\n    tcp -> b\n    prot 6 -> c\n    else -> d\n}";
+    filter_fat_arrow: "steer wan {\n    web => inspect\n    else -> drop\n}";
+    filter_else_without_arrow: "steer wan {\n    tcp -> a\n    else fast\n}";
+    filter_no_final_arrow: "steer wan {\n    else -> a\n    tcp fast\n}";
+    bare_pci_address: "port wan = pci { address = 0000:3b:00.0 }";
     filter_values_only: "class a = port (80 or tcp)";
 }

@@ -1,5 +1,7 @@
 //! The formatter: what it writes, that it is done after one pass, and that it changes no meaning.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 use onvm_lang::syntax::File;
 use onvm_lang::{format, parse};
 use proptest::prelude::*;

@@ -1,6 +1,8 @@
 //! Inputs that no operator writes: nothing may panic, hang, overflow the stack or be dropped
 //! silently.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 use std::fmt::Write as _;
 
 use onvm_lang::syntax::{DeclKind, FilterKind};
@@ -88,6 +90,10 @@ fn nesting_up_to_the_limit_is_accepted() {
     let source = format!("class a = {}tcp{}", "(".repeat(64), ")".repeat(64));
     assert_eq!(codes(&source), [""; 0]);
     let source = format!("let a = {}1{}", "[".repeat(64), "]".repeat(64));
+    assert_eq!(codes(&source), [""; 0]);
+    let source = format!("let a = {}1{}", "[{a = ".repeat(32), "}]".repeat(32));
+    assert_eq!(codes(&source), [""; 0]);
+    let source = format!("chain a = {}x{}", "b { c -> ".repeat(64), " }".repeat(64));
     assert_eq!(codes(&source), [""; 0]);
 }
 

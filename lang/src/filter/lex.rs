@@ -193,6 +193,11 @@ fn token(rest: &str) -> (Tok<'_>, usize) {
         let message = "`->` stands after the filter, not in it".to_owned();
         return (bad(codes::FILTER, message, ""), 2);
     }
+    if let Some(arrow) = ["=>", "→"].into_iter().find(|a| rest.starts_with(a)) {
+        let message = format!("`{arrow}` has no meaning in a filter");
+        let help = "the arrow is written `->`";
+        return (bad(codes::FILTER, message, help), arrow.len());
+    }
     match SYMS.iter().find(|(text, _)| rest.starts_with(text)) {
         Some((text, sym)) => (Tok::Sym(*sym), text.len()),
         None => (bad_char(head), head.len_utf8()),

@@ -1,7 +1,7 @@
 //! `and`, `or`, `not` and parentheses, with the qualifiers handed from operand to operand.
 
 use super::lex::{Sym, Tok};
-use super::primitive::Quals;
+use super::quals::Quals;
 use super::{Parsed, Parser, names};
 use crate::codes;
 use crate::diagnostic::Diagnostic;

@@ -11,6 +11,7 @@ mod logic;
 pub(crate) mod names;
 mod operand;
 mod primitive;
+mod quals;
 
 use lex::{Sym, Tok, Token};
 

@@ -33,7 +33,7 @@ const KEYWORDS: [&str; 22] = [
 ];
 
 /// Primitives of pcap-filter that are left out, with what to write instead.
-const UNSUPPORTED: [(&str, &str); 22] = [
+const UNSUPPORTED: [(&str, &str); 18] = [
     ("broadcast", "write `ether dst ff:ff:ff:ff:ff:ff`"),
     ("multicast", "write `ether[0] & 1 != 0`"),
     ("gateway", "write `ether host MAC and not host ADDR`"),
@@ -43,19 +43,15 @@ const UNSUPPORTED: [(&str, &str); 22] = [
     ("esp", "write `proto 50`"),
     ("ah", "write `proto 51`"),
     ("vrrp", "write `ip proto 112`"),
-    ("carp", "write `ip proto 112`"),
     ("protochain", "write `proto N`; header chains are not followed"),
     ("mpls", "write `ether proto 0x8847`"),
     ("pppoed", "write `ether proto 0x8863`"),
     ("pppoes", "write `ether proto 0x8864`"),
     ("geneve", "write `udp port 6081`"),
-    ("lldp", "write `ether proto 0x88cc`"),
     ("inbound", "a rule says by its `steer PORT` where packets enter"),
     ("outbound", "a rule says by its `steer PORT` where packets enter"),
     ("ifname", "a rule says by its `steer PORT` where packets enter"),
     ("mask", "write a prefix such as `net 10.0.0.0/8`"),
-    ("iso", "write `len` and byte tests"),
-    ("stp", "write `ether dst 01:80:c2:00:00:00`"),
 ];
 
 /// Ports of well-known services, after IANA's registry.

@@ -1,45 +1,13 @@
-//! Primitives and their qualifiers.
+//! Primitives: one test of a packet each.
 
 use super::lex::{Sym, Tok};
 use super::logic::Scope;
 use super::operand::Wants;
+use super::quals::{Quals, Type, type_word};
 use super::{Parsed, Parser, arith, names};
 use crate::codes;
 use crate::diagnostic::Diagnostic;
-use crate::syntax::{
-    Direction, Family, Filter, FilterKind, FilterValue, Ident, Operand, Primitive, PrimitiveKind, Protocol,
-    Span, Spanned, Written,
-};
-
-/// The qualifiers before a value.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Quals {
-    ether: bool,
-    proto: Option<Protocol>,
-    dir: Option<Direction>,
-    pub(super) ty: Option<Type>,
-}
-
-/// What kind of value follows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Type {
-    Host,
-    Net,
-    Port,
-    PortRange,
-    Proto,
-}
-
-fn type_word(word: &str) -> Option<Type> {
-    Some(match word {
-        "host" => Type::Host,
-        "net" => Type::Net,
-        "port" => Type::Port,
-        "portrange" => Type::PortRange,
-        "proto" => Type::Proto,
-        _ => return None,
-    })
-}
+use crate::syntax::{Filter, FilterKind, Ident, Operand, Primitive, PrimitiveKind, Span, Spanned, Written};
 
 fn done(kind: PrimitiveKind, written: Written, span: Span) -> Filter {
     Spanned::new(FilterKind::Primitive(Primitive { kind, written }), span)
@@ -203,138 +171,6 @@ impl Parser<'_, '_> {
         let kind = self.qualified(quals)?;
         let filter = done(kind, Written::Full, start.to(self.last()));
         Ok((filter, Some(quals)))
-    }
-
-    fn quals(&mut self) -> Parsed<Quals> {
-        let mut quals = Quals::default();
-        if let Some(Tok::Word(word)) = self.peek() {
-            quals.proto = names::protocol(word);
-            quals.ether = word == "ether";
-            self.at += usize::from(quals.ether || quals.proto.is_some());
-        }
-        quals.dir = self.direction();
-        if let Some(Tok::Word(word)) = self.peek() {
-            quals.ty = type_word(word);
-            self.at += usize::from(quals.ty.is_some());
-        }
-        self.check_quals(&quals)?;
-        Ok(quals)
-    }
-
-    fn direction(&mut self) -> Option<Direction> {
-        let (other, alone) = if self.eat_word("src") {
-            ("dst", Direction::Src)
-        } else if self.eat_word("dst") {
-            ("src", Direction::Dst)
-        } else {
-            return None;
-        };
-        let both = match self.peek() {
-            Some(Tok::Word(w)) if w == "or" => Direction::Either,
-            Some(Tok::Word(w)) if w == "and" => Direction::Both,
-            _ => return Some(alone),
-        };
-        // `src or dst port 80`; but `src 10.0.0.1 or ...` never comes here, for a value is next.
-        if self.peek_at(1).is_some_and(|t| t.is_word(other)) {
-            self.at += 2;
-            return Some(both);
-        }
-        Some(alone)
-    }
-
-    /// Refuses combinations that libpcap refuses too.
-    fn check_quals(&mut self, quals: &Quals) -> Parsed<()> {
-        let wrong = match (quals.ty, quals.proto) {
-            (Some(Type::Proto), _) if quals.dir.is_some() => Some("`proto` has no `src` or `dst`"),
-            (Some(Type::Proto), Some(Protocol::Ip | Protocol::Ip6) | None) => None,
-            (Some(Type::Proto), Some(_)) => Some("only `ip`, `ip6` and `ether` stand before `proto`"),
-            (Some(Type::Port | Type::PortRange), Some(Protocol::Arp | Protocol::Icmp | Protocol::Icmp6)) => {
-                Some("only `tcp`, `udp`, `sctp`, `ip` and `ip6` stand before `port`")
-            }
-            (Some(Type::Host | Type::Net) | None, Some(p))
-                if !matches!(p, Protocol::Ip | Protocol::Ip6 | Protocol::Arp) =>
-            {
-                Some(
-                    "only `ip`, `ip6`, `arp` and `ether` stand before an address; join with `and`: `tcp and src 10.0.0.1`",
-                )
-            }
-            (Some(Type::Net | Type::Port | Type::PortRange), _) if quals.ether => {
-                Some("`ether` stands before `host`, `src`, `dst` and `proto`")
-            }
-            _ => None,
-        };
-        match wrong {
-            None => Ok(()),
-            Some(help) => {
-                let found = Diagnostic::error(
-                    codes::FILTER,
-                    "these qualifiers do not go together",
-                    self.last(),
-                    "this does not go with what stands before it",
-                )
-                .help(help);
-                self.fail(found)
-            }
-        }
-    }
-
-    /// The primitive for a value under qualifiers; the value is next.
-    fn qualified(&mut self, quals: Quals) -> Parsed<PrimitiveKind> {
-        let dir = quals.dir.unwrap_or_default();
-        let family = match quals.proto {
-            Some(Protocol::Ip) => Some(Family::Ip),
-            Some(Protocol::Ip6) => Some(Family::Ip6),
-            Some(Protocol::Arp) => Some(Family::Arp),
-            _ => None,
-        };
-        Ok(match quals.ty {
-            Some(Type::Proto) if quals.ether => {
-                PrimitiveKind::EtherProto(self.operand_value(Wants::EtherProto)?)
-            }
-            Some(Type::Proto) => PrimitiveKind::IpProto {
-                family,
-                number: self.operand_value(Wants::IpProto)?,
-            },
-            Some(Type::Port) => PrimitiveKind::Port {
-                proto: quals.proto,
-                dir,
-                port: self.operand_value(Wants::Port)?,
-            },
-            Some(Type::PortRange) => PrimitiveKind::PortRange {
-                proto: quals.proto,
-                dir,
-                range: self.operand_value(Wants::PortRange)?,
-            },
-            _ if quals.ether => PrimitiveKind::EtherHost {
-                dir,
-                mac: self.operand_value(Wants::Mac)?,
-            },
-            Some(Type::Host) => PrimitiveKind::Host {
-                family,
-                dir,
-                addr: self.operand_value(Wants::Addr)?,
-            },
-            Some(Type::Net) => PrimitiveKind::Net {
-                family,
-                dir,
-                net: self.operand_value(Wants::Net)?,
-            },
-            None => {
-                let value = self.operand_value(Wants::AddrOrNet)?;
-                match value.node {
-                    FilterValue::Addr(_) => PrimitiveKind::Host {
-                        family,
-                        dir,
-                        addr: value,
-                    },
-                    _ => PrimitiveKind::Net {
-                        family,
-                        dir,
-                        net: value,
-                    },
-                }
-            }
-        })
     }
 
     /// A word that is no keyword: a service after `port`, else a class.

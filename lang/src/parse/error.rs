@@ -268,7 +268,7 @@ fn describe(rule: Rule) -> &'static str {
         Rule::kw_max_hops => "`max_hops`",
         Rule::count => "a whole number",
         Rule::statements => "statements in braces, `{ send ... expect ... }`",
-        Rule::statement => "a statement: `send`, `replay` or `expect`",
+        Rule::statement => "a statement (`send`, `replay`, `expect`)",
         Rule::send => "`send`",
         Rule::replay => "`replay`",
         Rule::expect => "`expect`",

@@ -85,7 +85,8 @@ fn colons(text: &str) -> Result<Value, Problem> {
     }
     problem(
         format!("`{text}` is neither an IPv6 address nor a MAC"),
-        "write an address like `2001:db8::1`, or a MAC like `02:00:00:00:00:01`",
+        "write an address like `2001:db8::1`, a MAC like `02:00:00:00:00:01`, or text in double \
+         quotes like \"0000:3b:00.0\"",
     )
 }
 
