@@ -2,7 +2,9 @@
 
 #![deny(unsafe_code)]
 
+pub mod control;
 pub mod dpdk;
+pub mod error;
 pub mod flow;
 pub mod generation;
 pub mod reason;

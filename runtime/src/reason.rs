@@ -22,12 +22,14 @@ pub enum Reason {
     Malformed,
     /// Longer than a buffer.
     TooLong,
+    /// No buffer was free to copy the packet into (ports whose driver has memory of its own, as `af_xdp`).
+    BufferExhausted,
     /// The manager stopped before the packet had left.
     Shutdown,
 }
 
 impl Reason {
-    pub const COUNT: usize = 10;
+    pub const COUNT: usize = 11;
     pub const ALL: [Self; Self::COUNT] = [
         Self::Chain,
         Self::NfVerdict,
@@ -38,6 +40,7 @@ impl Reason {
         Self::PortRefused,
         Self::Malformed,
         Self::TooLong,
+        Self::BufferExhausted,
         Self::Shutdown,
     ];
 
@@ -53,6 +56,7 @@ impl Reason {
             Self::PortRefused => "port_refused",
             Self::Malformed => "malformed",
             Self::TooLong => "too_long",
+            Self::BufferExhausted => "buffer_exhausted",
             Self::Shutdown => "shutdown",
         }
     }

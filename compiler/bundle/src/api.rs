@@ -128,6 +128,12 @@ pub struct InstanceStatus {
     pub tx_packets: u64,
     /// Packets dropped by its verdict, for its ring, or because it was lost.
     pub drops: u64,
+    /// Verdicts that the bundle does not permit; the packets followed the chain.
+    #[serde(default)]
+    pub overruled: u64,
+    /// Descriptors of buffers that the instance did not hold.
+    #[serde(default)]
+    pub refused: u64,
     pub rx_pps: f64,
     /// Descriptors now in the rings to the instance, and how many fit.
     pub ring_used: u32,

@@ -1,6 +1,6 @@
 //! What a worker counts: written by it alone, read by the control thread at any time.
 
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::reason::Reason;
 
@@ -30,6 +30,23 @@ pub struct InstanceCounters {
     pub refused: AtomicU64,
     /// Descriptors that waited in the ring to the instance when last looked at.
     pub ring_used: AtomicU64,
+}
+
+impl InstanceCounters {
+    /// For a slot that goes to another instance.
+    pub(super) fn reset(&self) {
+        let Self {
+            rx_packets,
+            tx_packets,
+            dropped,
+            overruled,
+            refused,
+            ring_used,
+        } = self;
+        for counter in [rx_packets, tx_packets, dropped, overruled, refused, ring_used] {
+            counter.store(0, Ordering::Relaxed);
+        }
+    }
 }
 
 #[derive(Debug)]

@@ -15,10 +15,10 @@ use crate::{
 /// Flows that one worker's cache holds; a full cache is emptied, and flows are classified anew.
 const MAX_FLOWS: usize = 1 << 20;
 
-/// A receive queue and how it behaves.
+/// A port's receive queues and how they behave.
 #[derive(Debug)]
 pub struct Source {
-    pub queue: RxQueue,
+    pub queues: Vec<RxQueue>,
     pub kind: SourceKind,
 }
 
@@ -46,6 +46,8 @@ pub(super) struct Receiver {
     pub(super) source: Source,
     pub(super) burst: RxBurst,
     flows: HashMap<FlowKey, HopIndex>,
+    /// The queue that was served last.
+    turn: usize,
 }
 
 impl Ingress {
@@ -67,6 +69,7 @@ impl Ingress {
             source,
             burst: RxBurst::new(BURST),
             flows: HashMap::new(),
+            turn: 0,
         });
     }
 
@@ -133,6 +136,19 @@ impl Receiver {
             _ => table.classify(frame, frame.len() as u32),
         };
         (hash, hop)
+    }
+
+    /// Takes a burst from the next queue in turn; returns how many packets.
+    #[inline(always)]
+    pub(super) fn take_burst(&mut self) -> usize {
+        let Self {
+            source: Source { queues, .. },
+            burst,
+            turn,
+            ..
+        } = self;
+        *turn = if *turn + 1 < queues.len() { *turn + 1 } else { 0 };
+        queues.get_mut(*turn).map_or(0, |queue| queue.rx_burst(burst))
     }
 
     pub(super) fn flows_mut(&mut self) -> (&RxBurst, &mut HashMap<FlowKey, HopIndex>) {

@@ -53,7 +53,8 @@ pub enum Command {
         sink: Option<TxQueue>,
     },
     /// Begins to serve an instance that has registered.
-    Attach { slot: u16, link: Box<Link> },
+    /// Counts anew for an instance that is `fresh`, and goes on counting for one that was restarted.
+    Attach { slot: u16, link: Box<Link>, fresh: bool },
     /// Ends serving an instance: what it handed back goes on, what it still holds is freed and counted as `nf_lost`.
     Detach { slot: u16 },
     /// Sends a service's packets to these instances from now on.
@@ -81,6 +82,8 @@ pub enum Event {
     },
     /// The last packet of this generation has left.
     Drained { worker: u32, generation: u64 },
+    /// Nothing is taken in any more, and `in_flight` has been published since.
+    IngressClosed,
     /// The instance wrote what no NF may write; it is to be ended.
     Faulty { slot: u16, reason: String },
 }
@@ -187,7 +190,12 @@ impl Worker {
                     self.forward.open(port, sink);
                     self.ingress.open(port, source);
                 }
-                Command::Attach { slot, link } => self.forward.attach(slot, link),
+                Command::Attach { slot, link, fresh } => {
+                    if fresh {
+                        self.counters.instances[usize::from(slot)].reset();
+                    }
+                    self.forward.attach(slot, link);
+                }
                 Command::Detach { slot } => self.detach(slot),
                 Command::Select {
                     service,
@@ -195,7 +203,11 @@ impl Worker {
                     awaited,
                 } => self.forward.select(service, instances, awaited),
                 Command::Publish(tables) => self.publish(tables),
-                Command::CloseIngress => self.ingress.close(),
+                Command::CloseIngress => {
+                    self.ingress.close();
+                    self.forward.publish_gauges(self.generations.in_flight());
+                    let _ = self.events.send(Event::IngressClosed);
+                }
                 Command::Exit => self.leave(),
             }
         }

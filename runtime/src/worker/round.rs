@@ -157,7 +157,7 @@ impl Worker {
             return 0;
         }
         let (oversized, foreign) = (receiver.burst.oversized, receiver.burst.foreign);
-        let n = receiver.source.queue.rx_burst(&mut receiver.burst);
+        let n = receiver.take_burst();
         let oversized = receiver.burst.oversized - oversized;
         let foreign = receiver.burst.foreign - foreign;
         let gone = oversized + foreign;
@@ -165,18 +165,26 @@ impl Worker {
             return 0;
         }
         let counters = &self.counters.ports[port];
+        let mut read_to_its_end = false;
         if let SourceKind::Finite(left) = &mut receiver.source.kind {
             *left = left.saturating_sub(n as u64 + gone);
-            counters.done.store(*left == 0, Ordering::Release);
+            read_to_its_end = *left == 0;
         }
         add(&counters.rx_packets, n as u64 + gone);
         if gone > 0 {
             self.forward
                 .count_refused(port as u16, Reason::TooLong, oversized);
             self.forward
-                .count_refused(port as u16, Reason::Malformed, foreign);
+                .count_refused(port as u16, Reason::BufferExhausted, foreign);
         }
         self.admit(port, slot);
+        if read_to_its_end {
+            // In this order: who sees that the source is done sees its last packets in flight, too.
+            self.counters
+                .in_flight
+                .store(self.generations.in_flight(), Ordering::Release);
+            self.counters.ports[port].done.store(true, Ordering::Release);
+        }
         n
     }
 

@@ -1,0 +1,293 @@
+//! Going over to another bundle while packets flow.
+//!
+//! 1. verify; refuse when the running generation is not the one that was planned against
+//! 2. start added instances, wait until each is ready
+//! 3. build the tables aside, publish them by one command to the worker
+//! 4. wait until the old generation's last packet has left
+//! 5. stop the instances that only the old generation had
+//!
+//! Up to 3 everything can be undone, and is, when something fails.
+
+use std::{
+    collections::HashMap,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use onvm_bundle::{
+    Bundle,
+    api::{self as wire, ApiError},
+};
+
+use super::{Manager, fleet::Placed, spec};
+use crate::{
+    generation::Generation,
+    worker::{Command, GENERATION_SLOTS},
+};
+
+/// For all added instances to become ready; longer than one instance's own deadline.
+const READY_DEADLINE: Duration = Duration::from_secs(12);
+/// For the old generation to drain; after it, what the removed instances still hold is lost and counted.
+const DRAIN_DEADLINE: Duration = Duration::from_secs(10);
+const UNCHANGED: &str = "The running generation goes on unchanged.";
+
+impl Manager {
+    pub(super) async fn apply(&mut self, request: &wire::ApplyRequest) -> Result<wire::ApplyReply, ApiError> {
+        let began = Instant::now();
+        let previous = self.bundle.index.generation.clone();
+        if request.base.as_ref().is_some_and(|base| *base != previous) {
+            let message =
+                format!("The running generation is {previous}, not the one that was planned against");
+            return Err(ApiError::new(
+                ApiError::BASE_MOVED,
+                message,
+                "Plan again with `onvmc plan`.",
+            ));
+        }
+        if self.history.draining() + 2 > GENERATION_SLOTS {
+            let message = "Too many older generations still have packets inside";
+            return Err(ApiError::new(
+                ApiError::BUSY,
+                message,
+                "Wait until they have drained: see `onvmc status`.",
+            ));
+        }
+        let bundle = self.take_in(Path::new(&request.bundle))?;
+        if bundle.index.generation == previous {
+            return Ok(self.reply(previous.clone(), previous, began, Changes::default()));
+        }
+        self.state = wire::ManagerState::Applying;
+        let outcome = self.go_over(bundle).await;
+        self.state = wire::ManagerState::Running;
+        let changes = outcome?;
+        let generation = self.bundle.index.generation.clone();
+        tracing::info!(%generation, took_ms = began.elapsed().as_millis() as u64, "applied");
+        Ok(self.reply(generation, previous, began, changes))
+    }
+
+    fn reply(
+        &self,
+        generation: String,
+        previous: String,
+        began: Instant,
+        changes: Changes,
+    ) -> wire::ApplyReply {
+        let mut kept: Vec<String> = self
+            .fleet
+            .instances
+            .iter()
+            .flatten()
+            .map(|i| i.name.clone())
+            .collect();
+        kept.retain(|name| !changes.started.contains(name));
+        kept.sort();
+        wire::ApplyReply {
+            version: wire::API_VERSION,
+            generation,
+            previous,
+            started: changes.started,
+            stopped: changes.stopped,
+            kept,
+            took_ms: began.elapsed().as_secs_f64() * 1000.0,
+        }
+    }
+
+    /// Verifies the bundle, refuses what cannot change while running, and keeps a copy.
+    fn take_in(&self, path: &Path) -> Result<Bundle, ApiError> {
+        let bad = |e: &dyn std::fmt::Display| ApiError::new(ApiError::BAD_BUNDLE, e.to_string(), UNCHANGED);
+        let bundle = Bundle::load(path).map_err(|e| bad(&e))?;
+        self.check_changeable(&bundle)?;
+        if bundle.index.generation == self.bundle.index.generation {
+            return Ok(self.bundle.clone());
+        }
+        self.run_dir.keep(&bundle).map_err(|e| bad(&e))
+    }
+
+    fn check_changeable(&self, bundle: &Bundle) -> Result<(), ApiError> {
+        let (old, new) = (&self.bundle.manager, &bundle.manager);
+        let mut fixed = Vec::new();
+        let without_place = |ports: &[onvm_bundle::Port]| {
+            let blank = |p: &onvm_bundle::Port| onvm_bundle::Port {
+                source: onvm_bundle::SourceRef(String::new()),
+                ..p.clone()
+            };
+            ports.iter().map(blank).collect::<Vec<_>>()
+        };
+        if without_place(&old.ports) != without_place(&new.ports) {
+            fixed.push("ports");
+        }
+        if old.buffers != new.buffers {
+            fixed.push("buffers");
+        }
+        if old.workers != new.workers
+            || old.ring != new.ring
+            || old.idle != new.idle
+            || old.hugepages != new.hugepages
+        {
+            fixed.push("the manager's workers, rings, idle policy or huge pages");
+        }
+        if bundle.index.name != self.bundle.index.name {
+            fixed.push("the bundle's name");
+        }
+        if fixed.is_empty() {
+            return Ok(());
+        }
+        let message = format!(
+            "This edit changes {}, which are fixed while the manager runs",
+            fixed.join(", ")
+        );
+        let remedy = "Stop onvm-run and start it with the new bundle, or take that change back.";
+        Err(ApiError::new(ApiError::NOT_CHANGEABLE, message, remedy))
+    }
+
+    async fn go_over(&mut self, bundle: Bundle) -> Result<Changes, ApiError> {
+        let placed = match self.place_services(&bundle) {
+            Ok(placed) => placed,
+            Err(error) => {
+                self.run_dir.forget(&bundle);
+                return Err(error);
+            }
+        };
+        if let Err(error) = self.await_ready(&placed).await {
+            self.undo(&placed, &bundle);
+            return Err(error);
+        }
+        let mut changes = Changes::default();
+        let started = placed.values().filter_map(|p| match p {
+            Placed::New(slot) => Some(self.fleet.instances_of(*slot)),
+            Placed::Kept(_) => None,
+        });
+        let started: Vec<u16> = started.flatten().collect();
+        changes.started = started
+            .iter()
+            .filter_map(|&s| Some(self.fleet.instance(s)?.name.clone()))
+            .collect();
+        changes.started.sort();
+
+        let old = self.generation.number;
+        self.publish(bundle, &placed);
+        if !self
+            .pump(Instant::now() + DRAIN_DEADLINE, |m| m.history.is_drained(old))
+            .await
+        {
+            tracing::warn!(
+                "the old generation did not drain in time; what its removed instances hold will be lost"
+            );
+        }
+        changes.stopped = self.leave_unused(&placed);
+        changes.stopped.sort();
+        Ok(changes)
+    }
+
+    /// Finds or starts the bundle's services. Undoes itself on failure.
+    pub(super) fn place_services(&mut self, bundle: &Bundle) -> Result<HashMap<String, Placed>, ApiError> {
+        let mut placed = HashMap::new();
+        for service in &bundle.manager.services {
+            let specs = spec::instances(bundle, service, &self.host);
+            let configs = service
+                .instances
+                .iter()
+                .filter_map(|i| bundle.instances.get(&i.name).cloned())
+                .collect();
+            match specs.and_then(|specs| self.fleet.place(service, configs, specs)) {
+                Ok(place) => drop(placed.insert(service.name.clone(), place)),
+                Err(e) => {
+                    self.undo_services(&placed);
+                    return Err(ApiError::new(ApiError::NOT_READY, e.to_string(), UNCHANGED));
+                }
+            }
+        }
+        Ok(placed)
+    }
+
+    /// Waits until all new instances run, or one of them says why it does not.
+    pub(super) async fn await_ready(&mut self, placed: &HashMap<String, Placed>) -> Result<(), ApiError> {
+        let new = placed.values().filter_map(|p| match p {
+            Placed::New(slot) => Some(self.fleet.instances_of(*slot)),
+            Placed::Kept(_) => None,
+        });
+        let slots: Vec<u16> = new.flatten().collect();
+        let settled = |m: &Self| {
+            slots.iter().all(|&s| m.fleet.is_running(s))
+                || slots.iter().any(|&s| m.fleet.trouble(s).is_some())
+        };
+        // Whoever starts NFs from outside takes the time that they take.
+        let patience = match self.host.mode {
+            spec::NfMode::Process => READY_DEADLINE,
+            spec::NfMode::External => Duration::from_secs(24 * 3600),
+        };
+        self.pump(Instant::now() + patience, |m| m.stopping || settled(m))
+            .await;
+        let trouble = slots.iter().find_map(|&s| self.fleet.trouble(s));
+        if let Some((name, why)) = trouble {
+            return Err(ApiError::new(
+                ApiError::NOT_READY,
+                format!("NF `{name}` did not start: {why}"),
+                UNCHANGED,
+            ));
+        }
+        match slots.iter().all(|&s| self.fleet.is_running(s)) {
+            true => Ok(()),
+            false => Err(ApiError::new(
+                ApiError::NOT_READY,
+                "Not all added NFs became ready in time",
+                UNCHANGED,
+            )),
+        }
+    }
+
+    fn undo(&mut self, placed: &HashMap<String, Placed>, bundle: &Bundle) {
+        self.undo_services(placed);
+        self.run_dir.forget(bundle);
+    }
+
+    fn undo_services(&mut self, placed: &HashMap<String, Placed>) {
+        for place in placed.values() {
+            if let Placed::New(slot) = place {
+                self.fleet.leave(&self.worker, *slot);
+            }
+        }
+    }
+
+    /// The one swap.
+    fn publish(&mut self, bundle: Bundle, placed: &HashMap<String, Placed>) {
+        let slots = slots_of(placed);
+        let tables = Arc::new(Generation::new(self.generation.number + 1, &bundle, &slots, 1));
+        self.history
+            .retire(std::mem::replace(&mut self.generation, tables.clone()));
+        let old = std::mem::replace(&mut self.bundle, bundle);
+        self.worker.send(Command::Publish(tables));
+        self.run_dir.forget(&old);
+    }
+
+    fn leave_unused(&mut self, placed: &HashMap<String, Placed>) -> Vec<String> {
+        let used: Vec<u16> = slots_of(placed).into_values().collect();
+        let alive = self
+            .fleet
+            .services
+            .iter()
+            .enumerate()
+            .filter(|(_, s)| s.is_some())
+            .map(|(i, _)| i as u16);
+        let unused: Vec<u16> = alive.filter(|slot| !used.contains(slot)).collect();
+        unused
+            .into_iter()
+            .flat_map(|slot| self.fleet.leave(&self.worker, slot))
+            .collect()
+    }
+}
+
+#[derive(Debug, Default)]
+struct Changes {
+    started: Vec<String>,
+    stopped: Vec<String>,
+}
+
+/// Slot by service name.
+pub(super) fn slots_of(placed: &HashMap<String, Placed>) -> HashMap<String, u16> {
+    let slot = |p: &Placed| match p {
+        Placed::Kept(slot) | Placed::New(slot) => *slot,
+    };
+    placed.iter().map(|(name, p)| (name.clone(), slot(p))).collect()
+}

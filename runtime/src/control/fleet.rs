@@ -1,0 +1,381 @@
+//! The services and instances of all generations that are alive, and their slots in the workers' tables.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use nflib::{CounterSet, Region};
+use onvm_bundle::{InstanceConfig, Service, api::InstanceState};
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::{InstanceSpec, Order, Report, Shared, WorkerHandle, programs, spawn};
+use crate::{
+    error::RunError,
+    worker::{Command, Link, WorkerCounters},
+};
+
+#[derive(Debug)]
+pub(super) struct Fleet {
+    pub(super) services: Vec<Option<ServiceEntry>>,
+    pub(super) instances: Vec<Option<InstanceEntry>>,
+    shared: Arc<Shared>,
+    reports: UnboundedSender<(u16, Report)>,
+    /// Cores that NFs run on.
+    cores: Vec<usize>,
+}
+
+/// One service as one generation or several have it.
+#[derive(Debug)]
+pub(super) struct ServiceEntry {
+    pub(super) name: String,
+    /// What it was made from; one that is made from the same is the same.
+    made_from: MadeFrom,
+    /// Instance slots by name.
+    pub(super) instances: HashMap<String, u16>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct MadeFrom {
+    service: Service,
+    configs: Vec<InstanceConfig>,
+}
+
+#[derive(Debug)]
+pub(super) struct InstanceEntry {
+    pub(super) name: String,
+    /// Slot of its service.
+    service: u16,
+    pub(super) state: InstanceState,
+    pub(super) pid: Option<u32>,
+    pub(super) restarts: u32,
+    pub(super) counter_names: Vec<String>,
+    pub(super) counters: Option<CounterSet>,
+    /// Why it did not start or was lost, last.
+    pub(super) trouble: Option<String>,
+    writes: bool,
+    /// Being stopped for good, so not to be chosen any more.
+    leaving: bool,
+    orders: UnboundedSender<Order>,
+    progress: Progress,
+}
+
+/// When the instance was last seen to hand something back.
+#[derive(Debug)]
+struct Progress {
+    /// What it had been given and had not handed back when it became ready: lost with its former life.
+    lost: u64,
+    handed_back: u64,
+    at: Instant,
+}
+
+impl Progress {
+    fn new(counters: &WorkerCounters, slot: usize) -> Self {
+        let (given, handed_back) = exchanged(counters, slot);
+        Self {
+            lost: given.saturating_sub(handed_back),
+            handed_back,
+            at: Instant::now(),
+        }
+    }
+}
+
+/// Packets given to an instance and handed back by it.
+fn exchanged(counters: &WorkerCounters, slot: usize) -> (u64, u64) {
+    let c = &counters.instances[slot];
+    // Handed back is read first: a packet counted there was given before, so the difference is never too small.
+    let handed_back = c.tx_packets.load(Ordering::Acquire);
+    (c.rx_packets.load(Ordering::Acquire), handed_back)
+}
+
+/// What became of a service in an edit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Placed {
+    Kept(u16),
+    New(u16),
+}
+
+impl Fleet {
+    pub(super) fn new(
+        slots: usize,
+        shared: Arc<Shared>,
+        reports: UnboundedSender<(u16, Report)>,
+        cores: Vec<usize>,
+    ) -> Self {
+        Self {
+            services: std::iter::repeat_with(|| None).take(slots).collect(),
+            instances: std::iter::repeat_with(|| None).take(slots).collect(),
+            shared,
+            reports,
+            cores,
+        }
+    }
+
+    /// Finds the running service that is the same as this one, or starts a new one with all its instances.
+    pub(super) fn place(
+        &mut self,
+        service: &Service,
+        configs: Vec<InstanceConfig>,
+        specs: Vec<InstanceSpec>,
+    ) -> Result<Placed, RunError> {
+        let made_from = MadeFrom {
+            service: comparable(service),
+            configs,
+        };
+        let same = |e: &Option<ServiceEntry>| e.as_ref().is_some_and(|e| e.made_from == made_from);
+        if let Some(slot) = self.services.iter().position(same) {
+            return Ok(Placed::Kept(slot as u16));
+        }
+        let slot = free_slot(&self.services)?;
+        let mut entry = ServiceEntry {
+            name: service.name.clone(),
+            made_from,
+            instances: HashMap::new(),
+        };
+        for spec in specs {
+            let name = spec.name.clone();
+            entry.instances.insert(name, self.start(slot, spec)?);
+        }
+        self.services[usize::from(slot)] = Some(entry);
+        Ok(Placed::New(slot))
+    }
+
+    fn start(&mut self, service: u16, mut spec: InstanceSpec) -> Result<u16, RunError> {
+        let slot = free_slot(&self.instances)?;
+        if let Some(launch) = &mut spec.launch {
+            launch.user = programs::user_of(slot);
+            launch.cores = self.cores.clone();
+        }
+        let (name, writes) = (spec.name.clone(), spec.writes);
+        let orders = spawn(slot, spec, &self.shared, &self.reports);
+        self.instances[usize::from(slot)] = Some(InstanceEntry {
+            name,
+            service,
+            state: InstanceState::Starting,
+            pid: None,
+            restarts: 0,
+            counter_names: Vec::new(),
+            counters: None,
+            trouble: None,
+            writes,
+            leaving: false,
+            orders,
+            progress: Progress {
+                lost: 0,
+                handed_back: 0,
+                at: Instant::now(),
+            },
+        });
+        Ok(slot)
+    }
+
+    /// Slots of the instances of a service.
+    pub(super) fn instances_of(&self, service: u16) -> Vec<u16> {
+        let entry = self.services[usize::from(service)].as_ref();
+        entry
+            .map(|e| e.instances.values().copied().collect())
+            .unwrap_or_default()
+    }
+
+    pub(super) fn is_running(&self, slot: u16) -> bool {
+        self.instance(slot)
+            .is_some_and(|i| i.state == InstanceState::Running)
+    }
+
+    /// Why the instance does not come up, once it has failed to.
+    pub(super) fn trouble(&self, slot: u16) -> Option<(String, String)> {
+        let entry = self.instance(slot)?;
+        Some((entry.name.clone(), entry.trouble.clone()?))
+    }
+
+    pub(super) fn instance(&self, slot: u16) -> Option<&InstanceEntry> {
+        self.instances.get(usize::from(slot))?.as_ref()
+    }
+
+    /// A supervisor's report.
+    pub(super) fn report(&mut self, worker: &WorkerHandle, slot: u16, report: Report) {
+        let Some(entry) = self.instances.get_mut(usize::from(slot)).and_then(Option::as_mut) else {
+            return;
+        };
+        let service = entry.service;
+        match report {
+            Report::Starting => entry.state = InstanceState::Starting,
+            Report::Ready {
+                region,
+                pid,
+                counters,
+            } => {
+                tracing::info!(instance = %entry.name, pid, "running");
+                let fresh = entry.counters.is_none();
+                entry.ready(&region, pid, counters, &worker.counters, slot);
+                worker.send(Command::Attach {
+                    slot,
+                    link: Box::new(Link::new(&region, 0, entry.writes)),
+                    fresh,
+                });
+            }
+            Report::Lost { why } => {
+                tracing::warn!(instance = %entry.name, "lost: {why}");
+                (entry.state, entry.pid) = (InstanceState::Lost, None);
+                entry.trouble = Some(why);
+                worker.send(Command::Detach { slot });
+            }
+            Report::NotReady { why } => {
+                tracing::warn!(instance = %entry.name, "did not start: {why}");
+                (entry.state, entry.pid) = (InstanceState::Lost, None);
+                entry.trouble = Some(why);
+            }
+            Report::Pausing(pause) => {
+                entry.restarts += 1;
+                tracing::info!(instance = %entry.name, pause_ms = pause.as_millis() as u64, "restarting");
+            }
+            Report::Ended { why: Some(why) } => {
+                tracing::warn!(instance = %entry.name, "not restarted: {why}");
+                (entry.state, entry.pid) = (InstanceState::Failed, None);
+            }
+            Report::Ended { why: None } => {
+                (entry.state, entry.pid) = (InstanceState::Stopped, None);
+                if entry.leaving {
+                    self.instances[usize::from(slot)] = None;
+                }
+            }
+        }
+        self.select(worker, service);
+    }
+
+    /// Tells the workers which instances of a service are there.
+    pub(super) fn select(&self, worker: &WorkerHandle, service: u16) {
+        let slots = self.instances_of(service);
+        let live: Vec<u16> = slots.iter().copied().filter(|&s| self.is_running(s)).collect();
+        let failed = |s: &u16| {
+            self.instance(*s)
+                .is_none_or(|i| i.state == InstanceState::Failed || i.leaving)
+        };
+        let awaited = live.is_empty() && !slots.iter().all(failed);
+        worker.send(Command::Select {
+            service,
+            instances: live,
+            awaited,
+        });
+    }
+
+    /// The worker has recovered what a lost instance held, or has let go of one that is to stop.
+    pub(super) fn detached(&mut self, slot: u16, recovered: usize) {
+        let Some(entry) = self.instance(slot) else { return };
+        if recovered > 0 {
+            tracing::warn!(instance = %entry.name, recovered, "recovered the buffers of a lost instance");
+        }
+        // A supervisor that has ended needs no order.
+        if entry.leaving {
+            let _ = entry.orders.send(Order::Stop);
+        }
+        let _ = entry.orders.send(Order::Recovered);
+    }
+
+    /// Ends an instance that misbehaves; its supervisor reports it as lost.
+    pub(super) fn kill(&self, slot: u16, reason: String) {
+        if let Some(entry) = self.instance(slot) {
+            tracing::error!(instance = %entry.name, "ended: {reason}");
+            let _ = entry.orders.send(Order::Kill(reason));
+        }
+    }
+
+    /// Ends instances that have packets waiting and hand nothing back for the deadline.
+    pub(super) fn kill_hung(&mut self, counters: &WorkerCounters, deadline: Duration) {
+        let mut hung = Vec::new();
+        for (slot, entry) in self.instances.iter_mut().enumerate() {
+            let Some(entry) = entry.as_mut().filter(|e| e.state == InstanceState::Running) else {
+                continue;
+            };
+            let (given, handed_back) = exchanged(counters, slot);
+            let progress = &mut entry.progress;
+            let holds = given.saturating_sub(handed_back) > progress.lost;
+            if !holds || handed_back != progress.handed_back {
+                (progress.handed_back, progress.at) = (handed_back, Instant::now());
+            } else if entry.progress.at.elapsed() >= deadline {
+                entry.progress.at = Instant::now();
+                hung.push(slot as u16);
+            }
+        }
+        for slot in hung {
+            self.kill(
+                slot,
+                format!("it has packets and handed none back for {} s", deadline.as_secs()),
+            );
+        }
+    }
+
+    /// Lets go of a service that no generation uses any more: its instances hold nothing and are stopped.
+    pub(super) fn leave(&mut self, worker: &WorkerHandle, service: u16) -> Vec<String> {
+        let Some(entry) = self.services[usize::from(service)].take() else {
+            return Vec::new();
+        };
+        for &slot in entry.instances.values() {
+            let Some(instance) = self.instances[usize::from(slot)].as_mut() else {
+                continue;
+            };
+            instance.leaving = true;
+            if instance.state == InstanceState::Running {
+                instance.state = InstanceState::Draining;
+                worker.send(Command::Detach { slot });
+            } else if matches!(instance.state, InstanceState::Failed | InstanceState::Stopped) {
+                self.instances[usize::from(slot)] = None;
+            } else {
+                let _ = instance.orders.send(Order::Stop);
+            }
+        }
+        worker.send(Command::Select {
+            service,
+            instances: Vec::new(),
+            awaited: false,
+        });
+        entry.instances.into_keys().collect()
+    }
+
+    pub(super) fn stop_all(&mut self) {
+        for entry in self.instances.iter_mut().flatten() {
+            entry.leaving = true;
+            let _ = entry.orders.send(Order::Stop);
+        }
+    }
+
+    pub(super) fn all_ended(&self) -> bool {
+        let ended = |e: &InstanceEntry| matches!(e.state, InstanceState::Failed | InstanceState::Stopped);
+        self.instances.iter().flatten().all(ended)
+    }
+}
+
+impl InstanceEntry {
+    fn ready(&mut self, region: &Region, pid: u32, names: Vec<String>, counters: &WorkerCounters, slot: u16) {
+        self.state = InstanceState::Running;
+        self.pid = Some(pid);
+        self.trouble = None;
+        self.counter_names = names;
+        self.counters = Some(region.counters());
+        self.progress = Progress::new(counters, usize::from(slot));
+    }
+}
+
+/// The service without what may change while its instances stay as they are.
+fn comparable(service: &Service) -> Service {
+    Service {
+        id: 0,
+        source: onvm_bundle::SourceRef(String::new()),
+        ..service.clone()
+    }
+}
+
+fn free_slot<T>(slots: &[Option<T>]) -> Result<u16, RunError> {
+    let full = || {
+        RunError::Unsupported(format!(
+            "all {} slots for services or instances are taken",
+            slots.len()
+        ))
+    };
+    slots
+        .iter()
+        .position(Option::is_none)
+        .map(|i| i as u16)
+        .ok_or_else(full)
+}

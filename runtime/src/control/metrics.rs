@@ -1,0 +1,137 @@
+//! `/metrics`: the status in the OpenMetrics text form.
+
+use onvm_bundle::api as wire;
+use prometheus_client::{
+    encoding::text::encode,
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    registry::Registry,
+};
+
+type Labels = Vec<(String, String)>;
+
+/// Renders a status.
+pub(super) fn render(status: &wire::Status) -> String {
+    let mut registry = Registry::with_prefix("onvm");
+    ports(&mut registry, status);
+    chains(&mut registry, status);
+    instances(&mut registry, status);
+    let drops = Table::counter(
+        &mut registry,
+        "drops",
+        "Packets not delivered, by reason and place",
+    );
+    for d in &status.drops {
+        drops.set(&[("reason", &d.reason), ("place", &d.place)], d.packets);
+    }
+    let total = Gauge::<i64>::default();
+    total.set(status.buffers.total as i64);
+    registry.register("buffers", "Packet buffers", total);
+    let in_use = Gauge::<i64>::default();
+    in_use.set(status.buffers.in_use as i64);
+    registry.register(
+        "buffers_in_use",
+        "Packet buffers that hold a packet or wait in a device",
+        in_use,
+    );
+    let in_flight = Gauge::<i64>::default();
+    in_flight.set(status.balance.in_flight as i64);
+    registry.register("in_flight", "Packets inside", in_flight);
+    let mut text = String::new();
+    // Writing to a string cannot fail.
+    let _ = encode(&mut text, &registry);
+    text
+}
+
+/// A family of counters, filled from a status.
+struct Table(Family<Labels, Counter>);
+
+impl Table {
+    fn counter(registry: &mut Registry, name: &str, help: &str) -> Self {
+        let family = Family::default();
+        registry.register(name, help, family.clone());
+        Self(family)
+    }
+
+    fn set(&self, labels: &[(&str, &str)], value: u64) {
+        self.0.get_or_create(&own(labels)).inc_by(value);
+    }
+}
+
+fn own(labels: &[(&str, &str)]) -> Labels {
+    labels
+        .iter()
+        .map(|&(k, v)| (k.to_owned(), v.to_owned()))
+        .collect()
+}
+
+fn ports(registry: &mut Registry, status: &wire::Status) {
+    let rx = Table::counter(registry, "port_rx_packets", "Packets received by a port");
+    let tx = Table::counter(registry, "port_tx_packets", "Packets sent by a port");
+    let rx_bytes = Table::counter(registry, "port_rx_bytes", "Bytes received by a port");
+    let tx_bytes = Table::counter(registry, "port_tx_bytes", "Bytes sent by a port");
+    for p in &status.ports {
+        let labels = [("port", p.name.as_str())];
+        rx.set(&labels, p.rx_packets);
+        tx.set(&labels, p.tx_packets);
+        rx_bytes.set(&labels, p.rx_bytes);
+        tx_bytes.set(&labels, p.tx_bytes);
+    }
+}
+
+fn chains(registry: &mut Registry, status: &wire::Status) {
+    let packets = Table::counter(
+        registry,
+        "hop_packets",
+        "Packets that arrived at a hop of a chain",
+    );
+    let drops = Table::counter(registry, "hop_drops", "Packets dropped at a hop of a chain");
+    for chain in &status.chains {
+        for (i, hop) in chain.hops.iter().enumerate() {
+            let index = i.to_string();
+            let labels = [
+                ("chain", chain.name.as_str()),
+                ("hop", &index),
+                ("nf", &hop.at),
+                ("generation", &status.generation),
+            ];
+            packets.set(&labels, hop.packets);
+            drops.set(&labels, hop.drops);
+        }
+    }
+}
+
+fn instances(registry: &mut Registry, status: &wire::Status) {
+    let rx = Table::counter(registry, "nf_rx_packets", "Packets handed to an instance");
+    let tx = Table::counter(registry, "nf_tx_packets", "Packets handed back by an instance");
+    let drops = Table::counter(
+        registry,
+        "nf_drops",
+        "Packets dropped by an instance's verdict, its ring or its loss",
+    );
+    let overruled = Table::counter(
+        registry,
+        "nf_overruled",
+        "Verdicts that the bundle does not permit",
+    );
+    let refused = Table::counter(
+        registry,
+        "nf_refused",
+        "Descriptors of buffers that the instance did not hold",
+    );
+    let restarts = Table::counter(registry, "nf_restarts", "Restarts of an instance");
+    let own_counters = Table::counter(registry, "nf_counter", "An NF's own counters, by name");
+    for service in &status.services {
+        for i in &service.instances {
+            let labels = [("nf", service.name.as_str()), ("instance", i.name.as_str())];
+            rx.set(&labels, i.rx_packets);
+            tx.set(&labels, i.tx_packets);
+            drops.set(&labels, i.drops);
+            overruled.set(&labels, i.overruled);
+            refused.set(&labels, i.refused);
+            restarts.set(&labels, u64::from(i.restarts));
+            for (name, &value) in &i.counters {
+                own_counters.set(&[labels[0], labels[1], ("name", name)], value);
+            }
+        }
+    }
+}

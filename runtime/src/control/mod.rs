@@ -1,0 +1,293 @@
+//! The control thread: starts everything, supervises the NFs, answers the control socket, applies edits, stops everything.
+//!
+//! One thread, one event at a time. What takes long (an apply, a drain) waits in [`Manager::pump`], which goes on
+//! handling events, so that status stays available and a lost NF is noticed meanwhile.
+
+mod api;
+mod apply;
+mod balance;
+mod captures;
+mod fleet;
+mod metrics;
+mod notify;
+mod output;
+mod ports;
+mod programs;
+mod rundir;
+mod spec;
+mod startup;
+mod status;
+mod supervise;
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use crossbeam_queue::ArrayQueue;
+use onvm_bundle::{Bundle, api as wire};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+
+pub use balance::Summary;
+pub use notify::notify_ready;
+pub use rundir::default_base;
+pub use spec::{HostOptions, NfMode};
+pub use startup::{Options, start};
+
+use self::{
+    api::Request,
+    fleet::Fleet,
+    rundir::RunDir,
+    spec::InstanceSpec,
+    status::{History, Rates},
+    supervise::{Order, Report, Shared, Supervisor},
+};
+use crate::{
+    dpdk::{self, Eal, PacketPool},
+    error::RunError,
+    generation::Generation,
+    worker::{Command, Event, WorkerCounters},
+};
+
+/// Between looks at what nobody reports: ends of captures, NFs without progress.
+const TICK: Duration = Duration::from_millis(10);
+/// For packets to leave when the manager stops.
+const DRAIN_DEADLINE: Duration = Duration::from_secs(2);
+/// An instance that has packets waiting and hands nothing back for so long is taken for hung.
+const HANG_DEADLINE: Duration = Duration::from_secs(2);
+
+/// The running manager. Field order is drop order: what uses DPDK goes before DPDK.
+#[derive(Debug)]
+pub struct Manager {
+    bundle: Bundle,
+    generation: Arc<Generation>,
+    fleet: Fleet,
+    history: History,
+    rates: Rates,
+    state: wire::ManagerState,
+    began: Instant,
+    worker: WorkerHandle,
+    worker_events: UnboundedReceiver<Event>,
+    reports: UnboundedReceiver<(u16, Report)>,
+    requests: UnboundedReceiver<Request>,
+    ports: Vec<OpenPort>,
+    pool: Arc<PacketPool>,
+    host: HostOptions,
+    exit_when_done: bool,
+    /// Somebody asked the manager to stop.
+    stopping: bool,
+    ingress_closed: bool,
+    run_dir: Arc<RunDir>,
+    _eal: Arc<Eal>,
+}
+
+/// A port and what it was made from.
+#[derive(Debug)]
+struct OpenPort {
+    name: String,
+    kind: &'static str,
+    /// It reads a capture that ends.
+    finite: bool,
+    port: dpdk::Port,
+}
+
+#[derive(Debug)]
+struct WorkerHandle {
+    commands: Arc<ArrayQueue<Command>>,
+    counters: Arc<WorkerCounters>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl WorkerHandle {
+    /// Queues a command; waits when the worker is behind with more than the queue holds.
+    fn send(&self, command: Command) {
+        let mut command = command;
+        while let Err(back) = self.commands.push(command) {
+            command = back;
+            std::thread::yield_now();
+        }
+    }
+
+    fn in_flight(&self) -> u64 {
+        self.counters.in_flight.load(Ordering::Acquire)
+    }
+}
+
+/// One thing that the control thread reacts to.
+#[derive(Debug)]
+enum Input {
+    Worker(Event),
+    Instance(u16, Report),
+    Request(Request),
+    Tick,
+}
+
+impl Manager {
+    /// Serves until stopped by a signal, a request, or the end of all captures; then stops everything and gives the
+    /// final balance.
+    pub async fn serve(mut self) -> Result<Summary, RunError> {
+        self.state = wire::ManagerState::Running;
+        let mut ended = Ended::new()?;
+        while !self.stopping {
+            tokio::select! {
+                input = next(&mut self.worker_events, &mut self.reports, &mut self.requests) => match input {
+                    Input::Request(Request::Apply(request, reply)) => {
+                        let outcome = self.apply(&request).await;
+                        answer(reply, outcome);
+                    }
+                    other => self.handle(other),
+                },
+                () = ended.signal() => self.stopping = true,
+            }
+            if self.exit_when_done && self.all_done() {
+                self.stopping = true;
+            }
+        }
+        self.shut_down().await
+    }
+
+    /// Handles events until `done` holds or the deadline passes; says whether it holds.
+    async fn pump(&mut self, deadline: Instant, mut done: impl FnMut(&Self) -> bool) -> bool {
+        loop {
+            if done(self) {
+                return true;
+            }
+            if Instant::now() >= deadline {
+                return false;
+            }
+            match next(&mut self.worker_events, &mut self.reports, &mut self.requests).await {
+                Input::Request(Request::Apply(_, reply)) => {
+                    let error = wire::ApiError::new(
+                        wire::ApiError::BUSY,
+                        "Another apply is under way",
+                        "Wait for its end, look at the new state with `onvmc status`, then plan again.",
+                    );
+                    answer(reply, Err(error));
+                }
+                other => self.handle(other),
+            }
+        }
+    }
+
+    fn handle(&mut self, input: Input) {
+        match input {
+            Input::Worker(Event::Detached { slot, recovered, .. }) => self.fleet.detached(slot, recovered),
+            Input::Worker(Event::Drained { generation, .. }) => self.history.drained(generation),
+            Input::Worker(Event::Faulty { slot, reason }) => self.fleet.kill(slot, reason),
+            Input::Worker(Event::IngressClosed) => self.ingress_closed = true,
+            Input::Instance(slot, report) => self.fleet.report(&self.worker, slot, report),
+            Input::Request(Request::Status(reply)) => answer(reply, Box::new(self.status())),
+            Input::Request(Request::Metrics(reply)) => answer(reply, metrics::render(&self.status())),
+            Input::Request(Request::Stop(reply)) => {
+                self.stopping = true;
+                answer(reply, ());
+            }
+            Input::Request(Request::Apply(_, reply)) => drop(reply),
+            Input::Tick => self.tick(),
+        }
+    }
+
+    fn tick(&mut self) {
+        self.fleet.kill_hung(&self.worker.counters, HANG_DEADLINE);
+        self.rates.sample(&self.worker.counters);
+    }
+
+    /// Every capture has been read, and every packet has left or been counted.
+    fn all_done(&self) -> bool {
+        let done = |id: usize| self.worker.counters.ports[id].done.load(Ordering::Acquire);
+        let finished = self.ports.iter().enumerate().all(|(id, p)| !p.finite || done(id));
+        finished && self.quiet()
+    }
+
+    /// Nothing is inside. In-flight is published after the counters that make it up.
+    fn quiet(&self) -> bool {
+        self.worker.in_flight() == 0
+    }
+
+    /// Lets packets leave, stops NFs, workers and ports, in this order.
+    async fn shut_down(mut self) -> Result<Summary, RunError> {
+        self.state = wire::ManagerState::Stopping;
+        tracing::info!("stopping");
+        self.worker.send(Command::CloseIngress);
+        self.pump(Instant::now() + DRAIN_DEADLINE, |m| m.ingress_closed && m.quiet())
+            .await;
+        self.fleet.stop_all();
+        self.pump(Instant::now() + 2 * DRAIN_DEADLINE, |m| m.fleet.all_ended())
+            .await;
+        self.worker.send(Command::Exit);
+        if let Some(thread) = self.worker.thread.take() {
+            thread
+                .join()
+                .map_err(|_| RunError::Unsupported("a worker ended by a fault".into()))?;
+        }
+        let summary = self.summary();
+        for open in self.ports.drain(..) {
+            open.port.close()?;
+        }
+        tracing::info!("stopped");
+        Ok(summary)
+    }
+}
+
+/// The next event of any kind; a tick when none comes for [`TICK`].
+async fn next(
+    worker: &mut UnboundedReceiver<Event>,
+    reports: &mut UnboundedReceiver<(u16, Report)>,
+    requests: &mut UnboundedReceiver<Request>,
+) -> Input {
+    tokio::select! {
+        biased;
+        Some(event) = worker.recv() => Input::Worker(event),
+        Some((slot, report)) = reports.recv() => Input::Instance(slot, report),
+        Some(request) = requests.recv() => Input::Request(request),
+        () = tokio::time::sleep(TICK) => Input::Tick,
+    }
+}
+
+/// Answers a request; a client that has gone needs no answer.
+fn answer<T>(reply: tokio::sync::oneshot::Sender<T>, value: T) {
+    let _ = reply.send(value);
+}
+
+/// SIGTERM and SIGINT.
+struct Ended {
+    term: tokio::signal::unix::Signal,
+    int: tokio::signal::unix::Signal,
+}
+
+impl Ended {
+    fn new() -> Result<Self, RunError> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let failed = RunError::system("signals cannot be watched");
+        Ok(Self {
+            term: signal(SignalKind::terminate()).map_err(&failed)?,
+            int: signal(SignalKind::interrupt()).map_err(&failed)?,
+        })
+    }
+
+    async fn signal(&mut self) {
+        tokio::select! {
+            _ = self.term.recv() => {}
+            _ = self.int.recv() => {}
+        }
+    }
+}
+
+/// What a supervisor needs to be spawned with.
+fn spawn(
+    slot: u16,
+    spec: InstanceSpec,
+    shared: &Arc<Shared>,
+    reports: &UnboundedSender<(u16, Report)>,
+) -> UnboundedSender<Order> {
+    let (orders, receiver) = tokio::sync::mpsc::unbounded_channel();
+    let supervisor = Supervisor {
+        slot,
+        spec,
+        shared: shared.clone(),
+        reports: reports.clone(),
+    };
+    tokio::task::spawn_local(supervisor.run(receiver));
+    orders
+}

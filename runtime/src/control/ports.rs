@@ -1,0 +1,257 @@
+//! From a bundle's ports to DPDK's.
+
+use std::path::Path;
+
+use onvm_bundle::{Bundle, MemifRole, PathRef, PortKind};
+
+use super::captures;
+use crate::{
+    dpdk::{self, Capability, Eal, PortConfig},
+    error::RunError,
+    worker::SourceKind,
+};
+
+/// How a port is made; all that can be checked without DPDK has been.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub name: String,
+    pub kind: &'static str,
+    pub config: PortConfig,
+    /// How its packets arrive; none when it never receives.
+    pub source: Option<SourceKind>,
+    device: Device,
+    place: String,
+}
+
+#[derive(Debug)]
+enum Device {
+    Virtual { name: String, args: String },
+    Pci(String),
+}
+
+/// Plans all ports of a bundle.
+pub(super) fn plan(bundle: &Bundle) -> Result<Vec<Plan>, RunError> {
+    bundle
+        .manager
+        .ports
+        .iter()
+        .map(|port| plan_one(bundle, port))
+        .collect()
+}
+
+fn plan_one(bundle: &Bundle, port: &onvm_bundle::Port) -> Result<Plan, RunError> {
+    let refuse = |reason: String| RunError::Port {
+        port: port.name.clone(),
+        place: port.source.to_string(),
+        reason,
+    };
+    let mut source = Some(SourceKind::Live);
+    let vdev = |driver: &str, args: String| Device::Virtual {
+        name: format!("{driver}{}", port.id),
+        args,
+    };
+    let device = match &port.kind {
+        PortKind::Pci { address } => Device::Pci(address.clone()),
+        PortKind::Tap { name } => {
+            need(Capability::NetAdmin).map_err(refuse)?;
+            if dpdk::interface_exists(name) {
+                return Err(refuse(format!(
+                    "the interface `{name}` exists already. Choose another name, or use `af_packet` for an existing one."
+                )));
+            }
+            vdev("net_tap", format!("iface={}", plain(name).map_err(refuse)?))
+        }
+        PortKind::AfPacket { interface } => {
+            existing(interface).map_err(refuse)?;
+            need(Capability::NetRaw).map_err(refuse)?;
+            vdev(
+                "net_af_packet",
+                format!(
+                    "iface={},blocksz=65536,framesz=4096,framecnt=2048",
+                    plain(interface).map_err(refuse)?
+                ),
+            )
+        }
+        PortKind::AfXdp { interface } => {
+            existing(interface).map_err(refuse)?;
+            vdev(
+                "net_af_xdp",
+                format!("iface={}", plain(interface).map_err(refuse)?),
+            )
+        }
+        PortKind::Pcap { read, write, repeat } => {
+            let (args, kind) = pcap(bundle, read.as_ref(), write.as_ref(), *repeat).map_err(refuse)?;
+            source = kind;
+            vdev("net_pcap", args)
+        }
+        PortKind::Memif { socket, role, id } => {
+            let role = if *role == MemifRole::Server {
+                "server"
+            } else {
+                "client"
+            };
+            vdev(
+                "net_memif",
+                format!("role={role},id={id},socket={}", plain(socket).map_err(refuse)?),
+            )
+        }
+        PortKind::Null { size } => {
+            source = Some(SourceKind::Endless);
+            vdev("net_null", format!("size={size},copy=0"))
+        }
+        PortKind::Vdev { device } => {
+            let (name, args) = device.split_once(',').unwrap_or((device, ""));
+            Device::Virtual {
+                name: name.to_owned(),
+                args: args.to_owned(),
+            }
+        }
+    };
+    let mac = port.mac.as_deref().map(parse_mac).transpose().map_err(refuse)?;
+    let config = PortConfig {
+        rx_queues: port.queues,
+        mtu: port.mtu,
+        promiscuous: port.promiscuous,
+        mac,
+        ..PortConfig::default()
+    };
+    Ok(Plan {
+        name: port.name.clone(),
+        kind: kind_name(&port.kind),
+        config,
+        source,
+        device,
+        place: port.source.to_string(),
+    })
+}
+
+impl Plan {
+    /// PCI address to be probed at the EAL's start, if it is a NIC.
+    pub(super) fn pci_address(&self) -> Option<&str> {
+        match &self.device {
+            Device::Pci(address) => Some(address),
+            Device::Virtual { .. } => None,
+        }
+    }
+
+    /// Makes the port. It is neither configured nor started yet.
+    pub(super) fn create(&self, eal: &Eal) -> Result<dpdk::Port, RunError> {
+        let made = match &self.device {
+            Device::Virtual { name, args } => dpdk::Port::create_vdev(eal, name, args),
+            Device::Pci(address) => dpdk::Port::open_pci(eal, address),
+        };
+        made.map_err(|e| self.refuse(&e))
+    }
+
+    /// An error about this port, at its place in the source.
+    pub(super) fn refuse(&self, error: &dyn std::fmt::Display) -> RunError {
+        RunError::Port {
+            port: self.name.clone(),
+            place: self.place.clone(),
+            reason: error.to_string(),
+        }
+    }
+}
+
+fn kind_name(kind: &PortKind) -> &'static str {
+    match kind {
+        PortKind::Pci { .. } => "pci",
+        PortKind::Tap { .. } => "tap",
+        PortKind::AfPacket { .. } => "af_packet",
+        PortKind::AfXdp { .. } => "af_xdp",
+        PortKind::Pcap { .. } => "pcap",
+        PortKind::Memif { .. } => "memif",
+        PortKind::Null { .. } => "null",
+        PortKind::Vdev { .. } => "vdev",
+    }
+}
+
+fn pcap(
+    bundle: &Bundle,
+    read: Option<&PathRef>,
+    write: Option<&PathRef>,
+    repeat: bool,
+) -> Result<(String, Option<SourceKind>), String> {
+    let mut args = Vec::new();
+    let mut source = None;
+    if let Some(read) = read {
+        let path = bundle.resolve(read);
+        let packets = captures::count_packets(&path)?;
+        args.push(format!("rx_pcap={}", plain(&path.to_string_lossy())?));
+        source = Some(SourceKind::Finite(packets));
+        if repeat {
+            if packets == 0 {
+                return Err(format!(
+                    "{}: it has no packet, so there is nothing to repeat",
+                    path.display()
+                ));
+            }
+            args.push("infinite_rx=1".to_owned());
+            source = Some(SourceKind::Endless);
+        }
+    }
+    if let Some(write) = write {
+        let path = bundle.resolve(write);
+        let parent = path
+            .parent()
+            .filter(|p| !p.as_os_str().is_empty())
+            .unwrap_or(Path::new("."));
+        if !parent.is_dir() {
+            return Err(format!(
+                "{}: the directory {} does not exist. Make it first.",
+                path.display(),
+                parent.display()
+            ));
+        }
+        args.push(format!("tx_pcap={}", plain(&path.to_string_lossy())?));
+    }
+    match args.is_empty() {
+        true => Err("a pcap port needs `read`, `write` or both".to_owned()),
+        false => Ok((args.join(","), source)),
+    }
+}
+
+/// DPDK separates a device's arguments by commas and knows no escape for them.
+fn plain(text: &str) -> Result<&str, String> {
+    match text.contains(|c: char| c == ',' || c == '=' || c.is_control()) || text.is_empty() {
+        true => Err(format!(
+            "DPDK takes no `,`, `=` or control character in a name: {text:?}. Choose another name."
+        )),
+        false => Ok(text),
+    }
+}
+
+fn existing(interface: &str) -> Result<(), String> {
+    match dpdk::interface_exists(interface) {
+        true => Ok(()),
+        false => Err(format!(
+            "there is no network interface `{interface}` in this network namespace. `ip link` lists those that exist."
+        )),
+    }
+}
+
+fn need(capability: Capability) -> Result<(), String> {
+    match dpdk::has_capability(capability) {
+        true => Ok(()),
+        false => {
+            let name = match capability {
+                Capability::NetAdmin => "CAP_NET_ADMIN",
+                _ => "CAP_NET_RAW",
+            };
+            Err(format!(
+                "no permission: the process needs the capability {name}. Run onvm-run as root, or give it with \
+                 `setcap {}+ep $(command -v onvm-run)`.",
+                name.to_lowercase()
+            ))
+        }
+    }
+}
+
+fn parse_mac(text: &str) -> Result<[u8; 6], String> {
+    let parts: Vec<_> = text.split(':').map(|p| u8::from_str_radix(p, 16)).collect();
+    let bytes: Result<Vec<u8>, _> = parts.into_iter().collect();
+    bytes
+        .ok()
+        .and_then(|b| b.try_into().ok())
+        .ok_or_else(|| format!("`{text}` is no MAC address, such as 02:00:00:00:00:01"))
+}

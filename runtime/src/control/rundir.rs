@@ -1,0 +1,229 @@
+//! The run directory: one manager at a time, and nothing left of it afterwards.
+//!
+//! ```text
+//! <run dir>/<bundle>/           0755
+//!     manager.lock              flock held while the manager lives; its process id
+//!     control.sock              0660
+//!     bundles/<generation>/     what runs, copied, so that the operator may remove the original
+//!     nf/<instance>/nf.sock     0700, owned by the instance's user
+//! ```
+
+use std::{
+    fs::{self, File},
+    io::{self, Read, Write},
+    os::{
+        fd::{AsRawFd, OwnedFd},
+        unix::fs::{DirBuilderExt, PermissionsExt},
+    },
+    path::{Path, PathBuf},
+};
+
+use onvm_bundle::Bundle;
+use rustix::fs::{FlockOperation, Mode, OFlags, flock};
+
+use crate::error::RunError;
+
+/// The locked directory of one bundle; removed on drop.
+#[derive(Debug)]
+pub(super) struct RunDir {
+    path: PathBuf,
+    /// Holds the lock.
+    _lock: File,
+}
+
+const WRITABLE: &str = "Choose a directory that you may write to with --run-dir.";
+
+impl RunDir {
+    /// Makes and locks `<base>/<bundle>`. What a killed manager left there is removed.
+    pub(super) fn lock(base: &Path, bundle: &str) -> Result<Self, RunError> {
+        let path = base.join(bundle);
+        fs::create_dir_all(&path).map_err(RunError::io(&path, WRITABLE))?;
+        let path = path.canonicalize().map_err(RunError::io(&path, WRITABLE))?;
+        let lock_path = path.join("manager.lock");
+        let mut lock = File::options()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .open(&lock_path)
+            .map_err(RunError::io(&lock_path, WRITABLE))?;
+        if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
+            let mut text = String::new();
+            // The holder writes its id right after locking; a lock without one is of that instant.
+            let _ = lock.read_to_string(&mut text);
+            return Err(RunError::Busy {
+                dir: path,
+                pid: text.trim().parse().ok(),
+            });
+        }
+        lock.set_len(0).map_err(RunError::io(&lock_path, WRITABLE))?;
+        write!(lock, "{}", std::process::id()).map_err(RunError::io(&lock_path, WRITABLE))?;
+        let dir = Self { path, _lock: lock };
+        dir.clear();
+        Ok(dir)
+    }
+
+    #[cfg(test)]
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn control_socket(&self) -> PathBuf {
+        self.path.join(onvm_bundle::api::CONTROL_SOCKET)
+    }
+
+    /// Copies a bundle to where its generation lives while it runs, and loads the copy.
+    pub(super) fn keep(&self, bundle: &Bundle) -> Result<Bundle, RunError> {
+        let short: String = bundle.index.generation.chars().take(16).collect();
+        let target = self.path.join("bundles").join(short);
+        let listed = bundle.index.files.iter().map(|f| f.path.as_str());
+        for name in listed.chain(["bundle.toml"]) {
+            let (from, to) = (bundle.dir.join(name), target.join(name));
+            if let Some(parent) = to.parent() {
+                fs::create_dir_all(parent).map_err(RunError::io(parent, WRITABLE))?;
+            }
+            fs::copy(&from, &to)
+                .map_err(RunError::io(&from, "Check that the file exists and can be read."))?;
+        }
+        Ok(Bundle::load(&target)?)
+    }
+
+    /// Forgets a bundle that was kept and does not run any more.
+    pub(super) fn forget(&self, bundle: &Bundle) {
+        if bundle.dir.starts_with(&self.path) {
+            remove(&bundle.dir);
+        }
+    }
+
+    /// Makes an instance's own directory, empty, for `user` alone.
+    pub(super) fn instance(&self, name: &str, user: Option<u32>) -> Result<InstanceDir, RunError> {
+        let path = self.path.join("nf").join(name);
+        remove(&path);
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o755)
+            .create(self.path.join("nf"))
+            .and_then(|()| fs::DirBuilder::new().mode(0o700).create(&path))
+            .map_err(RunError::io(&path, WRITABLE))?;
+        let fd = rustix::fs::open(
+            &path,
+            OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )
+        .map_err(|e| RunError::io(&path, WRITABLE)(e.into()))?;
+        let dir = InstanceDir { path, fd, user };
+        dir.own(&dir.path)?;
+        Ok(dir)
+    }
+
+    fn clear(&self) {
+        let _ = fs::remove_file(self.control_socket());
+        remove(&self.path.join("nf"));
+        remove(&self.path.join("bundles"));
+    }
+}
+
+impl Drop for RunDir {
+    fn drop(&mut self) {
+        self.clear();
+        let _ = fs::remove_file(self.path.join("manager.lock"));
+        // Fails when somebody else put a file there, which then stays.
+        let _ = fs::remove_dir(&self.path);
+    }
+}
+
+/// The directory that one instance's socket lives in, and the instance's working directory.
+#[derive(Debug)]
+pub(super) struct InstanceDir {
+    path: PathBuf,
+    fd: OwnedFd,
+    user: Option<u32>,
+}
+
+impl InstanceDir {
+    /// The directory by this process's own descriptor: the same wherever it lies and whoever may traverse the way there.
+    pub(super) fn by_descriptor(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/self/fd/{}", self.fd.as_raw_fd()))
+    }
+
+    /// Listens at `nf.sock`, which the instance's user may connect to.
+    pub(super) fn listen(&self) -> Result<OwnedFd, RunError> {
+        // Bound through the descriptor, so that a long run directory does not exceed a socket address.
+        let path = self.by_descriptor().join("nf.sock");
+        let failed = |e| RunError::io(self.path.join("nf.sock"), WRITABLE)(e);
+        let listener = nflib::session::listen(&path).map_err(failed)?;
+        self.own(&path)?;
+        Ok(listener)
+    }
+
+    fn own(&self, path: &Path) -> Result<(), RunError> {
+        let Some(user) = self.user else { return Ok(()) };
+        let (uid, gid) = (rustix::fs::Uid::from_raw(user), rustix::fs::Gid::from_raw(user));
+        rustix::fs::chown(path, Some(uid), Some(gid)).map_err(|e| RunError::io(path, WRITABLE)(e.into()))
+    }
+}
+
+impl Drop for InstanceDir {
+    fn drop(&mut self) {
+        // Only if it is still this one's: a successor of the same name has made its own by then.
+        let mine = rustix::fs::fstat(&self.fd).ok().map(|s| s.st_ino);
+        let there = rustix::fs::stat(&self.path).ok().map(|s| s.st_ino);
+        if mine.is_some() && mine == there {
+            remove(&self.path);
+        }
+    }
+}
+
+/// Removes a tree; what is not there needs no removing, and what cannot be removed stays.
+fn remove(path: &Path) {
+    let _ = fs::remove_dir_all(path);
+}
+
+/// Where run directories are when the operator names none.
+pub fn default_base() -> PathBuf {
+    let uid = rustix::process::geteuid();
+    match std::env::var_os("XDG_RUNTIME_DIR") {
+        _ if uid.is_root() => PathBuf::from("/run/onvm"),
+        Some(dir) if !dir.is_empty() => PathBuf::from(dir).join("onvm"),
+        _ => PathBuf::from(format!("/tmp/onvm-{}", uid.as_raw())),
+    }
+}
+
+/// Sets a socket's mode.
+pub(super) fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_manager_is_refused_by_the_first_ones_id() {
+        let base = tempfile::tempdir().unwrap();
+        let first = RunDir::lock(base.path(), "edge").unwrap();
+        let second = RunDir::lock(base.path(), "edge").unwrap_err();
+        assert!(
+            second
+                .to_string()
+                .contains(&format!("process {}", std::process::id())),
+            "{second}"
+        );
+        let path = first.path().to_path_buf();
+        drop(first);
+        assert!(!path.exists());
+        RunDir::lock(base.path(), "edge").unwrap();
+    }
+
+    #[test]
+    fn a_successor_keeps_its_directory_when_the_predecessor_goes() {
+        let base = tempfile::tempdir().unwrap();
+        let dir = RunDir::lock(base.path(), "edge").unwrap();
+        let old = dir.instance("fw-0", None).unwrap();
+        let _old_socket = old.listen().unwrap();
+        let new = dir.instance("fw-0", None).unwrap();
+        let _new_socket = new.listen().unwrap();
+        drop(old);
+        assert!(dir.path().join("nf/fw-0/nf.sock").exists());
+    }
+}

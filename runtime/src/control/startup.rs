@@ -1,0 +1,385 @@
+//! From a bundle to a running manager: everything that can be refused is refused before anything is made.
+
+use std::{collections::HashMap, os::fd::AsFd, path::PathBuf, sync::Arc, time::Instant};
+
+use crossbeam_queue::ArrayQueue;
+use nflib::{
+    memory::{Geometry, HUGE_PAGE, Mapping, PacketFile, create_file, reopen_read_only},
+    session::IdlePolicy,
+};
+use onvm_bundle::{Bundle, HugePages, Idle, ManagerConfig, api as wire};
+use tokio::sync::mpsc::unbounded_channel;
+
+use super::{
+    Fleet, History, HostOptions, Manager, OpenPort, Rates, RunDir, Shared, WorkerHandle, api,
+    apply::slots_of, ports, spec,
+};
+use crate::{
+    dpdk::{self, Eal, EalOptions, FileMapping, HEADROOM, Lcore, PacketPool, PageSize, PoolConfig},
+    error::RunError,
+    generation::Generation,
+    worker::{BURST, Command, Parts, Source, SourceKind, Worker, WorkerCounters},
+};
+
+/// What `onvm-run` was told.
+#[derive(Debug, Clone)]
+pub struct Options {
+    pub bundle: PathBuf,
+    pub run_dir: PathBuf,
+    pub host: HostOptions,
+    /// End when every capture has been read and every packet has left.
+    pub exit_when_done: bool,
+}
+
+/// Slots for services and for instances, those of draining generations included.
+const SLOTS: usize = 2 * onvm_bundle::MAX_INSTANCES;
+/// Buffers that a worker's cache may keep from the other users of the pool.
+const POOL_CACHE: u32 = 256;
+/// Ethernet header, two VLAN tags, checksum.
+const FRAME_OVERHEAD: u32 = 14 + 8 + 4;
+const COMMANDS: usize = 1024;
+
+/// Starts everything and waits until every NF is ready. On failure nothing is left behind.
+pub async fn start(options: Options) -> Result<Manager, RunError> {
+    let original = Bundle::load(&options.bundle)?;
+    refuse_unsupported(&original.manager)?;
+    let plans = ports::plan(&original)?;
+    for service in &original.manager.services {
+        spec::instances(&original, service, &options.host)?;
+    }
+    let run_dir = Arc::new(RunDir::lock(&options.run_dir, &original.index.name)?);
+    let bundle = run_dir.keep(&original)?;
+    // Bundled captures are read from the copy, which stays.
+    let plans = if bundle.dir == original.dir {
+        plans
+    } else {
+        ports::plan(&bundle)?
+    };
+    let eal = Arc::new(Eal::init(&eal_options(&bundle.manager, &plans))?);
+    let memory = Memory::new(&eal, &bundle.manager)?;
+    let opened = open_ports(&eal, &plans, &memory.pool)?;
+    let cores = Cores::of_host(&bundle.manager);
+    let (worker, worker_events) = start_worker(&eal, &bundle, &memory, &cores)?;
+    let shared = Arc::new(Shared {
+        run_dir: run_dir.clone(),
+        packets: memory.packets_fd,
+        packets_read_only: memory.read_only_fd,
+        geometry: memory.geometry,
+        workers: 1,
+        ring: bundle.manager.ring,
+        idle: cores.nf_idle(&bundle.manager),
+    });
+    let (reports_sender, reports) = unbounded_channel();
+    let fleet = Fleet::new(SLOTS, shared, reports_sender, cores.nfs.clone());
+    let requests = api::serve(&run_dir.control_socket())?;
+    let mut manager = Manager {
+        generation: Arc::new(Generation::new(0, &bundle, &HashMap::new(), 1)),
+        rates: Rates::new(&worker.counters),
+        bundle,
+        fleet,
+        history: History::default(),
+        state: wire::ManagerState::Starting,
+        began: Instant::now(),
+        worker,
+        worker_events,
+        reports,
+        requests,
+        ports: opened,
+        pool: memory.pool,
+        host: options.host,
+        exit_when_done: options.exit_when_done,
+        stopping: false,
+        ingress_closed: false,
+        run_dir,
+        _eal: eal,
+    };
+    match manager.bring_up(&plans).await {
+        Ok(()) => Ok(manager),
+        Err(e) => {
+            // In order, so that no process, socket or interface stays.
+            let stopped = manager.shut_down().await;
+            if let Err(second) = stopped {
+                tracing::warn!("while stopping: {second}");
+            }
+            Err(e)
+        }
+    }
+}
+
+impl Manager {
+    /// Starts the NFs, publishes the first tables, opens the ports.
+    async fn bring_up(&mut self, plans: &[ports::Plan]) -> Result<(), RunError> {
+        let bundle = self.bundle.clone();
+        let failed = |e: wire::ApiError| RunError::Unsupported(e.message);
+        let placed = self.place_services(&bundle).map_err(failed)?;
+        self.await_ready(&placed).await.map_err(failed)?;
+        self.generation = Arc::new(Generation::new(1, &bundle, &slots_of(&placed), 1));
+        self.worker.send(Command::Publish(self.generation.clone()));
+        for (id, (plan, open)) in plans.iter().zip(&mut self.ports).enumerate() {
+            let source = match plan.source {
+                Some(kind) => {
+                    let queues = (0..plan.config.rx_queues).map(|q| open.port.rx_queue(q));
+                    Some(Source {
+                        queues: queues.collect::<Result<_, _>>()?,
+                        kind,
+                    })
+                }
+                None => None,
+            };
+            if plan.source == Some(SourceKind::Finite(0)) {
+                self.worker.counters.ports[id]
+                    .done
+                    .store(true, std::sync::atomic::Ordering::Release);
+            }
+            let sink = Some(open.port.tx_queue(0)?);
+            self.worker.send(Command::Open {
+                port: id as u16,
+                source,
+                sink,
+            });
+        }
+        Ok(())
+    }
+}
+
+fn refuse_unsupported(manager: &ManagerConfig) -> Result<(), RunError> {
+    if manager.workers.count != 1 {
+        let text = format!(
+            "this onvm-run serves with one worker, and the bundle asks for {}. Write `workers = 1` in `manager`.",
+            manager.workers.count
+        );
+        return Err(RunError::Unsupported(text));
+    }
+    if u64::from(manager.buffers.count) < 2 * BURST as u64 + u64::from(manager.ring.min(256)) {
+        let text = format!(
+            "{} buffers are too few for rings of {}. Write more `buffers` in `manager`.",
+            manager.buffers.count, manager.ring
+        );
+        return Err(RunError::Unsupported(text));
+    }
+    Ok(())
+}
+
+fn eal_options(manager: &ManagerConfig, plans: &[ports::Plan]) -> EalOptions {
+    let queues: u64 = plans
+        .iter()
+        .map(|p| u64::from(p.config.rx_queues + p.config.tx_queues))
+        .sum();
+    EalOptions {
+        huge_pages: match manager.hugepages {
+            HugePages::Auto => dpdk::HugePages::Auto,
+            HugePages::Off => dpdk::HugePages::Off,
+            HugePages::Size(bytes) if bytes > HUGE_PAGE as u64 => dpdk::HugePages::Size(PageSize::Gib1),
+            HugePages::Size(_) => dpdk::HugePages::Size(PageSize::Mib2),
+        },
+        memory_mib: EalOptions::memory_for(u64::from(manager.buffers.count), queues),
+        file_prefix: format!("onvm-{}", std::process::id()),
+        pci: plans
+            .iter()
+            .filter_map(ports::Plan::pci_address)
+            .map(str::to_owned)
+            .collect(),
+        main_cores: Vec::new(),
+    }
+}
+
+/// The packet file, its descriptors and the pool over it.
+struct Memory {
+    packets_fd: std::os::fd::OwnedFd,
+    read_only_fd: std::os::fd::OwnedFd,
+    geometry: Geometry,
+    pool: Arc<PacketPool>,
+    packets: Arc<PacketFile>,
+}
+
+impl Memory {
+    fn new(eal: &Eal, manager: &ManagerConfig) -> Result<Self, RunError> {
+        let failed = RunError::system("the packet file cannot be made");
+        // 2 KiB of data at least, an odd number of cache lines in all, so that packets do not share cache sets.
+        let data = (u32::from(manager.buffers.mtu) + FRAME_OVERHEAD).max(2048);
+        let lines = (data + u32::from(HEADROOM)).div_ceil(64) | 1;
+        let geometry = Geometry {
+            buffers: manager.buffers.count,
+            stride: lines * 64,
+            headroom: u32::from(HEADROOM),
+        };
+        let huge = eal.uses_huge_pages();
+        let (packets_fd, page_size) = match huge.then(|| create_file("onvm-packets", geometry.bytes(), true))
+        {
+            Some(Ok(fd)) => (fd, PageSize::Mib2),
+            // The EAL found huge pages for itself and they do not suffice for the packets.
+            Some(Err(e)) if matches!(manager.hugepages, HugePages::Size(_)) => return Err(failed(e)),
+            _ => (
+                create_file("onvm-packets", geometry.bytes(), false).map_err(&failed)?,
+                PageSize::Kib4,
+            ),
+        };
+        let read_only_fd = reopen_read_only(packets_fd.as_fd()).map_err(&failed)?;
+        let reader = Mapping::new(&read_only_fd, false).map_err(&failed)?;
+        let length = reader.len();
+        let packets = Arc::new(PacketFile::new(reader, geometry).map_err(&failed)?);
+        let config = PoolConfig {
+            name: "packets".to_owned(),
+            stride: geometry.stride,
+            count: geometry.buffers,
+            headroom: HEADROOM,
+            page_size,
+            cache: POOL_CACHE,
+        };
+        let pool = PacketPool::new(
+            eal,
+            Arc::new(FileMapping::map(packets_fd.as_fd(), length)?),
+            &config,
+        )?;
+        Ok(Self {
+            packets_fd,
+            read_only_fd,
+            geometry,
+            pool,
+            packets,
+        })
+    }
+}
+
+fn open_ports(eal: &Eal, plans: &[ports::Plan], pool: &Arc<PacketPool>) -> Result<Vec<OpenPort>, RunError> {
+    let open = |plan: &ports::Plan| {
+        let mut port = plan.create(eal)?;
+        port.configure(&plan.config, std::slice::from_ref(pool))
+            .map_err(|e| plan.refuse(&e))?;
+        port.start().map_err(|e| plan.refuse(&e))?;
+        let finite = matches!(plan.source, Some(SourceKind::Finite(_)));
+        Ok(OpenPort {
+            name: plan.name.clone(),
+            kind: plan.kind,
+            finite,
+            port,
+        })
+    };
+    plans.iter().map(open).collect()
+}
+
+/// Which cores do what.
+struct Cores {
+    worker: Option<usize>,
+    nfs: Vec<usize>,
+}
+
+impl Cores {
+    /// The worker gets the first core that the manager may use, the NFs the others; with one core, all share it.
+    fn of_host(manager: &ManagerConfig) -> Self {
+        let allowed = rustix::thread::sched_getaffinity(None).ok();
+        let may = |core: usize| allowed.as_ref().is_none_or(|set| set.is_set(core));
+        let mut cores: Vec<usize> = match manager.workers.cores.as_slice() {
+            [] => (0..rustix::thread::CpuSet::MAX_CPU)
+                .filter(|&c| allowed.is_some() && may(c))
+                .collect(),
+            named => named
+                .iter()
+                .map(|&c| usize::from(c))
+                .filter(|&c| may(c))
+                .collect(),
+        };
+        match cores.len() {
+            0 | 1 => Self {
+                worker: None,
+                nfs: Vec::new(),
+            },
+            _ => Self {
+                worker: Some(cores.remove(0)),
+                nfs: cores,
+            },
+        }
+    }
+
+    fn shared(&self) -> bool {
+        self.worker.is_none()
+    }
+
+    fn worker_idle(&self, manager: &ManagerConfig) -> IdlePolicy {
+        let spins = if self.shared() { 0 } else { 2000 };
+        IdlePolicy {
+            spins,
+            yields: 64,
+            sleeps: manager.idle == Idle::Adaptive,
+        }
+    }
+
+    /// NFs that share a core must give it up at once, so that the others find their packets.
+    fn nf_idle(&self, manager: &ManagerConfig) -> IdlePolicy {
+        let instances: usize = manager.services.iter().map(|s| s.instances.len()).sum();
+        let own_core = !self.shared() && instances <= self.nfs.len();
+        IdlePolicy {
+            spins: if own_core { 2000 } else { 0 },
+            yields: 16,
+            sleeps: manager.idle == Idle::Adaptive,
+        }
+    }
+}
+
+fn start_worker(
+    eal: &Arc<Eal>,
+    bundle: &Bundle,
+    memory: &Memory,
+    cores: &Cores,
+) -> Result<
+    (
+        WorkerHandle,
+        tokio::sync::mpsc::UnboundedReceiver<crate::worker::Event>,
+    ),
+    RunError,
+> {
+    let commands = Arc::new(ArrayQueue::new(COMMANDS));
+    let counters = Arc::new(WorkerCounters::new(bundle.manager.ports.len(), SLOTS));
+    let (events, receiver) = unbounded_channel();
+    // Every packet inside is in at most one ring, so with no more inside than a ring holds, no ring overflows.
+    let room = u64::from(bundle.manager.ring).min(u64::from(bundle.manager.buffers.count) / 2);
+    let parts = Parts {
+        id: 0,
+        pool: memory.pool.clone(),
+        packets: memory.packets.clone(),
+        counters: counters.clone(),
+        commands: commands.clone(),
+        events,
+        idle: cores.worker_idle(&bundle.manager),
+        credit: room,
+    };
+    let core = cores.worker;
+    let (ready, is_ready) = std::sync::mpsc::channel();
+    let eal = eal.clone();
+    let thread = std::thread::Builder::new()
+        .name("worker-0".to_owned())
+        .spawn(move || {
+            let lcore = Lcore::register(&eal);
+            let registered = lcore.as_ref().map(|_| ()).map_err(ToString::to_string);
+            // The starter waits for it and is told nothing more.
+            let _ = ready.send(registered);
+            let Ok(_lcore) = lcore else { return };
+            prepare_thread(core);
+            Worker::new(parts).run();
+        });
+    let thread = thread.map_err(RunError::system("the worker's thread cannot be started"))?;
+    match is_ready.recv() {
+        Ok(Ok(())) => Ok((
+            WorkerHandle {
+                commands,
+                counters,
+                thread: Some(thread),
+            },
+            receiver,
+        )),
+        Ok(Err(why)) => Err(RunError::Unsupported(why)),
+        Err(_) => Err(RunError::Unsupported("the worker ended before it began".into())),
+    }
+}
+
+/// Pins the calling thread, and lets its short sleeps be short. Both are for speed: without them everything works.
+fn prepare_thread(core: Option<usize>) {
+    if let Some(core) = core {
+        let mut set = rustix::thread::CpuSet::new();
+        set.set(core);
+        if let Err(e) = rustix::thread::sched_setaffinity(None, &set) {
+            tracing::warn!(core, "the worker cannot be pinned: {e}");
+        }
+    }
+    let _ = rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(1));
+}

@@ -1,0 +1,324 @@
+//! What the manager knows of itself, as the control API says it.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use onvm_bundle::api as wire;
+
+use super::{Manager, fleet::InstanceEntry};
+use crate::{
+    generation::{Chain, Generation},
+    reason::Reason,
+    worker::WorkerCounters,
+};
+
+/// Counts of generations that are gone, and generations that drain.
+#[derive(Debug, Default)]
+pub(super) struct History {
+    draining: Vec<Arc<Generation>>,
+    totals: Totals,
+}
+
+/// Counts by place; places of the same name in different generations are one.
+#[derive(Debug, Default, Clone)]
+struct Totals {
+    /// Arrived and dropped at a chain's hop, by chain, index and name of what stands there.
+    hops: BTreeMap<(String, usize, String), (u64, u64)>,
+    drops: BTreeMap<(Reason, String), u64>,
+}
+
+impl History {
+    /// The generation is not the current one any more.
+    pub(super) fn retire(&mut self, generation: Arc<Generation>) {
+        self.draining.push(generation);
+    }
+
+    /// Its last packet has left, so its counts are final.
+    pub(super) fn drained(&mut self, number: u64) {
+        let Self { draining, totals } = self;
+        draining.retain(|g| {
+            if g.number == number {
+                totals.add(g);
+            }
+            g.number != number
+        });
+    }
+
+    pub(super) fn is_drained(&self, number: u64) -> bool {
+        self.draining.iter().all(|g| g.number != number)
+    }
+
+    /// Generations that still have packets inside.
+    pub(super) fn draining(&self) -> usize {
+        self.draining.len()
+    }
+
+    fn up_to(&self, current: &Generation) -> Totals {
+        let mut totals = self.totals.clone();
+        self.draining.iter().for_each(|g| totals.add(g));
+        totals.add(current);
+        totals
+    }
+}
+
+impl Totals {
+    fn add(&mut self, generation: &Generation) {
+        for chain in &generation.chains {
+            for (i, place) in chain.places.iter().enumerate() {
+                let hop = usize::from(chain.first) + i;
+                let mut dropped = 0;
+                for reason in Reason::ALL {
+                    let n = sum(generation
+                        .counters
+                        .iter()
+                        .map(|c| &c.dropped[hop][reason as usize]));
+                    dropped += n;
+                    if n > 0 {
+                        *self.drops.entry((reason, label(chain, i, place))).or_default() += n;
+                    }
+                }
+                let arrived = sum(generation.counters.iter().map(|c| &c.arrived[hop]));
+                let entry = self
+                    .hops
+                    .entry((chain.name.clone(), i, place.clone()))
+                    .or_default();
+                entry.0 += arrived;
+                entry.1 += dropped;
+            }
+        }
+    }
+}
+
+/// A hop's name among the places of drops, e.g. `fast/0 fw`.
+fn label(chain: &Chain, index: usize, place: &str) -> String {
+    format!("{}/{index} {place}", chain.name)
+}
+
+fn sum<'a>(counters: impl Iterator<Item = &'a std::sync::atomic::AtomicU64>) -> u64 {
+    counters.map(|c| c.load(Ordering::Relaxed)).sum()
+}
+
+/// Packets a second, from two samples a second apart.
+#[derive(Debug)]
+pub(super) struct Rates {
+    at: Instant,
+    /// Received and sent by port, handed to an instance by slot: last seen.
+    seen: (Vec<(u64, u64)>, Vec<u64>),
+    ports: Vec<(f64, f64)>,
+    instances: Vec<f64>,
+}
+
+const SAMPLE_PERIOD: Duration = Duration::from_secs(1);
+
+impl Rates {
+    pub(super) fn new(counters: &WorkerCounters) -> Self {
+        let (ports, instances) = (counters.ports.len(), counters.instances.len());
+        Self {
+            at: Instant::now(),
+            seen: (vec![(0, 0); ports], vec![0; instances]),
+            ports: vec![(0.0, 0.0); ports],
+            instances: vec![0.0; instances],
+        }
+    }
+
+    /// Looks at the counters if a second has passed since it last did.
+    pub(super) fn sample(&mut self, counters: &WorkerCounters) {
+        let seconds = self.at.elapsed().as_secs_f64();
+        if seconds < SAMPLE_PERIOD.as_secs_f64() {
+            return;
+        }
+        self.at = Instant::now();
+        for (i, port) in counters.ports.iter().enumerate() {
+            let now = (
+                port.rx_packets.load(Ordering::Relaxed),
+                port.tx_packets.load(Ordering::Relaxed),
+            );
+            let was = std::mem::replace(&mut self.seen.0[i], now);
+            self.ports[i] = ((now.0 - was.0) as f64 / seconds, (now.1 - was.1) as f64 / seconds);
+        }
+        for (i, instance) in counters.instances.iter().enumerate() {
+            let now = instance.rx_packets.load(Ordering::Relaxed);
+            let was = std::mem::replace(&mut self.seen.1[i], now);
+            // A slot that went to another instance counts anew.
+            self.instances[i] = now.saturating_sub(was) as f64 / seconds;
+        }
+    }
+}
+
+impl Manager {
+    pub(super) fn status(&self) -> wire::Status {
+        let totals = self.history.up_to(&self.generation);
+        wire::Status {
+            version: wire::API_VERSION,
+            bundle: self.bundle.index.name.clone(),
+            generation: self.bundle.index.generation.clone(),
+            bundle_dir: self.bundle.dir.display().to_string(),
+            pid: std::process::id(),
+            uptime_s: self.began.elapsed().as_secs_f64(),
+            state: self.state,
+            isolation: match rustix::process::geteuid().is_root() {
+                true => wire::Isolation::User,
+                false => wire::Isolation::MappingOnly,
+            },
+            ports: (0..self.ports.len()).map(|id| self.port_status(id)).collect(),
+            chains: self
+                .generation
+                .chains
+                .iter()
+                .map(|c| chain_status(c, &totals))
+                .collect(),
+            services: self
+                .bundle
+                .manager
+                .services
+                .iter()
+                .map(|s| self.service_status(s))
+                .collect(),
+            drops: self.drops(&totals),
+            buffers: wire::BufferStatus {
+                total: u64::from(self.pool.count()),
+                in_use: u64::from(self.pool.in_use()),
+            },
+            balance: self.balance(&totals),
+        }
+    }
+
+    fn port_status(&self, id: usize) -> wire::PortStatus {
+        let counters = &self.worker.counters.ports[id];
+        let stats = self.ports[id].port.stats();
+        let refused = Reason::ALL
+            .iter()
+            .map(|&r| (r.name(), counters.dropped[r as usize].load(Ordering::Relaxed)));
+        // What the device lost before the worker saw it is in no balance, and is shown here.
+        let device = [
+            ("device_missed", stats.imissed),
+            ("device_errors", stats.ierrors),
+            ("device_no_buffer", stats.rx_nombuf),
+        ];
+        let drops = refused
+            .chain(device)
+            .filter(|(_, n)| *n > 0)
+            .map(|(r, n)| (r.to_owned(), n))
+            .collect();
+        let (rx_pps, tx_pps) = self.rates.ports[id];
+        wire::PortStatus {
+            name: self.ports[id].name.clone(),
+            kind: self.ports[id].kind.to_owned(),
+            rx_packets: counters.rx_packets.load(Ordering::Relaxed),
+            rx_bytes: counters.rx_bytes.load(Ordering::Relaxed),
+            tx_packets: counters.tx_packets.load(Ordering::Relaxed),
+            tx_bytes: counters.tx_bytes.load(Ordering::Relaxed),
+            drops,
+            rx_pps,
+            tx_pps,
+            done: counters.done.load(Ordering::Relaxed),
+        }
+    }
+
+    fn service_status(&self, service: &onvm_bundle::Service) -> wire::ServiceStatus {
+        let status = |i: &onvm_bundle::Instance| {
+            // The newest of this name: a predecessor that drains has left the table of services.
+            let entries = self
+                .fleet
+                .services
+                .iter()
+                .flatten()
+                .filter(|e| e.name == service.name);
+            let slot = entries
+                .filter_map(|e| e.instances.get(&i.name))
+                .next_back()
+                .copied()?;
+            Some(self.instance_status(slot, self.fleet.instance(slot)?))
+        };
+        wire::ServiceStatus {
+            name: service.name.clone(),
+            id: service.id,
+            nf_type: service.nf_type.clone(),
+            instances: service.instances.iter().filter_map(status).collect(),
+        }
+    }
+
+    fn instance_status(&self, slot: u16, entry: &InstanceEntry) -> wire::InstanceStatus {
+        let slot = usize::from(slot);
+        let counters = &self.worker.counters.instances[slot];
+        let mut own = BTreeMap::new();
+        if let Some(set) = &entry.counters {
+            own.extend(
+                entry
+                    .counter_names
+                    .iter()
+                    .enumerate()
+                    .map(|(i, name)| (name.clone(), set.value(i))),
+            );
+        }
+        wire::InstanceStatus {
+            name: entry.name.clone(),
+            state: entry.state,
+            pid: entry.pid,
+            restarts: entry.restarts,
+            rx_packets: counters.rx_packets.load(Ordering::Relaxed),
+            tx_packets: counters.tx_packets.load(Ordering::Relaxed),
+            drops: counters.dropped.load(Ordering::Relaxed),
+            overruled: counters.overruled.load(Ordering::Relaxed),
+            refused: counters.refused.load(Ordering::Relaxed),
+            rx_pps: self.rates.instances[slot],
+            ring_used: counters.ring_used.load(Ordering::Relaxed) as u32,
+            ring_size: self.bundle.manager.ring,
+            counters: own,
+        }
+    }
+
+    fn drops(&self, totals: &Totals) -> Vec<wire::Drop> {
+        let on_chains = totals
+            .drops
+            .iter()
+            .map(|((reason, place), &packets)| (*reason, place.clone(), packets));
+        let at_ports = self.ports.iter().enumerate().flat_map(|(id, port)| {
+            let count =
+                move |r: Reason| self.worker.counters.ports[id].dropped[r as usize].load(Ordering::Relaxed);
+            Reason::ALL
+                .into_iter()
+                .map(move |r| (r, port.name.clone(), count(r)))
+        });
+        let all = at_ports.chain(on_chains).filter(|(_, _, packets)| *packets > 0);
+        all.map(|(reason, place, packets)| wire::Drop {
+            reason: reason.name().into(),
+            place,
+            packets,
+        })
+        .collect()
+    }
+
+    fn balance(&self, totals: &Totals) -> wire::Balance {
+        let ports = &self.worker.counters.ports;
+        let refused: u64 = ports.iter().map(|p| sum(p.dropped.iter())).sum();
+        wire::Balance {
+            received: sum(ports.iter().map(|p| &p.rx_packets)),
+            generated: 0,
+            delivered: sum(ports.iter().map(|p| &p.tx_packets)),
+            dropped: refused + totals.drops.values().sum::<u64>(),
+            in_flight: self.worker.in_flight(),
+        }
+    }
+}
+
+fn chain_status(chain: &Chain, totals: &Totals) -> wire::ChainStatus {
+    let hop = |(i, place): (usize, &String)| {
+        let key = (chain.name.clone(), i, place.clone());
+        let (packets, drops) = totals.hops.get(&key).copied().unwrap_or_default();
+        wire::HopStatus {
+            at: place.clone(),
+            packets,
+            drops,
+        }
+    };
+    let hops: Vec<_> = chain.places.iter().enumerate().map(hop).collect();
+    wire::ChainStatus {
+        name: chain.name.clone(),
+        packets: hops.first().map_or(0, |h| h.packets),
+        hops,
+    }
+}
