@@ -32,9 +32,11 @@ pub(crate) const QUALIFIER: &str = "C0022";
 pub(crate) const FILTER_NAME: &str = "C0023";
 /// A primitive of pcap-filter that the language leaves out.
 pub(crate) const UNSUPPORTED: &str = "C0024";
+/// An expression that libpcap groups in a surprising way.
+pub(crate) const GROUPING: &str = "C0025";
 
 /// Every syntax code with its title, in order.
-pub const CODES: [(&str, &str); 16] = [
+pub const CODES: [(&str, &str); 17] = [
     (EXPECTED, "something else was expected"),
     (NAME, "malformed name"),
     (BRACKET, "bracket without its partner"),
@@ -51,4 +53,5 @@ pub const CODES: [(&str, &str); 16] = [
     (QUALIFIER, "value without a qualifier"),
     (FILTER_NAME, "unknown service, protocol or constant"),
     (UNSUPPORTED, "primitive not supported"),
+    (GROUPING, "surprising grouping"),
 ];

@@ -339,12 +339,36 @@ fn byte_tests() {
     ]);
     refuse(&[
         ("ip[0]", "C0020"),
+        ("port 010", "C0007"),
+        ("ip[0] / 0 = 1", "C0021"),
+        ("ip[0] % 0 = 1", "C0021"),
+        ("ip[0] << 32 = 1", "C0021"),
         ("ip[0:3] = 1", "C0020"),
         ("ip[0 = 1", "C0020"),
         ("web[0] = 1", "C0020"),
         ("len = ", "C0020"),
         ("1 = 2 = 3", "C0020"),
         ("len-5 = 2", "C0023"),
+    ]);
+}
+
+/// Compared with the code that libpcap 1.10.3 compiles the filters and their parenthesised forms to.
+#[test]
+fn xor_and_modulo_take_in_all_that_follows_with_a_warning() {
+    for (source, expected) in [
+        ("ip[0] % 4 + 1 = 6", "<ip[0:1] Mod <4 Add 1>> == 6"),
+        ("len | 2 & 5 ^ 3 = 6", "<len Or <2 And <5 Xor 3>>> == 6"),
+        ("len * 2 % 3 + 4 = 6", "<len Mul <2 Mod <3 Add 4>>> == 6"),
+        ("len % 5 % 3 = 6", "<len Mod <5 Mod 3>> == 6"),
+    ] {
+        let (tree, found) = parse_filter(source);
+        assert_eq!(show(&tree.unwrap()), expected, "in `{source}`");
+        assert!(found.iter().all(|d| d.code == "C0025"), "in `{source}`");
+        assert!(!found.is_empty(), "in `{source}`");
+    }
+    check(&[
+        ("len ^ 5 ^ 3 = 6", "<len Xor <5 Xor 3>> == 6"),
+        ("(len % 4) + 1 = 6", "<(<len Mod 4>) Add 1> == 6"),
     ]);
 }
 

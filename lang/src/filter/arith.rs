@@ -16,15 +16,15 @@ fn arith_op(tok: &Tok<'_>) -> Option<(ArithOp, u8)> {
     let Tok::Sym(sym) = tok else { return None };
     Some(match sym {
         Sym::Pipe => (ArithOp::Or, 1),
-        Sym::Caret => (ArithOp::Xor, 2),
-        Sym::Amp => (ArithOp::And, 3),
-        Sym::Shl => (ArithOp::Shl, 4),
-        Sym::Shr => (ArithOp::Shr, 4),
-        Sym::Plus => (ArithOp::Add, 5),
-        Sym::Minus => (ArithOp::Sub, 5),
-        Sym::Star => (ArithOp::Mul, 6),
-        Sym::Slash => (ArithOp::Div, 6),
-        Sym::Percent => (ArithOp::Mod, 6),
+        Sym::Caret => (ArithOp::Xor, 1),
+        Sym::Amp => (ArithOp::And, 2),
+        Sym::Shl => (ArithOp::Shl, 3),
+        Sym::Shr => (ArithOp::Shr, 3),
+        Sym::Plus => (ArithOp::Add, 4),
+        Sym::Minus => (ArithOp::Sub, 4),
+        Sym::Star => (ArithOp::Mul, 5),
+        Sym::Slash => (ArithOp::Div, 5),
+        Sym::Percent => (ArithOp::Mod, 1),
         _ => return None,
     })
 }
@@ -58,15 +58,20 @@ impl Parser<'_, '_> {
 
     /// An expression of operators that bind at least as tightly as `least`. Each operator is a
     /// level of the tree, so `operators` counts against the nesting limit.
+    ///
+    /// libpcap gives `^` and `%` no precedence: its parser always goes on reading when it meets
+    /// one, so on the left they bind tighter than any operator, and to the right they take in all
+    /// that follows.
     fn arith(&mut self, least: u8, operators: &mut usize) -> Parsed<Expr> {
         let mut lhs = self.arith_atom(operators)?;
         while let Some((op, binds)) = self.peek().and_then(arith_op) {
-            if binds < least {
+            let open = matches!(op, ArithOp::Xor | ArithOp::Mod);
+            if binds < least && !open {
                 break;
             }
             let here = self.here();
             self.take();
-            let rhs = self.arith(binds + 1, operators)?;
+            let rhs = self.arith(if open { 1 } else { binds + 1 }, operators)?;
             lhs = self.binary(op, lhs, rhs, here, operators)?;
         }
         Ok(lhs)
@@ -84,9 +89,46 @@ impl Parser<'_, '_> {
         if *operators > crate::MAX_NESTING {
             return self.fail(nesting(here));
         }
+        self.check_constant(op, &rhs)?;
+        self.check_grouping(op, &lhs, &rhs, here);
         let span = lhs.span.to(rhs.span);
         let (lhs, rhs) = (Box::new(lhs), Box::new(rhs));
         Ok(Spanned::new(ExprKind::Binary { op, lhs, rhs }, span))
+    }
+
+    /// Refuses what libpcap refuses.
+    fn check_constant(&mut self, op: ArithOp, rhs: &Expr) -> Parsed<()> {
+        let ExprKind::Number(n) = rhs.node else {
+            return Ok(());
+        };
+        let message = match op {
+            ArithOp::Div | ArithOp::Mod if n == 0 => "division by zero",
+            ArithOp::Shl | ArithOp::Shr if n > 31 => "a shift by more than 31 bits",
+            _ => return Ok(()),
+        };
+        let found = Diagnostic::error(codes::FILTER_VALUE, message, rhs.span, "this cannot be");
+        self.fail(found)
+    }
+
+    /// Warns of `a % b + c`, which is `a % (b + c)`.
+    fn check_grouping(&mut self, op: ArithOp, lhs: &Expr, rhs: &Expr, here: Span) {
+        let inner = |e: &Expr| match e.node {
+            ExprKind::Binary { op, .. } => Some(op),
+            _ => None,
+        };
+        let open = |op| matches!(op, ArithOp::Xor | ArithOp::Mod);
+        let odd = |other: ArithOp| (open(op) || open(other)) && (op, other) != (ArithOp::Xor, op);
+        if inner(lhs).is_some_and(odd) || inner(rhs).is_some_and(odd) {
+            self.diagnostics.push(
+                Diagnostic::warning(
+                    codes::GROUPING,
+                    "`^` and `%` have no precedence: they take in all that follows",
+                    here,
+                    "grouped as libpcap does, which may surprise",
+                )
+                .help("say with parentheses what you mean: `(ip[0] % 4) + 1`"),
+            );
+        }
     }
 
     fn arith_atom(&mut self, operators: &mut usize) -> Parsed<Expr> {

@@ -355,6 +355,12 @@ fn dotted<'s>(rest: &'s str, text: &str, tail: &str, dots: usize) -> (Tok<'s>, u
 
 fn number(text: &str) -> Result<u32, Tok<'static>> {
     let wrong = |message| bad(codes::LITERAL, message, "");
+    if text.len() > 1 && text.starts_with('0') && text.bytes().all(|b| b.is_ascii_digit()) {
+        // libpcap reads these as octal.
+        let message = format!("`{text}` begins with a zero");
+        let help = "write it in decimal without the zero, or in hexadecimal with `0x`";
+        return Err(bad(codes::LITERAL, message, help));
+    }
     match literal::literal(text) {
         Ok(Value::Int(n)) => {
             u32::try_from(n).map_err(|_| wrong(format!("`{text}` is too large: filters count with 32 bits")))

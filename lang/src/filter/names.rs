@@ -54,7 +54,9 @@ const UNSUPPORTED: [(&str, &str); 18] = [
     ("mask", "write a prefix such as `net 10.0.0.0/8`"),
 ];
 
-/// Ports of well-known services, after IANA's registry.
+/// Ports of well-known services, after IANA's registry. A name is its number and nothing more: the
+/// host's `/etc/services`, by which libpcap also narrows `port http` to TCP, is not asked, so that
+/// a file means the same everywhere.
 const SERVICES: [(&str, u16); 32] = [
     ("bgp", 179),
     ("bootpc", 68),

@@ -300,7 +300,8 @@ pub enum Header {
     Sctp,
 }
 
-/// Arithmetic operators, those of libpcap: loosest first `|`, `^`, `&`, `<< >>`, `+ -`, `* / %`.
+/// Arithmetic operators with libpcap's precedence, loosest first: `|`, `&`, `<< >>`, `+ -`, `* /`.
+/// `^` and `%` have none and take in all that follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ArithOp {
     /// `|`
