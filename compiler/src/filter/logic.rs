@@ -3,7 +3,7 @@
 use onvm_bundle::filter::{Direction, Expr, NetSet, PortSet, Primitive, Test, Transport, Within};
 use onvm_lang::{
     Diagnostic,
-    syntax::{Filter, Logic, LogicTerm},
+    syntax::{Filter, FilterKind, Logic, LogicTerm, Operand, PrimitiveKind, Span, Written},
 };
 
 use super::{Lowering, Names, Part, known::Known, pages};
@@ -48,7 +48,35 @@ impl<N: Names> Lowering<'_, N> {
     /// The warning, with the reading that holds and the other one.
     fn mixed(&self, whole: &Filter, first: &Filter, rest: &[LogicTerm], file: N::File) -> Diagnostic {
         let span = self.names.span(file, whole.span);
-        let operand = |filter: &Filter| clip(self.names.text(file, filter.span));
+        // A value that inherits its qualifiers gets them written out: behind parentheses it has none.
+        let mut qualifiers = "";
+        let text = |start: Span, end: Span| {
+            let span = Span {
+                start: start.start,
+                end: end.end,
+            };
+            self.names.text(file, span)
+        };
+        let mut operand = |filter: &Filter| {
+            let mut inner = filter;
+            while let FilterKind::Not(of) = &inner.node {
+                inner = of;
+            }
+            let start = |span: Span| Span::new(span.start as usize, span.start as usize);
+            let not = text(filter.span, start(inner.span));
+            let body = text(inner.span, inner.span);
+            match &inner.node {
+                FilterKind::Primitive(primitive) if primitive.written == Written::Inherited => {
+                    clip(&format!("{not}{qualifiers}{body}"))
+                }
+                FilterKind::Primitive(primitive) => {
+                    let value = operand_of(&primitive.kind).map_or(inner.span, |value| value.span);
+                    qualifiers = text(inner.span, start(value));
+                    clip(&format!("{not}{body}"))
+                }
+                _ => clip(&format!("{not}{body}")),
+            }
+        };
         let mut terms = vec![(Logic::And, operand(first))];
         terms.extend(rest.iter().map(|term| (term.op.node, operand(&term.rhs))));
         let (held, other) = readings(&terms);
@@ -61,6 +89,20 @@ impl<N: Names> Lowering<'_, N> {
             (left, self.names.span(file, after.op.span))
         });
         pages::mixed(op, left, &held, &other)
+    }
+}
+
+/// The value of a primitive that can pass its qualifiers on.
+fn operand_of(kind: &PrimitiveKind) -> Option<&Operand> {
+    match kind {
+        PrimitiveKind::EtherHost { mac: value, .. }
+        | PrimitiveKind::EtherProto(value)
+        | PrimitiveKind::IpProto { number: value, .. }
+        | PrimitiveKind::Host { addr: value, .. }
+        | PrimitiveKind::Net { net: value, .. }
+        | PrimitiveKind::Port { port: value, .. }
+        | PrimitiveKind::PortRange { range: value, .. } => Some(value),
+        _ => None,
     }
 }
 

@@ -8,27 +8,6 @@ use onvm_lang::{
 };
 use onvmc::filter::{Lowered, Names, lower};
 
-/// Uses of what [`Library::example`] holds, with what libpcap is told instead.
-pub(crate) const EXAMPLES: [(&str, &str); 8] = [
-    ("web", "(tcp and dst port 80 or 443)"),
-    ("tagged", "(vlan 5)"),
-    ("inner", "((vlan) and ip)"),
-    ("syn", "(tcp[tcpflags] & (tcp-syn|tcp-ack) == tcp-syn)"),
-    (
-        "src net $trusted",
-        "(src net 10.0.0.0/8 or src net 192.168.1.1 or src net 2001:db8::/32)",
-    ),
-    (
-        "net $trusted",
-        "(net 10.0.0.0/8 or net 192.168.1.1 or net 2001:db8::/32)",
-    ),
-    ("dst port $ports", "(dst port 80 or dst portrange 443-1000)"),
-    (
-        "ether host $macs",
-        "(ether host 02:00:00:00:00:01 or ether host ff:ff:ff:ff:ff:ff)",
-    ),
-];
-
 #[derive(Default)]
 pub(crate) struct Library {
     classes: HashMap<String, Filter>,
