@@ -298,6 +298,10 @@ fn protocols_alone_and_as_qualifiers() {
     refuse(&[
         ("tcp host 10.0.0.1", "C0020"),
         ("icmp port 80", "C0020"),
+        ("ip host ::1", "C0021"),
+        ("arp net 2001:db8::/32", "C0021"),
+        ("ip6 src [::1, 10.0.0.1]", "C0021"),
+        ("net 0", "C0021"),
         ("tcp src 10.0.0.1", "C0020"),
         ("tcp proto 6", "C0020"),
         ("ether", "C0020"),
@@ -368,6 +372,8 @@ fn xor_and_modulo_take_in_all_that_follows_with_a_warning() {
     }
     check(&[
         ("len ^ 5 ^ 3 = 6", "<len Xor <5 Xor 3>> == 6"),
+        ("-len ^ 5 = 6", "-<len Xor 5> == 6"),
+        ("-len * 5 = 6", "<-len Mul 5> == 6"),
         ("(len % 4) + 1 = 6", "<(<len Mod 4>) Add 1> == 6"),
     ]);
 }

@@ -151,7 +151,8 @@ impl Parser<'_, '_> {
             Tok::Sym(Sym::Minus) => {
                 self.take();
                 self.enter()?;
-                let inner = self.arith_atom(operators)?;
+                // Tighter than every operator but `^` and `%`.
+                let inner = self.arith(u8::MAX, operators)?;
                 self.depth -= 1;
                 let span = start.to(inner.span);
                 Ok(Spanned::new(ExprKind::Neg(Box::new(inner)), span))

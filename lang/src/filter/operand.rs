@@ -4,7 +4,7 @@ use super::lex::{Sym, Tok};
 use super::{Parsed, Parser, names};
 use crate::codes;
 use crate::diagnostic::Diagnostic;
-use crate::syntax::{FilterValue, Operand, Prefix, Span, Spanned};
+use crate::syntax::{Family, FilterValue, Operand, Prefix, Span, Spanned};
 
 /// What a primitive wants its value to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,7 +102,7 @@ impl Parser<'_, '_> {
             Some(Tok::Ref(name)) => FilterValue::Ref(name.clone().into_owned()),
             Some(Tok::Number(n)) => match (*n, wants.most()) {
                 (n, Some(most)) if n <= most => FilterValue::Number(n),
-                (n, None) if n <= 255 && wants == Wants::Net => return self.short_net(n, span),
+                (n @ 1..=255, None) if wants == Wants::Net => return self.short_net(n, span),
                 _ => return self.unsuitable(wants),
             },
             Some(Tok::Range(a, b)) => match (u16::try_from(*a), u16::try_from(*b)) {
@@ -149,6 +149,36 @@ impl Parser<'_, '_> {
         }
         let value = self.network(prefix, span)?;
         Ok(Spanned::new(value, span))
+    }
+
+    /// Refuses an address of another family than the qualifier before it: `ip host ::1`.
+    pub(super) fn check_family(&mut self, family: Option<Family>, value: &Operand) -> Parsed<()> {
+        let addr = match &value.node {
+            FilterValue::Addr(addr) => *addr,
+            FilterValue::Prefix(prefix) => prefix.addr,
+            FilterValue::List(items) => {
+                return items.iter().try_for_each(|i| self.check_family(family, i));
+            }
+            _ => return Ok(()),
+        };
+        let (word, wrong) = match family {
+            Some(Family::Ip) => ("ip", addr.is_ipv6()),
+            Some(Family::Arp) => ("arp", addr.is_ipv6()),
+            Some(Family::Ip6) => ("ip6", addr.is_ipv4()),
+            None => return Ok(()),
+        };
+        if !wrong {
+            return Ok(());
+        }
+        let version = if addr.is_ipv4() { "IPv4" } else { "IPv6" };
+        let found = Diagnostic::error(
+            codes::FILTER_VALUE,
+            format!("`{word}` does not go with the {version} address `{addr}`"),
+            value.span,
+            format!("an {version} address"),
+        )
+        .help(format!("leave out `{word}`: the address says it"));
+        self.fail(found)
     }
 
     fn network(&mut self, prefix: Prefix, span: Span) -> Parsed<FilterValue> {

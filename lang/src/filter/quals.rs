@@ -142,29 +142,27 @@ impl Parser<'_, '_> {
                 dir,
                 mac: self.operand_value(Wants::Mac)?,
             },
-            Some(Type::Host) => PrimitiveKind::Host {
-                family,
-                dir,
-                addr: self.operand_value(Wants::Addr)?,
-            },
-            Some(Type::Net) => PrimitiveKind::Net {
-                family,
-                dir,
-                net: self.operand_value(Wants::Net)?,
-            },
-            None => {
-                let value = self.operand_value(Wants::AddrOrNet)?;
-                match value.node {
-                    FilterValue::Addr(_) => PrimitiveKind::Host {
+            ty => {
+                let wants = match ty {
+                    Some(Type::Host) => Wants::Addr,
+                    Some(_) => Wants::Net,
+                    None => Wants::AddrOrNet,
+                };
+                let value = self.operand_value(wants)?;
+                self.check_family(family, &value)?;
+                let single = matches!(value.node, FilterValue::Addr(_));
+                if ty == Some(Type::Host) || (ty.is_none() && single) {
+                    PrimitiveKind::Host {
                         family,
                         dir,
                         addr: value,
-                    },
-                    _ => PrimitiveKind::Net {
+                    }
+                } else {
+                    PrimitiveKind::Net {
                         family,
                         dir,
                         net: value,
-                    },
+                    }
                 }
             }
         })
