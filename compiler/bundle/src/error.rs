@@ -11,14 +11,22 @@ pub enum BundleError {
         "{}: format version {found}, and this program reads version {supported}. \
          Build the bundle again with the `onvmc` that belongs to this `onvm-run`.", path.display()
     )]
-    Version { path: PathBuf, found: u32, supported: u32 },
+    Version {
+        path: PathBuf,
+        found: u32,
+        supported: u32,
+    },
     #[error("{}: {reason}. The file was cut or edited by hand; build the bundle again with `onvmc build`.", path.display())]
     Malformed { path: PathBuf, reason: String },
     #[error(
         "{}: its content does not match the hash in bundle.toml (expected {expected}, found {found}). \
          The file was damaged or edited by hand; build the bundle again with `onvmc build`.", path.display()
     )]
-    Hash { path: PathBuf, expected: String, found: String },
+    Hash {
+        path: PathBuf,
+        expected: String,
+        found: String,
+    },
     #[error("{}: bundle.toml lists this file and it is missing. Build the bundle again with `onvmc build`.", .0.display())]
     Missing(PathBuf),
     #[error("{}: bundle.toml does not list this file. Remove it, or build the bundle again with `onvmc build`.", .0.display())]

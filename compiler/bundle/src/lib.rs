@@ -6,14 +6,16 @@
 #![forbid(unsafe_code)]
 
 pub mod api;
-pub mod filter;
+pub mod diff;
 mod error;
+pub mod filter;
 mod flows;
 mod index;
 mod instance;
 mod load;
 mod manager;
 mod manifest;
+mod validate;
 
 pub use error::BundleError;
 pub use flows::{Flows, Rule, Table};
@@ -22,7 +24,9 @@ pub use instance::InstanceConfig;
 pub use load::Bundle;
 pub use manager::{
     Affinity, Buffers, Chain, Hop, HugePages, Idle, Instance, MAX_CHAINS, MAX_HOPS, MAX_INSTANCES, MAX_PORTS,
-    MAX_SERVICES, ManagerConfig, MemifRole, PathRef, Port, PortKind, Restart, Run, Service, SourceRef, Target,
-    Workers,
+    MAX_SERVICES, ManagerConfig, MemifRole, PathRef, Port, PortKind, Restart, Run, Service, SourceRef,
+    Target, Workers,
 };
-pub use manifest::{Counter, Effects, Manifest, Output, Param, ParamKind, Payload, Resources, RunSpec, State};
+pub use manifest::{
+    Counter, Effects, Manifest, Output, Param, ParamKind, Payload, Resources, RunSpec, State,
+};

@@ -89,12 +89,20 @@ pub struct Port {
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum PortKind {
     /// `address` is a PCI address such as `0000:3b:00.0`.
-    Pci { address: String },
+    Pci {
+        address: String,
+    },
     /// `name` is the kernel interface that the port creates.
-    Tap { name: String },
+    Tap {
+        name: String,
+    },
     /// `interface` is an existing kernel interface.
-    AfPacket { interface: String },
-    AfXdp { interface: String },
+    AfPacket {
+        interface: String,
+    },
+    AfXdp {
+        interface: String,
+    },
     Pcap {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         read: Option<PathRef>,
@@ -102,11 +110,19 @@ pub enum PortKind {
         write: Option<PathRef>,
         repeat: bool,
     },
-    Memif { socket: String, role: MemifRole, id: u32 },
+    Memif {
+        socket: String,
+        role: MemifRole,
+        id: u32,
+    },
     /// A port that generates packets of `size` bytes as fast as they are read and discards what is sent.
-    Null { size: u16 },
+    Null {
+        size: u16,
+    },
     /// Any DPDK virtual device, e.g. `net_ring0` or `net_tap1,iface=x`.
-    Vdev { device: String },
+    Vdev {
+        device: String,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -154,6 +154,9 @@ pub struct Resources {
 
 impl Default for Resources {
     fn default() -> Self {
-        Self { memory: "16 MiB".into(), cycles_per_packet: 50 }
+        Self {
+            memory: "16 MiB".into(),
+            cycles_per_packet: 50,
+        }
     }
 }

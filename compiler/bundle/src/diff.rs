@@ -1,0 +1,459 @@
+//! What differs between two bundles, declaration by declaration.
+//!
+//! Where something stands in the source is no difference. Rules are compared as a list per port: by what they match
+//! and where they lead; if the same rules stand in another order, that is one change.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Bundle, Chain, Flows, Hop, InstanceConfig, ManagerConfig, Port, Service, SourceRef, Target};
+
+/// What is compared.
+#[derive(Debug, Clone, Copy)]
+pub struct Contents<'a> {
+    pub manager: &'a ManagerConfig,
+    pub flows: &'a Flows,
+    /// By instance name.
+    pub instances: &'a BTreeMap<String, InstanceConfig>,
+}
+
+impl<'a> From<&'a Bundle> for Contents<'a> {
+    fn from(bundle: &'a Bundle) -> Self {
+        Self {
+            manager: &bundle.manager,
+            flows: &bundle.flows,
+            instances: &bundle.instances,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Diff {
+    pub changes: Vec<Change>,
+    pub instances: InstanceChanges,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    pub action: Action,
+    /// What is changed: `manager`, `port`, `nf`, `chain`, `rule` or `rules`.
+    pub kind: String,
+    pub name: String,
+    /// For what is changed: which part, from what, to what.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub details: Vec<Detail>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    Added,
+    Changed,
+    Removed,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Detail {
+    pub what: String,
+    pub from: String,
+    pub to: String,
+}
+
+/// Instances by name.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InstanceChanges {
+    pub started: Vec<String>,
+    pub stopped: Vec<String>,
+    /// Their parameters change, and nothing else does.
+    pub reconfigured: Vec<String>,
+    /// Stopped and started anew.
+    pub replaced: Vec<String>,
+    pub kept: Vec<String>,
+}
+
+impl Diff {
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+    }
+}
+
+/// What makes `new` of `old`.
+pub fn diff(old: Contents<'_>, new: Contents<'_>) -> Diff {
+    let mut changes = Vec::new();
+    settings(&mut changes, old.manager, new.manager);
+    let port = |p: &Port| p.name.clone();
+    named(
+        &mut changes,
+        "port",
+        &old.manager.ports,
+        &new.manager.ports,
+        port,
+        port_details,
+    );
+    let nf = |s: &Service| s.name.clone();
+    named(
+        &mut changes,
+        "nf",
+        &old.manager.services,
+        &new.manager.services,
+        nf,
+        |a, b| {
+            let mut details = service_details(a, b);
+            details.extend(config_details(config(old, a), config(new, b)));
+            details
+        },
+    );
+    let chain = |c: &Chain| c.name.clone();
+    let (before, after) = (declared_chains(old), declared_chains(new));
+    named(&mut changes, "chain", &before, &after, chain, chain_details);
+    rules(&mut changes, old, new);
+    Diff {
+        changes,
+        instances: instances(old, new),
+    }
+}
+
+/// Adds what is new, gone or different between two lists of things with names, in the order of the new list.
+fn named<T>(
+    changes: &mut Vec<Change>,
+    kind: &str,
+    old: &[T],
+    new: &[T],
+    name: impl Fn(&T) -> String,
+    details: impl Fn(&T, &T) -> Vec<Detail>,
+) {
+    let before: HashMap<String, &T> = old.iter().map(|t| (name(t), t)).collect();
+    let after: BTreeSet<String> = new.iter().map(&name).collect();
+    let mut add = |action, name, details| {
+        changes.push(Change {
+            action,
+            kind: kind.to_owned(),
+            name,
+            details,
+        })
+    };
+    for item in new {
+        match before.get(&name(item)) {
+            None => add(Action::Added, name(item), Vec::new()),
+            Some(was) => {
+                let details = details(was, item);
+                if !details.is_empty() {
+                    add(Action::Changed, name(item), details);
+                }
+            }
+        }
+    }
+    for item in old.iter().filter(|t| !after.contains(&name(t))) {
+        add(Action::Removed, name(item), Vec::new());
+    }
+}
+
+fn detail(what: &str, from: &impl std::fmt::Debug, to: &impl std::fmt::Debug) -> Option<Detail> {
+    let (from, to) = (format!("{from:?}"), format!("{to:?}"));
+    (from != to).then(|| Detail {
+        what: what.to_owned(),
+        from,
+        to,
+    })
+}
+
+fn settings(changes: &mut Vec<Change>, a: &ManagerConfig, b: &ManagerConfig) {
+    let details: Vec<Detail> = [
+        detail("ring", &a.ring, &b.ring),
+        detail("max_hops", &a.max_hops, &b.max_hops),
+        detail("hugepages", &a.hugepages, &b.hugepages),
+        detail("idle", &a.idle, &b.idle),
+        detail("backpressure", &a.backpressure, &b.backpressure),
+        detail("workers", &a.workers.count, &b.workers.count),
+        detail("cores", &a.workers.cores, &b.workers.cores),
+        detail("buffers", &a.buffers.count, &b.buffers.count),
+        detail("mtu", &a.buffers.mtu, &b.buffers.mtu),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    if !details.is_empty() {
+        let (kind, name) = ("manager".to_owned(), "manager".to_owned());
+        changes.push(Change {
+            action: Action::Changed,
+            kind,
+            name,
+            details,
+        });
+    }
+}
+
+fn port_details(a: &Port, b: &Port) -> Vec<Detail> {
+    let details = [
+        detail("kind", &a.kind, &b.kind),
+        detail("queues", &a.queues, &b.queues),
+        detail("promiscuous", &a.promiscuous, &b.promiscuous),
+        detail("mtu", &a.mtu, &b.mtu),
+        detail("mac", &a.mac, &b.mac),
+        detail("id", &a.id, &b.id),
+    ];
+    details.into_iter().flatten().collect()
+}
+
+fn service_details(a: &Service, b: &Service) -> Vec<Detail> {
+    let first = |s: &Service| s.instances.first().map(|i| (i.cores, i.memory, i.numa));
+    let details = [
+        detail("id", &a.id, &b.id),
+        detail("type", &a.nf_type, &b.nf_type),
+        detail("run", &a.run, &b.run),
+        detail("affinity", &a.affinity, &b.affinity),
+        detail("restart", &a.restart, &b.restart),
+        detail("read_only", &a.read_only, &b.read_only),
+        detail("outputs", &a.outputs, &b.outputs),
+        detail("replicas", &a.instances.len(), &b.instances.len()),
+        detail("cores, memory, numa", &first(a), &first(b)),
+    ];
+    details.into_iter().flatten().collect()
+}
+
+fn config<'a>(contents: Contents<'a>, service: &Service) -> Option<&'a InstanceConfig> {
+    contents.instances.get(&service.instances.first()?.name)
+}
+
+fn config_details(a: Option<&InstanceConfig>, b: Option<&InstanceConfig>) -> Vec<Detail> {
+    let (Some(a), Some(b)) = (a, b) else {
+        return Vec::new();
+    };
+    let names: BTreeSet<&String> = a.params.keys().chain(b.params.keys()).collect();
+    let value =
+        |c: &InstanceConfig, name: &str| c.params.get(name).map_or("unset".to_owned(), ToString::to_string);
+    let params = names
+        .into_iter()
+        .map(|n| (n, value(a, n), value(b, n)))
+        .filter(|(_, from, to)| from != to);
+    let params = params.map(|(name, from, to)| Detail {
+        what: name.clone(),
+        from,
+        to,
+    });
+    let version = detail("version", &a.manifest.version, &b.manifest.version);
+    // The version says more than the whole manifest would.
+    let manifest = (a.manifest != b.manifest && version.is_none()).then(|| Detail {
+        what: "manifest".to_owned(),
+        from: "as it was".to_owned(),
+        to: "another".to_owned(),
+    });
+    params.chain(version).chain(manifest).collect()
+}
+
+fn chain_details(a: &Chain, b: &Chain) -> Vec<Detail> {
+    let unplaced = |c: &Chain| -> Vec<Hop> {
+        let hops = c.hops.iter().cloned();
+        hops.map(|h| Hop {
+            source: SourceRef(String::new()),
+            ..h
+        })
+        .collect()
+    };
+    if unplaced(a) == unplaced(b) {
+        return Vec::new();
+    }
+    let (from, to) = (a.path(), b.path());
+    // The paths are the same: then it is the permissions that differ.
+    let steers = |c: &Chain| c.hops.iter().map(|h| h.steers.len()).sum::<usize>();
+    match from == to {
+        true => vec![Detail {
+            what: "permitted steers".to_owned(),
+            from: steers(a).to_string(),
+            to: steers(b).to_string(),
+        }],
+        false => vec![Detail {
+            what: "path".to_owned(),
+            from,
+            to,
+        }],
+    }
+}
+
+/// The chains that have a name in the source. Those of inline targets are named after their line, which may move; they
+/// show as the targets of their rules.
+fn declared_chains(contents: Contents<'_>) -> Vec<Chain> {
+    let chains = contents.manager.chains.iter();
+    chains
+        .filter(|c| c.name != "drop" && !c.name.contains('@'))
+        .cloned()
+        .collect()
+}
+
+/// One side of the comparison of a port's rules.
+struct Rules<'a> {
+    /// Filter, target and text of each rule, in order.
+    list: Vec<(String, String, &'a str)>,
+    otherwise: String,
+}
+
+impl<'a> Rules<'a> {
+    fn new(contents: Contents<'a>, port: &str) -> Self {
+        let inline = contents.manager.chains.iter().filter(|c| c.name.contains('@'));
+        let inline: HashMap<&str, String> = inline.map(|c| (c.name.as_str(), c.path())).collect();
+        let target = |chain: &str| inline.get(chain).cloned().unwrap_or_else(|| chain.to_owned());
+        let table = contents.flows.tables.iter().find(|t| t.port == port);
+        let rules = table.iter().flat_map(|t| &t.rules);
+        Self {
+            list: rules
+                .map(|r| (r.filter.to_string(), target(&r.chain), r.text.as_str()))
+                .collect(),
+            otherwise: table.map_or_else(String::new, |t| target(&t.otherwise)),
+        }
+    }
+
+    /// How often each rule occurs.
+    fn counted(&self) -> HashMap<(&str, &str), usize> {
+        let mut counted = HashMap::new();
+        for (filter, target, _) in &self.list {
+            *counted.entry((filter.as_str(), target.as_str())).or_insert(0) += 1;
+        }
+        counted
+    }
+
+    /// The rules that the other side does not have, or not as often.
+    fn without(&self, other: &Self) -> Vec<String> {
+        let mut theirs = other.counted();
+        let mut missing = Vec::new();
+        for (filter, target, text) in &self.list {
+            match theirs.get_mut(&(filter.as_str(), target.as_str())) {
+                Some(left) if *left > 0 => *left -= 1,
+                _ => missing.push(format!("{text} -> {target}")),
+            }
+        }
+        missing
+    }
+}
+
+fn rules(changes: &mut Vec<Change>, old: Contents<'_>, new: Contents<'_>) {
+    let tables = old.flows.tables.iter().chain(&new.flows.tables);
+    let ports: BTreeSet<&str> = tables.map(|t| t.port.as_str()).collect();
+    for port in ports {
+        table(changes, port, &Rules::new(old, port), &Rules::new(new, port));
+    }
+}
+
+fn table(changes: &mut Vec<Change>, port: &str, old: &Rules<'_>, new: &Rules<'_>) {
+    let mut add = |action, kind: &str, name: String, details| {
+        changes.push(Change {
+            action,
+            kind: kind.to_owned(),
+            name,
+            details,
+        });
+    };
+    let (added, removed) = (new.without(old), old.without(new));
+    let keys = |r: &Rules<'_>| {
+        r.list
+            .iter()
+            .map(|(f, t, _)| (f.clone(), t.clone()))
+            .collect::<Vec<_>>()
+    };
+    if added.is_empty() && removed.is_empty() && keys(old) != keys(new) {
+        let order = Detail {
+            what: "order".to_owned(),
+            from: "as it was".to_owned(),
+            to: "another".to_owned(),
+        };
+        add(Action::Changed, "rules", port.to_owned(), vec![order]);
+    }
+    added
+        .into_iter()
+        .for_each(|rule| add(Action::Added, "rule", format!("{port}: {rule}"), Vec::new()));
+    removed
+        .into_iter()
+        .for_each(|rule| add(Action::Removed, "rule", format!("{port}: {rule}"), Vec::new()));
+    match (old.otherwise.as_str(), new.otherwise.as_str()) {
+        (from, to) if from == to => {}
+        ("", to) => add(Action::Added, "rule", format!("{port}: else -> {to}"), Vec::new()),
+        (from, "") => add(
+            Action::Removed,
+            "rule",
+            format!("{port}: else -> {from}"),
+            Vec::new(),
+        ),
+        (from, to) => {
+            let target = Detail {
+                what: "target".to_owned(),
+                from: from.to_owned(),
+                to: to.to_owned(),
+            };
+            add(Action::Changed, "rule", format!("{port}: else"), vec![target]);
+        }
+    }
+}
+
+fn instances(old: Contents<'_>, new: Contents<'_>) -> InstanceChanges {
+    let service = |contents: Contents<'_>| -> HashMap<String, Service> {
+        let services = contents.manager.services.iter();
+        services
+            .flat_map(|s| s.instances.iter().map(|i| (i.name.clone(), s.clone())))
+            .collect()
+    };
+    let (before, after) = (service(old), service(new));
+    let mut changes = InstanceChanges::default();
+    for (name, config) in new.instances {
+        let Some(was) = old.instances.get(name) else {
+            changes.started.push(name.clone());
+            continue;
+        };
+        let same_program = was.manifest == config.manifest
+            && match (before.get(name), after.get(name)) {
+                (Some(a), Some(b)) => {
+                    let own = |s: &Service| s.instances.iter().find(|i| i.name == *name).cloned();
+                    (a.run, a.read_only, a.id) == (b.run, b.read_only, b.id) && own(a) == own(b)
+                }
+                _ => false,
+            };
+        let list = match (same_program, was.params == config.params) {
+            (true, true) => &mut changes.kept,
+            (true, false) => &mut changes.reconfigured,
+            (false, _) => &mut changes.replaced,
+        };
+        list.push(name.clone());
+    }
+    changes.stopped = old
+        .instances
+        .keys()
+        .filter(|n| !new.instances.contains_key(*n))
+        .cloned()
+        .collect();
+    changes
+}
+
+impl Chain {
+    /// The path as the source would write it, permitted steers left out; cut off where it grows beyond a line.
+    pub fn path(&self) -> String {
+        let mut text = String::new();
+        self.write_path(0, &mut text);
+        text
+    }
+
+    fn write_path(&self, from: usize, text: &mut String) {
+        const LONGEST: usize = 160;
+        let mut at = Some(from);
+        while let Some(hop) = at.and_then(|n| self.hops.get(n)) {
+            if text.len() > LONGEST {
+                text.push_str("...");
+                return;
+            }
+            text.push_str(match &hop.at {
+                Target::Nf(name) | Target::Port(name) => name,
+                Target::Drop => "drop",
+            });
+            if !hop.outputs.is_empty() {
+                text.push_str(" {");
+                for (output, to) in &hop.outputs {
+                    text.push_str(&format!(" {output} -> "));
+                    self.write_path(usize::from(*to), text);
+                }
+                text.push_str(" }");
+            }
+            at = hop.next.map(usize::from);
+            if at.is_some() {
+                text.push_str(" -> ");
+            }
+        }
+    }
+}

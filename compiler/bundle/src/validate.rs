@@ -1,0 +1,216 @@
+//! Names lead somewhere and numbers stay in range, so that the runtime needs no second look.
+
+use std::collections::HashSet;
+
+use crate::{
+    Bundle, BundleError, Chain, ManagerConfig, PathRef, Port, PortKind, Service, Target, load::check_inside,
+    manager,
+};
+
+type Checked = Result<(), BundleError>;
+
+/// Checks what the parts of a bundle say of each other.
+pub(crate) fn references(bundle: &Bundle) -> Checked {
+    let listed = bundle.index.files.iter().map(|f| f.path.as_str()).collect();
+    let check = Check { bundle, listed };
+    let m = &bundle.manager;
+    check.settings(m)?;
+    let ports = check.ports(&m.ports)?;
+    let services = check.services(&m.services)?;
+    let chains = check.chains(&m.chains, &ports, &services)?;
+    check.flows(&ports, &chains)?;
+    let params = bundle
+        .instances
+        .values()
+        .flat_map(|config| config.params.values());
+    params.into_iter().try_for_each(|value| check.param_files(value))
+}
+
+struct Check<'a> {
+    bundle: &'a Bundle,
+    listed: HashSet<&'a str>,
+}
+
+impl<'a> Check<'a> {
+    fn refuse(&self, file: &str, reason: String) -> BundleError {
+        BundleError::Inconsistent {
+            path: self.bundle.dir.join(file),
+            reason,
+        }
+    }
+
+    fn ensure(&self, ok: bool, reason: impl FnOnce() -> String) -> Checked {
+        if ok {
+            Ok(())
+        } else {
+            Err(self.refuse("manager.toml", reason()))
+        }
+    }
+
+    fn settings(&self, m: &ManagerConfig) -> Checked {
+        self.ensure(
+            m.ring.is_power_of_two() && (64..=65_536).contains(&m.ring),
+            || format!("ring = {} is not a power of two from 64 to 65536", m.ring),
+        )?;
+        self.ensure(m.max_hops > 0, || {
+            "max_hops = 0: no packet could visit an NF".into()
+        })?;
+        self.ensure((1..=64).contains(&m.workers.count), || {
+            format!("workers.count = {} is not from 1 to 64", m.workers.count)
+        })?;
+        self.ensure((512..=4_194_304).contains(&m.buffers.count), || {
+            format!("buffers.count = {} is not from 512 to 4194304", m.buffers.count)
+        })?;
+        self.ensure((68..=9216).contains(&m.buffers.mtu), || {
+            format!("buffers.mtu = {} is not from 68 to 9216", m.buffers.mtu)
+        })
+    }
+
+    fn ports(&self, list: &'a [Port]) -> Result<HashSet<&'a str>, BundleError> {
+        self.ensure(list.len() <= manager::MAX_PORTS, || {
+            format!("{} ports, at most {}", list.len(), manager::MAX_PORTS)
+        })?;
+        let mut names = HashSet::new();
+        for (i, p) in list.iter().enumerate() {
+            self.ensure(usize::from(p.id) == i, || {
+                format!("port `{}` has id {} and stands at {i}", p.name, p.id)
+            })?;
+            self.ensure(names.insert(p.name.as_str()), || {
+                format!("two ports are named `{}`", p.name)
+            })?;
+            self.ensure((1..=64).contains(&p.queues), || {
+                format!("port `{}`: queues = {}", p.name, p.queues)
+            })?;
+            if let PortKind::Pcap { read, write, .. } = &p.kind {
+                for path in read.iter().chain(write) {
+                    if let PathRef::Bundle(path) = path {
+                        self.listed(path)?;
+                    }
+                }
+            }
+        }
+        Ok(names)
+    }
+
+    fn services(&self, list: &'a [Service]) -> Result<HashSet<&'a str>, BundleError> {
+        let mut names = HashSet::new();
+        let mut ids = HashSet::new();
+        let mut instances = HashSet::new();
+        for s in list {
+            self.ensure(names.insert(s.name.as_str()), || {
+                format!("two services are named `{}`", s.name)
+            })?;
+            self.ensure(s.id > 0 && ids.insert(s.id), || {
+                format!("service id {} is zero or used twice", s.id)
+            })?;
+            self.ensure(!s.instances.is_empty(), || {
+                format!("service `{}` has no instance", s.name)
+            })?;
+            for i in &s.instances {
+                self.ensure(instances.insert(i.name.as_str()), || {
+                    format!("two instances are named `{}`", i.name)
+                })?;
+            }
+        }
+        self.ensure(
+            list.len() <= manager::MAX_SERVICES && instances.len() <= manager::MAX_INSTANCES,
+            || {
+                let (services, most) = (list.len(), manager::MAX_INSTANCES);
+                format!(
+                    "{services} services with {} instances, at most {most} of each",
+                    instances.len()
+                )
+            },
+        )?;
+        Ok(names)
+    }
+
+    fn chains(
+        &self,
+        list: &'a [Chain],
+        ports: &HashSet<&str>,
+        services: &HashSet<&str>,
+    ) -> Result<HashSet<&'a str>, BundleError> {
+        let hops: usize = list.iter().map(|c| c.hops.len()).sum();
+        self.ensure(
+            list.len() <= manager::MAX_CHAINS && hops <= manager::MAX_HOPS,
+            || {
+                format!(
+                    "{} chains with {hops} hops; at most {} of each",
+                    list.len(),
+                    manager::MAX_HOPS
+                )
+            },
+        )?;
+        let mut names = HashSet::new();
+        for c in list {
+            self.ensure(names.insert(c.name.as_str()), || {
+                format!("two chains are named `{}`", c.name)
+            })?;
+            self.ensure(!c.hops.is_empty(), || format!("chain `{}` has no hop", c.name))?;
+            self.hops(c, ports, services)?;
+        }
+        Ok(names)
+    }
+
+    fn hops(&self, chain: &Chain, ports: &HashSet<&str>, services: &HashSet<&str>) -> Checked {
+        for (n, h) in chain.hops.iter().enumerate() {
+            let known = match &h.at {
+                Target::Nf(nf) => services.contains(nf.as_str()) && h.next.is_some(),
+                Target::Port(p) => ports.contains(p.as_str()),
+                Target::Drop => true,
+            };
+            self.ensure(known, || {
+                format!("chain `{}`, hop {n}: {:?} leads nowhere", chain.name, h.at)
+            })?;
+            for &to in h.next.iter().chain(h.outputs.values()).chain(h.steers.values()) {
+                self.ensure(usize::from(to) < chain.hops.len(), || {
+                    format!(
+                        "chain `{}`, hop {n} leads to hop {to} of {}",
+                        chain.name,
+                        chain.hops.len()
+                    )
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    fn flows(&self, ports: &HashSet<&str>, chains: &HashSet<&str>) -> Checked {
+        let mut seen = HashSet::new();
+        for t in &self.bundle.flows.tables {
+            if !ports.contains(t.port.as_str()) || !seen.insert(t.port.as_str()) {
+                return Err(self.refuse(
+                    "flows.toml",
+                    format!("port `{}` is unknown or has two tables", t.port),
+                ));
+            }
+            for chain in t.rules.iter().map(|r| &r.chain).chain([&t.otherwise]) {
+                if !chains.contains(chain.as_str()) {
+                    let reason = format!("port `{}`: chain `{chain}` does not exist", t.port);
+                    return Err(self.refuse("flows.toml", reason));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn param_files(&self, value: &toml::Value) -> Checked {
+        match value {
+            toml::Value::Table(t) => match t.get("file").and_then(|f| f.as_str()) {
+                Some(path) => self.listed(path),
+                None => Ok(()),
+            },
+            toml::Value::Array(items) => items.iter().try_for_each(|v| self.param_files(v)),
+            _ => Ok(()),
+        }
+    }
+
+    fn listed(&self, path: &str) -> Checked {
+        check_inside(&self.bundle.dir, path)?;
+        match self.listed.contains(path) {
+            true => Ok(()),
+            false => Err(BundleError::Missing(self.bundle.dir.join(path))),
+        }
+    }
+}
