@@ -78,7 +78,6 @@ fn errors() {
         "ip[0] / 0 = 1",
         "ip[0] % (2 - 2) = 1",
         "ip[0] << 32 = 1",
-        "ip[0] % 2 + 4 = 1",
         "ip[70000] = 1",
     ]);
     insta::assert_snapshot!(report);
@@ -117,6 +116,7 @@ fn meanings() {
         "icmp6[icmp6type] = 135",
         "ip6[ip6[4:2]] > len - 54",
         "ether proto 0x88cc or ether src 02:00:00:00:00:01",
+        "ip[0] % 2 + 4 = 1",
         "dscp [46, 0] and (less 64 or greater 1500)",
     ]);
     insta::assert_snapshot!(report);
@@ -170,8 +170,6 @@ fn refused_though_libpcap_takes_it() {
         "ip proto 300",
         "ether proto 65536",
         "ether[70000] = 1",
-        "ip[0] ^ 1 + 2 = 3",
-        "ip[0] % 2 * 4 = 4",
     ] {
         let theirs = Capture::dead(Linktype::ETHERNET).unwrap().compile(text, false);
         assert!(theirs.is_ok(), "libpcap refuses `{text}`");
@@ -206,6 +204,17 @@ fn size_and_depth_are_bounded() {
         library.class(&format!("c{level}"), &format!("c{0} and not c{0}", level - 1));
     }
     let error = lower_text("c29", &library).unwrap_err();
+    assert!(
+        error.contains("C0309: filter with more than 200000 tests"),
+        "{error}"
+    );
+
+    library.value("v0", Value::Int(80));
+    for level in 1..40 {
+        let below = || Value::Ref(ident(&format!("v{}", level - 1)));
+        library.value(&format!("v{level}"), list([below(), below()]));
+    }
+    let error = lower_text("port $v39", &library).unwrap_err();
     assert!(
         error.contains("C0309: filter with more than 200000 tests"),
         "{error}"

@@ -180,7 +180,11 @@ fn arithmetic() -> Words {
         1 => one_of(&["tcp[tcpflags]", "icmp[icmptype]", "tcp-syn", "tcp-ack", "icmp-echo"]),
     ];
     atom.prop_recursive(3, 6, 2, move |inner| {
-        let loose = (inner.clone(), one_of(&["+", "-", "*", "&", "|"]), inner.clone());
+        let loose = (
+            inner.clone(),
+            one_of(&["+", "-", "*", "&", "|", "^"]),
+            inner.clone(),
+        );
         let binary = (
             inner.clone(),
             one_of(&["+", "-", "*", "&", "|", "^"]),
@@ -250,6 +254,8 @@ fn check(leaf: Texts, cases: u32) -> Tally {
             (Ok(lowered), Ok(oracle)) => oracle.compare(&lowered.expr, &frames(seed, 100), &mut sum),
             // libpcap takes a divisor that begins with a zero, as in `ether[0]`, for zero.
             (_, Err(error)) if error.contains("by zero") || error.contains("more than 31 bits") => Ok(()),
+            // Refused as such; libpcap finds fewer of them.
+            (Err(error), _) if error.contains("error C0308: division by zero") => Ok(()),
             (Err(error), _) | (_, Err(error)) => Err(error),
         };
         tally.set(sum);

@@ -82,6 +82,10 @@ pub fn lower<N: Names>(filter: &Filter, file: N::File, names: &N) -> Result<Lowe
         found: Vec::new(),
     };
     let part = lowering.filter(filter, file, 0);
+    let span = names.span(file, filter.span);
+    if lowering.size > MAX_SIZE {
+        lowering.found.push(pages::too_large(span));
+    }
     let faulty = lowering.found.iter().any(|d| d.severity == Severity::Error);
     match part {
         Some(part) if !faulty && part.expr.check_depth() => Ok(Lowered {
@@ -89,7 +93,6 @@ pub fn lower<N: Names>(filter: &Filter, file: N::File, names: &N) -> Result<Lowe
             warnings: lowering.found,
         }),
         Some(_) if !faulty => {
-            let span = names.span(file, filter.span);
             lowering.found.push(pages::too_deep(span));
             Err(lowering.found)
         }
@@ -160,15 +163,10 @@ impl<N: Names> Lowering<'_, N> {
         part
     }
 
-    /// Counts one test, value or operator; none when there are too many.
-    fn count(&mut self, span: Span) -> Option<()> {
+    /// Counts one test, value or operator; none when there are too many, which ends the lowering soon.
+    fn count(&mut self) -> Option<()> {
         self.size += 1;
-        match self.size {
-            0..=MAX_SIZE => Some(()),
-            // Said once.
-            size if size == MAX_SIZE + 1 => self.fail(pages::too_large(span)),
-            _ => None,
-        }
+        (self.size <= MAX_SIZE).then_some(())
     }
 
     fn fail<T>(&mut self, diagnostic: Diagnostic) -> Option<T> {

@@ -123,10 +123,9 @@ const ARITHMETIC: Page = Page {
     severity: Severity::Error,
     text: "\
 Division by zero and shifts by more than 31 bits have no value, and bytes are loaded by one, two or
-four; libpcap refuses the same. `^` and `%` need parentheses next to another operator: libpcap gives
-them no precedence, and reads `1 % 2 + 4` as `1 % (2 + 4)`.",
-    wrong: source!("class traffic = ip[0] / 0 == 1"),
-    right: source!("class traffic = ip[0] / 16 == 4"),
+four. libpcap refuses the same.",
+    wrong: source!("class traffic = ip[0] / (2 - 2) == 1"),
+    right: source!("class traffic = ip[0] / (2 + 2) == 17"),
 };
 
 const TOO_LARGE: Page = Page {
@@ -136,8 +135,18 @@ const TOO_LARGE: Page = Page {
     text: "\
 With its classes and lists spelled out a filter may have 200,000 tests, values and operators, 256
 levels of nesting and 255 VLAN tags. `and` and `or` in turn without parentheses nest one level each.",
-    wrong: "",
-    right: "",
+    wrong: source!(
+        "class a = tcp or udp or sctp or icmp or icmp6 or arp or ip or ip6",
+        "class b = a or a or a or a or a or a or a or a",
+        "class c = b or b or b or b or b or b or b or b",
+        "class d = c or c or c or c or c or c or c or c",
+        "class e = d or d or d or d or d or d or d or d",
+        "class traffic = e or e or e or e or e or e or e or e"
+    ),
+    right: source!(
+        "class a = tcp or udp or sctp or icmp or icmp6 or arp or ip or ip6",
+        "class traffic = a"
+    ),
 };
 
 const ABSENT_TAG: Page = Page {
@@ -285,16 +294,6 @@ pub(super) fn division_by_zero(span: Span) -> Diagnostic {
     error(&ARITHMETIC, "division by zero", span, "is 0").help("divide by another number")
 }
 
-pub(super) fn needs_parentheses(span: Span) -> Diagnostic {
-    error(
-        &ARITHMETIC,
-        "`^` or `%` next to another operator",
-        span,
-        "can be read in two ways",
-    )
-    .help("put the part that is meant to be computed first in parentheses")
-}
-
 pub(super) fn wide_shift(span: Span, bits: u32) -> Diagnostic {
     error(&ARITHMETIC, format!("shift by {bits} bits"), span, "more than 31").help("values have 32 bits")
 }
@@ -321,7 +320,7 @@ pub(super) fn too_deep(span: Span) -> Diagnostic {
 
 pub(super) fn too_large(span: Span) -> Diagnostic {
     let message = format!("filter with more than {MAX_SIZE} tests, values and operators");
-    error(&TOO_LARGE, message, span, "the first too many")
+    error(&TOO_LARGE, message, span, "too large")
         .help("classes are spelled out where they are named: split the filter over several rules")
 }
 
@@ -352,4 +351,14 @@ pub(super) fn unguarded_load(span: Span, whole: Span) -> Diagnostic {
     )
     .label(whole, "only the leftmost load of this implies one")
     .help("put this load first, or write the test before the relation: `tcp and ...`")
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn pages() {
+        for page in super::PAGES {
+            crate::testing::check_page(page);
+        }
+    }
 }

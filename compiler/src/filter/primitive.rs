@@ -20,7 +20,7 @@ impl<N: Names> Lowering<'_, N> {
         known: u8,
     ) -> Option<Part> {
         let at = self.names.span(file, span);
-        self.count(at)?;
+        self.count()?;
         let expr = match &primitive.kind {
             PrimitiveKind::Class(name) => return self.class(name, file, known),
             PrimitiveKind::Vlan(id) => return self.vlan(id.as_ref(), at, file, known),

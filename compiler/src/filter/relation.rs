@@ -53,7 +53,7 @@ impl<N: Names> Lowering<'_, N> {
 
     fn arith(&mut self, expr: &Expr, file: N::File) -> Option<Guarded> {
         let span = self.names.span(file, expr.span);
-        self.count(span)?;
+        self.count()?;
         match &expr.node {
             ExprKind::Number(value) | ExprKind::Named { value, .. } => Some(Arith::Const(*value).into()),
             ExprKind::Len => Some(Arith::Len.into()),
@@ -71,9 +71,6 @@ impl<N: Names> Lowering<'_, N> {
     }
 
     fn binary(&mut self, op: ArithOp, lhs: &Expr, rhs: &Expr, span: Span, file: N::File) -> Option<Guarded> {
-        if [lhs, rhs].into_iter().any(|side| precedence_is_open(op, side)) {
-            self.found.push(pages::needs_parentheses(span));
-        }
         let left = self.arith(lhs, file);
         let right = self.arith(rhs, file);
         let (left, right) = (left?, right?);
@@ -162,20 +159,6 @@ impl<N: Names> Lowering<'_, N> {
                 (Base::Ip6Payload, None, vec![protocol(Protocol::Ip6), next_header])
             }
         }
-    }
-}
-
-/// libpcap's grammar gives `^` and `%` no precedence, so that next to another operator they take all that
-/// follows: `1 % 2 + 4` is `1 % (2 + 4)` to it. No reader expects this, and no two versions need agree.
-fn precedence_is_open(op: ArithOp, side: &Expr) -> bool {
-    match &side.node {
-        ExprKind::Binary { op: inner, .. } => {
-            (op, *inner) != (ArithOp::Xor, ArithOp::Xor)
-                && [op, *inner]
-                    .iter()
-                    .any(|op| matches!(op, ArithOp::Xor | ArithOp::Mod))
-        }
-        _ => false,
     }
 }
 

@@ -67,7 +67,7 @@ impl<N: Names> Lowering<'_, N> {
                 return (complete == list.len()).then_some(());
             }
         };
-        self.count(span)?;
+        self.count()?;
         members.push(Member {
             scalar,
             span,
@@ -86,6 +86,8 @@ impl<N: Names> Lowering<'_, N> {
         within: &mut Vec<String>,
         members: &mut Vec<Member>,
     ) -> Option<()> {
+        // Counted too: lists of lists grow like powers.
+        self.count()?;
         if within.len() >= MAX_REFERENCES || within.iter().any(|outer| outer == name) {
             return self.fail(pages::value_cycle(self.names.span(file, at), name));
         }
@@ -132,7 +134,7 @@ impl<N: Names> Lowering<'_, N> {
             Value::Secret(_) => Scalar::Other("a secret"),
             Value::Quantity { .. } => Scalar::Other("a quantity with a unit"),
         };
-        self.count(written)?;
+        self.count()?;
         members.push(Member {
             scalar,
             span: written,
