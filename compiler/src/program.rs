@@ -31,6 +31,8 @@ use crate::{
 pub struct Inputs<'a> {
     /// `--set NAME=VALUE`, in order.
     pub set: &'a [(String, String)],
+    /// The bundle's name; none: the main file's, without `.chain`.
+    pub name: Option<&'a str>,
     /// The bundle whose service ids are kept.
     pub previous: Option<&'a ManagerConfig>,
 }
@@ -48,7 +50,7 @@ pub struct Checked {
 /// A program without errors.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Program {
-    /// The bundle's name: the main file's, without `.chain`.
+    /// The bundle's name.
     pub name: String,
     pub manager: ManagerConfig,
     pub flows: Flows,
@@ -60,6 +62,17 @@ pub struct Program {
     pub secrets: Vec<String>,
     /// What `file("...")` named, by path in the bundle.
     pub files: BTreeMap<String, Vec<u8>>,
+}
+
+impl Program {
+    /// What a comparison with another bundle looks at.
+    pub fn contents(&self) -> onvm_bundle::diff::Contents<'_> {
+        onvm_bundle::diff::Contents {
+            manager: &self.manager,
+            flows: &self.flows,
+            instances: &self.instances,
+        }
+    }
 }
 
 /// Checks the program whose main file is `main`.
@@ -77,7 +90,7 @@ pub fn check(host: &dyn Host, main: &Path, inputs: &Inputs<'_>) -> std::io::Resu
         (cx.into_diagnostics(), program.filter(|_| clean))
     };
     let program = program.map(|p| Program {
-        name: bundle_name(main),
+        name: bundle_name(main, inputs.name),
         ..p
     });
     debug_assert!(program.is_some() || diagnostics.iter().any(|d| d.severity == Severity::Error));
@@ -231,7 +244,10 @@ fn manager_block(cx: &Context<'_>, values: &Values<'_>, units: &[Unit]) -> Manag
 }
 
 /// The main file's name without its ending, in characters that suit a directory and a socket path.
-fn bundle_name(main: &Path) -> String {
+fn bundle_name(main: &Path, given: Option<&str>) -> String {
+    if let Some(given) = given {
+        return given.to_owned();
+    }
     let stem = main
         .file_stem()
         .map_or_else(String::new, |s| s.to_string_lossy().into_owned());

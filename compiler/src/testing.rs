@@ -21,6 +21,18 @@ doc = "Packets that look like an attack."
 must_handle = true
 "#;
 
+const SCREEN: &str = r#"
+name = "screen"
+version = "1.0.0"
+summary = "Sorts out what looks suspect"
+[run]
+binary = "screen"
+[[outputs]]
+name = "suspect"
+doc = "Packets that look like an attack."
+must_handle = true
+"#;
+
 /// The files that examples may name.
 fn host(main: &str) -> MemoryHost {
     MemoryHost::default()
@@ -28,6 +40,7 @@ fn host(main: &str) -> MemoryHost {
         .with("again.chain", "use \"test.chain\"\n")
         .with("library.chain", "let inside = [10.0.0.0/8]\n")
         .with("guard.nf.toml", GUARD)
+        .with("screen.nf.toml", SCREEN)
         .with("bad.nf.toml", "name = \"bad\"\n")
         .with("web.patterns", "attack\n")
 }
@@ -49,26 +62,10 @@ pub(crate) fn checked(source: &str) -> Checked {
         Path::new("test.chain"),
         &Inputs {
             set: &set,
-            previous: None,
+            ..Inputs::default()
         },
     )
     .unwrap()
-}
-
-/// Code and line of each diagnostic.
-pub(crate) fn codes(source: &str) -> Vec<String> {
-    let checked = checked(source);
-    let line = |d: &onvm_lang::Diagnostic| {
-        checked
-            .sources
-            .locate(d.span())
-            .map_or(0, |(file, span)| file.position(span.start).line)
-    };
-    checked
-        .diagnostics
-        .iter()
-        .map(|d| format!("{}:{}", d.code, line(d)))
-        .collect()
 }
 
 /// The wrong example gets this diagnostic and no other; the right one gets none; the text that the operator reads is

@@ -41,6 +41,16 @@ pub(crate) enum Command {
     Verify(VerifyArgs),
     /// Explain a diagnostic
     Explain(ExplainArgs),
+    /// Write a working starting point
+    New(NewArgs),
+    /// Show what a running manager does
+    Status(StatusArgs),
+    /// Show what an apply would change
+    Plan(PlanArgs),
+    /// Change a running manager to a source or bundle
+    Apply(ApplyArgs),
+    /// Show what differs between two sources or bundles
+    Diff(DiffArgs),
     /// Print a completion script
     Completions {
         /// For which shell
@@ -86,9 +96,94 @@ pub(crate) struct BuildArgs {
     /// The bundle's directory; a bundle that is there is replaced
     #[arg(short, long, value_name = "DIR")]
     pub(crate) out: PathBuf,
+    /// The bundle's name [default: the file's, without its ending]
+    #[arg(long)]
+    pub(crate) name: Option<String>,
     /// Keep the service ids of this bundle
     #[arg(long, value_name = "BUNDLE")]
     pub(crate) previous: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct NewArgs {
+    #[command(subcommand)]
+    pub(crate) what: New,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum New {
+    /// A chain on captures, which runs anywhere
+    Chain {
+        /// In lower case: letters, digits and `_`
+        name: String,
+    },
+    /// A crate with a network function of your own
+    Nf {
+        /// In lower case: letters, digits and `_`
+        name: String,
+        /// The `nflib` crate to build against; found by itself when onvmc was built from its workspace
+        #[arg(long, value_name = "PATH")]
+        nflib: Option<PathBuf>,
+    },
+}
+
+/// Which running manager is meant.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct RuntimeArgs {
+    /// Where managers keep their sockets [default: /run/onvm, or a directory of the user's]
+    #[arg(long, value_name = "DIR", env = "ONVM_RUN_DIR")]
+    pub(crate) run_dir: Option<PathBuf>,
+    /// The manager's control socket itself
+    #[arg(long, value_name = "SOCKET", conflicts_with = "run_dir")]
+    pub(crate) socket: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StatusArgs {
+    /// The bundle's name, where several managers run
+    pub(crate) name: Option<String>,
+    #[command(flatten)]
+    pub(crate) runtime: RuntimeArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PlanArgs {
+    /// A source or a bundle
+    #[arg(value_name = "FILE|BUNDLE")]
+    pub(crate) target: PathBuf,
+    /// Exit 3 when something would change
+    #[arg(long)]
+    pub(crate) exit_code: bool,
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
+    #[command(flatten)]
+    pub(crate) runtime: RuntimeArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ApplyArgs {
+    /// A source or a bundle
+    #[arg(value_name = "FILE|BUNDLE")]
+    pub(crate) target: PathBuf,
+    /// Do not ask
+    #[arg(long)]
+    pub(crate) auto_approve: bool,
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
+    #[command(flatten)]
+    pub(crate) runtime: RuntimeArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DiffArgs {
+    /// A source or a bundle
+    #[arg(value_name = "A")]
+    pub(crate) old: PathBuf,
+    /// A source or a bundle
+    #[arg(value_name = "B")]
+    pub(crate) new: PathBuf,
     #[command(flatten)]
     pub(crate) source: SourceArgs,
 }

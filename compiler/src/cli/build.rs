@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use onvm_bundle::{Bundle, ManagerConfig};
-use onvmc::{artifact::Artifact, disk::write_bundle};
+use onvm_bundle::Bundle;
+use onvmc::{Inputs, Program, artifact::Artifact, disk::write_bundle};
 
 use super::{
     Outcome,
@@ -21,7 +21,19 @@ pub(super) fn run(out: &Output, args: &BuildArgs) -> Outcome {
             return Outcome::Refused;
         }
     };
-    let Some(artifact) = make(out, &args.file, &args.source, previous.as_ref()) else {
+    if let Some(name) = args.name.as_deref().filter(|n| !is_name(n)) {
+        out.error(
+            "name",
+            &format!("`{name}` is no name for a bundle: use letters, digits, `-` and `_`"),
+        );
+        return Outcome::Usage;
+    }
+    let inputs = Inputs {
+        name: args.name.as_deref(),
+        previous: previous.as_ref(),
+        ..Inputs::default()
+    };
+    let Some((_, artifact)) = make(out, &args.file, &args.source, &inputs) else {
         return Outcome::Refused;
     };
     if !write(out, &artifact, &args.out) {
@@ -47,11 +59,12 @@ pub(super) fn make(
     out: &Output,
     file: &Path,
     args: &SourceArgs,
-    previous: Option<&ManagerConfig>,
-) -> Option<Artifact> {
-    let checked = compile(out, file, args, previous)?;
-    match Artifact::new(&checked.program?, &checked.sources) {
-        Ok(artifact) => Some(artifact),
+    inputs: &Inputs<'_>,
+) -> Option<(Program, Artifact)> {
+    let checked = compile(out, file, args, inputs)?;
+    let program = checked.program?;
+    match Artifact::new(&program, &checked.sources) {
+        Ok(artifact) => Some((program, artifact)),
         Err(e) => {
             out.error(
                 "internal",
@@ -93,4 +106,12 @@ pub(super) fn verify(out: &Output, args: &VerifyArgs) -> Outcome {
             Outcome::Refused
         }
     }
+}
+
+/// A name that can be a directory's.
+fn is_name(name: &str) -> bool {
+    (1..=64).contains(&name.len())
+        && name
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "-_".contains(c))
 }

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use onvm_bundle::ManagerConfig;
 use onvmc::{Checked, Inputs, disk::DiskHost};
 
 use super::{
@@ -14,7 +13,7 @@ use super::{
 pub(super) fn run(out: &Output, args: &CheckArgs) -> Outcome {
     let mut refused = 0;
     for file in &args.files {
-        if compile(out, file, &args.source, None).is_none() {
+        if compile(out, file, &args.source, &Inputs::default()).is_none() {
             refused += 1;
         }
     }
@@ -31,15 +30,10 @@ pub(super) fn run(out: &Output, args: &CheckArgs) -> Outcome {
 }
 
 /// Checks a source and shows its diagnostics. None: it is refused.
-pub(super) fn compile(
-    out: &Output,
-    file: &Path,
-    args: &SourceArgs,
-    previous: Option<&ManagerConfig>,
-) -> Option<Checked> {
+pub(super) fn compile(out: &Output, file: &Path, args: &SourceArgs, inputs: &Inputs<'_>) -> Option<Checked> {
     let inputs = Inputs {
         set: &args.set,
-        previous,
+        ..inputs.clone()
     };
     match onvmc::check(&DiskHost, file, &inputs) {
         Err(e) => {

@@ -1,11 +1,16 @@
 //! The commands of `onvmc`. Data goes to stdout, messages to stderr.
 
+mod apply;
 mod args;
 mod build;
+mod changes;
 mod check;
+mod client;
 mod explain;
 mod format;
+mod new;
 mod output;
+mod status;
 
 use std::process::ExitCode;
 
@@ -59,6 +64,11 @@ pub(crate) fn run() -> ExitCode {
         Command::Build(args) => build::run(&out, args),
         Command::Verify(args) => build::verify(&out, args),
         Command::Explain(args) => explain::run(&out, args),
+        Command::New(args) => new::run(&out, args),
+        Command::Status(args) => status::run(&out, args),
+        Command::Plan(args) => apply::plan(&out, args),
+        Command::Apply(args) => apply::apply(&out, args),
+        Command::Diff(args) => changes::run(&out, args),
         Command::Completions { shell } => {
             let mut text = Vec::new();
             clap_complete::generate(

@@ -16,9 +16,9 @@ port wan = null {}
 nf x = bad
 steer wan { else -> x -> drop }
 "#,
-    right: r#"use "guard.nf.toml" as guard
+    right: r#"use "screen.nf.toml" as screen
 port wan = null {}
-nf x = guard
+nf x = screen
 steer wan { else -> x { suspect -> drop } -> drop }
 "#,
 };

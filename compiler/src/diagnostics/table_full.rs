@@ -11,9 +11,33 @@ pub(crate) const PAGE: Page = Page {
     severity: Severity::Error,
     text: r#"The runtime's tables have fixed sizes: 64 ports, 1024 services, 1024 instances, 65535 chains, and 65535 hops of
 all chains together. A chain that is spliced into another adds its hops there again."#,
-    wrong: r#"TABLE
+    wrong: r#"port wan = null {}
+port lan = null {}
+nf s = payload_scan { patterns = file("web.patterns") }
+chain c0 = s { match -> drop } -> lan
+chain c1 = s { match -> c0 } -> c0
+chain c2 = s { match -> c1 } -> c1
+chain c3 = s { match -> c2 } -> c2
+chain c4 = s { match -> c3 } -> c3
+chain c5 = s { match -> c4 } -> c4
+chain c6 = s { match -> c5 } -> c5
+chain c7 = s { match -> c6 } -> c6
+chain c8 = s { match -> c7 } -> c7
+chain c9 = s { match -> c8 } -> c8
+chain c10 = s { match -> c9 } -> c9
+chain c11 = s { match -> c10 } -> c10
+chain c12 = s { match -> c11 } -> c11
+chain c13 = s { match -> c12 } -> c12
+chain c14 = s { match -> c13 } -> c13
+chain c15 = s { match -> c14 } -> c14
+chain c16 = s { match -> c15 } -> c15
+steer wan { else -> c16 }
 "#,
-    right: r#"
+    right: r#"port wan = null {}
+port lan = null {}
+nf s = payload_scan { patterns = file("web.patterns") }
+chain c0 = s { match -> drop } -> lan
+steer wan { else -> c0 }
 "#,
 };
 

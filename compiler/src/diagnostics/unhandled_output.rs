@@ -11,14 +11,14 @@ pub(crate) const PAGE: Page = Page {
     severity: Severity::Error,
     text: r#"The manifest says that a chain must decide where this output leads: continuing on the main line would defeat
 the NF's purpose."#,
-    wrong: r#"use "guard.nf.toml" as guard
+    wrong: r#"use "screen.nf.toml" as screen
 port wan = null {}
-nf g = guard
+nf g = screen
 steer wan { else -> g -> drop }
 "#,
-    right: r#"use "guard.nf.toml" as guard
+    right: r#"use "screen.nf.toml" as screen
 port wan = null {}
-nf g = guard
+nf g = screen
 steer wan { else -> g { suspect -> drop } -> drop }
 "#,
 };

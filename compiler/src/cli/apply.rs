@@ -1,0 +1,214 @@
+//! `onvmc plan` and `onvmc apply`.
+
+use std::{
+    io::{BufRead, IsTerminal, Write, stderr, stdin},
+    path::{Path, PathBuf},
+};
+
+use onvm_bundle::{
+    Bundle,
+    api::{API_VERSION, ApplyRequest, Status},
+    diff::{Diff, diff},
+};
+use onvmc::Inputs;
+
+use super::{
+    Outcome,
+    args::{ApplyArgs, PlanArgs, RuntimeArgs, SourceArgs},
+    build::write,
+    changes::{Side, text},
+    client::Client,
+    output::Output,
+};
+
+/// What would be done, and to which manager.
+struct Planned {
+    client: Client,
+    status: Status,
+    side: Side,
+    diff: Diff,
+}
+
+pub(super) fn plan(out: &Output, args: &PlanArgs) -> Outcome {
+    let planned = match prepare(out, &args.target, &args.source, &args.runtime) {
+        Ok(planned) => planned,
+        Err(outcome) => return outcome,
+    };
+    show(out, &planned);
+    if args.exit_code && !planned.diff.is_empty() {
+        Outcome::Pending
+    } else {
+        Outcome::Done
+    }
+}
+
+pub(super) fn apply(out: &Output, args: &ApplyArgs) -> Outcome {
+    let planned = match prepare(out, &args.target, &args.source, &args.runtime) {
+        Ok(planned) => planned,
+        Err(outcome) => return outcome,
+    };
+    if !out.json {
+        show(out, &planned);
+    }
+    if planned.diff.is_empty() {
+        if out.json {
+            show(out, &planned);
+        }
+        return Outcome::Done;
+    }
+    if !args.auto_approve && !approved(out) {
+        return Outcome::Usage;
+    }
+    let kept = match place(out, &planned, &args.target) {
+        Ok(kept) => kept,
+        Err(outcome) => return outcome,
+    };
+    let bundle = kept.path.to_string_lossy().into_owned();
+    let base = Some(planned.status.generation.clone());
+    match planned.client.apply(&ApplyRequest {
+        version: API_VERSION,
+        bundle,
+        base,
+    }) {
+        Err(e) => match e.report(out) {
+            Outcome::NoRuntime => Outcome::NoRuntime,
+            _ => Outcome::ApplyFailed,
+        },
+        Ok(reply) => {
+            if out.json {
+                out.data_json(&serde_json::json!(reply));
+            } else {
+                let generation = short(&reply.generation);
+                out.note(&format!(
+                    "Applied in {:.1} ms: generation {generation} runs.",
+                    reply.took_ms
+                ));
+            }
+            Outcome::Done
+        }
+    }
+}
+
+fn prepare(
+    out: &Output,
+    target: &Path,
+    source: &SourceArgs,
+    runtime: &RuntimeArgs,
+) -> Result<Planned, Outcome> {
+    let name = target.file_stem().map(|s| s.to_string_lossy().into_owned());
+    let client = Client::find(runtime, name.as_deref()).map_err(|e| e.report(out))?;
+    let status = client.status().map_err(|e| e.report(out))?;
+    let running = Bundle::load(Path::new(&status.bundle_dir)).map_err(|e| {
+        out.error(
+            "running_bundle",
+            &format!("the bundle that the manager runs cannot be read: {e}"),
+        );
+        Outcome::Refused
+    })?;
+    let inputs = Inputs {
+        name: Some(&running.index.name),
+        previous: Some(&running.manager),
+        ..Inputs::default()
+    };
+    let side = Side::read(out, target, source, &inputs).ok_or(Outcome::Refused)?;
+    let diff = diff((&running).into(), side.contents());
+    Ok(Planned {
+        client,
+        status,
+        side,
+        diff,
+    })
+}
+
+fn show(out: &Output, planned: &Planned) {
+    let (from, to) = (&planned.status.generation, planned.side.generation());
+    if out.json {
+        out.data_json(&serde_json::json!({
+            "version": 1, "bundle": planned.status.bundle, "from": from, "to": to,
+            "changes": planned.diff.changes, "instances": planned.diff.instances,
+        }));
+    } else {
+        let title = format!(
+            "Plan for {}: generation {} => {}\n",
+            planned.status.bundle,
+            short(from),
+            short(to)
+        );
+        out.data(&(title + &text(&planned.diff)));
+    }
+}
+
+fn short(generation: &str) -> &str {
+    generation.get(..12).unwrap_or(generation)
+}
+
+fn approved(out: &Output) -> bool {
+    if !stdin().is_terminal() || !stderr().is_terminal() {
+        out.error(
+            "not_approved",
+            "nothing was applied: there is no terminal to ask on. Add `--auto-approve` to apply without a question.",
+        );
+        return false;
+    }
+    let _ = write!(stderr().lock(), "Apply these changes? [y/N] ");
+    let _ = stderr().lock().flush();
+    let mut answer = String::new();
+    let read = stdin().lock().read_line(&mut answer);
+    let yes = read.is_ok() && matches!(answer.trim().to_lowercase().as_str(), "y" | "yes");
+    if !yes {
+        out.note("Nothing was applied.");
+    }
+    yes
+}
+
+/// A bundle on disk for as long as an apply takes; the manager copies what it keeps.
+struct Kept {
+    path: PathBuf,
+    temporary: bool,
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        if self.temporary {
+            let _ = std::fs::remove_dir_all(&self.path);
+        }
+    }
+}
+
+fn place(out: &Output, planned: &Planned, target: &Path) -> Result<Kept, Outcome> {
+    match &planned.side {
+        Side::Bundle(_) => match std::fs::canonicalize(target) {
+            Ok(path) => Ok(Kept {
+                path,
+                temporary: false,
+            }),
+            Err(e) => {
+                out.error("bundle", &format!("{}: {e}", target.display()));
+                Err(Outcome::Refused)
+            }
+        },
+        Side::Source(made) => {
+            // Beside the bundle that runs: the manager can read there. Elsewhere if this user may not write there.
+            let name = format!("onvmc-apply-{}", std::process::id());
+            let beside = Path::new(&planned.status.bundle_dir)
+                .parent()
+                .filter(|p| writable(p));
+            let path = beside
+                .map_or_else(std::env::temp_dir, Path::to_path_buf)
+                .join(name);
+            let kept = Kept {
+                path,
+                temporary: true,
+            };
+            if write(out, &made.1, &kept.path) {
+                Ok(kept)
+            } else {
+                Err(Outcome::Refused)
+            }
+        }
+    }
+}
+
+fn writable(dir: &Path) -> bool {
+    rustix::fs::access(dir, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK).is_ok()
+}

@@ -1,0 +1,115 @@
+//! `onvmc diff`, and showing what differs.
+
+use std::path::Path;
+
+use onvm_bundle::{
+    Bundle,
+    diff::{Action, Contents, Diff, diff},
+};
+use onvmc::{Inputs, Program, artifact::Artifact};
+
+use super::{
+    Outcome,
+    args::{DiffArgs, SourceArgs},
+    build::make,
+    output::Output,
+};
+
+/// A source that has been compiled, or a bundle that has been loaded.
+#[derive(Debug)]
+pub(super) enum Side {
+    Source(Box<(Program, Artifact)>),
+    Bundle(Box<Bundle>),
+}
+
+impl Side {
+    /// None: refused, and said so.
+    pub(super) fn read(out: &Output, path: &Path, args: &SourceArgs, inputs: &Inputs<'_>) -> Option<Self> {
+        if !path.is_dir() {
+            return make(out, path, args, inputs).map(|made| Self::Source(Box::new(made)));
+        }
+        match Bundle::load(path) {
+            Ok(bundle) => Some(Self::Bundle(Box::new(bundle))),
+            Err(e) => {
+                out.error("bundle", &e.to_string());
+                None
+            }
+        }
+    }
+
+    pub(super) fn contents(&self) -> Contents<'_> {
+        match self {
+            Self::Source(made) => made.0.contents(),
+            Self::Bundle(bundle) => bundle.as_ref().into(),
+        }
+    }
+
+    pub(super) fn generation(&self) -> &str {
+        match self {
+            Self::Source(made) => &made.1.index.generation,
+            Self::Bundle(bundle) => &bundle.index.generation,
+        }
+    }
+}
+
+pub(super) fn run(out: &Output, args: &DiffArgs) -> Outcome {
+    let Some(old) = Side::read(out, &args.old, &args.source, &Inputs::default()) else {
+        return Outcome::Refused;
+    };
+    let inputs = Inputs {
+        previous: Some(old.contents().manager),
+        ..Inputs::default()
+    };
+    let Some(new) = Side::read(out, &args.new, &args.source, &inputs) else {
+        return Outcome::Refused;
+    };
+    let found = diff(old.contents(), new.contents());
+    if out.json {
+        out.data_json(&serde_json::json!({
+            "version": 1, "from": old.generation(), "to": new.generation(),
+            "changes": found.changes, "instances": found.instances,
+        }));
+    } else {
+        out.data(&text(&found));
+    }
+    Outcome::Done
+}
+
+/// For people: one line for each change, `+` added, `~` changed, `-` removed.
+pub(super) fn text(found: &Diff) -> String {
+    let mut text = String::new();
+    for change in &found.changes {
+        let sign = match change.action {
+            Action::Added => '+',
+            Action::Changed => '~',
+            Action::Removed => '-',
+        };
+        let name = if change.kind == change.name {
+            ""
+        } else {
+            &change.name
+        };
+        text.push_str(format!("  {sign} {} {name}", change.kind).trim_end());
+        text.push('\n');
+        for d in &change.details {
+            text.push_str(&format!("      {}: {} => {}\n", d.what, d.from, d.to));
+        }
+    }
+    if found.is_empty() {
+        text.push_str("No changes.\n");
+    }
+    let instances = &found.instances;
+    let lists = [
+        ("start", &instances.started),
+        ("stop", &instances.stopped),
+        ("reconfigure", &instances.reconfigured),
+        ("replace", &instances.replaced),
+        ("keep", &instances.kept),
+    ];
+    if !found.is_empty() {
+        for (verb, names) in lists.iter().filter(|(_, names)| !names.is_empty()) {
+            text.push_str(&format!("Instances to {verb}: {}\n", names.join(", ")));
+        }
+    }
+    text
+}

@@ -1,0 +1,170 @@
+//! Talking to a running manager: HTTP and JSON over its control socket.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use http_body_util::{BodyExt, Full};
+use hyper::{Method, Request, body::Bytes};
+use hyper_util::rt::TokioIo;
+use onvm_bundle::api::{APPLY_PATH, ApiError, ApplyReply, ApplyRequest, CONTROL_SOCKET, STATUS_PATH, Status};
+use serde::{Serialize, de::DeserializeOwned};
+use tokio::net::UnixStream;
+
+use super::{Outcome, args::RuntimeArgs, output::Output};
+
+/// A manager answers a question at once; anything longer means that it hangs.
+const ANSWER: Duration = Duration::from_secs(5);
+/// An apply waits for instances to start and for packets to drain, each with a deadline of its own.
+const APPLY: Duration = Duration::from_secs(120);
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ClientError {
+    #[error("no manager is running: there is no control socket in {}. Start one with `onvm-run BUNDLE`, or say where it is with `--run-dir` or `--socket`.", .0.display())]
+    None(PathBuf),
+    #[error("several managers are running: {}. Say which one with `--socket {}/NAME/{CONTROL_SOCKET}`.", .names.join(", "), .run_dir.display())]
+    Several { run_dir: PathBuf, names: Vec<String> },
+    #[error("no manager answers at {}: {reason}. Check that `onvm-run` runs and that you may open its socket.", socket.display())]
+    Unreachable { socket: PathBuf, reason: String },
+    #[error(
+        "the manager's answer cannot be understood: {0}. Use the `onvmc` that belongs to this `onvm-run`."
+    )]
+    Answer(String),
+    #[error("{0}")]
+    Refused(ApiError),
+}
+
+impl ClientError {
+    /// Says it, and how the command ends.
+    pub(super) fn report(&self, out: &Output) -> Outcome {
+        let (code, outcome) = match self {
+            Self::None(_) | Self::Unreachable { .. } => ("no_runtime", Outcome::NoRuntime),
+            Self::Several { .. } => ("several_runtimes", Outcome::Usage),
+            Self::Answer(_) => ("answer", Outcome::NoRuntime),
+            Self::Refused(e) => (e.code.as_str(), Outcome::ApplyFailed),
+        };
+        out.error(code, &self.to_string());
+        outcome
+    }
+}
+
+/// The control socket of one manager.
+#[derive(Debug)]
+pub(super) struct Client {
+    socket: PathBuf,
+}
+
+impl Client {
+    /// The manager that is meant: the socket that was named, the one with that bundle name, or the only one.
+    pub(super) fn find(args: &RuntimeArgs, name: Option<&str>) -> Result<Self, ClientError> {
+        if let Some(socket) = &args.socket {
+            return Ok(Self {
+                socket: socket.clone(),
+            });
+        }
+        let run_dir = args.run_dir.clone().unwrap_or_else(default_run_dir);
+        let mut names: Vec<String> = std::fs::read_dir(&run_dir)
+            .into_iter()
+            .flatten()
+            .filter_map(Result::ok)
+            .filter(|e| e.path().join(CONTROL_SOCKET).exists())
+            .map(|e| e.file_name().to_string_lossy().into_owned())
+            .collect();
+        names.sort();
+        let named = name
+            .filter(|n| names.iter().any(|known| known == n))
+            .map(str::to_owned);
+        match (named, names.as_slice()) {
+            (Some(name), _) => Ok(Self {
+                socket: run_dir.join(name).join(CONTROL_SOCKET),
+            }),
+            (None, []) => Err(ClientError::None(run_dir)),
+            (None, [only]) => Ok(Self {
+                socket: run_dir.join(only).join(CONTROL_SOCKET),
+            }),
+            (None, _) => Err(ClientError::Several { run_dir, names }),
+        }
+    }
+
+    pub(super) fn status(&self) -> Result<Status, ClientError> {
+        self.ask(Method::GET, STATUS_PATH, None::<&()>, ANSWER)
+    }
+
+    pub(super) fn apply(&self, request: &ApplyRequest) -> Result<ApplyReply, ClientError> {
+        self.ask(Method::POST, APPLY_PATH, Some(request), APPLY)
+    }
+
+    fn ask<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&impl Serialize>,
+        within: Duration,
+    ) -> Result<T, ClientError> {
+        let unreachable = |reason: String| ClientError::Unreachable {
+            socket: self.socket.clone(),
+            reason,
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|e| unreachable(e.to_string()))?;
+        let exchange = exchange(&self.socket, method, path, body);
+        match runtime.block_on(async { tokio::time::timeout(within, exchange).await }) {
+            Err(_) => Err(unreachable(format!("no answer within {} s", within.as_secs()))),
+            Ok(Err(reason)) => Err(unreachable(reason)),
+            Ok(Ok((true, body))) => {
+                serde_json::from_slice(&body).map_err(|e| ClientError::Answer(e.to_string()))
+            }
+            Ok(Ok((false, body))) => match serde_json::from_slice(&body) {
+                Ok(error) => Err(ClientError::Refused(error)),
+                Err(e) => Err(ClientError::Answer(e.to_string())),
+            },
+        }
+    }
+}
+
+/// One request on a connection of its own: whether it succeeded, and the body.
+async fn exchange(
+    socket: &Path,
+    method: Method,
+    path: &str,
+    body: Option<&impl Serialize>,
+) -> Result<(bool, Bytes), String> {
+    let stream = UnixStream::connect(socket).await.map_err(|e| e.to_string())?;
+    let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
+    let (mut sender, connection) = handshake.map_err(|e| e.to_string())?;
+    let driver = tokio::spawn(connection);
+    let bytes = body
+        .map(serde_json::to_vec)
+        .transpose()
+        .map_err(|e| e.to_string())?
+        .unwrap_or_default();
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header("host", "onvm")
+        .header("content-type", "application/json")
+        .body(Full::new(Bytes::from(bytes)))
+        .map_err(|e| e.to_string())?;
+    let response = sender.send_request(request).await.map_err(|e| e.to_string())?;
+    let ok = response.status().is_success();
+    let body = response
+        .into_body()
+        .collect()
+        .await
+        .map_err(|e| e.to_string())?
+        .to_bytes();
+    driver.abort();
+    Ok((ok, body))
+}
+
+/// As `onvm-run` chooses it.
+fn default_run_dir() -> PathBuf {
+    let user = rustix::process::geteuid();
+    match std::env::var_os("XDG_RUNTIME_DIR") {
+        _ if user.is_root() => PathBuf::from("/run/onvm"),
+        Some(dir) if !dir.is_empty() => PathBuf::from(dir).join("onvm"),
+        _ => PathBuf::from(format!("/tmp/onvm-{}", user.as_raw())),
+    }
+}

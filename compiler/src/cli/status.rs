@@ -1,0 +1,276 @@
+//! `onvmc status`.
+
+use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
+use onvm_bundle::api::{Isolation, Status};
+
+use super::{Outcome, args::StatusArgs, client::Client, output::Output};
+
+/// Tables fit this many columns.
+const WIDTH: u16 = 100;
+
+pub(super) fn run(out: &Output, args: &StatusArgs) -> Outcome {
+    match Client::find(&args.runtime, args.name.as_deref()).and_then(|client| client.status()) {
+        Err(e) => e.report(out),
+        Ok(status) if out.json => {
+            out.data_json(&serde_json::json!(status));
+            Outcome::Done
+        }
+        Ok(status) => {
+            out.data(&render(&status));
+            Outcome::Done
+        }
+    }
+}
+
+/// The whole status as tables.
+fn render(status: &Status) -> String {
+    let state = format!("{:?}", status.state).to_lowercase();
+    let isolation = match status.isolation {
+        Isolation::User => "NFs under user ids of their own",
+        Isolation::MappingOnly => "NFs by mapping only (the manager is unprivileged)",
+    };
+    let generation = status.generation.get(..12).unwrap_or(&status.generation);
+    let mut text = format!(
+        "{}  {state}  up {}  pid {}  generation {generation}\nisolation: {isolation}\n",
+        status.bundle,
+        uptime(status.uptime_s),
+        status.pid,
+    );
+    for table in [ports(status), chains(status), instances(status), drops(status)]
+        .into_iter()
+        .flatten()
+    {
+        text.push('\n');
+        text.push_str(&table.trim_fmt());
+        text.push('\n');
+    }
+    let (buffers, b) = (&status.buffers, &status.balance);
+    text.push_str(&format!(
+        "\nbuffers   {} of {} in use\nbalance   received {} + generated {} = delivered {} + dropped {} + in flight {}\n",
+        buffers.in_use, buffers.total, b.received, b.generated, b.delivered, b.dropped, b.in_flight
+    ));
+    text
+}
+
+/// A table whose first `words` columns are text and whose others are numbers.
+fn table(words: usize, header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> Option<Table> {
+    let rows: Vec<Vec<String>> = rows.into_iter().collect();
+    if rows.is_empty() {
+        return None;
+    }
+    let cell = |(n, text): (usize, String)| {
+        let cell = Cell::new(text);
+        if n < words {
+            cell
+        } else {
+            cell.set_alignment(CellAlignment::Right)
+        }
+    };
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_HORIZONTAL_ONLY);
+    table
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_width(WIDTH);
+    table.set_header(header.iter().map(|h| (*h).to_owned()).enumerate().map(cell));
+    for row in rows {
+        table.add_row(row.into_iter().enumerate().map(cell));
+    }
+    Some(table)
+}
+
+fn ports(status: &Status) -> Option<Table> {
+    let rows = status.ports.iter().map(|p| {
+        let drops: u64 = p.drops.values().sum();
+        vec![
+            p.name.clone(),
+            if p.done {
+                format!("{}, done", p.kind)
+            } else {
+                p.kind.clone()
+            },
+            p.rx_packets.to_string(),
+            rate(p.rx_pps),
+            p.tx_packets.to_string(),
+            rate(p.tx_pps),
+            drops.to_string(),
+        ]
+    });
+    table(
+        2,
+        &["port", "kind", "received", "per s", "sent", "per s", "drops"],
+        rows,
+    )
+}
+
+fn chains(status: &Status) -> Option<Table> {
+    let rows = status.chains.iter().map(|c| {
+        let hops = c.hops.iter().map(|h| match h.drops {
+            0 => format!("{} {}", h.at, h.packets),
+            drops => format!("{} {} (-{drops})", h.at, h.packets),
+        });
+        vec![
+            c.name.clone(),
+            hops.collect::<Vec<_>>().join(", "),
+            c.packets.to_string(),
+        ]
+    });
+    table(2, &["chain", "packets by hop (-drops)", "packets"], rows)
+}
+
+fn instances(status: &Status) -> Option<Table> {
+    let rows = status.services.iter().flat_map(|s| {
+        s.instances.iter().map(move |i| {
+            vec![
+                i.name.clone(),
+                s.nf_type.clone(),
+                format!("{:?}", i.state).to_lowercase(),
+                i.pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string()),
+                i.restarts.to_string(),
+                i.rx_packets.to_string(),
+                rate(i.rx_pps),
+                i.drops.to_string(),
+                format!("{}/{}", i.ring_used, i.ring_size),
+            ]
+        })
+    });
+    let header = [
+        "instance", "type", "state", "pid", "restarts", "packets", "per s", "drops", "ring",
+    ];
+    table(3, &header, rows)
+}
+
+fn drops(status: &Status) -> Option<Table> {
+    let rows = status
+        .drops
+        .iter()
+        .map(|d| vec![d.place.clone(), d.reason.clone(), d.packets.to_string()]);
+    table(2, &["drops at", "reason", "packets"], rows)
+}
+
+/// Packets a second in three figures.
+fn rate(pps: f64) -> String {
+    match pps {
+        p if p >= 1e6 => format!("{:.2} M", p / 1e6),
+        p if p >= 1e3 => format!("{:.1} k", p / 1e3),
+        p => format!("{p:.0}"),
+    }
+}
+
+fn uptime(seconds: f64) -> String {
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    let s = seconds.max(0.0) as u64;
+    match s {
+        0..60 => format!("{s} s"),
+        60..3600 => format!("{} min {} s", s / 60, s % 60),
+        _ => format!("{} h {} min", s / 3600, s / 60 % 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use onvm_bundle::api::*;
+
+    use super::*;
+
+    fn example() -> Status {
+        let instance = |name: &str, drops| InstanceStatus {
+            name: name.into(),
+            state: InstanceState::Running,
+            pid: Some(1_234_567),
+            restarts: 2,
+            rx_packets: 123_456_789_012,
+            tx_packets: 123_456_789_000,
+            drops,
+            overruled: 0,
+            refused: 0,
+            rx_pps: 14_880_952.0,
+            ring_used: 17,
+            ring_size: 4096,
+            counters: Default::default(),
+        };
+        Status {
+            version: API_VERSION,
+            bundle: "edge".into(),
+            generation: "0123456789abcdef".into(),
+            bundle_dir: "/run/onvm/edge/bundle".into(),
+            pid: 42,
+            uptime_s: 75.5,
+            state: ManagerState::Running,
+            isolation: Isolation::MappingOnly,
+            ports: vec![PortStatus {
+                name: "wan".into(),
+                kind: "pcap".into(),
+                rx_packets: 123_456_789_012,
+                rx_bytes: 1,
+                tx_packets: 7,
+                tx_bytes: 1,
+                drops: [("no_buffer".to_owned(), 3)].into(),
+                rx_pps: 1500.0,
+                tx_pps: 0.0,
+                done: true,
+            }],
+            chains: vec![ChainStatus {
+                name: "inspect".into(),
+                packets: 9,
+                hops: vec![
+                    HopStatus {
+                        at: "fw".into(),
+                        packets: 9,
+                        drops: 2,
+                    },
+                    HopStatus {
+                        at: "lan".into(),
+                        packets: 7,
+                        drops: 0,
+                    },
+                ],
+            }],
+            services: vec![ServiceStatus {
+                name: "fw".into(),
+                id: 1,
+                nf_type: "firewall".into(),
+                instances: vec![instance("fw-0", 2), instance("fw-1", 0)],
+            }],
+            drops: vec![Drop {
+                reason: "nf_verdict".into(),
+                place: "inspect/0 fw".into(),
+                packets: 2,
+            }],
+            buffers: BufferStatus {
+                total: 16_384,
+                in_use: 12,
+            },
+            balance: Balance {
+                received: 9,
+                generated: 0,
+                delivered: 7,
+                dropped: 2,
+                in_flight: 0,
+            },
+        }
+    }
+
+    #[test]
+    fn the_status_fits_a_hundred_columns() {
+        let text = render(&example());
+        assert!(
+            text.lines().all(|l| l.chars().count() <= usize::from(WIDTH)),
+            "{text}"
+        );
+        insta::assert_snapshot!(text);
+    }
+
+    #[test]
+    fn empty_tables_are_left_out() {
+        let status = Status {
+            drops: Vec::new(),
+            ports: Vec::new(),
+            ..example()
+        };
+        let text = render(&status);
+        assert!(
+            !text.contains("drops at") && !text.contains("received     "),
+            "{text}"
+        );
+    }
+}
