@@ -1,0 +1,60 @@
+# make demo       install what is missing, build, and show a chain at work
+# make test       build everything and run every test
+# make bench      all benchmarks; bench-quick: a two-minute part of them
+# make lint       formatting, clippy, documentation
+# make install    onvmc, onvm-run and onvm-nf to $(DESTDIR)$(PREFIX)/bin, in release form
+# make setup      only install the system's packages that building and testing need
+# make clean      remove everything that was built
+
+CARGO ?= cargo
+PREFIX ?= /usr/local
+PROGRAMS = onvmc onvm-run onvm-nf
+PACKAGES = -p onvmc -p onvm-run -p stdlib-nfs
+
+.PHONY: demo test bench bench-quick lint docs release install setup clean
+
+demo:
+	@sh .ci/setup build
+	@$(CARGO) build $(PACKAGES) --bins
+	@sh .ci/demo
+
+test: setup
+	$(CARGO) build --workspace --bins
+	$(CARGO) test --workspace
+	sh .ci/docs
+
+bench: setup
+	$(CARGO) build --release --workspace --bins
+	$(CARGO) run --release -p onvm-benches --bin onvm-bench
+
+bench-quick: setup
+	$(CARGO) build --release --workspace --bins
+	$(CARGO) run --release -p onvm-benches --bin onvm-bench -- --quick
+
+lint:
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+
+# The examples in the documentation compile, and its links lead somewhere.
+docs:
+	$(CARGO) build -p onvmc --bins
+	sh .ci/docs
+
+release:
+	@sh .ci/setup build
+	$(CARGO) build --release $(PACKAGES) --bins
+
+# `make release && sudo make install` where only the user has Rust.
+install:
+	@if command -v $(CARGO) >/dev/null; then $(MAKE) release; fi
+	@target=$$(sh .ci/target) && install -d "$(DESTDIR)$(PREFIX)/bin" && for program in $(PROGRAMS); do \
+	    install -m 755 "$$target/release/$$program" "$(DESTDIR)$(PREFIX)/bin/" \
+	    && echo "installed $(DESTDIR)$(PREFIX)/bin/$$program" || exit 1; \
+	done
+
+setup:
+	@sh .ci/setup build test
+
+clean:
+	$(CARGO) clean
+	rm -rf target/demo
