@@ -141,8 +141,11 @@ impl<'a> Values<'a> {
         }
         let open = self.known.borrow().values().filter(|v| v.is_none()).count();
         if open >= MAX_FOLLOWED {
-            self.cx
-                .report(reference_cycle::reference_cycle(symbol.place, symbol.name));
+            self.cx.report(reference_cycle::too_many_steps(
+                symbol.place,
+                symbol.name,
+                MAX_FOLLOWED,
+            ));
             return None;
         }
         self.known.borrow_mut().insert(symbol.name.to_owned(), None);

@@ -269,8 +269,8 @@ fn a_diff_names_what_was_changed() {
     let (before, _) = build(FULL, &Inputs::default());
     let edited = FULL
         .replace("every = 250 ms", "every = 2 s")
-        .replace("    vlan 7 -> shared\n", "")
-        .replace("chain inspect = fw -> ids", "chain inspect = ids")
+        .replace("vlan 7 -> shared", "vlan 6 -> shared")
+        .replace("} -> mon -> lan\nchain end", "} -> lan\nchain end")
         .replace("replicas = 2..4", "replicas = 3")
         .replace("max_hops = 20", "max_hops = 21")
         .replace("size = 128", "size = 256");
@@ -317,7 +317,13 @@ fn every_damage_is_refused() {
                 assert!(matches!(error, BundleError::Hash { .. }), "{error}");
             }
         }
-        fs::write(&path, &good[..good.len() - 1]).unwrap();
+        // The last byte of bundle.toml is a line break, which means nothing.
+        let cut = if name == "bundle.toml" {
+            good.len() / 2
+        } else {
+            good.len() - 1
+        };
+        fs::write(&path, &good[..cut]).unwrap();
         assert!(Bundle::load(&dir).is_err(), "{name} cut short");
         fs::remove_file(&path).unwrap();
         let error = Bundle::load(&dir).expect_err(name);

@@ -20,13 +20,13 @@ nf fw = firewal                                               // C0107
 nf scan = payload_scan { patterns = file("gone"), on_match = dorp } // C0208 C0204
 nf mon = monitor { every = 1 ms, top = 2000 } with { replicas = 0 } // C0203 C0203 C0203
 nf fwd = forward with { domain = "a" }                        // C0211
-chain open = mon
+chain open = mon                                              // C0401
 chain deep = mon -> lan -> fwd                                // C0404
 chain loop1 = mon -> loop2
 chain loop2 = mon -> loop1                                    // C0406
 chain seg(p: port) = mon -> p
-steer wan {
-    web -> open                                               // C0401
+steer wan {                                                   // C0501
+    web -> open
     tcp -> scan { matched -> drop } -> lan                    // C0402
     udp -> seg(mon)                                           // C0103
     arp -> lna                                                // C0101
@@ -113,7 +113,10 @@ fn hostile_sources_end() {
     let deep: String = (1..5000)
         .map(|n| format!("chain c{n} = c{} -> wan\n", n - 1))
         .collect();
-    let lets: String = (1..5000).map(|n| format!("let v{n} = $v{}\n", n - 1)).collect();
+    let lets: String = (1..5000)
+        .rev()
+        .map(|n| format!("let v{n} = $v{}\n", n - 1))
+        .collect();
     let sources = [
         format!("port wan = null {{}}\nchain c0 = wan\n{deep}steer wan {{ else -> c4999 }}\n"),
         format!("port wan = null {{ size = $v4999 }}\nlet v0 = 64\n{lets}steer wan {{ else -> drop }}\n"),

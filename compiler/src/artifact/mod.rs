@@ -69,10 +69,10 @@ impl Artifact {
             name: program.name.clone(),
             generation: String::new(),
             compiler: env!("CARGO_PKG_VERSION").to_owned(),
-            main: format!(
-                "source/{}",
-                sources.files().first().map_or("", |s| s.name.as_str())
-            ),
+            main: sources
+                .files()
+                .first()
+                .map_or_else(String::new, |s| s.name.clone()),
             params: program.params.clone(),
             secrets: program.secrets.clone(),
             files: files.iter().map(entry).collect(),

@@ -107,7 +107,7 @@ impl<'g, 'a> Walk<'g, 'a> {
         line: &mut Line,
         depth: usize,
     ) {
-        for step in steps {
+        for (n, step) in steps.iter().enumerate() {
             if self.full {
                 return;
             }
@@ -119,6 +119,7 @@ impl<'g, 'a> Walk<'g, 'a> {
                         .report(unreachable_step::unreachable_step(place, end));
                     line.reported = true;
                 }
+                self.mention(&steps[n..], file, bindings);
                 self.failed = true;
                 return;
             }
@@ -135,6 +136,15 @@ impl<'g, 'a> Walk<'g, 'a> {
                     self.node(bound, at, line, depth);
                     self.queue_arms(bound, arms, file, bindings, line);
                 }
+            }
+        }
+    }
+
+    /// Looks up the names in steps that are not walked: a wrong one is wrong there too, and none is unused.
+    fn mention(&self, steps: &'a [syntax::Step], file: FileId, bindings: &Bindings<'a>) {
+        for step in steps {
+            if let StepKind::Node { name, .. } | StepKind::Call { name, .. } = &step.node {
+                self.graph.step(file, name, bindings);
             }
         }
     }

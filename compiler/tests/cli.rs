@@ -1,0 +1,485 @@
+//! The commands as an operator meets them: exit codes, streams, and a manager at the other end of a socket.
+
+use std::{
+    fs,
+    io::{Read, Write},
+    os::unix::net::UnixListener,
+    path::Path,
+    process::{Command, Output, Stdio},
+    sync::mpsc,
+};
+
+use onvm_bundle::{
+    Bundle,
+    api::{
+        API_VERSION, ApiError, ApplyReply, ApplyRequest, Balance, BufferStatus, Isolation, ManagerState,
+        Status,
+    },
+};
+
+const CHAIN: &str = "port wan = null {}\nnf fw = forward\nsteer wan { else -> fw -> wan }\n";
+
+fn onvmc(dir: &Path, args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_onvmc"));
+    command
+        .args(args)
+        .current_dir(dir)
+        .stdin(Stdio::null())
+        .env_remove("ONVM_RUN_DIR");
+    command.output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// Runs a command, checks how it ends, and returns stdout and stderr.
+fn run(dir: &Path, args: &[&str], code: i32) -> (String, String) {
+    let output = onvmc(dir, args);
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(
+        output.status.code(),
+        Some(code),
+        "onvmc {args:?}\nstdout: {out}\nstderr: {err}"
+    );
+    assert!(
+        !out.contains('\u{1b}') && !err.contains('\u{1b}'),
+        "no colour without a terminal"
+    );
+    assert!(!err.contains("panicked"), "{err}");
+    (out, err)
+}
+
+fn workspace(chain: &str) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("a.chain"), chain).unwrap();
+    dir
+}
+
+#[test]
+fn build_verify_and_damage() {
+    let dir = workspace(CHAIN);
+    let (out, _) = run(dir.path(), &["build", "a.chain", "-o", "a.bundle"], 0);
+    assert_eq!(out, "", "nothing but messages");
+    run(dir.path(), &["verify", "a.bundle"], 0);
+    let (out, _) = run(dir.path(), &["verify", "a.bundle", "--json"], 0);
+    let json: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(json["name"], "a");
+    fs::write(dir.path().join("a.bundle/flows.toml"), "").unwrap();
+    let (_, err) = run(dir.path(), &["verify", "a.bundle"], 1);
+    assert!(err.contains("flows.toml") && err.contains("onvmc build"), "{err}");
+    run(
+        dir.path(),
+        &["build", "a.chain", "-o", "a.bundle", "--name", "edge"],
+        0,
+    );
+    assert_eq!(
+        Bundle::load(&dir.path().join("a.bundle")).unwrap().index.name,
+        "edge"
+    );
+}
+
+#[test]
+fn what_is_not_there() {
+    let dir = workspace(CHAIN);
+    let (_, err) = run(dir.path(), &["check", "none.chain"], 1);
+    assert!(err.contains("none.chain"), "{err}");
+    run(dir.path(), &["verify", "none.bundle"], 1);
+    run(dir.path(), &["verify", "."], 1);
+    run(dir.path(), &["build", "a.chain", "-o", "no/such/dir/a.bundle"], 1);
+    run(
+        dir.path(),
+        &["build", "a.chain", "-o", "x", "--previous", "none"],
+        1,
+    );
+    run(dir.path(), &["check"], 2);
+    run(dir.path(), &["frobnicate"], 2);
+    run(
+        dir.path(),
+        &["build", "a.chain", "-o", "x", "--set", "novalue"],
+        2,
+    );
+    run(dir.path(), &["--help"], 0);
+}
+
+#[test]
+fn a_directory_that_is_no_bundle_is_left_alone() {
+    let dir = workspace(CHAIN);
+    fs::create_dir(dir.path().join("precious")).unwrap();
+    fs::write(dir.path().join("precious/data"), "mine").unwrap();
+    let (_, err) = run(dir.path(), &["build", "a.chain", "-o", "precious"], 1);
+    assert!(err.contains("not a bundle"), "{err}");
+    assert_eq!(
+        fs::read_to_string(dir.path().join("precious/data")).unwrap(),
+        "mine"
+    );
+}
+
+#[test]
+fn diagnostics_in_each_format() {
+    let dir = workspace("port wan = null {}\nsteer wan { else -> wna }\n");
+    let (out, err) = run(dir.path(), &["check", "a.chain"], 1);
+    assert!(
+        out.is_empty() && err.contains("did you mean") && err.contains("C0101"),
+        "{err}"
+    );
+    let (_, err) = run(dir.path(), &["check", "a.chain", "--error-format", "short"], 1);
+    assert_eq!(
+        err.lines().next().unwrap(),
+        "a.chain:2:21: error[C0101]: unknown name `wna`"
+    );
+    let (out, err) = run(dir.path(), &["check", "a.chain", "--json"], 1);
+    let found: serde_json::Value = serde_json::from_str(err.lines().next().unwrap()).unwrap();
+    assert_eq!(
+        (&found["version"], &found["diagnostics"][0]["code"]),
+        (&1.into(), &"C0101".into())
+    );
+    let result: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(result["refused"], 1);
+}
+
+#[test]
+fn warnings_can_be_denied() {
+    let dir = workspace("let a = 1\nport wan = null {}\nsteer wan { else -> wan }\n");
+    run(dir.path(), &["check", "a.chain"], 0);
+    run(dir.path(), &["check", "a.chain", "--deny-warnings"], 1);
+    run(
+        dir.path(),
+        &["build", "a.chain", "-o", "a.bundle", "--deny-warnings"],
+        1,
+    );
+    assert!(!dir.path().join("a.bundle").exists());
+}
+
+#[test]
+fn every_code_is_explained() {
+    let dir = tempfile::tempdir().unwrap();
+    let (list, _) = run(dir.path(), &["explain"], 0);
+    assert!(list.lines().count() > 50, "{list}");
+    for line in list.lines() {
+        let code = line.split(' ').next().unwrap();
+        let (page, _) = run(dir.path(), &["explain", code], 0);
+        assert!(page.starts_with(&format!("{code}: ")), "{page}");
+        assert!(page.lines().count() > 3, "{page}");
+    }
+    let (_, err) = run(dir.path(), &["explain", "C9999"], 2);
+    assert!(err.contains("C9999"), "{err}");
+}
+
+#[test]
+fn inputs_are_set() {
+    let dir = workspace("param size: int\nport wan = null { size = $size }\nsteer wan { else -> wan }\n");
+    let (_, err) = run(dir.path(), &["check", "a.chain"], 1);
+    assert!(err.contains("--set size="), "{err}");
+    run(
+        dir.path(),
+        &["build", "a.chain", "-o", "b", "--set", "size=128"],
+        0,
+    );
+    assert_eq!(
+        Bundle::load(&dir.path().join("b")).unwrap().index.params["size"],
+        "128"
+    );
+    for bad in [
+        "size=12 s",
+        "size=wide",
+        "sise=128",
+        "size=1\nport x = null {}",
+        "size=9999",
+    ] {
+        run(dir.path(), &["check", "a.chain", "--set", bad], 1);
+    }
+}
+
+#[test]
+fn formatting() {
+    let dir = workspace("port   wan=null{}\nsteer wan{else->wan}\n");
+    let (out, _) = run(dir.path(), &["fmt", "--check", "a.chain"], 1);
+    assert_eq!(out, "a.chain\n");
+    run(dir.path(), &["fmt", "a.chain"], 0);
+    run(dir.path(), &["fmt", "--check", "a.chain"], 0);
+    run(dir.path(), &["check", "a.chain"], 0);
+    fs::write(dir.path().join("bad.chain"), "port = =\n").unwrap();
+    let (_, err) = run(dir.path(), &["fmt", "bad.chain"], 1);
+    assert!(err.contains("bad.chain:1"), "{err}");
+    assert_eq!(
+        fs::read_to_string(dir.path().join("bad.chain")).unwrap(),
+        "port = =\n"
+    );
+}
+
+#[test]
+fn a_new_chain_builds() {
+    let dir = tempfile::tempdir().unwrap();
+    run(dir.path(), &["new", "chain", "edge"], 0);
+    let (_, err) = run(dir.path(), &["check", "--deny-warnings", "edge.chain"], 0);
+    assert_eq!(err, "1 file checked\n");
+    run(dir.path(), &["fmt", "--check", "edge.chain"], 0);
+    run(dir.path(), &["build", "edge.chain", "-o", "edge.bundle"], 0);
+    let (_, err) = run(dir.path(), &["new", "chain", "edge"], 1);
+    assert!(err.contains("exists"), "{err}");
+    run(dir.path(), &["new", "chain", "Edge/../x"], 2);
+}
+
+#[test]
+fn a_new_nf_has_a_chain_that_builds() {
+    let dir = tempfile::tempdir().unwrap();
+    run(dir.path(), &["new", "nf", "my_nf"], 0);
+    run(dir.path(), &["check", "--deny-warnings", "my_nf/my_nf.chain"], 0);
+    run(dir.path(), &["fmt", "--check", "my_nf/my_nf.chain"], 0);
+    run(dir.path(), &["build", "my_nf/my_nf.chain", "-o", "b"], 0);
+    let config = &Bundle::load(&dir.path().join("b")).unwrap().instances["my_nf-0"];
+    assert_eq!(config.manifest.run.binary, "my_nf");
+    run(dir.path(), &["new", "nf", "other", "--nflib", "/nowhere"], 2);
+}
+
+#[test]
+fn completions() {
+    let dir = tempfile::tempdir().unwrap();
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(run(dir.path(), &["completions", shell], 0).0.contains("onvmc"));
+    }
+}
+
+#[test]
+fn differences() {
+    let dir = workspace(CHAIN);
+    fs::write(
+        dir.path().join("b.chain"),
+        CHAIN.replace("fw = forward", "fw = monitor"),
+    )
+    .unwrap();
+    run(dir.path(), &["build", "a.chain", "-o", "a.bundle"], 0);
+    let (out, _) = run(dir.path(), &["diff", "a.bundle", "a.chain"], 0);
+    assert_eq!(out, "No changes.\n");
+    let (out, _) = run(dir.path(), &["diff", "a.bundle", "b.chain"], 0);
+    assert!(
+        out.contains("~ nf fw") && out.contains("Instances to replace: fw-0"),
+        "{out}"
+    );
+    let (out, _) = run(dir.path(), &["diff", "a.chain", "b.chain", "--json"], 0);
+    let json: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(
+        (&json["version"], &json["changes"][0]["action"]),
+        (&1.into(), &"changed".into())
+    );
+}
+
+/// A manager that runs `bundle` and answers `requests` requests; it sends each apply to the test, and a look at the
+/// bundle while it is still there.
+fn manager(
+    socket: &Path,
+    bundle: &Path,
+    requests: usize,
+    refuse: bool,
+) -> mpsc::Receiver<(ApplyRequest, Bundle)> {
+    let listener = UnixListener::bind(socket).unwrap();
+    let running = Bundle::load(bundle).unwrap();
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().take(requests) {
+            let mut stream = stream.unwrap();
+            let (head, body) = request(&mut stream);
+            let (status, reply) = if head.starts_with("GET /v1/status ") {
+                ("200 OK", serde_json::to_string(&status(&running)).unwrap())
+            } else if refuse {
+                let error = ApiError::new(ApiError::BUSY, "another apply is under way", "Try again.");
+                ("409 Conflict", serde_json::to_string(&error).unwrap())
+            } else {
+                let apply: ApplyRequest = serde_json::from_slice(&body).unwrap();
+                let new = Bundle::load(Path::new(&apply.bundle)).unwrap();
+                let reply = ApplyReply {
+                    version: API_VERSION,
+                    generation: new.index.generation.clone(),
+                    previous: running.index.generation.clone(),
+                    started: Vec::new(),
+                    stopped: Vec::new(),
+                    kept: Vec::new(),
+                    took_ms: 1.5,
+                };
+                sender.send((apply, new)).unwrap();
+                ("200 OK", serde_json::to_string(&reply).unwrap())
+            };
+            let head = format!(
+                "HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+                reply.len()
+            );
+            stream.write_all((head + &reply).as_bytes()).unwrap();
+        }
+    });
+    receiver
+}
+
+fn request(stream: &mut impl Read) -> (String, Vec<u8>) {
+    let mut bytes = Vec::new();
+    loop {
+        let mut chunk = [0; 4096];
+        let n = stream.read(&mut chunk).unwrap();
+        bytes.extend(&chunk[..n]);
+        let Some(end) = bytes.windows(4).position(|w| w == b"\r\n\r\n") else {
+            continue;
+        };
+        let head = text(&bytes[..end]);
+        let length = head
+            .lines()
+            .find_map(|l| l.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
+        if bytes.len() >= end + 4 + length.unwrap_or(0) {
+            return (head, bytes[end + 4..].to_vec());
+        }
+    }
+}
+
+fn status(bundle: &Bundle) -> Status {
+    Status {
+        version: API_VERSION,
+        bundle: bundle.index.name.clone(),
+        generation: bundle.index.generation.clone(),
+        bundle_dir: bundle.dir.display().to_string(),
+        pid: 7,
+        uptime_s: 1.0,
+        state: ManagerState::Running,
+        isolation: Isolation::User,
+        ports: Vec::new(),
+        chains: Vec::new(),
+        services: Vec::new(),
+        drops: Vec::new(),
+        buffers: BufferStatus {
+            total: 16_384,
+            in_use: 0,
+        },
+        balance: Balance {
+            received: 0,
+            generated: 0,
+            delivered: 0,
+            dropped: 0,
+            in_flight: 0,
+        },
+    }
+}
+
+/// A directory with a running manager of `a.chain` below `run/a`, and an edited source.
+fn running(requests: usize, refuse: bool) -> (tempfile::TempDir, mpsc::Receiver<(ApplyRequest, Bundle)>) {
+    let dir = workspace(CHAIN);
+    run(dir.path(), &["build", "a.chain", "-o", "a.bundle"], 0);
+    fs::create_dir_all(dir.path().join("run/a")).unwrap();
+    let edited = CHAIN.replace("else -> fw", "arp -> drop else -> fw");
+    fs::write(dir.path().join("edited.chain"), edited).unwrap();
+    let applies = manager(
+        &dir.path().join("run/a/control.sock"),
+        &dir.path().join("a.bundle"),
+        requests,
+        refuse,
+    );
+    (dir, applies)
+}
+
+#[test]
+fn no_manager() {
+    let dir = workspace(CHAIN);
+    for args in [
+        &["status", "--run-dir", "."][..],
+        &["status", "--socket", "none.sock"],
+        &["plan", "a.chain", "--run-dir", "."],
+        &["apply", "a.chain", "--run-dir", ".", "--auto-approve"],
+    ] {
+        let (_, err) = run(dir.path(), args, 4);
+        assert!(err.contains("onvm-run"), "the remedy: {err}");
+    }
+    let (_, err) = run(dir.path(), &["status", "--run-dir", ".", "--json"], 4);
+    let json: serde_json::Value = serde_json::from_str(&err).unwrap();
+    assert_eq!(json["error"]["code"], "no_runtime");
+}
+
+#[test]
+fn a_status() {
+    let (dir, _applies) = running(2, false);
+    let (out, _) = run(dir.path(), &["status", "--run-dir", "run"], 0);
+    assert!(out.starts_with("a  running  up 1 s  pid 7"), "{out}");
+    let (out, _) = run(dir.path(), &["status", "a", "--run-dir", "run", "--json"], 0);
+    let status: Status = serde_json::from_str(&out).unwrap();
+    assert_eq!(status.pid, 7);
+}
+
+#[test]
+fn a_plan_changes_nothing() {
+    let (dir, applies) = running(4, false);
+    let (out, _) = run(dir.path(), &["plan", "edited.chain", "--run-dir", "run"], 0);
+    assert!(
+        out.contains("+ rule wan: arp -> drop") && out.contains("Instances to keep: fw-0"),
+        "{out}"
+    );
+    run(
+        dir.path(),
+        &["plan", "edited.chain", "--run-dir", "run", "--exit-code"],
+        3,
+    );
+    let (out, _) = run(
+        dir.path(),
+        &["plan", "a.chain", "--run-dir", "run", "--exit-code"],
+        0,
+    );
+    assert!(out.contains("No changes."), "{out}");
+    run(
+        dir.path(),
+        &["plan", "a.bundle", "--run-dir", "run", "--exit-code"],
+        0,
+    );
+    assert!(applies.try_recv().is_err());
+}
+
+#[test]
+fn an_apply_of_a_source() {
+    let (dir, applies) = running(2, false);
+    let (_, err) = run(
+        dir.path(),
+        &["apply", "edited.chain", "--run-dir", "run", "--auto-approve"],
+        0,
+    );
+    assert!(err.contains("Applied in 1.5 ms"), "{err}");
+    let (apply, bundle) = applies.recv().unwrap();
+    assert!(Path::new(&apply.bundle).is_absolute());
+    assert!(!Path::new(&apply.bundle).exists(), "removed after use");
+    assert_eq!(bundle.index.name, "a", "the manager keeps its name");
+    let before = Bundle::load(&dir.path().join("a.bundle")).unwrap();
+    assert_eq!(apply.base, Some(before.index.generation));
+    assert_eq!(bundle.manager.services[0].id, before.manager.services[0].id);
+}
+
+#[test]
+fn an_apply_is_not_made_without_a_yes() {
+    let (dir, applies) = running(2, false);
+    let (_, err) = run(dir.path(), &["apply", "edited.chain", "--run-dir", "run"], 2);
+    assert!(err.contains("--auto-approve"), "{err}");
+    let (out, _) = run(dir.path(), &["apply", "a.chain", "--run-dir", "run"], 0);
+    assert!(out.contains("No changes."), "the same again needs no yes: {out}");
+    assert!(applies.try_recv().is_err());
+}
+
+#[test]
+fn an_apply_that_fails() {
+    let (dir, _applies) = running(2, true);
+    let (_, err) = run(
+        dir.path(),
+        &["apply", "edited.chain", "--run-dir", "run", "--auto-approve"],
+        5,
+    );
+    assert!(err.contains("another apply is under way"), "{err}");
+    let left: Vec<_> = fs::read_dir(dir.path())
+        .unwrap()
+        .map(|e| e.unwrap().file_name())
+        .collect();
+    assert!(
+        left.iter().all(|n| !n.to_string_lossy().contains("apply")),
+        "{left:?}"
+    );
+}
+
+#[test]
+fn several_managers() {
+    let (dir, _applies) = running(1, false);
+    fs::create_dir_all(dir.path().join("run/b")).unwrap();
+    let _second = UnixListener::bind(dir.path().join("run/b/control.sock")).unwrap();
+    let (_, err) = run(dir.path(), &["status", "--run-dir", "run"], 2);
+    assert!(err.contains("a, b") && err.contains("--socket"), "{err}");
+    run(dir.path(), &["status", "a", "--run-dir", "run"], 0);
+}
