@@ -127,9 +127,6 @@ impl Manager {
         {
             fixed.push("the manager's workers, rings, idle policy or huge pages");
         }
-        if bundle.index.name != self.bundle.index.name {
-            fixed.push("the bundle's name");
-        }
         if fixed.is_empty() {
             return Ok(());
         }

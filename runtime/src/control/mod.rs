@@ -60,6 +60,8 @@ const HANG_DEADLINE: Duration = Duration::from_secs(2);
 /// The running manager. Field order is drop order: what uses DPDK goes before DPDK.
 #[derive(Debug)]
 pub struct Manager {
+    /// Of the first bundle; a later one may come from a file of another name.
+    name: String,
     bundle: Bundle,
     generation: Arc<Generation>,
     fleet: Fleet,

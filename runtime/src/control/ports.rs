@@ -96,8 +96,13 @@ fn plan_one(bundle: &Bundle, port: &onvm_bundle::Port) -> Result<Plan, RunError>
             )
         }
         PortKind::Null { size } => {
-            source = Some(SourceKind::Endless);
-            vdev("net_null", format!("size={size},copy=0"))
+            // One without `steer` is there to be sent to, and generates nothing.
+            let steered = bundle.flows.tables.iter().any(|t| t.port == port.name);
+            source = steered.then_some(SourceKind::Endless);
+            vdev(
+                "net_null",
+                format!("size={size},copy=0,no-rx={}", u8::from(!steered)),
+            )
         }
         PortKind::Vdev { device } => {
             let (name, args) = device.split_once(',').unwrap_or((device, ""));

@@ -75,6 +75,7 @@ pub async fn start(options: Options) -> Result<Manager, RunError> {
     let mut manager = Manager {
         generation: Arc::new(Generation::new(0, &bundle, &HashMap::new(), 1)),
         rates: Rates::new(&worker.counters),
+        name: bundle.index.name.clone(),
         bundle,
         fleet,
         history: History::default(),

@@ -153,7 +153,7 @@ impl Manager {
         let totals = self.history.up_to(&self.generation);
         wire::Status {
             version: wire::API_VERSION,
-            bundle: self.bundle.index.name.clone(),
+            bundle: self.name.clone(),
             generation: self.bundle.index.generation.clone(),
             bundle_dir: self.bundle.dir.display().to_string(),
             pid: std::process::id(),

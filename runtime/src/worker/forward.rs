@@ -15,6 +15,26 @@ use crate::{
     reason::Reason,
 };
 
+/// The way from one hop to the next, the same for a whole run of packets.
+#[derive(Debug)]
+pub(super) struct Route {
+    /// Slot of the generation.
+    slot: usize,
+    to: HopIndex,
+    lane: Lane,
+    /// Packets that took it and are not counted yet.
+    taken: u64,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Lane {
+    /// To the only instance of a service.
+    Instance(u16),
+    Port(u16),
+    /// Each packet is to be looked at.
+    Each,
+}
+
 #[derive(Debug)]
 pub(super) struct Forward {
     worker: usize,
@@ -93,8 +113,78 @@ impl Forward {
         self.starved = self.services.iter().any(Selection::is_starved);
     }
 
-    /// Sends a packet that the worker holds to what stands at `hop`.
+    /// Works out once how packets come to what stands at `to`.
+    pub(super) fn route(&self, generations: &Generations, slot: usize, to: HopIndex) -> Route {
+        let tables = generations.live[slot].as_ref().map(|l| &l.tables);
+        let lane = match tables.and_then(|t| t.hops.get(usize::from(to))).map(|h| h.at) {
+            Some(At::Service(service)) => match self.services[usize::from(service)].only() {
+                Some(instance) => Lane::Instance(instance),
+                None => Lane::Each,
+            },
+            Some(At::Port(port)) => Lane::Port(port),
+            Some(At::Drop) | None => Lane::Each,
+        };
+        Route {
+            slot,
+            to,
+            lane,
+            taken: 0,
+        }
+    }
+
+    /// Sends a packet that the worker holds along a route; false when it must be sent by [`Self::send`].
     #[inline(always)]
+    pub(super) fn follow(
+        &mut self,
+        ledger: &mut Ledger,
+        generations: &mut Generations,
+        route: &mut Route,
+        mut descriptor: Descriptor,
+    ) -> bool {
+        let entry = ledger.entry(descriptor.buffer);
+        match route.lane {
+            Lane::Instance(instance) => {
+                let Some(link) = &mut self.links[usize::from(instance)] else {
+                    return false;
+                };
+                if entry.visits_left == 0 || link.faulty {
+                    return false;
+                }
+                entry.visits_left -= 1;
+                entry.hop = route.to;
+                entry.owner = Owner::instance(instance);
+                (
+                    descriptor.hash,
+                    descriptor.verdict,
+                    descriptor.flags,
+                    descriptor.destination,
+                ) = (entry.hash, 0, 0, 0);
+                if link.stage(descriptor) {
+                    self.push(ledger, generations, instance);
+                }
+            }
+            Lane::Port(port) => {
+                entry.hop = route.to;
+                self.stage_out(ledger, generations, port, descriptor);
+            }
+            Lane::Each => return false,
+        }
+        route.taken += 1;
+        true
+    }
+
+    /// Counts the packets that took a route.
+    #[inline(always)]
+    pub(super) fn settle(&self, generations: &Generations, route: &Route) {
+        if let (1.., Some(Live { tables, .. })) = (route.taken, &generations.live[route.slot]) {
+            add(
+                &tables.counters[self.worker].arrived[usize::from(route.to)],
+                route.taken,
+            );
+        }
+    }
+
+    /// Sends a packet that the worker holds to what stands at `hop`, whatever that is.
     pub(super) fn send(
         &mut self,
         ledger: &mut Ledger,
@@ -134,19 +224,29 @@ impl Forward {
                     self.push(ledger, generations, instance);
                 }
             }
-            At::Port(port) => {
-                let packet = TxDesc {
-                    index: descriptor.buffer,
-                    off: descriptor.offset,
-                    len: descriptor.length,
-                };
-                let staged = &mut self.sinks[usize::from(port)].staged;
-                staged.push(packet);
-                if staged.len() >= BURST {
-                    self.transmit(ledger, generations, port);
-                }
-            }
+            At::Port(port) => self.stage_out(ledger, generations, port, descriptor),
             At::Drop => self.discard(ledger, generations, descriptor.buffer, Reason::Chain),
+        }
+    }
+
+    #[inline(always)]
+    fn stage_out(
+        &mut self,
+        ledger: &mut Ledger,
+        generations: &mut Generations,
+        port: u16,
+        descriptor: Descriptor,
+    ) {
+        let Descriptor {
+            buffer: index,
+            offset: off,
+            length: len,
+            ..
+        } = descriptor;
+        let staged = &mut self.sinks[usize::from(port)].staged;
+        staged.push(TxDesc { index, off, len });
+        if staged.len() >= BURST {
+            self.transmit(ledger, generations, port);
         }
     }
 

@@ -8,7 +8,7 @@ use nflib::{
 
 use super::{
     BURST, Event, Live, Worker,
-    forward::NOWHERE,
+    forward::{NOWHERE, Route},
     ingress::{Receiver, SourceKind},
     ledger::{Entry, Owner},
 };
@@ -16,6 +16,13 @@ use crate::{
     generation::{Hop, HopIndex, add},
     reason::Reason,
 };
+
+/// Packets that come from one hop and follow the chain.
+struct Run {
+    generation: usize,
+    hop: HopIndex,
+    route: Route,
+}
 
 /// What an NF's verdict comes to.
 enum Way {
@@ -69,14 +76,18 @@ impl Worker {
         if n > 0 {
             add(&self.forward.instance(slot).tx_packets, n as u64);
         }
+        let mut run = None;
         for &descriptor in &burst[..n] {
-            self.take_back_one(slot, writes, descriptor);
+            self.take_back_one(slot, writes, descriptor, &mut run);
+        }
+        if let Some(Run { route, .. }) = run {
+            self.forward.settle(&self.generations, &route);
         }
         n
     }
 
     #[inline(always)]
-    fn take_back_one(&mut self, slot: u16, writes: bool, mut descriptor: Descriptor) {
+    fn take_back_one(&mut self, slot: u16, writes: bool, mut descriptor: Descriptor, run: &mut Option<Run>) {
         let Some(entry) = self.ledger.held_by(descriptor.buffer, Owner::instance(slot)) else {
             add(&self.forward.instance(slot).refused, 1);
             return;
@@ -109,6 +120,9 @@ impl Worker {
             ..
         } = *entry;
         let generation = usize::from(generation);
+        if descriptor.verdict == VERDICT_NEXT && self.run_on(generation, hop, descriptor, run) {
+            return;
+        }
         let Some(Live { tables, .. }) = &self.generations.live[generation] else {
             return;
         };
@@ -145,6 +159,42 @@ impl Worker {
             descriptor,
             to,
         );
+    }
+
+    /// Sends a packet with the verdict `next` by the route of those before it; false when it has to be looked at.
+    #[inline(always)]
+    fn run_on(
+        &mut self,
+        generation: usize,
+        hop: HopIndex,
+        descriptor: Descriptor,
+        run: &mut Option<Run>,
+    ) -> bool {
+        let Self {
+            forward,
+            ledger,
+            generations,
+            ..
+        } = self;
+        if let Some(run) = run
+            .as_mut()
+            .filter(|r| r.generation == generation && r.hop == hop)
+        {
+            return forward.follow(ledger, generations, &mut run.route, descriptor);
+        }
+        if let Some(Run { route, .. }) = run.take() {
+            forward.settle(generations, &route);
+        }
+        let Some(Live { tables, .. }) = &generations.live[generation] else {
+            return false;
+        };
+        let route = forward.route(generations, generation, tables.hops[usize::from(hop)].next);
+        let run = run.insert(Run {
+            generation,
+            hop,
+            route,
+        });
+        forward.follow(ledger, generations, &mut run.route, descriptor)
     }
 
     /// Takes one burst from a port's queue onto its chains.
@@ -198,6 +248,7 @@ impl Worker {
             self.ingress.packets.prefetch(packet.index, packet.off);
         }
         let mut bytes = 0;
+        let mut run: Option<(HopIndex, Route)> = None;
         for packet in burst.packets() {
             let Some(Live { tables, in_flight }) = &mut self.generations.live[slot] else {
                 return;
@@ -229,8 +280,27 @@ impl Worker {
                 length: packet.len,
                 ..Descriptor::default()
             };
-            self.forward
-                .send(&mut self.ledger, &mut self.generations, slot, descriptor, hop);
+            let Self {
+                forward,
+                ledger,
+                generations,
+                ..
+            } = self;
+            if run.as_ref().is_none_or(|(to, _)| *to != hop) {
+                let former = run.replace((hop, forward.route(generations, slot, hop)));
+                if let Some((_, route)) = former {
+                    forward.settle(generations, &route);
+                }
+            }
+            let followed = run
+                .as_mut()
+                .is_some_and(|(_, r)| forward.follow(ledger, generations, r, descriptor));
+            if !followed {
+                forward.send(ledger, generations, slot, descriptor, hop);
+            }
+        }
+        if let Some((_, route)) = run {
+            self.forward.settle(&self.generations, &route);
         }
         add(&self.counters.ports[port].rx_bytes, bytes);
     }

@@ -34,6 +34,14 @@ impl Selection {
         }
     }
 
+    /// The instance, if there is just one.
+    pub(super) fn only(&self) -> Option<u16> {
+        match self.instances.as_slice() {
+            [slot] => Some(*slot),
+            _ => None,
+        }
+    }
+
     #[inline(always)]
     pub(super) fn choose(&self, hash: u32) -> Option<u16> {
         match self.table.get((hash.wrapping_mul(0x9e37_79b1) >> 24) as usize) {
