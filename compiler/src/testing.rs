@@ -1,5 +1,7 @@
 //! What the tests of this crate share.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 use std::path::Path;
 
 use onvm_lang::Severity;

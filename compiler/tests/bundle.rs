@@ -1,5 +1,7 @@
 //! What is written is what was meant, the same every time, and refused once anybody has touched it.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 use std::{
     fs,
     path::{Path, PathBuf},

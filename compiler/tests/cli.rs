@@ -1,5 +1,7 @@
 //! The commands as an operator meets them: exit codes, streams, and a manager at the other end of a socket.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 use std::{
     fs,
     io::{Read, Write},

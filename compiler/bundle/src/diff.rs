@@ -186,7 +186,11 @@ fn settings(changes: &mut Vec<Change>, a: &ManagerConfig, b: &ManagerConfig) {
 
 fn port_details(a: &Port, b: &Port) -> Vec<Detail> {
     let details = [
-        detail("kind", &a.kind, &b.kind),
+        (a.kind != b.kind).then(|| Detail {
+            what: "kind".to_owned(),
+            from: written(&a.kind),
+            to: written(&b.kind),
+        }),
         detail("queues", &a.queues, &b.queues),
         detail("promiscuous", &a.promiscuous, &b.promiscuous),
         detail("mtu", &a.mtu, &b.mtu),
@@ -194,6 +198,11 @@ fn port_details(a: &Port, b: &Port) -> Vec<Detail> {
         detail("id", &a.id, &b.id),
     ];
     details.into_iter().flatten().collect()
+}
+
+/// As the bundle writes it.
+fn written(kind: &crate::PortKind) -> String {
+    toml::Value::try_from(kind).map_or_else(|_| format!("{kind:?}"), |value| value.to_string())
 }
 
 fn service_details(a: &Service, b: &Service) -> Vec<Detail> {
