@@ -1,0 +1,151 @@
+//! B7: time and memory of `onvmc build` by the number of steering rules.
+
+use std::{
+    fmt::Write as _,
+    path::Path,
+    process::{Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    BenchError, Effort,
+    host::{self, read},
+    results::{Goal, Record},
+};
+
+pub const ID: &str = "b7";
+
+const LOOK_PERIOD: Duration = Duration::from_micros(500);
+const GOAL_RULES: usize = 10_000;
+const GOAL_MS: f64 = 500.0;
+
+/// Builds sources of 1 to 100,000 rules, in turn, all again for each repetition.
+pub fn run(effort: Effort) -> Result<Record, BenchError> {
+    let mut record = Record::new(
+        ID,
+        "Compiler",
+        "`onvmc build` of one port with N disjoint rules (a /28 network, a host, a host and TCP port, a host and UDP port \
+         range, by turns) to two chains of two NFs; wall time of the process, and its largest resident set in a run of its own.",
+        "none in the paper, whose chains are set up by hand",
+    );
+    let dir = tempfile::tempdir().map_err(BenchError::system("a temporary directory"))?;
+    let sizes: &[usize] = if effort.quick {
+        &[1, 1_000, 10_000]
+    } else {
+        &[1, 1_000, 10_000, 100_000]
+    };
+    for &rules in sizes {
+        std::fs::write(source_path(dir.path(), rules), source(rules))
+            .map_err(BenchError::system("the generated source"))?;
+    }
+    let mut times = vec![Vec::new(); sizes.len()];
+    for repetition in 1..=effort.repetitions {
+        eprintln!("{ID}: repetition {repetition} of {}", effort.repetitions);
+        for (&rules, times) in sizes.iter().zip(&mut times) {
+            let began = Instant::now();
+            host::must(&mut build(dir.path(), rules)?)?;
+            times.push(began.elapsed().as_secs_f64() * 1e3);
+        }
+    }
+    for (&rules, times) in sizes.iter().zip(times) {
+        let median = record
+            .add(format!("{rules} rules: time"), "ms", times)
+            .unwrap_or(f64::INFINITY);
+        if rules == GOAL_RULES {
+            record
+                .goals
+                .push(Goal::below("build of 10,000 rules", "ms", GOAL_MS, median));
+        }
+    }
+    for &rules in sizes {
+        record.add(
+            format!("{rules} rules: memory"),
+            "MiB",
+            vec![peak_memory(build(dir.path(), rules)?)?],
+        );
+    }
+    Ok(record)
+}
+
+fn source_path(dir: &Path, rules: usize) -> std::path::PathBuf {
+    dir.join(format!("rules{rules}.chain"))
+}
+
+fn build(dir: &Path, rules: usize) -> Result<Command, BenchError> {
+    let mut command = Command::new(host::program("onvmc")?);
+    let out = dir.join(format!("rules{rules}.bundle"));
+    command
+        .args(["build", "--out"])
+        .arg(out)
+        .arg(source_path(dir, rules));
+    Ok(command)
+}
+
+/// Rule `i` has a /28 network of 10.0.0.0/8 for itself, so that no two rules overlap.
+fn source(rules: usize) -> String {
+    let mut text = String::from(
+        "port wan = null { size = 64 }\nport lan = null { size = 64 }\n\
+         nf a = forward\nnf b = forward\nnf c = forward\n\
+         chain left = a -> b -> lan\nchain right = c -> b -> lan\n\
+         steer lan { else -> drop }\nsteer wan {\n",
+    );
+    for i in 0..rules {
+        let net = format!("10.{}.{}.{}", i >> 12, i >> 4 & 255, (i & 15) << 4);
+        let filter = match i % 4 {
+            0 => format!("dst net {net}/28"),
+            1 => format!("dst host {net}"),
+            2 => format!("tcp and dst host {net} and dst port 443"),
+            _ => format!("udp and dst host {net} and dst portrange 5000-5100"),
+        };
+        let chain = if i % 3 == 0 { "left" } else { "right" };
+        // Writing to a string does not fail.
+        let _ = writeln!(text, "    {filter} -> {chain}");
+    }
+    text + "    else -> left\n}\n"
+}
+
+/// MiB of the largest resident set, seen by looking at the process until it ends. It only grows, so nothing but the last
+/// half millisecond can be missed.
+fn peak_memory(mut command: Command) -> Result<f64, BenchError> {
+    let failed = || BenchError::system("onvmc cannot be run");
+    let mut child = command
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(failed())?;
+    let path = format!("/proc/{}/status", child.id());
+    let mut peak = 0.0_f64;
+    while child.try_wait().map_err(failed())?.is_none() {
+        let status = read(&path);
+        let kib = status
+            .lines()
+            .find_map(|l| l.strip_prefix("VmHWM:"))
+            .map(|v| v.trim().trim_end_matches(" kB"));
+        peak = peak.max(kib.and_then(|n| n.parse().ok()).unwrap_or(0.0) / 1024.0);
+        thread::sleep(LOOK_PERIOD);
+    }
+    Ok(peak)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn every_rule_has_a_network_of_its_own() {
+        let source = source(100_000);
+        let rules: Vec<&str> = source
+            .lines()
+            .filter(|l| l.starts_with("    ") && l.contains(" 10."))
+            .collect();
+        let networks: HashSet<&str> = rules
+            .iter()
+            .filter_map(|l| l.split(" 10.").nth(1))
+            .filter_map(|rest| rest.split([' ', '/']).next())
+            .collect();
+        assert_eq!((rules.len(), networks.len()), (100_000, 100_000));
+    }
+}

@@ -1,0 +1,155 @@
+//! What is counted: courses that execute the same instructions in every run.
+
+use std::{
+    hint::black_box,
+    os::fd::{AsFd, OwnedFd},
+    path::Path,
+    sync::atomic::Ordering,
+    thread,
+    time::Duration,
+};
+
+use nflib::{
+    Descriptor, Nf, Region,
+    layout::Layout,
+    memory::{Geometry, create_file, reopen_read_only},
+    session::{self, Command, Configuration, FromNf, IdlePolicy, ToNf},
+};
+use stdlib_nfs::forward::Forward;
+
+use crate::BenchError;
+
+/// Descriptors pushed at once.
+pub const BURST: usize = 32;
+
+/// One thing to count.
+#[derive(Debug)]
+pub struct Course {
+    pub name: &'static str,
+    /// Runs it with this number of bursts, at most 2048.
+    pub run: fn(u32) -> Result<(), BenchError>,
+}
+
+pub const COURSES: &[Course] = &[
+    Course {
+        name: "ring",
+        run: ring,
+    },
+    Course {
+        name: "nf_forward",
+        run: nf_forward,
+    },
+];
+
+/// The largest ring: everything that a course needs fits at once.
+const CAPACITY: u32 = 65_536;
+const GEOMETRY: Geometry = Geometry {
+    buffers: 64,
+    stride: 2240,
+    headroom: 128,
+};
+
+/// Push and pop of full bursts, in one thread.
+fn ring(bursts: u32) -> Result<(), BenchError> {
+    let (_fd, region) = Region::create("course", Layout::new(1, CAPACITY, 0))
+        .map_err(BenchError::system("the ring's memory"))?;
+    let (mut producer, mut consumer) = (region.to_nf_producer(0), region.to_nf_consumer(0));
+    let mut burst = [packet(); BURST];
+    for _ in 0..bursts {
+        let pushed = producer.push(black_box(&burst)).unwrap_or(0);
+        let popped = consumer.pop(&mut burst).unwrap_or(0);
+        assert_eq!(
+            (pushed, popped),
+            (BURST, BURST),
+            "the ring did not take or give a full burst"
+        );
+    }
+    Ok(())
+}
+
+/// The NF's side of a hop: the run loop with `forward`. All bursts and the command to stop are there before the NF looks, so
+/// that it never waits and every run takes the same way.
+fn nf_forward(bursts: u32) -> Result<(), BenchError> {
+    let dir = tempfile::tempdir().map_err(BenchError::system("a temporary directory"))?;
+    let path = dir.path().join("nf.sock");
+    let listener = session::listen(&path).map_err(BenchError::system("the NF's socket"))?;
+    let manager = thread::spawn(move || welcome(&listener, bursts));
+    run_forward(&path)?;
+    let (connection, region) = manager
+        .join()
+        .map_err(|_| BenchError::Needs("its manager to end well"))??;
+    drop(connection);
+    let mut returned = vec![Descriptor::default(); CAPACITY as usize];
+    let count = region.from_nf_consumer(0).pop(&mut returned).unwrap_or(0);
+    assert_eq!(
+        count,
+        bursts as usize * BURST,
+        "the NF did not hand back every descriptor"
+    );
+    Ok(())
+}
+
+fn run_forward(socket: &Path) -> Result<(), BenchError> {
+    nflib::attach_and_run(socket, Some(Duration::ZERO), Forward::new)
+        .map_err(|e| BenchError::Nf(e.to_string()))
+}
+
+/// The manager's part; the connection must live until the NF has ended.
+fn welcome(listener: &OwnedFd, bursts: u32) -> Result<(OwnedFd, Region), BenchError> {
+    let failed = || BenchError::system("the NF cannot be welcomed");
+    let wait = |fd: &OwnedFd| {
+        let mut fds = [rustix::event::PollFd::new(fd, rustix::event::PollFlags::IN)];
+        rustix::event::poll(&mut fds, None).map_err(BenchError::errno("waiting for the NF"))
+    };
+    let (region_fd, region) = Region::create("course", Layout::new(1, CAPACITY, 16)).map_err(failed())?;
+    let packets = create_file("course-packets", GEOMETRY.bytes(), false).map_err(failed())?;
+    let packets = reopen_read_only(packets.as_fd()).map_err(failed())?;
+    let mut producer = region.to_nf_producer(0);
+    for _ in 0..bursts {
+        let pushed = producer.push(&[packet(); BURST]).unwrap_or(0);
+        assert_eq!(pushed, BURST, "the ring did not take a full burst");
+    }
+    region.command().store(Command::Stop as u32, Ordering::Release);
+    wait(listener)?;
+    let connection = session::accept(listener).map_err(failed())?;
+    wait(&connection)?;
+    session::receive::<FromNf>(&connection).map_err(failed())?;
+    let configuration = serde_json::to_vec(&Configuration::default()).map_err(|e| failed()(e.into()))?;
+    let configuration = session::content_descriptor("configuration", &configuration).map_err(failed())?;
+    let message = ToNf::Welcome {
+        instance: "course-0".to_owned(),
+        geometry: GEOMETRY,
+        idle: IdlePolicy {
+            spins: 0,
+            yields: 0,
+            sleeps: true,
+        },
+    };
+    session::send(
+        &connection,
+        &message,
+        &[region_fd.as_fd(), packets.as_fd(), configuration.as_fd()],
+    )
+    .map_err(failed())?;
+    Ok((connection, region))
+}
+
+fn packet() -> Descriptor {
+    Descriptor {
+        offset: GEOMETRY.headroom as u16,
+        length: 60,
+        ..Descriptor::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_course_ends_and_checks_its_own_count() {
+        for course in COURSES {
+            (course.run)(3).unwrap();
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! A running `onvm-run`, watched and stopped from outside as an operator would.
+
+use std::{
+    fs::File,
+    io::{Read, Write},
+    os::unix::net::UnixStream,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use onvm_bundle::api::{CONTROL_SOCKET, InstanceState, ManagerState, STATUS_PATH, Status};
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use crate::{BenchError, host};
+
+const START_DEADLINE: Duration = Duration::from_secs(30);
+const STOP_DEADLINE: Duration = Duration::from_secs(10);
+const LOOK_PERIOD: Duration = Duration::from_millis(20);
+/// Lines of the log shown with an error.
+const LOG_LINES: usize = 12;
+
+/// The manager with the NFs of one bundle; stopped on drop.
+#[derive(Debug)]
+pub struct Manager {
+    child: Child,
+    socket: PathBuf,
+    /// Holds the bundle, the run directory and the log.
+    dir: TempDir,
+}
+
+impl Manager {
+    /// Compiles `source`, with `files` beside it, and starts it; returns when every NF runs.
+    pub fn start(source: &str, files: &[(&str, &str)]) -> Result<Self, BenchError> {
+        let dir = TempDir::with_prefix("onvm-bench-").map_err(BenchError::system("a temporary directory"))?;
+        let write = |name: &str, text: &str| {
+            std::fs::write(dir.path().join(name), text).map_err(BenchError::system(name.to_owned()))
+        };
+        write("bench.chain", source)?;
+        files.iter().try_for_each(|(name, text)| write(name, text))?;
+        let bundle = dir.path().join("bench.bundle");
+        host::must(
+            Command::new(host::program("onvmc")?)
+                .args(["build", "--out"])
+                .arg(&bundle)
+                .arg(dir.path().join("bench.chain")),
+        )?;
+        host::program("onvm-nf")?;
+        let log = File::create(dir.path().join("log")).map_err(BenchError::system("the log"))?;
+        let run_dir = dir.path().join("run");
+        let child = Command::new(host::program("onvm-run")?)
+            .arg(&bundle)
+            .arg("--run-dir")
+            .arg(&run_dir)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .map_err(BenchError::system("onvm-run cannot be started"))?;
+        let mut manager = Self {
+            child,
+            socket: run_dir.join("bench").join(CONTROL_SOCKET),
+            dir,
+        };
+        manager.await_running()?;
+        Ok(manager)
+    }
+
+    fn await_running(&mut self) -> Result<(), BenchError> {
+        let deadline = Instant::now() + START_DEADLINE;
+        loop {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                return Err(self.failed(&format!("ended with {status} before it was ready")));
+            }
+            if self.status().is_ok_and(|s| is_running(&s)) {
+                return Ok(());
+            }
+            if Instant::now() >= deadline {
+                return Err(self.failed("was not ready in time"));
+            }
+            thread::sleep(LOOK_PERIOD);
+        }
+    }
+
+    /// What `GET /v1/status` says now.
+    pub fn status(&self) -> Result<Status, BenchError> {
+        let body = get(&self.socket, STATUS_PATH).map_err(BenchError::system("the control socket"))?;
+        serde_json::from_slice(&body)
+            .map_err(|e| self.failed(&format!("sent a status that cannot be read: {e}")))
+    }
+
+    /// Processor time of the manager and its NFs together since they started.
+    pub fn processor_time(&self) -> Result<Duration, BenchError> {
+        let status = self.status()?;
+        let nfs = status
+            .services
+            .iter()
+            .flat_map(|s| &s.instances)
+            .filter_map(|i| i.pid);
+        nfs.chain([self.child.id()]).map(processor_time).sum()
+    }
+
+    /// Stops it by SIGTERM, as an operator would, and requires that it ends well.
+    pub fn stop(mut self) -> Result<(), BenchError> {
+        match self.terminate() {
+            Some(status) if status.success() => Ok(()),
+            Some(status) => Err(self.failed(&format!("ended with {status} when it was stopped"))),
+            None => Err(self.failed("did not stop in time")),
+        }
+    }
+
+    fn terminate(&mut self) -> Option<std::process::ExitStatus> {
+        if let Ok(Some(status)) = self.child.try_wait() {
+            return Some(status);
+        }
+        let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
+        let deadline = Instant::now() + STOP_DEADLINE;
+        while Instant::now() < deadline {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                return Some(status);
+            }
+            thread::sleep(LOOK_PERIOD);
+        }
+        None
+    }
+
+    fn failed(&self, what: &str) -> BenchError {
+        let log = std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        BenchError::Manager {
+            what: what.to_owned(),
+            log: lines[lines.len().saturating_sub(LOG_LINES)..].join("\n"),
+        }
+    }
+}
+
+impl Drop for Manager {
+    fn drop(&mut self) {
+        if self.terminate().is_none() {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}
+
+fn is_running(status: &Status) -> bool {
+    let mut instances = status.services.iter().flat_map(|s| &s.instances);
+    status.state == ManagerState::Running && instances.all(|i| i.state == InstanceState::Running)
+}
+
+/// One request of HTTP/1.1 without keep-alive; returns the reply's body.
+fn get(socket: &Path, path: &str) -> std::io::Result<Vec<u8>> {
+    let mut stream = UnixStream::connect(socket)?;
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nHost: onvm\r\nConnection: close\r\n\r\n"
+    )?;
+    let mut reply = Vec::new();
+    stream.read_to_end(&mut reply)?;
+    let end = b"\r\n\r\n";
+    let head = reply.windows(end.len()).position(|w| w == end);
+    head.map(|at| reply.split_off(at + end.len()))
+        .ok_or_else(|| std::io::Error::other("the reply has no head"))
+}
+
+/// User and system time of a process, all its threads together (`proc(5)`: fields 14 and 15 of `stat`, in clock ticks).
+fn processor_time(pid: u32) -> Result<Duration, BenchError> {
+    let path = format!("/proc/{pid}/stat");
+    let text = std::fs::read_to_string(&path).map_err(BenchError::system(path))?;
+    // The name, field 2, is in parentheses and may hold anything.
+    let after_name = text.rsplit_once(')').map_or("", |(_, rest)| rest);
+    let ticks: u64 = after_name
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .filter_map(|n| n.parse::<u64>().ok())
+        .sum();
+    Ok(Duration::from_secs_f64(
+        ticks as f64 / rustix::param::clock_ticks_per_second() as f64,
+    ))
+}
