@@ -18,6 +18,7 @@ pub mod host;
 mod load;
 mod manifests;
 mod names;
+mod notation;
 mod overrides;
 mod program;
 pub mod render;

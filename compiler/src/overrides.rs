@@ -10,8 +10,9 @@ use crate::{
     diagnostics::{bad_override, closest, duplicate_name, unknown_type, wrong_value_type},
     load::{COMMAND_LINE, Unit},
     names::{Item, Names},
+    notation::parse_value,
     sources::{FileId, Place, Sources},
-    spec::{Spec, parse_value},
+    spec::Spec,
 };
 
 /// The types that a `param` can have.

@@ -19,9 +19,9 @@ use crate::{
     load::{Unit, load},
     manifests::NfTypes,
     names::Names,
+    notation::notation,
     overrides::{Overrides, add_command_line, input_spec, refuse_record},
     sources::{FileId, Sources},
-    spec::notation,
     steering::Steering,
     values::{Values, What},
 };

@@ -19,9 +19,10 @@ use crate::{
     host::clean,
     load::describe,
     names::{Item, Names},
+    notation::{describe_value, notation},
     overrides::Overrides,
     sources::{FileId, Place},
-    spec::{Kind, Problem, Spec, describe_value},
+    spec::{Kind, Problem, Spec},
 };
 
 /// A value with its references followed.
@@ -355,7 +356,7 @@ impl<'a> Values<'a> {
     fn refuse(&self, spec: &Spec, given: &Given, problem: Problem) {
         let (place, name) = (given.place, spec.name.as_ref());
         let text = match &given.what {
-            What::One(value) => crate::spec::notation(value),
+            What::One(value) => notation(value),
             What::List(_) => "a list".to_owned(),
         };
         let found = match problem {

@@ -508,3 +508,23 @@ fn the_files_read_well() {
     insta::assert_snapshot!("compose.yaml", text("compose.yaml"));
     insta::assert_snapshot!("nfs_guard-0.toml", text("nfs/guard-0.toml"));
 }
+
+/// The examples that the project ships.
+#[test]
+fn every_example_compiles_cleanly() {
+    let chains = Path::new(env!("CARGO_MANIFEST_DIR")).join("../chains");
+    let files = fs::read_dir(chains).unwrap().map(|e| e.unwrap().path());
+    let sources: Vec<PathBuf> = files
+        .filter(|p| p.extension().is_some_and(|e| e == "chain"))
+        .collect();
+    assert!(!sources.is_empty());
+    for source in sources {
+        let checked = check(&onvmc::disk::DiskHost, &source, &Inputs::default()).unwrap();
+        let shown = onvmc::render::human(&checked.sources, &checked.diagnostics, false, 100);
+        assert!(checked.diagnostics.is_empty(), "{}\n{shown}", source.display());
+        let artifact = Artifact::new(&checked.program.unwrap(), &checked.sources).unwrap();
+        let root = tempfile::tempdir().unwrap();
+        write_bundle(&artifact, &root.path().join("b")).unwrap();
+        Bundle::load(&root.path().join("b")).unwrap();
+    }
+}

@@ -162,7 +162,7 @@ fn every_code_is_explained() {
         let code = line.split(' ').next().unwrap();
         let (page, _) = run(dir.path(), &["explain", code], 0);
         assert!(page.starts_with(&format!("{code}: ")), "{page}");
-        assert!(page.lines().count() > 3, "{page}");
+        assert!(page.lines().count() >= 3, "{page}");
     }
     let (_, err) = run(dir.path(), &["explain", "C9999"], 2);
     assert!(err.contains("C9999"), "{err}");

@@ -12,6 +12,8 @@ use crate::{
     sources::{Place, Sources},
 };
 
+mod syntax;
+
 macro_rules! pages {
     ($($module:ident),* $(,)?) => {
         $(pub(crate) mod $module;)*
@@ -103,7 +105,12 @@ pub fn explain(code: &str) -> Option<&'static Page> {
 
 /// Every page, in the order of the codes.
 pub fn all_pages() -> Vec<&'static Page> {
-    let mut pages: Vec<_> = PAGES.iter().chain(crate::filter::PAGES).copied().collect();
+    let mut pages: Vec<_> = PAGES
+        .iter()
+        .chain(crate::filter::PAGES)
+        .chain(syntax::PAGES)
+        .copied()
+        .collect();
     pages.sort_by_key(|p| p.code);
     pages
 }
