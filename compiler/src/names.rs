@@ -53,7 +53,11 @@ pub(crate) struct Symbol<'a> {
 #[derive(Debug)]
 pub(crate) struct Names<'a> {
     map: HashMap<&'a str, Symbol<'a>>,
+    suggested: Cell<usize>,
 }
+
+/// Unknown names that get a "did you mean"; each costs a comparison with every name.
+const MAX_SUGGESTIONS: usize = 50;
 
 impl<'a> Names<'a> {
     /// Collects the declarations of all files; of two with one name the first counts.
@@ -81,7 +85,10 @@ impl<'a> Names<'a> {
                 }
             }
         }
-        Self { map }
+        Self {
+            map,
+            suggested: Cell::new(0),
+        }
     }
 
     /// The symbol of that name, which counts as used.
@@ -130,6 +137,9 @@ impl<'a> Names<'a> {
         wanted: &str,
         fits: impl Fn(&Symbol<'a>) -> bool,
     ) -> onvm_lang::Diagnostic {
+        if self.suggested.replace(self.suggested.get() + 1) >= MAX_SUGGESTIONS {
+            return unknown_name::unknown_name(place, name, wanted, None);
+        }
         let mut known: Vec<&str> = self.map.values().filter(|s| fits(s)).map(|s| s.name).collect();
         known.sort_unstable();
         unknown_name::unknown_name(place, name, wanted, closest(name, known))

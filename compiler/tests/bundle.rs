@@ -214,6 +214,35 @@ fn steers_become_hops() {
 }
 
 #[test]
+fn a_bounded_circle_is_counted_out() {
+    let source = |bound: &str| {
+        format!(
+            "use \"waf.nf.toml\" as waf\nport wan = null {{}}\nlet l = [1 pps]\nlet n = [10.0.0.0/8]\n\
+             nf a = waf {{ key = secret(\"K\"), limits = $l, nets = $n, wait = 1 s }}\n\
+             nf b = waf {{ key = secret(\"K\"), limits = $l, nets = $n, wait = 1 s }}\n\
+             steer wan {{ else -> a {{ alert -> drop }} -> wan }}\n\
+             allow a to steer b\nallow b to steer a max_hops {bound}\n"
+        )
+    };
+    let (program, _) = build(&source("3"), &Inputs::default());
+    let chain = &program.manager.chains[0];
+    let mut at = 0;
+    let mut path = Vec::new();
+    // As an NF would that always steers when it may.
+    while let Target::Nf(name) = &chain.hops[at].at {
+        path.push(name.clone());
+        let hop = &chain.hops[at];
+        let to = hop.steers.values().next().copied().or(hop.next).unwrap();
+        at = usize::from(to);
+        assert!(path.len() < 100, "the circle has an end");
+    }
+    assert_eq!(path.concat(), "abababab", "three times from b to a");
+    let long = check(&host(&source("200")), Path::new("edge.chain"), &Inputs::default()).unwrap();
+    let codes: Vec<_> = long.diagnostics.iter().map(|d| d.code).collect();
+    assert_eq!(codes, ["C0703"], "more visits than max_hops allows");
+}
+
+#[test]
 fn the_same_source_gives_the_same_bytes() {
     let (_, first) = build(FULL, &Inputs::default());
     for _ in 0..5 {

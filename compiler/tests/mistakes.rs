@@ -119,12 +119,22 @@ fn hostile_sources_end() {
         .rev()
         .map(|n| format!("let v{n} = $v{}\n", n - 1))
         .collect();
+    let many = |line: &str| {
+        (0..5000)
+            .map(|n| line.replace("{}", &n.to_string()))
+            .collect::<String>()
+    };
     let sources = [
         format!("port wan = null {{}}\nchain c0 = wan\n{deep}steer wan {{ else -> c4999 }}\n"),
         format!("port wan = null {{ size = $v4999 }}\nlet v0 = 64\n{lets}steer wan {{ else -> drop }}\n"),
         format!(
             "port wan = null {{}}\nsteer wan {{ else -> {} drop }}\n",
             "wan -> ".repeat(50_000)
+        ),
+        format!(
+            "port wan = null {{}}\n{}steer wan {{\n{}    else -> wan\n}}\n",
+            many("chain c{} = wan\n"),
+            many("    tcp -> d{}\n")
         ),
         "let a = [$a, $a]\nclass c = c or c\nport wan = null {}\nsteer wan { c -> drop else -> wan }\n"
             .to_owned(),
