@@ -3,9 +3,9 @@
 mod compose;
 mod toml_text;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
-use onvm_bundle::{FORMAT_VERSION, FileEntry, Index, generation_id, hash_bytes};
+use onvm_bundle::{FORMAT_VERSION, FileEntry, Index, SourceRef, generation_id, hash_bytes};
 
 use crate::{program::Program, sources::Sources};
 
@@ -43,11 +43,12 @@ impl Artifact {
             toml_text::flows(&program.flows, &quoted)?.into_bytes(),
         );
         files.insert("compose.yaml".into(), compose::render(program)?.into_bytes());
+        let services = program.manager.services.iter();
+        let declared: HashMap<&str, &SourceRef> = services.map(|s| (s.name.as_str(), &s.source)).collect();
         for (name, config) in &program.instances {
-            files.insert(
-                format!("nfs/{name}.toml"),
-                toml_text::instance(config, &quoted)?.into_bytes(),
-            );
+            let source = declared.get(config.service.as_str()).copied();
+            let text = toml_text::instance(config, source, &quoted)?;
+            files.insert(format!("nfs/{name}.toml"), text.into_bytes());
         }
         for source in sources
             .files()

@@ -269,7 +269,11 @@ pub(super) fn flows(flows: &Flows, quotes: &Quotes<'_>) -> Result<String, Artifa
     doc.done()
 }
 
-pub(super) fn instance(config: &InstanceConfig, _quotes: &Quotes<'_>) -> Result<String, ArtifactError> {
+pub(super) fn instance(
+    config: &InstanceConfig,
+    source: Option<&SourceRef>,
+    quotes: &Quotes<'_>,
+) -> Result<String, ArtifactError> {
     let InstanceConfig {
         instance,
         service,
@@ -278,6 +282,9 @@ pub(super) fn instance(config: &InstanceConfig, _quotes: &Quotes<'_>) -> Result<
     } = config;
     let file = format!("nfs/{instance}.toml");
     let mut doc = Doc::new(&file, "What one NF instance is given.");
+    if let Some(line) = source.and_then(|s| quotes.line(s)) {
+        doc.comment(&line);
+    }
     doc.key("instance", instance);
     doc.key("service", service);
     doc.header("[params]", None);
