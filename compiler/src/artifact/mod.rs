@@ -89,7 +89,7 @@ pub(crate) struct Quotes<'a>(&'a Sources);
 
 impl Quotes<'_> {
     /// `file:line` and the line's text, cut to a comment's length.
-    fn line(&self, source: &onvm_bundle::SourceRef) -> Option<String> {
+    fn line(&self, source: &SourceRef) -> Option<String> {
         let mut parts = source.0.rsplitn(3, ':');
         let (_column, line, file) = (parts.next()?, parts.next()?, parts.next()?);
         let number: usize = line.parse().ok()?;
