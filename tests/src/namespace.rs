@@ -1,0 +1,89 @@
+//! Network namespaces joined to this one.
+
+use std::process::Command;
+
+use crate::programs::tool;
+
+/// A namespace with one interface `eth0`, whose other end is in this namespace; removed, with both ends, when dropped.
+#[derive(Debug)]
+pub struct Namespace {
+    name: String,
+    /// The end in this namespace.
+    pub interface: String,
+}
+
+impl Namespace {
+    /// Joins a namespace whose `eth0` has this address (with prefix length). `side` is a letter that tells the test's
+    /// namespaces apart; names hold the process id, so that tests of several processes do not meet.
+    pub fn new(side: char, address: &str) -> Self {
+        assert!(
+            rustix::process::geteuid().is_root(),
+            "network namespaces need root: run the tests as root, or with `sudo -E`"
+        );
+        let pid = std::process::id();
+        let made = Self {
+            name: format!("onvm-{pid}-{side}"),
+            interface: format!("onvm{pid}{side}"),
+        };
+        tool("ip", &["netns", "add", &made.name]);
+        tool(
+            "ip",
+            &[
+                "link",
+                "add",
+                &made.interface,
+                "type",
+                "veth",
+                "peer",
+                "name",
+                "eth0",
+                "netns",
+                &made.name,
+            ],
+        );
+        // Frames as they would be on a wire: checksums filled in, nothing joined beyond an Ethernet frame.
+        let off = ["tx", "off", "gso", "off", "gro", "off", "tso", "off"];
+        let here = [&["-K", made.interface.as_str()][..], &off].concat();
+        tool("ethtool", &here);
+        tool(
+            "ip",
+            &[
+                "netns",
+                "exec",
+                &made.name,
+                "sysctl",
+                "-qw",
+                "net.ipv6.conf.eth0.disable_ipv6=1",
+            ],
+        );
+        made.tool(&[&["ethtool", "-K", "eth0"][..], &off].concat());
+        tool("ip", &["-n", &made.name, "addr", "add", address, "dev", "eth0"]);
+        tool("ip", &["-n", &made.name, "link", "set", "lo", "up"]);
+        tool("ip", &["-n", &made.name, "link", "set", "eth0", "up"]);
+        tool("ip", &["link", "set", &made.interface, "up"]);
+        made
+    }
+
+    /// A command that runs in the namespace.
+    pub fn command(&self, program: &str, arguments: &[&str]) -> Command {
+        let mut command = Command::new("ip");
+        command
+            .args(["netns", "exec", &self.name, program])
+            .args(arguments);
+        command
+    }
+
+    /// Runs a tool in the namespace to its end; fails, with what it said, when it fails.
+    pub fn tool(&self, line: &[&str]) -> String {
+        tool("ip", &[&["netns", "exec", self.name.as_str()][..], line].concat())
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        // The interface in it goes with it, and the other end with that one, sooner or later: now, so that no test's end
+        // leaves any.
+        let _ = Command::new("ip").args(["link", "del", &self.interface]).output();
+        let _ = Command::new("ip").args(["netns", "del", &self.name]).output();
+    }
+}

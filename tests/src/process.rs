@@ -1,0 +1,68 @@
+//! Processes as `/proc` shows them.
+
+use std::{
+    fs,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal};
+
+/// Looks again every few milliseconds until `look` gives something; none when the time is over.
+pub fn wait_for<T>(within: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
+    let until = Instant::now() + within;
+    loop {
+        if let Some(found) = look() {
+            return Some(found);
+        }
+        if Instant::now() >= until {
+            return None;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+pub fn signal(pid: u32, signal: Signal) {
+    let id = Pid::from_raw(pid as i32).expect("a process id is positive");
+    rustix::process::kill_process(id, signal)
+        .unwrap_or_else(|e| panic!("process {pid} gets no {signal:?}: {e}"));
+}
+
+/// A field of `/proc/PID/status`, e.g. `CapEff`.
+pub fn status_field(pid: u32, field: &str) -> String {
+    let text = fs::read_to_string(format!("/proc/{pid}/status"))
+        .unwrap_or_else(|e| panic!("process {pid} cannot be looked at: {e}"));
+    let line = text
+        .lines()
+        .find_map(|l| l.strip_prefix(field)?.strip_prefix(':'));
+    line.unwrap_or_else(|| panic!("/proc/{pid}/status has no {field}"))
+        .trim()
+        .to_owned()
+}
+
+/// Processes of a process group that have not ended; onvm-run and its network functions share one.
+pub fn group(pgid: u32) -> Vec<u32> {
+    let entries = fs::read_dir("/proc").expect("/proc is there").flatten();
+    let pids = entries.filter_map(|e| e.file_name().to_str()?.parse::<u32>().ok());
+    let in_group = |pid: &u32| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        // After the name, which may hold anything: state, parent, group.
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or("").split_whitespace().collect();
+        fields.first().is_some_and(|state| *state != "Z")
+            && fields.get(2).is_some_and(|g| *g == pgid.to_string())
+    };
+    pids.filter(in_group).collect()
+}
+
+/// The process's open descriptors and what they lead to.
+pub fn descriptors(pid: u32) -> Vec<(u32, PathBuf)> {
+    let entries =
+        fs::read_dir(format!("/proc/{pid}/fd")).unwrap_or_else(|e| panic!("descriptors of {pid}: {e}"));
+    let read = |entry: fs::DirEntry| {
+        Some((
+            entry.file_name().to_str()?.parse().ok()?,
+            fs::read_link(entry.path()).ok()?,
+        ))
+    };
+    entries.flatten().filter_map(read).collect()
+}

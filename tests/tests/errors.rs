@@ -1,0 +1,217 @@
+//! What cannot be run is refused: one paragraph that names the place and the remedy, exit code 1, nothing left behind.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failure here is a failed test"
+)]
+
+use std::{
+    fs,
+    os::unix::{fs::PermissionsExt, process::CommandExt},
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use onvm_tests::{Finished, Manager, Scratch, capture, programs};
+
+const SOON: Duration = Duration::from_secs(30);
+
+fn start(scratch: &Scratch, bundle: &Path) -> Finished {
+    Manager::start(bundle, "test", &scratch.run_dir(), &["--exit-when-done"]).finish(SOON)
+}
+
+/// A bundle that works, of a capture of three packets.
+fn sound(scratch: &Scratch) -> PathBuf {
+    build(
+        scratch,
+        "port a = pcap { read = file(\"in.pcap\") }",
+        "nf fwd = forward {}",
+    )
+}
+
+fn build(scratch: &Scratch, port: &str, nf: &str) -> PathBuf {
+    capture::write(
+        &scratch.path("in.pcap"),
+        &[
+            capture::udp(1, 1, 30),
+            capture::udp(1, 2, 30),
+            capture::udp(1, 3, 30),
+        ],
+    );
+    let head = nf
+        .lines()
+        .filter(|l| l.starts_with("use"))
+        .collect::<Vec<_>>()
+        .join("\n");
+    let nf = nf
+        .lines()
+        .filter(|l| !l.starts_with("use"))
+        .collect::<Vec<_>>()
+        .join("\n");
+    let chain = format!(
+        "{head}\n{port}\nport b = pcap {{ write = \"/dev/null\" }}\n{nf}\nsteer a {{ else -> fwd -> b }}\n"
+    );
+    scratch.build(&chain, "bundle")
+}
+
+#[test]
+fn a_damaged_bundle_is_refused_and_the_file_named() {
+    let scratch = Scratch::new();
+    let bundle = sound(&scratch);
+    start(&scratch, &bundle).summary();
+
+    let path = bundle.join("manager.toml");
+    let whole = fs::read(&path).unwrap();
+    let mut flipped = whole.clone();
+    flipped[whole.len() / 2] ^= 1;
+    fs::write(&path, &flipped).unwrap();
+    start(&scratch, &bundle).assert_refused(&["manager.toml", "onvmc build"]);
+
+    fs::remove_file(&path).unwrap();
+    start(&scratch, &bundle).assert_refused(&["manager.toml", "onvmc build"]);
+    fs::write(&path, &whole).unwrap();
+
+    fs::write(bundle.join("extra.toml"), "x = 1\n").unwrap();
+    start(&scratch, &bundle).assert_refused(&["extra.toml"]);
+    fs::remove_file(bundle.join("extra.toml")).unwrap();
+
+    let index = fs::read_to_string(bundle.join("bundle.toml")).unwrap();
+    let newer = index.replacen("format = 1", "format = 99", 1);
+    assert_ne!(newer, index);
+    fs::write(bundle.join("bundle.toml"), newer).unwrap();
+    start(&scratch, &bundle).assert_refused(&["bundle.toml", "99"]);
+}
+
+#[test]
+fn what_is_no_bundle_is_refused() {
+    let scratch = Scratch::new();
+    start(&scratch, &scratch.path("nothing.bundle"))
+        .assert_refused(&["nothing.bundle", "Check that the file exists"]);
+    fs::create_dir(scratch.path("empty.bundle")).unwrap();
+    start(&scratch, &scratch.path("empty.bundle")).assert_refused(&["empty.bundle"]);
+    let source = scratch.write("some.chain", "port a = null {}\n");
+    start(&scratch, &source).assert_refused(&["some.chain"]);
+}
+
+#[test]
+fn a_program_that_is_not_installed_is_named_with_where_it_was_looked_for() {
+    let scratch = Scratch::new();
+    let text =
+        "name = \"lost\"\nversion = \"0.1.0\"\nsummary = \"x\"\n\n[run]\nbinary = \"no-such-program\"\n";
+    scratch.write("lost.nf.toml", text);
+    let bundle = build(
+        &scratch,
+        "port a = pcap { read = file(\"in.pcap\") }",
+        "use \"lost.nf.toml\" as lost\nnf fwd = lost {}",
+    );
+    start(&scratch, &bundle).assert_refused(&["fwd-0", "no-such-program", "--nf-path"]);
+}
+
+#[test]
+fn a_capture_that_is_not_there_is_named_with_its_place() {
+    let scratch = Scratch::new();
+    let path = scratch.path("missing.pcap").display().to_string();
+    let bundle = build(
+        &scratch,
+        &format!("port a = pcap {{ read = \"{path}\" }}"),
+        "nf fwd = forward {}",
+    );
+    start(&scratch, &bundle).assert_refused(&["port `a`", "test.chain:2", &path]);
+}
+
+#[test]
+fn an_interface_that_is_not_there_or_taken_is_named() {
+    let scratch = Scratch::new();
+    let bundle = build(
+        &scratch,
+        "port a = af_packet { interface = \"onvm-none\" }",
+        "nf fwd = forward {}",
+    );
+    start(&scratch, &bundle).assert_refused(&["port `a`", "test.chain:2", "`onvm-none`", "ip link"]);
+    let bundle = build(&scratch, "port a = tap { name = \"lo\" }", "nf fwd = forward {}");
+    start(&scratch, &bundle).assert_refused(&["port `a`", "test.chain:2", "`lo`", "af_packet"]);
+}
+
+/// The programs where another user may run them, whatever the rights of the directory that they were built in.
+fn unprivileged(scratch: &Scratch, bundle: &Path) -> Command {
+    for name in ["onvm-run", "onvm-nf"] {
+        fs::copy(programs::path(name), scratch.path(name)).unwrap();
+    }
+    fs::create_dir_all(scratch.run_dir()).unwrap();
+    fs::set_permissions(scratch.run_dir(), fs::Permissions::from_mode(0o777)).unwrap();
+    let mut command = Command::new(scratch.path("onvm-run"));
+    command
+        .arg(bundle)
+        .arg("--run-dir")
+        .arg(scratch.run_dir())
+        .args(["--json", "--exit-when-done"]);
+    // Not root: the manager then cannot give NFs users of their own, and has no capability.
+    command.uid(65_534).gid(65_534).env("HOME", "/nonexistent");
+    command
+}
+
+#[test]
+fn without_the_right_to_raw_sockets_the_capability_is_named() {
+    let scratch = Scratch::new();
+    let bundle = build(
+        &scratch,
+        "port a = af_packet { interface = \"lo\" }",
+        "nf fwd = forward {}",
+    );
+    let run = Manager::spawn(unprivileged(&scratch, &bundle), "test", &scratch.run_dir());
+    run.finish(SOON)
+        .assert_refused(&["port `a`", "CAP_NET_RAW", "setcap cap_net_raw+ep"]);
+}
+
+#[test]
+fn captures_need_no_right_at_all() {
+    let scratch = Scratch::new();
+    let bundle = sound(&scratch);
+    let run = Manager::spawn(unprivileged(&scratch, &bundle), "test", &scratch.run_dir());
+    assert_eq!(run.finish(SOON).summary().balance.delivered, 3);
+}
+
+#[test]
+fn a_second_manager_in_the_same_place_is_refused_and_the_first_goes_on() {
+    let scratch = Scratch::new();
+    scratch.pacer();
+    let bundle = build(
+        &scratch,
+        "port a = pcap { read = file(\"in.pcap\"), repeat = true }",
+        "use \"pacer.nf.toml\" as pacer\nnf fwd = pacer { pause = 5 ms }",
+    );
+    let first = Manager::ready(&bundle, "test", &scratch.run_dir(), &[]);
+    let second = Manager::start(&bundle, "test", &scratch.run_dir(), &[]).finish(SOON);
+    assert_eq!((second.code, second.stdout.as_str()), (Some(1), ""));
+    assert_eq!(second.left, [0_u32; 0]);
+    for word in [&format!("process {}", first.pid()), "--run-dir"] {
+        assert!(second.stderr.contains(word), "{}", second.stderr);
+    }
+    first.wait_for_traffic(100, SOON);
+    first.terminate_whole(3);
+}
+
+#[test]
+fn parameters_that_an_nf_refuses_are_named_with_the_line() {
+    let scratch = Scratch::new();
+    scratch.write("bad.rules", "accept arp\ndrop tcp to any prot 22\n");
+    let bundle = build(
+        &scratch,
+        "port a = pcap { read = file(\"in.pcap\") }",
+        "nf fwd = firewall { rules = file(\"bad.rules\") }",
+    );
+    start(&scratch, &bundle).assert_refused(&["fwd-0", "bad.rules:2:", "prot"]);
+}
+
+#[test]
+fn a_run_directory_that_cannot_be_made_is_named() {
+    let scratch = Scratch::new();
+    let bundle = sound(&scratch);
+    let file = scratch.write("file", "");
+    Manager::start(&bundle, "test", &file, &["--exit-when-done"])
+        .finish(SOON)
+        .assert_refused(&["file/test", "--run-dir"]);
+}

@@ -1,0 +1,126 @@
+//! Network functions that are killed or hang in traffic: it goes on, and nothing is lost without a count.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failure here is a failed test"
+)]
+
+use std::time::Duration;
+
+use onvm_tests::{
+    Manager, Scratch, capture,
+    manager::{SOON, dropped, instance},
+    process,
+};
+use rustix::process::Signal;
+
+/// Packets of the capture that is repeated.
+const STOCK: usize = 640;
+
+/// Endless traffic of 64 flows through a pacer, of which there are so many.
+fn pacers(scratch: &Scratch, replicas: u32) -> Manager {
+    scratch.pacer();
+    let packets: Vec<_> = (0..STOCK as u32)
+        .map(|i| capture::udp((i % 64) as u16, i, 30))
+        .collect();
+    capture::write(&scratch.path("in.pcap"), &packets);
+    let chain = format!(
+        "use \"pacer.nf.toml\" as pacer\nport a = pcap {{ read = file(\"in.pcap\"), repeat = true }}\n\
+         port b = pcap {{ write = \"/dev/null\" }}\nnf fwd = forward {{}}\n\
+         nf pace = pacer {{}} with {{ replicas = {replicas} }}\nsteer a {{ else -> fwd -> pace -> b }}\n"
+    );
+    let bundle = scratch.build(&chain, "bundle");
+    let manager = Manager::ready(&bundle, "test", &scratch.run_dir(), &[]);
+    manager.wait_for_traffic(5000, SOON);
+    manager
+}
+
+#[test]
+fn a_killed_instance_is_replaced_and_its_buffers_come_back() {
+    let scratch = Scratch::new();
+    let manager = pacers(&scratch, 1);
+    let level = manager.status().buffers.in_use;
+    let mut lost = 0;
+    for round in 1..=3 {
+        let pid = instance(&manager.status(), "pace-0").pid.unwrap();
+        process::signal(pid, Signal::KILL);
+        manager.wait_for_instance("pace-0", Some(pid), SOON);
+        let status = manager.wait_for_traffic(5000, SOON);
+        assert_eq!(instance(&status, "pace-0").restarts, round);
+        assert_eq!(instance(&status, "fwd-0").restarts, 0);
+        let now = dropped(&status.drops, "nf_lost");
+        assert!(
+            now > lost,
+            "what the killed instance held is counted: {:?}",
+            status.drops
+        );
+        lost = now;
+    }
+    // Each instance held some hundred packets at least, which would be missing here.
+    let what = format!("the buffers in use return to their level of {level} after {lost} were recovered");
+    manager.wait_until(&what, SOON, |s| s.buffers.in_use <= level + 64);
+    let summary = manager.terminate_whole(STOCK);
+    assert_eq!(summary.dropped("nf_lost"), lost);
+    assert_eq!(
+        summary.balance.dropped,
+        lost + summary.dropped("no_instance") + summary.dropped("shutdown")
+    );
+}
+
+#[test]
+fn the_sibling_of_a_killed_instance_goes_on() {
+    let scratch = Scratch::new();
+    let manager = pacers(&scratch, 2);
+    let before = manager.status();
+    let (killed, sibling) = (instance(&before, "pace-0"), instance(&before, "pace-1"));
+    assert!(
+        killed.tx_packets > 0 && sibling.tx_packets > 0,
+        "flows are spread: {before:#?}"
+    );
+    process::signal(killed.pid.unwrap(), Signal::KILL);
+    let new = manager.wait_for_instance("pace-0", killed.pid, SOON);
+    let after = manager.wait_for_traffic(10_000, SOON);
+    assert_eq!(
+        (
+            instance(&after, "pace-1").pid,
+            instance(&after, "pace-1").restarts
+        ),
+        (sibling.pid, 0)
+    );
+    assert!(instance(&after, "pace-1").tx_packets > sibling.tx_packets);
+    assert_eq!(instance(&after, "pace-0").pid, Some(new));
+    let summary = manager.terminate_whole(STOCK);
+    assert_eq!(summary.dropped("no_instance"), 0, "there always was one");
+    assert!(summary.dropped("nf_lost") > 0);
+}
+
+#[test]
+fn an_instance_that_hangs_is_noticed_and_replaced() {
+    let scratch = Scratch::new();
+    let manager = pacers(&scratch, 1);
+    let pid = instance(&manager.status(), "pace-0").pid.unwrap();
+    process::signal(pid, Signal::STOP);
+    manager.wait_for_instance("pace-0", Some(pid), Duration::from_secs(8));
+    assert!(
+        manager.log().contains("handed none back for 2 s"),
+        "{}",
+        manager.log()
+    );
+    manager.wait_for_traffic(5000, SOON);
+    assert!(
+        !process::group(manager.pid()).contains(&pid),
+        "the stopped process is gone"
+    );
+    assert!(manager.terminate_whole(STOCK).dropped("nf_lost") > 0);
+}
+
+#[test]
+fn a_manager_told_to_stop_ends_a_hung_instance_as_well() {
+    let scratch = Scratch::new();
+    let manager = pacers(&scratch, 1);
+    process::signal(instance(&manager.status(), "pace-0").pid.unwrap(), Signal::STOP);
+    let summary = manager.terminate_whole(STOCK);
+    assert!(summary.balance.delivered >= 5000);
+}
