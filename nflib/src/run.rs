@@ -26,6 +26,9 @@ const BURST: usize = 32;
 const MANAGER_CHECK: Duration = Duration::from_millis(200);
 /// Pause between attempts to find a manager that is gone.
 const REATTACH_PAUSE: Duration = Duration::from_millis(50);
+/// Bursts handed back before the worker's bell is looked at, while there is more to do. A look costs a full fence; a worker
+/// that sleeps meanwhile sleeps at most 70 us.
+const BURSTS_PER_BELL: u32 = 8;
 /// Rounds between looks at the clock for ticks.
 const ROUNDS_PER_CLOCK: u32 = 64;
 
@@ -211,6 +214,19 @@ struct Link {
     incoming: Consumer<ShmRing>,
     outgoing: Producer<ShmRing>,
     worker_bell: Bell,
+    /// Bursts handed back since the bell was last looked at.
+    unannounced: u32,
+}
+
+impl Link {
+    /// Wakes the worker if it sleeps and there is something for it.
+    #[inline(always)]
+    fn announce(&mut self) {
+        if self.unannounced > 0 {
+            self.unannounced = 0;
+            self.worker_bell.ring();
+        }
+    }
 }
 
 struct Session<'a, N> {
@@ -219,6 +235,7 @@ struct Session<'a, N> {
     region: &'a Region,
     packets: PacketFile,
     links: Vec<Link>,
+    buffer: [Descriptor; BURST],
     bell: Bell,
     idle: Idle,
     tick: Option<Duration>,
@@ -237,6 +254,7 @@ impl<'a, N: Nf> Session<'a, N> {
             incoming: region.to_nf_consumer(w),
             outgoing: region.from_nf_producer(w),
             worker_bell: region.worker_bell(w),
+            unannounced: 0,
         };
         let links = (0..region.workers()).map(link).collect();
         Self {
@@ -245,6 +263,7 @@ impl<'a, N: Nf> Session<'a, N> {
             region,
             packets,
             links,
+            buffer: [Descriptor::default(); BURST],
             bell: region.nf_bell(),
             idle: Idle::new(idle),
             tick,
@@ -279,43 +298,26 @@ impl<'a, N: Nf> Session<'a, N> {
     /// Takes a burst from each worker; says whether there was any.
     #[inline(always)]
     fn round(&mut self) -> Result<bool, RunError> {
+        let Self {
+            nf,
+            connection,
+            packets,
+            links,
+            buffer,
+            ..
+        } = self;
         let mut worked = false;
-        for i in 0..self.links.len() {
-            let mut buffer = [Descriptor::default(); BURST];
-            let n = self.links[i].incoming.pop(&mut buffer)?;
+        for link in links {
+            let n = link.incoming.pop(buffer)?;
             if n > 0 {
                 worked = true;
-                let burst = &mut buffer[..n];
-                self.nf.process(&mut Burst::new(burst, &self.packets));
-                self.hand_back(i, burst)?;
+                nf.process(&mut Burst::new(&mut buffer[..n], packets));
+                hand_back(link, connection, &buffer[..n])?;
+            } else {
+                link.announce();
             }
         }
         Ok(worked)
-    }
-
-    /// The ring has as many slots as the manager lets be under way, so waiting for room is rare and short.
-    #[inline(always)]
-    fn hand_back(&mut self, link: usize, mut burst: &[Descriptor]) -> Result<(), RunError> {
-        let Link {
-            outgoing,
-            worker_bell,
-            ..
-        } = &mut self.links[link];
-        let mut attempts = 0u32;
-        loop {
-            let pushed = outgoing.push(burst)?;
-            worker_bell.ring();
-            burst = &burst[pushed..];
-            if burst.is_empty() {
-                return Ok(());
-            }
-            attempts += 1;
-            match attempts {
-                0..1000 => std::thread::yield_now(),
-                _ if manager_is_gone(self.connection)? => return Ok(()),
-                _ => std::thread::sleep(Duration::from_micros(100)),
-            }
-        }
     }
 
     fn tick_if_due(&mut self, next: &mut Option<Instant>) {
@@ -379,6 +381,30 @@ impl<'a, N: Nf> Session<'a, N> {
         let until_tick = next_tick.map_or(MANAGER_CHECK, |t| t.saturating_duration_since(Instant::now()));
         self.bell.sleep(until_tick.min(MANAGER_CHECK));
         manager_is_gone(self.connection)
+    }
+}
+
+/// The ring has as many slots as the manager lets be under way, so waiting for room is rare and short.
+#[inline(always)]
+fn hand_back(link: &mut Link, connection: &OwnedFd, mut burst: &[Descriptor]) -> Result<(), RunError> {
+    let mut attempts = 0u32;
+    loop {
+        let pushed = link.outgoing.push(burst)?;
+        link.unannounced += 1;
+        burst = &burst[pushed..];
+        if burst.is_empty() {
+            if link.unannounced >= BURSTS_PER_BELL {
+                link.announce();
+            }
+            return Ok(());
+        }
+        link.announce();
+        attempts += 1;
+        match attempts {
+            0..1000 => std::thread::yield_now(),
+            _ if manager_is_gone(connection)? => return Ok(()),
+            _ => std::thread::sleep(Duration::from_micros(100)),
+        }
     }
 }
 

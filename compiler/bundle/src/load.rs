@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
+    io::ErrorKind,
     path::{Component, Path, PathBuf},
 };
 
@@ -66,7 +67,7 @@ fn read_index(dir: &Path) -> Result<Index, BundleError> {
     let path = dir.join("bundle.toml");
     let text = match fs::read_to_string(&path) {
         Ok(text) => text,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound && dir.is_dir() => {
+        Err(e) if dir.exists() && matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
             return Err(BundleError::NotABundle(dir.to_path_buf()));
         }
         Err(source) => {
@@ -121,7 +122,7 @@ fn read_files<'a>(dir: &Path, index: &'a Index) -> Result<BTreeMap<&'a str, Vec<
         let path = dir.join(&f.path);
         let bytes = match fs::read(&path) {
             Ok(bytes) => bytes,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Err(BundleError::Missing(path)),
+            Err(e) if e.kind() == ErrorKind::NotFound => return Err(BundleError::Missing(path)),
             Err(source) => return Err(BundleError::Io { path, source }),
         };
         let found = hash_bytes(&bytes);

@@ -73,13 +73,8 @@ impl Manager {
         began: Instant,
         changes: Changes,
     ) -> wire::ApplyReply {
-        let mut kept: Vec<String> = self
-            .fleet
-            .instances
-            .iter()
-            .flatten()
-            .map(|i| i.name.clone())
-            .collect();
+        let staying = self.fleet.instances.iter().flatten().filter(|i| !i.leaving());
+        let mut kept: Vec<String> = staying.map(|i| i.name.clone()).collect();
         kept.retain(|name| !changes.started.contains(name));
         kept.sort();
         wire::ApplyReply {

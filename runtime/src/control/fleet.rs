@@ -347,6 +347,11 @@ impl Fleet {
 }
 
 impl InstanceEntry {
+    /// It is being stopped for good.
+    pub(super) fn leaving(&self) -> bool {
+        self.leaving
+    }
+
     fn ready(&mut self, region: &Region, pid: u32, names: Vec<String>, counters: &WorkerCounters, slot: u16) {
         self.state = InstanceState::Running;
         self.pid = Some(pid);

@@ -64,12 +64,13 @@ fn plan_one(bundle: &Bundle, port: &onvm_bundle::Port) -> Result<Plan, RunError>
         PortKind::AfPacket { interface } => {
             existing(interface).map_err(refuse)?;
             need(Capability::NetRaw).map_err(refuse)?;
+            let interface = plain(interface).map_err(refuse)?;
+            let frame = frame_size(bundle.manager.buffers.mtu);
+            // 4 MiB of ring for each direction, whatever the frames' size.
+            let frames = (1 << 22) / frame;
             vdev(
                 "net_af_packet",
-                format!(
-                    "iface={},blocksz=65536,framesz=4096,framecnt=2048",
-                    plain(interface).map_err(refuse)?
-                ),
+                format!("iface={interface},blocksz=65536,framesz={frame},framecnt={frames}"),
             )
         }
         PortKind::AfXdp { interface } => {
@@ -214,6 +215,13 @@ fn pcap(
         true => Err("a pcap port needs `read`, `write` or both".to_owned()),
         false => Ok((args.join(","), source)),
     }
+}
+
+/// Bytes of a frame in the kernel's packet ring, a power of two: the largest whose packets, less the ring's own header of
+/// 32 bytes at least, fit a buffer.
+fn frame_size(mtu: u16) -> u32 {
+    let room = super::startup::data_bytes(mtu);
+    1 << (room + 32).ilog2()
 }
 
 /// DPDK separates a device's arguments by commas and knows no escape for them.

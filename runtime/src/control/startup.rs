@@ -184,6 +184,14 @@ fn eal_options(manager: &ManagerConfig, plans: &[ports::Plan]) -> EalOptions {
     }
 }
 
+/// Bytes of a buffer behind its headroom: 2 KiB at least, and an odd number of cache lines in all, so that the packets do
+/// not share cache sets.
+pub(super) fn data_bytes(mtu: u16) -> u32 {
+    let data = (u32::from(mtu) + FRAME_OVERHEAD).max(2048);
+    let lines = (data + u32::from(HEADROOM)).div_ceil(64) | 1;
+    lines * 64 - u32::from(HEADROOM)
+}
+
 /// The packet file, its descriptors and the pool over it.
 struct Memory {
     packets_fd: std::os::fd::OwnedFd,
@@ -196,12 +204,10 @@ struct Memory {
 impl Memory {
     fn new(eal: &Eal, manager: &ManagerConfig) -> Result<Self, RunError> {
         let failed = RunError::system("the packet file cannot be made");
-        // 2 KiB of data at least, an odd number of cache lines in all, so that packets do not share cache sets.
-        let data = (u32::from(manager.buffers.mtu) + FRAME_OVERHEAD).max(2048);
-        let lines = (data + u32::from(HEADROOM)).div_ceil(64) | 1;
+        let stride = data_bytes(manager.buffers.mtu) + u32::from(HEADROOM);
         let geometry = Geometry {
             buffers: manager.buffers.count,
-            stride: lines * 64,
+            stride,
             headroom: u32::from(HEADROOM),
         };
         let huge = eal.uses_huge_pages();

@@ -260,8 +260,9 @@ impl Forward {
     ) {
         let entry = ledger.entry(buffer);
         entry.owner = Owner::POOL;
-        if let Some(live) = &mut generations.live[usize::from(entry.generation)] {
-            live.in_flight -= 1;
+        let generation = usize::from(entry.generation);
+        generations.leave(generation, 1);
+        if let Some(live) = &generations.live[generation] {
             add(
                 &live.tables.counters[self.worker].dropped[usize::from(entry.hop)][reason as usize],
                 1,
@@ -369,18 +370,31 @@ impl Forward {
     }
 
     fn count_sent(&mut self, ledger: &mut Ledger, generations: &mut Generations, port: u16, sent: &[TxDesc]) {
-        let mut bytes = 0;
+        let (mut bytes, mut run) = (0, (0, 0));
         for packet in sent {
             let entry = ledger.entry(packet.index);
             entry.owner = Owner::POOL;
             bytes += u64::from(packet.len);
-            if let Some(live) = &mut generations.live[usize::from(entry.generation)] {
-                live.in_flight -= 1;
+            let generation = usize::from(entry.generation);
+            if generation != run.0 {
+                generations.leave(run.0, run.1);
+                run = (generation, 0);
             }
+            run.1 += 1;
         }
+        generations.leave(run.0, run.1);
         let counters = &self.counters.ports[usize::from(port)];
         add(&counters.tx_packets, sent.len() as u64);
         add(&counters.tx_bytes, bytes);
+    }
+
+    /// Wakes every NF that sleeps and has something to do.
+    pub(super) fn announce(&mut self) {
+        for &slot in &self.active {
+            if let Some(link) = &mut self.links[usize::from(slot)] {
+                link.announce();
+            }
+        }
     }
 
     pub(super) fn publish_gauges(&mut self, in_flight: u64) {

@@ -87,19 +87,19 @@ impl Ingress {
                 .any(|r| r.source.kind != SourceKind::Finite(0))
     }
 
-    /// Whether to look at the port now, with so many packets inside and some service without its instance.
+    /// The port's kind of source if it may be looked at now, with so many packets inside and some service without its
+    /// instance or not.
     #[inline(always)]
-    pub(super) fn wants(&self, port: usize, in_flight: u64, starved: bool) -> bool {
-        if self.closed {
-            return false;
-        }
-        match self.ports[port].as_ref().map(|r| r.source.kind) {
-            None | Some(SourceKind::Finite(0)) => false,
-            Some(SourceKind::Live) => true,
-            Some(SourceKind::Endless | SourceKind::Finite(_)) => {
+    pub(super) fn wanted(&self, port: usize, in_flight: u64, starved: bool) -> Option<SourceKind> {
+        let kind = self.ports[port].as_ref().filter(|_| !self.closed)?.source.kind;
+        let wanted = match kind {
+            SourceKind::Finite(0) => false,
+            SourceKind::Live => true,
+            SourceKind::Endless | SourceKind::Finite(_) => {
                 !starved && in_flight + BURST as u64 <= self.credit
             }
-        }
+        };
+        wanted.then_some(kind)
     }
 
     pub(super) fn forget_flows(&mut self) {

@@ -8,6 +8,10 @@ use nflib::{
 
 use super::BURST;
 
+/// Bursts pushed before the NF's bell is looked at, while the worker has more to do: a look costs a full fence. A worker
+/// without work looks at once.
+const BURSTS_PER_BELL: u32 = 8;
+
 /// The region type keeps the mapping; each end is taken once, by the worker that holds this value.
 #[derive(Debug)]
 pub struct Link {
@@ -17,6 +21,8 @@ pub struct Link {
     pub(super) worker_bell: Bell,
     staged: [Descriptor; BURST],
     count: usize,
+    /// Bursts pushed since the NF's bell was last looked at.
+    unannounced: u32,
     /// The instance may change packets, so the place and length that it hands back count.
     pub(super) writes: bool,
     /// The instance broke the protocol and is not served any more.
@@ -32,6 +38,7 @@ impl Link {
             worker_bell: region.worker_bell(worker),
             staged: [Descriptor::default(); BURST],
             count: 0,
+            unannounced: 0,
             writes,
             faulty: false,
         }
@@ -57,9 +64,21 @@ impl Link {
             Err(corrupt) => (0, Err(corrupt)),
         };
         if pushed > 0 {
-            self.nf_bell.ring();
+            self.unannounced += 1;
+            if self.unannounced >= BURSTS_PER_BELL {
+                self.announce();
+            }
         }
         (pushed, &self.staged[pushed..count], outcome)
+    }
+
+    /// Wakes the NF if it sleeps and there is something for it.
+    #[inline(always)]
+    pub(super) fn announce(&mut self) {
+        if self.unannounced > 0 {
+            self.unannounced = 0;
+            self.nf_bell.ring();
+        }
     }
 
     #[inline(always)]

@@ -19,7 +19,7 @@ use std::{
 };
 
 use crossbeam_queue::ArrayQueue;
-use nflib::memory::PacketFile;
+use nflib::{Descriptor, memory::PacketFile};
 use tokio::sync::mpsc::UnboundedSender;
 
 pub use counters::{InstanceCounters, PortCounters, WorkerCounters};
@@ -39,8 +39,8 @@ pub const BURST: usize = 32;
 /// Generations that can be alive at once: the current one and those that drain.
 pub const GENERATION_SLOTS: usize = 16;
 
-/// How long a new generation's packets wait for the old one's to leave, so that no flow is reordered by an edit. An NF
-/// that keeps packets for longer gives up its flows' order across the edit, not the traffic.
+/// How long a live source's packets wait for those of the old generation to leave, so that no flow is reordered by an
+/// edit. An NF that keeps packets for longer gives up its flows' order across the edit, not the traffic.
 const ORDER_PATIENCE: Duration = Duration::from_millis(5);
 
 /// What the control thread asks of a worker; carried out between bursts, in order.
@@ -121,6 +121,8 @@ pub struct Worker {
     commands: Arc<ArrayQueue<Command>>,
     events: UnboundedSender<Event>,
     idle: nflib::idle::Idle,
+    /// What was taken from a ring last.
+    taken: Box<[Descriptor; BURST]>,
     exit: bool,
 }
 
@@ -129,7 +131,10 @@ pub struct Worker {
 struct Generations {
     live: [Option<Live>; GENERATION_SLOTS],
     current: usize,
-    /// Until then, nothing is taken in while an older generation has packets inside.
+    /// Packets of all of them inside.
+    in_flight: u64,
+    /// While older generations have packets inside: until when live sources wait for these to leave. Sources that can wait
+    /// wait for as long as it takes.
     hold: Option<Instant>,
 }
 
@@ -155,6 +160,7 @@ impl Worker {
             commands,
             events,
             idle: nflib::idle::Idle::new(idle),
+            taken: Box::new([Descriptor::default(); BURST]),
             exit: false,
         }
     }
@@ -165,10 +171,13 @@ impl Worker {
         while !self.exit {
             let moved = self.round();
             rounds = rounds.wrapping_add(1);
+            if moved == 0 {
+                self.forward.announce();
+            }
             if moved == 0 || rounds.is_multiple_of(64) {
                 self.obey();
                 self.retire();
-                self.forward.publish_gauges(self.generations.in_flight());
+                self.forward.publish_gauges(self.generations.in_flight);
             }
             self.rest(moved);
         }
@@ -205,7 +214,7 @@ impl Worker {
                 Command::Publish(tables) => self.publish(tables),
                 Command::CloseIngress => {
                     self.ingress.close();
-                    self.forward.publish_gauges(self.generations.in_flight());
+                    self.forward.publish_gauges(self.generations.in_flight);
                     let _ = self.events.send(Event::IngressClosed);
                 }
                 Command::Exit => self.leave(),
@@ -230,7 +239,9 @@ impl Worker {
 
     /// Lets go of old generations whose last packet has left.
     fn retire(&mut self) {
-        let Generations { live, current, hold } = &mut self.generations;
+        let Generations {
+            live, current, hold, ..
+        } = &mut self.generations;
         let mut draining = false;
         for (slot, entry) in live.iter_mut().enumerate().filter(|(slot, _)| slot != current) {
             let Some(old) = entry else { continue };
@@ -247,7 +258,7 @@ impl Worker {
                 generation,
             });
         }
-        if !draining || hold.is_some_and(|until| Instant::now() >= until) {
+        if !draining {
             *hold = None;
         }
     }
@@ -277,13 +288,35 @@ impl Worker {
                 .discard(&mut self.ledger, &mut self.generations, buffer, Reason::Shutdown);
         }
         self.forward.flush(&mut self.ledger, &mut self.generations);
-        self.forward.publish_gauges(self.generations.in_flight());
+        self.forward.publish_gauges(self.generations.in_flight);
         self.exit = true;
     }
 }
 
 impl Generations {
-    fn in_flight(&self) -> u64 {
-        self.live.iter().flatten().map(|l| l.in_flight).sum()
+    /// A packet of this generation came in.
+    #[inline(always)]
+    fn enter(&mut self, slot: usize) {
+        if let Some(live) = &mut self.live[slot] {
+            live.in_flight += 1;
+            self.in_flight += 1;
+        }
+    }
+
+    /// Packets of this generation have left or were dropped.
+    #[inline(always)]
+    fn leave(&mut self, slot: usize, packets: u64) {
+        if let Some(live) = &mut self.live[slot] {
+            live.in_flight -= packets;
+            self.in_flight -= packets;
+        }
+    }
+
+    /// Whether sources of this kind are to wait, so that the packets of an older generation leave first.
+    fn holds(&self, kind: SourceKind) -> bool {
+        match self.hold {
+            None => false,
+            Some(until) => kind != SourceKind::Live || Instant::now() < until,
+        }
     }
 }

@@ -7,7 +7,7 @@ use nflib::{
 };
 
 use super::{
-    BURST, Event, Live, Worker,
+    Event, Live, Worker,
     forward::{NOWHERE, Route},
     ingress::{Receiver, SourceKind},
     ledger::{Entry, Owner},
@@ -40,14 +40,15 @@ impl Worker {
         for i in 0..self.forward.active.len() {
             moved += self.take_back(self.forward.active[i]);
         }
-        if self.generations.hold.is_none() {
-            for port in 0..self.ingress.ports.len() {
-                if self
-                    .ingress
-                    .wants(port, self.generations.in_flight(), self.forward.starved)
-                {
-                    moved += self.receive(port);
-                }
+        for port in 0..self.ingress.ports.len() {
+            let Some(kind) = self
+                .ingress
+                .wanted(port, self.generations.in_flight, self.forward.starved)
+            else {
+                continue;
+            };
+            if !self.generations.holds(kind) {
+                moved += self.receive(port);
             }
         }
         self.forward.flush(&mut self.ledger, &mut self.generations);
@@ -56,7 +57,6 @@ impl Worker {
 
     /// Takes one burst that the instance handed back, and sends each packet on its way.
     pub(super) fn take_back(&mut self, slot: u16) -> usize {
-        let mut burst = [Descriptor::default(); BURST];
         let Some(link) = self.forward.links[usize::from(slot)]
             .as_mut()
             .filter(|l| !l.faulty)
@@ -64,7 +64,7 @@ impl Worker {
             return 0;
         };
         let writes = link.writes;
-        let n = match link.pop(&mut burst) {
+        let n = match link.pop(&mut self.taken) {
             Ok(n) => n,
             Err(corrupt) => {
                 link.faulty = true;
@@ -77,8 +77,8 @@ impl Worker {
             add(&self.forward.instance(slot).tx_packets, n as u64);
         }
         let mut run = None;
-        for &descriptor in &burst[..n] {
-            self.take_back_one(slot, writes, descriptor, &mut run);
+        for i in 0..n {
+            self.take_back_one(slot, writes, self.taken[i], &mut run);
         }
         if let Some(Run { route, .. }) = run {
             self.forward.settle(&self.generations, &route);
@@ -232,7 +232,7 @@ impl Worker {
             // In this order: who sees that the source is done sees its last packets in flight, too.
             self.counters
                 .in_flight
-                .store(self.generations.in_flight(), Ordering::Release);
+                .store(self.generations.in_flight, Ordering::Release);
             self.counters.ports[port].done.store(true, Ordering::Release);
         }
         n
@@ -250,7 +250,7 @@ impl Worker {
         let mut bytes = 0;
         let mut run: Option<(HopIndex, Route)> = None;
         for packet in burst.packets() {
-            let Some(Live { tables, in_flight }) = &mut self.generations.live[slot] else {
+            let Some(Live { tables, .. }) = &self.generations.live[slot] else {
                 return;
             };
             bytes += u64::from(packet.len);
@@ -273,7 +273,7 @@ impl Worker {
                     .refuse(&mut self.ledger, port as u16, packet.index, Reason::Chain);
                 continue;
             }
-            *in_flight += 1;
+            self.generations.enter(slot);
             let descriptor = Descriptor {
                 buffer: packet.index,
                 offset: packet.off,
