@@ -7,7 +7,10 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::Parser;
 use onvm_benches::{
     BenchError,
-    instructions::{self, course::COURSES},
+    instructions::{
+        self,
+        course::{COURSES, MAX_BURSTS},
+    },
 };
 
 /// Count instructions per descriptor under callgrind and compare them with the baseline
@@ -23,7 +26,7 @@ struct Arguments {
     #[arg(long, requires = "bursts", conflicts_with = "bless")]
     course: Option<String>,
     /// Bursts to run the course with
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=2048))]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_BURSTS)))]
     bursts: Option<u32>,
 }
 
