@@ -148,9 +148,12 @@ impl Manager {
     }
 
     pub fn wait_for_log(&self, text: &str) {
-        let found = process::wait_for(SOON, || self.log().contains(text).then_some(()));
+        let found = process::wait_for(SOON, || {
+            let found = self.log().contains(text);
+            (found || process::has_ended(self.pid)).then_some(found || self.log().contains(text))
+        });
         assert!(
-            found.is_some(),
+            found == Some(true),
             "onvm-run did not log {text:?}; its log:\n{}",
             self.log()
         );

@@ -40,6 +40,14 @@ pub fn status_field(pid: u32, field: &str) -> String {
         .to_owned()
 }
 
+/// The process is gone or waits to be reaped.
+pub fn has_ended(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit(')')
+        .next()
+        .is_none_or(|rest| rest.trim_start().starts_with('Z') || rest.is_empty())
+}
+
 /// Processes of a process group that have not ended; onvm-run and its network functions share one.
 pub fn group(pgid: u32) -> Vec<u32> {
     let entries = fs::read_dir("/proc").expect("/proc is there").flatten();

@@ -3,6 +3,7 @@
 mod crash;
 mod hostile;
 mod pacer;
+mod probe;
 
 use std::process::ExitCode;
 
@@ -11,8 +12,9 @@ fn main() -> ExitCode {
         Some("crash") => nflib::run::<crash::Crash>(),
         Some("hostile") => hostile::run(),
         Some("pacer") => nflib::run::<pacer::Pacer>(),
+        Some("probe") => probe::run(),
         other => {
-            eprintln!("error: test-nf takes crash, hostile or pacer, not {other:?}");
+            eprintln!("error: test-nf takes crash, hostile, pacer or probe, not {other:?}");
             ExitCode::from(2)
         }
     }

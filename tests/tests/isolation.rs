@@ -1,0 +1,110 @@
+//! What a network function may and may not do as a process.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failure here is a failed test"
+)]
+
+use std::{collections::HashSet, fs, time::Duration};
+
+use onvm_tests::{Manager, Scratch, capture, manager::instance, process};
+
+/// Users for network functions, as the runtime documents them.
+const USERS: std::ops::Range<u32> = 61_184..65_520;
+
+#[test]
+fn each_process_has_its_own_user_and_no_right() {
+    let scratch = Scratch::new();
+    scratch.manifest("probe", "[effects]\nreads = [\"ip.src\"]\n");
+    let packets: Vec<_> = (0..100).map(|i| capture::udp(1, i, 30)).collect();
+    capture::write(&scratch.path("in.pcap"), &packets);
+    // The probe stands on no packet's way.
+    let chain = "use \"probe.nf.toml\" as probe\nport a = pcap { read = file(\"in.pcap\") }\n\
+                 port b = pcap { write = \"/dev/null\" }\nnf fwd = forward {} with { replicas = 2 }\nnf mon = monitor {}\n\
+                 nf look = probe {}\nsteer a { tcp port 1 -> look -> b else -> fwd -> mon -> b }\n";
+    let bundle = scratch.build(chain, "bundle");
+    let manager = Manager::ready(&bundle, "test", &scratch.run_dir(), &[]);
+    let status = manager.status();
+    let instances: Vec<_> = status.services.iter().flat_map(|s| &s.instances).collect();
+    assert_eq!(instances.len(), 4);
+    let mut users = HashSet::new();
+    for i in &instances {
+        let pid = i.pid.unwrap();
+        let ids = process::status_field(pid, "Uid");
+        let ids: Vec<u32> = ids.split_whitespace().map(|n| n.parse().unwrap()).collect();
+        assert!(ids.iter().all(|id| USERS.contains(id)), "{}: {ids:?}", i.name);
+        assert!(users.insert(ids[0]), "{} shares its user", i.name);
+        for set in ["CapEff", "CapPrm", "CapInh", "CapAmb"] {
+            assert_eq!(
+                process::status_field(pid, set),
+                "0000000000000000",
+                "{}: {set}",
+                i.name
+            );
+        }
+        assert_eq!(process::status_field(pid, "NoNewPrivs"), "1", "{}", i.name);
+        assert_eq!(process::status_field(pid, "Groups"), "", "{}", i.name);
+        let environment = fs::read(format!("/proc/{pid}/environ")).unwrap();
+        let variables = environment.split(|b| *b == 0).filter(|v| !v.is_empty());
+        for variable in variables.map(String::from_utf8_lossy) {
+            assert!(variable.starts_with("ONVM_NF_"), "{}: {variable}", i.name);
+        }
+        for (fd, path) in process::descriptors(pid) {
+            let path = path.to_string_lossy().into_owned();
+            let own = ["/dev/null", "pipe:", "socket:", "/memfd:"]
+                .iter()
+                .any(|p| path.starts_with(p));
+            assert!(own, "{}: descriptor {fd} leads to {path}", i.name);
+        }
+    }
+    let attempts: Vec<&String> = instance(&status, "look-0").counters.keys().collect();
+    for what in ["map", "reopen", "chmod", "reopen after chmod", "chown"] {
+        assert!(
+            attempts.contains(&&format!("{what}: PermissionDenied")),
+            "{what}: {attempts:?}"
+        );
+    }
+    manager.terminate_whole(0);
+}
+
+#[test]
+fn a_write_to_packets_mapped_read_only_ends_the_writer_alone() {
+    let scratch = Scratch::new();
+    scratch.manifest("crash", "[effects]\nreads = [\"ip.src\"]\n");
+    let packets: Vec<_> = (0..100_000)
+        .map(|i| capture::udp((i % 50) as u16, i, 30))
+        .collect();
+    capture::write(&scratch.path("in.pcap"), &packets);
+    let chain = format!(
+        "use \"crash.nf.toml\" as crash\nport a = pcap {{ read = file(\"in.pcap\") }}\nport b = pcap {{ write = \"{}\" }}\n\
+         nf fwd = forward {{}}\nnf bad = crash {{}}\nsteer a {{ else -> fwd -> bad -> b }}\n",
+        scratch.path("out.pcap").display()
+    );
+    let bundle = scratch.build(&chain, "bundle");
+    let manager = Manager::ready(&bundle, "test", &scratch.run_dir(), &[]);
+    let done = |s: &onvm_bundle::api::Status| s.ports[0].done && s.balance.in_flight == 0;
+    let status = manager.wait_until("the capture has passed", Duration::from_secs(30), done);
+    assert!(instance(&status, "bad-0").restarts >= 1, "{status:#?}");
+    assert_eq!(instance(&status, "fwd-0").restarts, 0);
+    assert!(
+        manager.log().contains("signal: 11 (SIGSEGV)"),
+        "{}",
+        manager.log()
+    );
+    let summary = manager.terminate_whole(0);
+    assert!(
+        summary.dropped("nf_lost") > 0 && summary.balance.delivered > 50_000,
+        "{summary:#?}"
+    );
+    let delivered = capture::read(&scratch.path("out.pcap"));
+    assert_eq!(delivered.len() as u64, summary.balance.delivered);
+    let before = capture::multiset(&packets);
+    let changed = capture::multiset(&delivered)
+        .into_iter()
+        .filter(|(p, n)| before.get(p) != Some(n))
+        .count();
+    assert_eq!(changed, 0, "no packet was changed or doubled");
+    capture::assert_in_order(&delivered);
+}
