@@ -10,7 +10,10 @@ use std::{
     fmt, io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     ptr::NonNull,
-    sync::atomic::{AtomicU32, AtomicU64},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, AtomicU64},
+    },
 };
 
 use rustix::{
@@ -157,6 +160,60 @@ impl fmt::Debug for Mapping {
     }
 }
 
+/// The words of one ring, looked up once: the packet path goes to them without a check.
+#[derive(Clone)]
+pub struct RingWords {
+    head: NonNull<AtomicU32>,
+    tail: NonNull<AtomicU32>,
+    slots: NonNull<[[AtomicU64; 2]]>,
+    /// Keeps the words mapped.
+    _mapping: Arc<Mapping>,
+}
+
+// SAFETY: the pointers are to atomics in a mapping that the value keeps alive, and `Mapping` is `Send` and `Sync`.
+unsafe impl Send for RingWords {}
+// SAFETY: as above; shared access is to atomics.
+unsafe impl Sync for RingWords {}
+
+impl RingWords {
+    /// None when the words do not lie, aligned, in a writable mapping.
+    pub fn new(mapping: Arc<Mapping>, head: usize, tail: usize, slots: usize, count: usize) -> Option<Self> {
+        let head = NonNull::from(mapping.u32_at(head)?);
+        let tail = NonNull::from(mapping.u32_at(tail)?);
+        let slots = NonNull::from(mapping.slots_at(slots, count)?);
+        Some(Self {
+            head,
+            tail,
+            slots,
+            _mapping: mapping,
+        })
+    }
+
+    #[inline(always)]
+    pub fn head(&self) -> &AtomicU32 {
+        // SAFETY: made from a reference into the mapping, which neither moves nor goes while `self` holds it.
+        unsafe { self.head.as_ref() }
+    }
+
+    #[inline(always)]
+    pub fn tail(&self) -> &AtomicU32 {
+        // SAFETY: as in `head`.
+        unsafe { self.tail.as_ref() }
+    }
+
+    #[inline(always)]
+    pub fn slots(&self) -> &[[AtomicU64; 2]] {
+        // SAFETY: as in `head`.
+        unsafe { self.slots.as_ref() }
+    }
+}
+
+impl fmt::Debug for RingWords {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RingWords({} slots)", self.slots.len())
+    }
+}
+
 /// How the packet file is cut into buffers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Geometry {
@@ -258,17 +315,21 @@ impl PacketFile {
     /// Asks the processor to fetch the first line of a packet.
     #[inline(always)]
     pub fn prefetch(&self, buffer: u32, offset: u16) {
-        if self.contains(buffer, offset, 0) {
-            let at = buffer as usize * self.geometry.stride as usize + offset as usize;
-            #[cfg(target_arch = "x86_64")]
-            // SAFETY: prefetching has no effect on memory and faults on no address; `at` is inside the mapping anyway.
-            unsafe {
-                std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(
-                    self.mapping.base.add(at).as_ptr().cast::<i8>(),
-                );
-            }
-            #[cfg(not(target_arch = "x86_64"))]
-            let _ = at;
+        if let Some(first) = self.bytes(buffer, offset, 1).first() {
+            prefetch(first);
         }
     }
+}
+
+/// Asks the processor to fetch the line that a value begins in. Where there is no such instruction, nothing happens.
+#[inline(always)]
+pub fn prefetch<T>(value: &T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: prefetching reads nothing that the program sees and faults on no address; this one is a reference's.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(value).cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = value;
 }

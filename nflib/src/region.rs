@@ -16,7 +16,7 @@ use crate::{
         ABI_VERSION, AT_ABI, AT_MAGIC, AT_SECTIONS, AT_TABLE, ENTRY_BYTES, LINE, Layout, MAGIC, MAX_SECTIONS,
         Section, SectionKind,
     },
-    memory::{Mapping, create_file},
+    memory::{self, Mapping, create_file},
     ring::{Consumer, Producer, RingWords},
 };
 
@@ -114,10 +114,16 @@ impl Region {
 
     fn ring(&self, kind: SectionKind, index: u32) -> ShmRing {
         let s = self.section(kind, index);
+        let capacity = (s.length - 2 * LINE) / 16;
+        let words = memory::RingWords::new(
+            self.mapping.clone(),
+            s.offset,
+            s.offset + LINE,
+            s.offset + 2 * LINE,
+            capacity,
+        );
         ShmRing {
-            mapping: self.mapping.clone(),
-            offset: s.offset,
-            capacity: (s.length - 2 * LINE) / 16,
+            words: words.unwrap_or_else(|| unreachable!("sections lie inside the mapping")),
         }
     }
 
@@ -232,17 +238,7 @@ fn check_sections(layout: &Layout) -> Result<(), RegionError> {
 /// A ring's words in a region.
 #[derive(Debug, Clone)]
 pub struct ShmRing {
-    mapping: Arc<Mapping>,
-    offset: usize,
-    capacity: usize,
-}
-
-impl ShmRing {
-    fn index(&self, at: usize) -> &AtomicU32 {
-        self.mapping
-            .u32_at(self.offset + at)
-            .unwrap_or_else(|| unreachable!("sections lie inside the mapping"))
-    }
+    words: memory::RingWords,
 }
 
 impl RingWords for ShmRing {
@@ -251,18 +247,16 @@ impl RingWords for ShmRing {
 
     #[inline(always)]
     fn head(&self) -> &AtomicU32 {
-        self.index(0)
+        self.words.head()
     }
 
     #[inline(always)]
     fn tail(&self) -> &AtomicU32 {
-        self.index(LINE)
+        self.words.tail()
     }
 
     #[inline(always)]
     fn slots(&self) -> &[[AtomicU64; 2]] {
-        self.mapping
-            .slots_at(self.offset + 2 * LINE, self.capacity)
-            .unwrap_or_else(|| unreachable!("sections lie inside the mapping"))
+        self.words.slots()
     }
 }

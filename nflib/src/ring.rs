@@ -137,14 +137,10 @@ impl<W: RingWords> Producer<W> {
     #[inline(always)]
     pub fn push(&mut self, burst: &[Descriptor]) -> Result<usize, Corrupt> {
         let n = (self.room(burst.len() as u32)? as usize).min(burst.len());
-        let mask = self.capacity - 1;
-        let slots = self.words.slots();
-        for (i, d) in burst[..n].iter().enumerate() {
-            let [a, b] = d.to_words();
-            let slot = &slots[(self.head.wrapping_add(i as u32) & mask) as usize];
-            slot[0].store(a, Ordering::Relaxed);
-            slot[1].store(b, Ordering::Relaxed);
-        }
+        let (first, second) = runs(self.words.slots(), self.head, n);
+        let (before, after) = burst[..n].split_at(first.len());
+        write(first, before);
+        write(second, after);
         if n > 0 {
             self.head = self.head.wrapping_add(n as u32);
             // Release pairs with the consumer's acquire in `available`: the slots are written before they are announced.
@@ -207,17 +203,40 @@ impl<W: RingWords> Consumer<W> {
     #[inline(always)]
     pub fn pop(&mut self, into: &mut [Descriptor]) -> Result<usize, Corrupt> {
         let n = (self.available()? as usize).min(into.len());
-        let mask = self.capacity - 1;
-        let slots = self.words.slots();
-        for (i, d) in into[..n].iter_mut().enumerate() {
-            let slot = &slots[(self.tail.wrapping_add(i as u32) & mask) as usize];
-            *d = Descriptor::from_words([slot[0].load(Ordering::Relaxed), slot[1].load(Ordering::Relaxed)]);
-        }
+        let (first, second) = runs(self.words.slots(), self.tail, n);
+        let (before, after) = into[..n].split_at_mut(first.len());
+        read(first, before);
+        read(second, after);
         if n > 0 {
             self.tail = self.tail.wrapping_add(n as u32);
             // Release pairs with the producer's acquire in `room`: our reads are done before the slots are free.
             self.words.tail().store(self.tail, Ordering::Release);
         }
         Ok(n)
+    }
+}
+
+/// The `n` slots from `index` on, as the run up to the end of the memory and the run from its beginning. At most all slots
+/// are asked for.
+#[inline(always)]
+fn runs<T>(slots: &[T], index: u32, n: usize) -> (&[T], &[T]) {
+    let start = index as usize & (slots.len() - 1);
+    let first = n.min(slots.len() - start);
+    (&slots[start..start + first], &slots[..n - first])
+}
+
+#[inline(always)]
+fn write<H: Word<u64>>(slots: &[[H; 2]], burst: &[Descriptor]) {
+    for (slot, d) in slots.iter().zip(burst) {
+        let [a, b] = d.to_words();
+        slot[0].store(a, Ordering::Relaxed);
+        slot[1].store(b, Ordering::Relaxed);
+    }
+}
+
+#[inline(always)]
+fn read<H: Word<u64>>(slots: &[[H; 2]], burst: &mut [Descriptor]) {
+    for (slot, d) in slots.iter().zip(burst) {
+        *d = Descriptor::from_words([slot[0].load(Ordering::Relaxed), slot[1].load(Ordering::Relaxed)]);
     }
 }

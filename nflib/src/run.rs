@@ -170,7 +170,13 @@ fn serve<N: Nf>(
     if say(connection, &FromNf::Ready)?.is_none() {
         return Ok(End::ManagerLost);
     }
-    session.run()
+    match session.run()? {
+        // A manager that stops in order says so and goes; whichever of the two is seen first, it means the same.
+        End::ManagerLost if region.command().load(Ordering::Acquire) == Command::Stop as u32 => {
+            Ok(End::Stopped)
+        }
+        end => Ok(end),
+    }
 }
 
 fn receive_memory(fds: Vec<OwnedFd>, geometry: Geometry) -> Result<(Region, PacketFile, Params), RunError> {

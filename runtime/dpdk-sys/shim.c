@@ -12,6 +12,7 @@
 #include <rte_lcore.h>
 #include <rte_log.h>
 #include <rte_mbuf.h>
+#include <rte_mbuf_pool_ops.h>
 #include <rte_mempool.h>
 #include <rte_prefetch.h>
 
@@ -222,6 +223,13 @@ uint16_t onvm_tx_burst(const struct onvm_pool *pool, uint16_t port, uint16_t que
 }
 
 /* ---- process ---- */
+
+void onvm_prefer_lifo_pools(void)
+{
+	for (unsigned int i = 0; i < rte_mempool_ops_table.num_ops; i++)
+		if (strcmp(rte_mempool_ops_table.ops[i].name, "stack") == 0)
+			rte_mbuf_set_user_mempool_ops("stack");
+}
 
 int onvm_errno(void)
 {

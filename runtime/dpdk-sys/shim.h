@@ -79,6 +79,9 @@ uint16_t onvm_rx_burst(const struct onvm_pool *pool, uint16_t port, uint16_t que
 uint16_t onvm_tx_burst(const struct onvm_pool *pool, uint16_t port, uint16_t queue, const struct onvm_tx_desc *in,
 		       uint16_t n, const struct onvm_tx_limits *limits, uint8_t *malformed);
 
+/* Lets pools made from now on hand out the buffer that was freed last, where this DPDK has the handler for it. */
+void onvm_prefer_lifo_pools(void);
+
 int onvm_errno(void);
 int onvm_lcore_id(void); /* -1 for a thread that DPDK does not know */
 /* Gives the calling thread's caches back to all pools, then unregisters it. DPDK alone would keep the buffers. */

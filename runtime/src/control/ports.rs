@@ -4,7 +4,7 @@ use std::path::Path;
 
 use onvm_bundle::{Bundle, MemifRole, PathRef, PortKind};
 
-use super::captures;
+use super::{captures, startup::FRAME_OVERHEAD};
 use crate::{
     dpdk::{self, Capability, Eal, PortConfig},
     error::RunError,
@@ -217,12 +217,15 @@ fn pcap(
     }
 }
 
-/// Bytes of a frame in the kernel's packet ring, a power of two: the largest whose packets, less the ring's own header of
-/// 32 bytes at least, fit a buffer.
-fn frame_size(mtu: u16) -> u32 {
-    let room = super::startup::data_bytes(mtu);
-    1 << (room + 32).ilog2()
+/// Bytes of a frame in the kernel's packet ring: a power of two, with room for the largest packet and the ring's own header.
+pub(super) fn frame_size(mtu: u16) -> u32 {
+    (u32::from(mtu) + FRAME_OVERHEAD + FRAME_HEADER)
+        .max(2048)
+        .next_power_of_two()
 }
+
+/// Bytes at a frame's start that are not the packet's: `TPACKET2_HDRLEN`, less the address that the driver does not count.
+pub(super) const FRAME_HEADER: u32 = 32;
 
 /// DPDK separates a device's arguments by commas and knows no escape for them.
 fn plain(text: &str) -> Result<&str, String> {

@@ -7,7 +7,7 @@ use nflib::{
     memory::{Geometry, HUGE_PAGE, Mapping, PacketFile, create_file, reopen_read_only},
     session::IdlePolicy,
 };
-use onvm_bundle::{Bundle, HugePages, Idle, ManagerConfig, api as wire};
+use onvm_bundle::{Bundle, HugePages, Idle, ManagerConfig, PortKind, api as wire};
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::{
@@ -36,8 +36,11 @@ const SLOTS: usize = 2 * onvm_bundle::MAX_INSTANCES;
 /// Buffers that a worker's cache may keep from the other users of the pool.
 const POOL_CACHE: u32 = 256;
 /// Ethernet header, two VLAN tags, checksum.
-const FRAME_OVERHEAD: u32 = 14 + 8 + 4;
+pub(super) const FRAME_OVERHEAD: u32 = 14 + 8 + 4;
 const COMMANDS: usize = 1024;
+/// Packets inside that sources which can wait are held to, whatever the rings hold: more do not make the system faster, they
+/// spread over more memory than a core's address cache covers (2048 pages of 4 KiB on current processors).
+const MOST_CREDIT: u64 = 2048;
 
 /// Starts everything and waits until every NF is ready. On failure nothing is left behind.
 pub async fn start(options: Options) -> Result<Manager, RunError> {
@@ -184,10 +187,20 @@ fn eal_options(manager: &ManagerConfig, plans: &[ports::Plan]) -> EalOptions {
     }
 }
 
-/// Bytes of a buffer behind its headroom: 2 KiB at least, and an odd number of cache lines in all, so that the packets do
-/// not share cache sets.
-pub(super) fn data_bytes(mtu: u16) -> u32 {
-    let data = (u32::from(mtu) + FRAME_OVERHEAD).max(2048);
+/// Bytes of a buffer behind its headroom: 2 KiB at least, what a frame of the kernel's packet ring holds where a port needs
+/// that, and an odd number of cache lines in all, so that the packets do not share cache sets.
+fn data_bytes(manager: &ManagerConfig) -> u32 {
+    let mtu = manager.buffers.mtu;
+    let has_ring = manager
+        .ports
+        .iter()
+        .any(|p| matches!(p.kind, PortKind::AfPacket { .. }));
+    let ring = if has_ring {
+        ports::frame_size(mtu) - ports::FRAME_HEADER
+    } else {
+        0
+    };
+    let data = (u32::from(mtu) + FRAME_OVERHEAD).max(2048).max(ring);
     let lines = (data + u32::from(HEADROOM)).div_ceil(64) | 1;
     lines * 64 - u32::from(HEADROOM)
 }
@@ -204,7 +217,7 @@ struct Memory {
 impl Memory {
     fn new(eal: &Eal, manager: &ManagerConfig) -> Result<Self, RunError> {
         let failed = RunError::system("the packet file cannot be made");
-        let stride = data_bytes(manager.buffers.mtu) + u32::from(HEADROOM);
+        let stride = data_bytes(manager) + u32::from(HEADROOM);
         let geometry = Geometry {
             buffers: manager.buffers.count,
             stride,
@@ -339,7 +352,9 @@ fn start_worker(
     let counters = Arc::new(WorkerCounters::new(bundle.manager.ports.len(), SLOTS));
     let (events, receiver) = unbounded_channel();
     // Every packet inside is in at most one ring, so with no more inside than a ring holds, no ring overflows.
-    let room = u64::from(bundle.manager.ring).min(u64::from(bundle.manager.buffers.count) / 2);
+    let room = u64::from(bundle.manager.ring)
+        .min(u64::from(bundle.manager.buffers.count) / 2)
+        .min(MOST_CREDIT);
     let parts = Parts {
         id: 0,
         pool: memory.pool.clone(),

@@ -296,6 +296,9 @@ fn create_mempool(
     };
     // DPDK demands 1.5 times the cache to be no more than the pool, and at most 512.
     let cache = config.cache.min(512).min(config.count / 3 * 2);
+    // Reusing the buffer that was freed last keeps the mbufs in use few, so that they stay in the core's cache.
+    // SAFETY: the EAL runs (the caller borrows it), so the table of handlers and the place for the choice exist.
+    unsafe { sys::onvm_prefer_lifo_pools() };
     // SAFETY: the name is NUL-terminated and copied; `external` describes registered memory (checked to hold `count`
     // strides) and is read during the call only; stride fits 16 bits (checked).
     let mp = unsafe {

@@ -68,6 +68,14 @@ impl Ledger {
         &mut self.entries[buffer as usize]
     }
 
+    /// Asks for a buffer's entry ahead of use; the index may be anything.
+    #[inline(always)]
+    pub(super) fn prefetch(&self, buffer: u32) {
+        if let Some(entry) = self.entries.get(buffer as usize) {
+            nflib::memory::prefetch(entry);
+        }
+    }
+
     /// The entry, if the buffer exists and `owner` holds it: the check on everything that an NF hands back.
     #[inline(always)]
     pub(super) fn held_by(&mut self, buffer: u32, owner: Owner) -> Option<&mut Entry> {

@@ -171,10 +171,8 @@ impl Worker {
         while !self.exit {
             let moved = self.round();
             rounds = rounds.wrapping_add(1);
-            if moved == 0 {
-                self.forward.announce();
-            }
             if moved == 0 || rounds.is_multiple_of(64) {
+                self.forward.announce();
                 self.obey();
                 self.retire();
                 self.forward.publish_gauges(self.generations.in_flight);

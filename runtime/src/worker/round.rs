@@ -76,6 +76,9 @@ impl Worker {
         if n > 0 {
             add(&self.forward.instance(slot).tx_packets, n as u64);
         }
+        for descriptor in &self.taken[..n] {
+            self.ledger.prefetch(descriptor.buffer);
+        }
         let mut run = None;
         for i in 0..n {
             self.take_back_one(slot, writes, self.taken[i], &mut run);
@@ -246,6 +249,7 @@ impl Worker {
         let (burst, flows) = receiver.flows_mut();
         for packet in burst.packets() {
             self.ingress.packets.prefetch(packet.index, packet.off);
+            self.ledger.prefetch(packet.index);
         }
         let mut bytes = 0;
         let mut run: Option<(HopIndex, Route)> = None;
