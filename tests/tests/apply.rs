@@ -1,0 +1,360 @@
+//! Edits that are applied while packets flow, by the control socket and by `onvmc`.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failure here is a failed test"
+)]
+
+use std::{path::PathBuf, time::Duration};
+
+use onvm_bundle::api::{ApiError, ManagerState};
+use onvm_tests::{
+    Manager, Scratch, capture,
+    manager::{self, SOON, dropped, instance},
+    process, programs,
+};
+
+/// Packets of the capture that is repeated.
+const STOCK: usize = 640;
+
+/// A scratch directory with a capture of 64 flows, of which every second is TCP, and the pacer's manifest.
+fn scratch() -> Scratch {
+    let scratch = Scratch::new();
+    scratch.pacer();
+    let mixed = |i: u32| match i % 2 {
+        0 => capture::udp((i % 64) as u16, i, 30),
+        _ => capture::tcp((i % 64) as u16, 80, i, 30),
+    };
+    capture::write(
+        &scratch.path("in.pcap"),
+        &(0..STOCK as u32).map(mixed).collect::<Vec<_>>(),
+    );
+    scratch
+}
+
+/// A bundle of endless traffic with these declarations.
+fn endless(scratch: &Scratch, name: &str, declarations: &str) -> PathBuf {
+    let chain = format!(
+        "use \"pacer.nf.toml\" as pacer\nport a = pcap {{ read = file(\"in.pcap\"), repeat = true }}\n\
+         port b = pcap {{ write = \"/dev/null\" }}\n{declarations}\n"
+    );
+    scratch.build(&chain, name)
+}
+
+const FIRST: &str = "nf pace = pacer {}\nnf fwd = forward {}\nsteer a { else -> pace -> fwd -> b }";
+
+#[test]
+fn every_kind_of_edit_takes_effect_and_loses_nothing() {
+    let scratch = scratch();
+    let first = endless(&scratch, "0", FIRST);
+    let manager = Manager::ready(&first, "test", &scratch.run_dir(), &[]);
+    manager.wait_for_traffic(1000, SOON);
+    let edits: [(&str, &str, &[&str], &[&str]); 5] = [
+        (
+            "a rule",
+            "nf pace = pacer {}\nnf fwd = forward {}\nsteer a { udp -> drop else -> pace -> fwd -> b }",
+            &[],
+            &[],
+        ),
+        (
+            "an added NF and a named chain",
+            "nf pace = pacer {}\nnf fwd = forward {}\nnf mon = monitor {}\nchain main = pace -> mon -> fwd -> b\nsteer a { udp -> drop else -> main }",
+            &["mon-0"],
+            &[],
+        ),
+        (
+            "the chain's order",
+            "nf pace = pacer {}\nnf fwd = forward {}\nnf mon = monitor {}\nchain main = pace -> fwd -> mon -> b\nsteer a { else -> main }",
+            &[],
+            &[],
+        ),
+        (
+            "changed parameters",
+            "nf pace = pacer { pause = 2 ms }\nnf fwd = forward {}\nnf mon = monitor {}\nchain main = pace -> fwd -> mon -> b\nsteer a { else -> main }",
+            &["pace-0"],
+            &["pace-0"],
+        ),
+        (
+            "removed NFs",
+            "nf fwd = pacer {}\nsteer a { else -> fwd -> b }",
+            &["fwd-0"],
+            &["fwd-0", "mon-0", "pace-0"],
+        ),
+    ];
+    let mut running = manager.status().generation;
+    for (i, (what, declarations, started, stopped)) in edits.iter().enumerate() {
+        let bundle = endless(&scratch, &(i + 1).to_string(), declarations);
+        let before = manager.status();
+        let reply = manager
+            .apply(&bundle, Some(&running))
+            .unwrap_or_else(|e| panic!("{what}: {e}"));
+        assert_eq!(
+            (&reply.started[..], &reply.stopped[..]),
+            (&own(started)[..], &own(stopped)[..]),
+            "{what}"
+        );
+        assert_eq!(reply.previous, running, "{what}");
+        running = reply.generation;
+        let after = manager.wait_for_traffic(1000, SOON);
+        assert_eq!(
+            (&after.generation, after.state),
+            (&running, ManagerState::Running),
+            "{what}"
+        );
+        for name in &reply.kept {
+            assert_eq!(
+                instance(&after, name).pid,
+                instance(&before, name).pid,
+                "{what}: {name} is the same process"
+            );
+        }
+        assert!(
+            after
+                .services
+                .iter()
+                .flat_map(|s| &s.instances)
+                .all(|i| i.restarts == 0),
+            "{what}: {after:#?}"
+        );
+    }
+    // The manager and the one NF that is left.
+    process::wait_for(SOON, || (process::group(manager.pid()).len() == 2).then_some(()))
+        .unwrap_or_else(|| panic!("processes: {:?}", process::group(manager.pid())));
+    let summary = manager.terminate_whole(STOCK);
+    assert!(summary.dropped("chain") > 0, "UDP was dropped for a while");
+    assert_eq!(
+        summary.balance.dropped,
+        summary.dropped("chain") + summary.dropped("shutdown"),
+        "{:?}",
+        summary.drops
+    );
+}
+
+fn own(names: &[&str]) -> Vec<String> {
+    names.iter().map(|&n| n.to_owned()).collect()
+}
+
+#[test]
+fn the_same_bundle_again_makes_no_generation() {
+    let scratch = scratch();
+    let bundle = endless(&scratch, "0", FIRST);
+    let manager = Manager::ready(&bundle, "test", &scratch.run_dir(), &[]);
+    let before = manager.status();
+    let again = endless(&scratch, "again", FIRST);
+    let reply = manager.apply(&again, None).unwrap();
+    assert_eq!(
+        (&reply.generation, &reply.previous),
+        (&before.generation, &before.generation)
+    );
+    assert!(reply.started.is_empty() && reply.stopped.is_empty(), "{reply:?}");
+    assert_eq!(manager.status().bundle_dir, before.bundle_dir);
+    manager.terminate_whole(STOCK);
+}
+
+/// The manager answers this edit with an error of this code that holds the words, and goes on as it was.
+fn refused(manager: &Manager, bundle: &std::path::Path, base: Option<&str>, code: &str, words: &[&str]) {
+    let before = manager.status();
+    let processes = process::group(manager.pid());
+    let error = manager
+        .apply(bundle, base)
+        .expect_err("this edit must be refused");
+    assert_eq!(error.code, code, "{error:?}");
+    for word in words {
+        assert!(
+            error.message.contains(word),
+            "{word:?} is missing in: {}",
+            error.message
+        );
+    }
+    assert!(!error.remedy.is_empty());
+    let after = manager.wait_for_traffic(1000, SOON);
+    assert_eq!(
+        (after.generation, after.state),
+        (before.generation, ManagerState::Running)
+    );
+    assert_eq!(after.services.len(), before.services.len());
+    let left = process::wait_for(SOON, || {
+        (process::group(manager.pid()) == processes).then_some(())
+    });
+    assert!(
+        left.is_some(),
+        "processes before {processes:?}, after {:?}",
+        process::group(manager.pid())
+    );
+}
+
+#[test]
+fn an_edit_that_cannot_be_done_leaves_the_old_running() {
+    let scratch = scratch();
+    let bundle = endless(&scratch, "0", FIRST);
+    let manager = Manager::ready(&bundle, "test", &scratch.run_dir(), &[]);
+
+    scratch.write("bad.rules", "accept arp\naccept everything\n");
+    let more = "nf fw = firewall { rules = file(\"bad.rules\") }\nnf mon = monitor {}\nnf pace = pacer {}\nnf fwd = forward {}\n\
+                steer a { else -> pace -> fw -> mon -> fwd -> b }";
+    let bad_rules = endless(&scratch, "bad-rules", more);
+    refused(
+        &manager,
+        &bad_rules,
+        None,
+        ApiError::NOT_READY,
+        &["fw-0", "bad.rules:2:"],
+    );
+
+    let other_ports =
+        FIRST.replace("-> b", "-> c") + "\nport c = pcap { write = \"/dev/null\" }\nsteer b { else -> drop }";
+    let other_ports = endless(&scratch, "ports", &other_ports);
+    refused(&manager, &other_ports, None, ApiError::NOT_CHANGEABLE, &["ports"]);
+
+    let dropping = endless(&scratch, "dropping", &FIRST.replace("else", "udp -> drop else"));
+    refused(
+        &manager,
+        &dropping,
+        Some(&"0".repeat(64)),
+        ApiError::BASE_MOVED,
+        &["planned"],
+    );
+
+    std::fs::write(dropping.join("manager.toml"), "").unwrap();
+    refused(&manager, &dropping, None, ApiError::BAD_BUNDLE, &["manager.toml"]);
+    refused(
+        &manager,
+        &scratch.path("nothing"),
+        None,
+        ApiError::BAD_BUNDLE,
+        &["nothing"],
+    );
+    manager.terminate_whole(STOCK);
+}
+
+#[test]
+fn of_two_edits_at_once_one_is_refused() {
+    let scratch = scratch();
+    let bundle = endless(&scratch, "0", FIRST);
+    let slow = FIRST.replace(
+        "nf fwd = forward {}",
+        "nf fwd = pacer { startup = 1500 ms, pause = 100 us }",
+    );
+    let slow = endless(&scratch, "slow", &slow);
+    let other = endless(&scratch, "other", &FIRST.replace("else", "udp -> drop else"));
+    let manager = Manager::ready(&bundle, "test", &scratch.run_dir(), &[]);
+    let socket = manager.socket();
+    let first = std::thread::spawn(move || manager::apply(&socket, &slow, None));
+    manager.wait_until("the first apply is under way", SOON, |s| {
+        s.state == ManagerState::Applying
+    });
+    let error = manager.apply(&other, None).expect_err("an apply is under way");
+    assert_eq!(error.code, ApiError::BUSY, "{error:?}");
+    let reply = first.join().unwrap().expect("the first apply is done");
+    assert_eq!(manager.status().generation, reply.generation);
+    manager.wait_for_traffic(1000, SOON);
+    manager.terminate_whole(STOCK);
+}
+
+#[test]
+fn onvmc_applies_and_says_by_its_exit_code_what_came_of_it() {
+    let scratch = scratch();
+    let bundle = endless(&scratch, "0", FIRST);
+    let run_dir = scratch.run_dir();
+    let onvmc = |arguments: &[&str]| {
+        let mut command = programs::command("onvmc");
+        let output = command
+            .current_dir(scratch.path(""))
+            .args(arguments)
+            .arg("--run-dir")
+            .arg(&run_dir)
+            .output();
+        let output = output.expect("onvmc can be started");
+        let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+        (output.status.code(), text.into_owned())
+    };
+    let apply = ["apply", "test.chain", "--auto-approve"];
+    let (code, text) = onvmc(&apply);
+    assert_eq!(code, Some(4), "{text}");
+    assert!(text.contains("onvm-run"), "{text}");
+
+    let manager = Manager::ready(&bundle, "test", &run_dir, &[]);
+    let before = manager.status().generation;
+    endless(&scratch, "1", &FIRST.replace("else", "udp -> drop else"));
+    let (code, text) = onvmc(&["plan", "test.chain", "--exit-code"]);
+    assert_eq!(code, Some(3), "{text}");
+    assert_eq!(manager.status().generation, before, "a plan changes nothing");
+    let (code, text) = onvmc(&["apply", "test.chain"]);
+    assert_eq!(code, Some(2), "there is no terminal to ask on: {text}");
+    assert_eq!(manager.status().generation, before);
+    let (code, text) = onvmc(&apply);
+    assert_eq!(code, Some(0), "{text}");
+    let applied = manager.status().generation;
+    assert_ne!(applied, before);
+    manager.wait_until("UDP is dropped", SOON, |s| dropped(&s.drops, "chain") > 0);
+    let (code, text) = onvmc(&apply);
+    assert_eq!(code, Some(0), "the same again: {text}");
+    assert_eq!(manager.status().generation, applied);
+
+    scratch.write("bad.rules", "accept everything\n");
+    endless(
+        &scratch,
+        "2",
+        &FIRST.replace(
+            "nf fwd = forward {}",
+            "nf fwd = firewall { rules = file(\"bad.rules\") }",
+        ),
+    );
+    let (code, text) = onvmc(&apply);
+    assert_eq!(code, Some(5), "{text}");
+    assert!(text.contains("bad.rules:1:"), "{text}");
+    assert_eq!(manager.status().generation, applied);
+    manager.terminate_whole(STOCK);
+}
+
+/// Half of the packets change their chain with each edit, and the second edit replaces an NF on their way.
+#[test]
+fn each_packet_of_a_capture_is_delivered_once_and_in_order_through_edits() {
+    let scratch = Scratch::new();
+    scratch.pacer();
+    let packets: Vec<_> = (0..60_000)
+        .map(|i| capture::udp((i % 50) as u16, i, 30))
+        .collect();
+    capture::write(&scratch.path("in.pcap"), &packets);
+    let out = scratch.path("out.pcap");
+    let build = |name: &str, rules: &str, fwd: &str| {
+        let chain = format!(
+            "use \"pacer.nf.toml\" as pacer\nport a = pcap {{ read = file(\"in.pcap\") }}\nport b = pcap {{ write = \"{}\" }}\n\
+             nf pace = pacer {{}}\nnf fwd = {fwd}\nnf mon = monitor {{ every = 1 s }}\n\
+             chain short = pace -> b\nchain long = pace -> fwd -> mon -> b\nsteer a {{ {rules} else -> short }}\n",
+            out.display()
+        );
+        scratch.build(&chain, name)
+    };
+    let odd = "ip[15] & 1 = 1 -> long";
+    let first = build("1", odd, "forward {}");
+    let edits = [
+        build("2", "ip[15] & 1 = 0 -> long", "forward {}"),
+        build("3", "ip[15] & 1 = 0 -> long", "pacer { pause = 100 us }"),
+        build("4", odd, "pacer { pause = 100 us }"),
+    ];
+    let manager = Manager::ready(&first, "test", &scratch.run_dir(), &["--exit-when-done"]);
+    for bundle in &edits {
+        manager.wait_for_traffic(5000, SOON);
+        manager.apply(bundle, None).unwrap_or_else(|e| panic!("{e}"));
+    }
+    assert!(
+        manager.status().balance.received < 60_000,
+        "all edits came in mid-traffic"
+    );
+    let summary = manager.finish(Duration::from_secs(30)).summary();
+    assert_eq!(
+        (summary.balance.delivered, summary.balance.dropped),
+        (60_000, 0),
+        "{:?}",
+        summary.drops
+    );
+    let delivered = capture::read(&out);
+    assert!(
+        capture::multiset(&delivered) == capture::multiset(&packets),
+        "a packet is missing, doubled or changed"
+    );
+    capture::assert_in_order(&delivered);
+}

@@ -1,0 +1,215 @@
+//! Two network namespaces that see each other only through a chain of three network functions. Needs root.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failure here is a failed test"
+)]
+
+use std::{
+    io::{BufRead, BufReader, Read},
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use onvm_tests::{Manager, Scratch, manager::SOON, namespace::Namespace, process};
+
+/// A process that is killed when dropped.
+struct Background(Child);
+
+impl Background {
+    fn start(mut command: Command) -> Self {
+        let command = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit());
+        Self(
+            command
+                .spawn()
+                .expect("ip can be started; `make setup` installs it"),
+        )
+    }
+
+    /// The first line that it prints which holds `text`.
+    fn wait_for_line(&mut self, text: &str) -> String {
+        let mut lines = BufReader::new(self.0.stdout.take().unwrap()).lines();
+        lines
+            .find_map(|l| l.ok().filter(|l| l.contains(text)))
+            .unwrap_or_else(|| panic!("it ended without printing {text:?}"))
+    }
+
+    fn finish(mut self, within: Duration) -> String {
+        let status = process::wait_for(within, || self.0.try_wait().unwrap()).expect("it ends in time");
+        let mut text = String::new();
+        self.0.stdout.take().unwrap().read_to_string(&mut text).unwrap();
+        assert!(status.success(), "{status}: {text}");
+        text
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// The example `veth.chain` between two namespaces.
+struct Joined {
+    manager: Manager,
+    outside: Namespace,
+    inside: Namespace,
+    scratch: Scratch,
+}
+
+const INSIDE: &str = "10.9.0.2";
+
+impl Joined {
+    fn new(sides: [char; 2]) -> Self {
+        let outside = Namespace::new(sides[0], "10.9.0.1/24");
+        let inside = Namespace::new(sides[1], "10.9.0.2/24");
+        let scratch = Scratch::new();
+        scratch.take_examples();
+        let bundle = build(&scratch, "veth.chain", "veth.bundle", &outside, &inside);
+        let manager = Manager::ready(&bundle, "veth", &scratch.run_dir(), &[]);
+        Self {
+            manager,
+            outside,
+            inside,
+            scratch,
+        }
+    }
+
+    fn ping(&self, count: u32) -> Command {
+        self.outside.command(
+            "ping",
+            &[
+                "-n",
+                "-q",
+                "-i",
+                "0.02",
+                "-W",
+                "2",
+                "-c",
+                &count.to_string(),
+                INSIDE,
+            ],
+        )
+    }
+
+    /// Ends the manager; what the chain dropped by itself must be nothing.
+    fn finish(self) -> onvm_tests::Summary {
+        let summary = self.manager.terminate_whole(0);
+        let lost = summary.balance.dropped - summary.dropped("shutdown");
+        assert_eq!(lost, 0, "{:?}", summary.drops);
+        summary
+    }
+}
+
+fn build(scratch: &Scratch, file: &str, out: &str, outside: &Namespace, inside: &Namespace) -> PathBuf {
+    scratch.build_as(
+        file,
+        "veth",
+        out,
+        &[("wan_if", &outside.interface), ("lan_if", &inside.interface)],
+    )
+}
+
+fn assert_no_loss(ping: &str) {
+    assert!(ping.contains(" 0% packet loss"), "{ping}");
+}
+
+#[test]
+fn ping_loses_nothing() {
+    let joined = Joined::new(['a', 'b']);
+    let line = Background::start(joined.ping(100));
+    assert_no_loss(&line.finish(SOON));
+    let summary = joined.finish();
+    assert!(summary.balance.delivered >= 200);
+}
+
+#[test]
+fn a_download_of_50_mb_arrives_as_it_is() {
+    let joined = Joined::new(['c', 'd']);
+    let path = joined.scratch.path("big");
+    // Bytes that repeat with no period that a buffer's size divides.
+    let content: Vec<u8> = (0..50_000_000_u32)
+        .map(|i| (i % 8191 % 251) as u8 ^ (i >> 16) as u8)
+        .collect();
+    std::fs::write(&path, &content).unwrap();
+    let directory = joined.scratch.path("");
+    let arguments = [
+        "-u",
+        "-m",
+        "http.server",
+        "0",
+        "--bind",
+        INSIDE,
+        "--directory",
+        directory.to_str().unwrap(),
+    ];
+    let mut server = Background::start(joined.inside.command("python3", &arguments));
+    let line = server.wait_for_line("port ");
+    let port = line
+        .split("port ")
+        .nth(1)
+        .and_then(|l| l.split(' ').next())
+        .unwrap();
+    let got = joined.scratch.path("got");
+    let url = format!("http://{INSIDE}:{port}/big");
+    joined.outside.tool(&[
+        "curl",
+        "-sS",
+        "--fail",
+        "--max-time",
+        "60",
+        "-o",
+        got.to_str().unwrap(),
+        &url,
+    ]);
+    assert!(
+        std::fs::read(&got).unwrap() == content,
+        "what arrived is not what was sent"
+    );
+    drop(server);
+    joined.manager.terminate();
+}
+
+#[test]
+fn iperf3_runs_through_the_chain() {
+    let joined = Joined::new(['e', 'f']);
+    let mut server = Background::start(joined.inside.command("iperf3", &["-s", "-1", "--forceflush"]));
+    server.wait_for_line("listening");
+    let client = joined.outside.command("iperf3", &["-c", INSIDE, "-t", "3", "-J"]);
+    let report: serde_json::Value = serde_json::from_str(&Background::start(client).finish(SOON)).unwrap();
+    let received = report["end"]["sum_received"]["bytes"].as_u64().unwrap_or(0);
+    assert!(received > 1_000_000, "{report:#}");
+    drop(server);
+    joined.manager.terminate();
+}
+
+#[test]
+fn ten_edits_lose_no_ping() {
+    let joined = Joined::new(['g', 'h']);
+    let source = std::fs::read_to_string(joined.scratch.path("veth.chain")).unwrap();
+    // Edits in turn: ICMP on a chain with an NF more, and everything as it was.
+    let edited = source.replace("steer wan { else", "nf icmp_mon = monitor { every = 1 s }\nchain pings = fw -> icmp_mon -> lan\nsteer wan { icmp -> pings else");
+    assert_ne!(edited, source);
+    joined.scratch.write("edited.chain", edited);
+    let bundles = [("edited.chain", "1"), ("veth.chain", "2")]
+        .map(|(file, out)| build(&joined.scratch, file, out, &joined.outside, &joined.inside));
+    let ping = Background::start(joined.ping(250));
+    joined.manager.wait_for_traffic(20, SOON);
+    for bundle in bundles.iter().cycle().take(10) {
+        let reply = joined
+            .manager
+            .apply(bundle, None)
+            .unwrap_or_else(|e| panic!("{e}\n{}", joined.manager.log()));
+        assert_ne!(reply.generation, reply.previous);
+        joined.manager.wait_for_traffic(10, SOON);
+    }
+    assert_no_loss(&ping.finish(SOON));
+    joined.finish();
+}

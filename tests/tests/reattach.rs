@@ -1,0 +1,103 @@
+//! Network functions that somebody else starts outlive their manager and serve the next one.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failure here is a failed test"
+)]
+
+use std::process::{Child, Stdio};
+
+use onvm_tests::{
+    Manager, Scratch, capture,
+    manager::{SOON, instance},
+    process, programs,
+};
+
+const STOCK: usize = 64;
+
+/// A network function started by hand; killed when dropped.
+struct ByHand(Child);
+
+impl ByHand {
+    fn start(kind: &str, socket: &std::path::Path) -> Self {
+        let found = process::wait_for(SOON, || socket.exists().then_some(()));
+        assert!(found.is_some(), "{} does not appear", socket.display());
+        let mut command = programs::command("onvm-nf");
+        command
+            .arg(kind)
+            .env("ONVM_NF_SOCKET", socket)
+            .stdin(Stdio::null());
+        Self(command.spawn().unwrap())
+    }
+}
+
+impl Drop for ByHand {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn they_attach_again_after_the_manager_was_killed() {
+    let scratch = Scratch::new();
+    let packets: Vec<_> = (0..STOCK as u32).map(|i| capture::udp(i as u16, i, 30)).collect();
+    capture::write(&scratch.path("in.pcap"), &packets);
+    let chain = "port a = pcap { read = file(\"in.pcap\"), repeat = true }\nport b = pcap { write = \"/dev/null\" }\n\
+                 nf fwd = forward {}\nnf mon = monitor {}\nsteer a { else -> fwd -> mon -> b }\n";
+    let bundle = scratch.build(chain, "bundle");
+    let mut first = Manager::start(&bundle, "test", &scratch.run_dir(), &["--nfs", "external"]);
+    let mut nfs = ["forward", "monitor"].map(|kind| {
+        let name = if kind == "forward" { "fwd-0" } else { "mon-0" };
+        ByHand::start(kind, &first.nf_socket(name))
+    });
+    first.wait_for_log("READY");
+    first.wait_for_traffic(5000, SOON);
+    let pids = nfs.each_ref().map(|nf| Some(nf.0.id()));
+    let status = first.status();
+    assert_eq!(
+        [instance(&status, "fwd-0").pid, instance(&status, "mon-0").pid],
+        pids
+    );
+
+    first.kill();
+    assert!(
+        nfs.iter_mut().all(|nf| nf.0.try_wait().unwrap().is_none()),
+        "they live on"
+    );
+    let second = Manager::ready(&bundle, "test", &scratch.run_dir(), &["--nfs", "external"]);
+    second.wait_for_traffic(5000, SOON);
+    let status = second.status();
+    assert_eq!(
+        [instance(&status, "fwd-0").pid, instance(&status, "mon-0").pid],
+        pids,
+        "the same processes"
+    );
+
+    let summary = second.terminate_whole(STOCK);
+    assert!(summary.balance.delivered >= 5000);
+    for nf in &mut nfs {
+        let status = process::wait_for(SOON, || nf.0.try_wait().unwrap()).expect("a stop ends them");
+        assert!(status.success(), "{status}");
+    }
+}
+
+#[test]
+fn those_that_onvm_run_started_go_with_a_killed_manager_and_the_next_one_starts_clean() {
+    let scratch = Scratch::new();
+    let packets: Vec<_> = (0..STOCK as u32).map(|i| capture::udp(i as u16, i, 30)).collect();
+    capture::write(&scratch.path("in.pcap"), &packets);
+    let chain = "port a = pcap { read = file(\"in.pcap\"), repeat = true }\nport b = pcap { write = \"/dev/null\" }\n\
+                 nf fwd = forward {}\nsteer a { else -> fwd -> b }\n";
+    let bundle = scratch.build(chain, "bundle");
+    let mut first = Manager::ready(&bundle, "test", &scratch.run_dir(), &[]);
+    let group = first.pid();
+    first.kill();
+    let second = Manager::ready(&bundle, "test", &scratch.run_dir(), &[]);
+    second.wait_for_traffic(5000, SOON);
+    let gone = process::wait_for(SOON, || process::group(group).is_empty().then_some(()));
+    assert!(gone.is_some(), "left of the first: {:?}", process::group(group));
+    second.terminate_whole(STOCK);
+}
