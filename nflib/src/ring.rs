@@ -136,6 +136,17 @@ impl<W: RingWords> Producer<W> {
     /// Pushes as many of `burst` as there is room for, published together; returns how many.
     #[inline(always)]
     pub fn push(&mut self, burst: &[Descriptor]) -> Result<usize, Corrupt> {
+        self.push_from(burst)
+    }
+
+    /// As [`Self::push`], for descriptors that are at hand as words.
+    #[inline(always)]
+    pub fn push_words(&mut self, burst: &[[u64; 2]]) -> Result<usize, Corrupt> {
+        self.push_from(burst)
+    }
+
+    #[inline(always)]
+    fn push_from<T: Slot>(&mut self, burst: &[T]) -> Result<usize, Corrupt> {
         let n = (self.room(burst.len() as u32)? as usize).min(burst.len());
         let (first, second) = runs(self.words.slots(), self.head, n);
         let (before, after) = burst[..n].split_at(first.len());
@@ -202,6 +213,17 @@ impl<W: RingWords> Consumer<W> {
     /// Pops up to `into.len()` descriptors; returns how many.
     #[inline(always)]
     pub fn pop(&mut self, into: &mut [Descriptor]) -> Result<usize, Corrupt> {
+        self.pop_to(into)
+    }
+
+    /// As [`Self::pop`], leaving the descriptors as words.
+    #[inline(always)]
+    pub fn pop_words(&mut self, into: &mut [[u64; 2]]) -> Result<usize, Corrupt> {
+        self.pop_to(into)
+    }
+
+    #[inline(always)]
+    fn pop_to<T: Slot>(&mut self, into: &mut [T]) -> Result<usize, Corrupt> {
         let n = (self.available()? as usize).min(into.len());
         let (first, second) = runs(self.words.slots(), self.tail, n);
         let (before, after) = into[..n].split_at_mut(first.len());
@@ -225,18 +247,46 @@ fn runs<T>(slots: &[T], index: u32, n: usize) -> (&[T], &[T]) {
     (&slots[start..start + first], &slots[..n - first])
 }
 
+/// What a slot holds, as one side has it at hand.
+trait Slot: Copy {
+    fn words(self) -> [u64; 2];
+    fn from(words: [u64; 2]) -> Self;
+}
+
+impl Slot for Descriptor {
+    #[inline(always)]
+    fn words(self) -> [u64; 2] {
+        self.to_words()
+    }
+    #[inline(always)]
+    fn from(words: [u64; 2]) -> Self {
+        Self::from_words(words)
+    }
+}
+
+impl Slot for [u64; 2] {
+    #[inline(always)]
+    fn words(self) -> [u64; 2] {
+        self
+    }
+    #[inline(always)]
+    fn from(words: [u64; 2]) -> Self {
+        words
+    }
+}
+
 #[inline(always)]
-fn write<H: Word<u64>>(slots: &[[H; 2]], burst: &[Descriptor]) {
+fn write<H: Word<u64>, T: Slot>(slots: &[[H; 2]], burst: &[T]) {
     for (slot, d) in slots.iter().zip(burst) {
-        let [a, b] = d.to_words();
+        let [a, b] = d.words();
         slot[0].store(a, Ordering::Relaxed);
         slot[1].store(b, Ordering::Relaxed);
     }
 }
 
 #[inline(always)]
-fn read<H: Word<u64>>(slots: &[[H; 2]], burst: &mut [Descriptor]) {
+fn read<H: Word<u64>, T: Slot>(slots: &[[H; 2]], burst: &mut [T]) {
     for (slot, d) in slots.iter().zip(burst) {
-        *d = Descriptor::from_words([slot[0].load(Ordering::Relaxed), slot[1].load(Ordering::Relaxed)]);
+        *d = T::from([slot[0].load(Ordering::Relaxed), slot[1].load(Ordering::Relaxed)]);
     }
 }

@@ -2,11 +2,11 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
-use nflib::{Descriptor, memory::PacketFile};
+use nflib::memory::PacketFile;
 
 use super::{
     BURST, Generations, InstanceCounters, Link, Live, WorkerCounters,
-    ledger::{Ledger, Owner},
+    ledger::{Entry, Ledger, Owner},
     select::Selection,
 };
 use crate::{
@@ -139,9 +139,9 @@ impl Forward {
         ledger: &mut Ledger,
         generations: &mut Generations,
         route: &mut Route,
-        mut descriptor: Descriptor,
+        buffer: u32,
     ) -> bool {
-        let entry = ledger.entry(descriptor.buffer);
+        let entry = ledger.entry(buffer);
         match route.lane {
             Lane::Instance(instance) => {
                 let Some(link) = &mut self.links[usize::from(instance)] else {
@@ -153,19 +153,13 @@ impl Forward {
                 entry.visits_left -= 1;
                 entry.hop = route.to;
                 entry.owner = Owner::instance(instance);
-                (
-                    descriptor.hash,
-                    descriptor.verdict,
-                    descriptor.flags,
-                    descriptor.destination,
-                ) = (entry.hash, 0, 0, 0);
-                if link.stage(descriptor) {
+                if link.stage(entry.descriptor(buffer)) {
                     self.push(ledger, generations, instance);
                 }
             }
             Lane::Port(port) => {
                 entry.hop = route.to;
-                self.stage_out(ledger, generations, port, descriptor);
+                self.stage_out(ledger, generations, port, buffer);
             }
             Lane::Each => return false,
         }
@@ -190,61 +184,52 @@ impl Forward {
         ledger: &mut Ledger,
         generations: &mut Generations,
         slot: usize,
-        mut descriptor: Descriptor,
+        buffer: u32,
         hop: HopIndex,
     ) {
         let Some(Live { tables, .. }) = &generations.live[slot] else {
             return;
         };
-        let entry = ledger.entry(descriptor.buffer);
+        let entry = ledger.entry(buffer);
         entry.hop = hop;
         let arrived = &tables.counters[self.worker].arrived;
         add(&arrived[usize::from(hop)], 1);
         match tables.hops[usize::from(hop)].at {
             At::Service(service) => {
                 if entry.visits_left == 0 {
-                    return self.discard(ledger, generations, descriptor.buffer, Reason::HopLimit);
+                    return self.discard(ledger, generations, buffer, Reason::HopLimit);
                 }
                 let Some(instance) = self.services[usize::from(service)].choose(entry.hash) else {
-                    return self.discard(ledger, generations, descriptor.buffer, Reason::NoInstance);
+                    return self.discard(ledger, generations, buffer, Reason::NoInstance);
                 };
                 entry.visits_left -= 1;
                 entry.owner = Owner::instance(instance);
-                (
-                    descriptor.hash,
-                    descriptor.verdict,
-                    descriptor.flags,
-                    descriptor.destination,
-                ) = (entry.hash, 0, 0, 0);
                 let full = match &mut self.links[usize::from(instance)] {
-                    Some(link) if !link.faulty => link.stage(descriptor),
-                    _ => return self.discard(ledger, generations, descriptor.buffer, Reason::NoInstance),
+                    Some(link) if !link.faulty => link.stage(entry.descriptor(buffer)),
+                    _ => return self.discard(ledger, generations, buffer, Reason::NoInstance),
                 };
                 if full {
                     self.push(ledger, generations, instance);
                 }
             }
-            At::Port(port) => self.stage_out(ledger, generations, port, descriptor),
-            At::Drop => self.discard(ledger, generations, descriptor.buffer, Reason::Chain),
+            At::Port(port) => self.stage_out(ledger, generations, port, buffer),
+            At::Drop => self.discard(ledger, generations, buffer, Reason::Chain),
         }
     }
 
     #[inline(always)]
-    fn stage_out(
-        &mut self,
-        ledger: &mut Ledger,
-        generations: &mut Generations,
-        port: u16,
-        descriptor: Descriptor,
-    ) {
-        let Descriptor {
-            buffer: index,
+    fn stage_out(&mut self, ledger: &mut Ledger, generations: &mut Generations, port: u16, buffer: u32) {
+        let Entry {
             offset: off,
             length: len,
             ..
-        } = descriptor;
+        } = *ledger.entry(buffer);
         let staged = &mut self.sinks[usize::from(port)].staged;
-        staged.push(TxDesc { index, off, len });
+        staged.push(TxDesc {
+            index: buffer,
+            off,
+            len,
+        });
         if staged.len() >= BURST {
             self.transmit(ledger, generations, port);
         }
@@ -330,7 +315,7 @@ impl Forward {
             add(&counters.rx_packets, pushed as u64);
         }
         if !left.is_empty() {
-            let left: Vec<u32> = left.iter().map(|d| d.buffer).collect();
+            let left: Vec<u32> = left.iter().map(|words| words[0] as u32).collect();
             link.faulty |= outcome.is_err();
             add(&counters.dropped, left.len() as u64);
             for buffer in left {

@@ -39,6 +39,15 @@ pub(super) struct Entry {
 
 const _: () = assert!(size_of::<Entry>() == 16);
 
+impl Entry {
+    /// The descriptor of the packet in `buffer`, for the next NF: no verdict yet.
+    #[inline(always)]
+    pub(super) fn descriptor(&self, buffer: u32) -> [u64; 2] {
+        let place = u64::from(self.offset) << 32 | u64::from(self.length) << 48;
+        [u64::from(buffer) | place, u64::from(self.hash)]
+    }
+}
+
 /// One worker's entries for all buffers.
 #[derive(Debug)]
 pub(super) struct Ledger {
@@ -92,5 +101,40 @@ impl Ledger {
     pub(super) fn all_of_instances(&self) -> Vec<u32> {
         let held = self.entries.iter().enumerate().filter(|(_, e)| e.owner.0 > 1);
         held.map(|(i, _)| i as u32).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nflib::Descriptor;
+
+    use super::*;
+
+    #[test]
+    fn an_entry_makes_the_descriptor_that_nflib_reads() {
+        let mut ledger = Ledger::new(8);
+        let entry = ledger.entry(5);
+        (entry.offset, entry.length, entry.hash) = (130, 64, 0xfeed_f00d);
+        let read = Descriptor::from_words(entry.descriptor(5));
+        let expected = Descriptor {
+            buffer: 5,
+            offset: 130,
+            length: 64,
+            hash: 0xfeed_f00d,
+            ..Descriptor::default()
+        };
+        assert_eq!(read, expected);
+    }
+
+    #[test]
+    fn only_the_holder_finds_its_buffer() {
+        let mut ledger = Ledger::new(4);
+        ledger.entry(2).owner = Owner::instance(7);
+        assert!(ledger.held_by(2, Owner::instance(7)).is_some());
+        assert!(ledger.held_by(2, Owner::instance(6)).is_none());
+        assert!(ledger.held_by(3, Owner::instance(7)).is_none());
+        assert!(ledger.held_by(u32::MAX, Owner::instance(7)).is_none());
+        assert_eq!(ledger.all_of(Owner::instance(7)), [2]);
+        assert_eq!(ledger.all_of_instances(), [2]);
     }
 }

@@ -1,7 +1,7 @@
 //! A worker's end of the rings to one instance.
 
 use nflib::{
-    Descriptor, Region,
+    Region,
     bell::Bell,
     ring::{Consumer, Corrupt, Producer},
 };
@@ -19,7 +19,8 @@ pub struct Link {
     incoming: Consumer<nflib::ShmRing>,
     nf_bell: Bell,
     pub(super) worker_bell: Bell,
-    staged: [Descriptor; BURST],
+    /// As words, since a struct that is written by its fields and read whole stalls the processor.
+    staged: [[u64; 2]; BURST],
     count: usize,
     /// Bursts pushed since the NF's bell was last looked at.
     unannounced: u32,
@@ -36,7 +37,7 @@ impl Link {
             incoming: region.from_nf_consumer(worker),
             nf_bell: region.nf_bell(),
             worker_bell: region.worker_bell(worker),
-            staged: [Descriptor::default(); BURST],
+            staged: [[0; 2]; BURST],
             count: 0,
             unannounced: 0,
             writes,
@@ -46,7 +47,7 @@ impl Link {
 
     /// Adds a packet to the burst under way; true when the burst is full and must be pushed.
     #[inline(always)]
-    pub(super) fn stage(&mut self, descriptor: Descriptor) -> bool {
+    pub(super) fn stage(&mut self, descriptor: [u64; 2]) -> bool {
         self.staged[self.count] = descriptor;
         self.count += 1;
         self.count == BURST
@@ -54,12 +55,12 @@ impl Link {
 
     /// Pushes the burst under way; returns how many packets went and those that found no room.
     #[inline(always)]
-    pub(super) fn push(&mut self) -> (usize, &[Descriptor], Result<(), Corrupt>) {
+    pub(super) fn push(&mut self) -> (usize, &[[u64; 2]], Result<(), Corrupt>) {
         let count = std::mem::take(&mut self.count);
         if count == 0 {
             return (0, &[], Ok(()));
         }
-        let (pushed, outcome) = match self.outgoing.push(&self.staged[..count]) {
+        let (pushed, outcome) = match self.outgoing.push_words(&self.staged[..count]) {
             Ok(pushed) => (pushed, Ok(())),
             Err(corrupt) => (0, Err(corrupt)),
         };
@@ -82,8 +83,8 @@ impl Link {
     }
 
     #[inline(always)]
-    pub(super) fn pop(&mut self, into: &mut [Descriptor; BURST]) -> Result<usize, Corrupt> {
-        self.incoming.pop(into)
+    pub(super) fn pop(&mut self, into: &mut [[u64; 2]; BURST]) -> Result<usize, Corrupt> {
+        self.incoming.pop_words(into)
     }
 
     /// Whether something waits to be taken back; a damaged ring counts as something, so that it is looked at.

@@ -19,7 +19,7 @@ use std::{
 };
 
 use crossbeam_queue::ArrayQueue;
-use nflib::{Descriptor, memory::PacketFile};
+use nflib::memory::PacketFile;
 use tokio::sync::mpsc::UnboundedSender;
 
 pub use counters::{InstanceCounters, PortCounters, WorkerCounters};
@@ -122,7 +122,7 @@ pub struct Worker {
     events: UnboundedSender<Event>,
     idle: nflib::idle::Idle,
     /// What was taken from a ring last.
-    taken: Box<[Descriptor; BURST]>,
+    taken: Box<[[u64; 2]; BURST]>,
     exit: bool,
 }
 
@@ -160,7 +160,7 @@ impl Worker {
             commands,
             events,
             idle: nflib::idle::Idle::new(idle),
-            taken: Box::new([Descriptor::default(); BURST]),
+            taken: Box::new([[0; 2]; BURST]),
             exit: false,
         }
     }

@@ -76,12 +76,12 @@ impl Worker {
         if n > 0 {
             add(&self.forward.instance(slot).tx_packets, n as u64);
         }
-        for descriptor in &self.taken[..n] {
-            self.ledger.prefetch(descriptor.buffer);
+        for words in &self.taken[..n] {
+            self.ledger.prefetch(words[0] as u32);
         }
         let mut run = None;
         for i in 0..n {
-            self.take_back_one(slot, writes, self.taken[i], &mut run);
+            self.take_back_one(slot, writes, Descriptor::from_words(self.taken[i]), &mut run);
         }
         if let Some(Run { route, .. }) = run {
             self.forward.settle(&self.generations, &route);
@@ -90,89 +90,76 @@ impl Worker {
     }
 
     #[inline(always)]
-    fn take_back_one(&mut self, slot: u16, writes: bool, mut descriptor: Descriptor, run: &mut Option<Run>) {
-        let Some(entry) = self.ledger.held_by(descriptor.buffer, Owner::instance(slot)) else {
-            add(&self.forward.instance(slot).refused, 1);
-            return;
+    fn take_back_one(&mut self, slot: u16, writes: bool, descriptor: Descriptor, run: &mut Option<Run>) {
+        let Descriptor {
+            buffer,
+            offset,
+            length,
+            verdict,
+            destination,
+            ..
+        } = descriptor;
+        let Some(entry) = self.ledger.held_by(buffer, Owner::instance(slot)) else {
+            return add(&self.forward.instance(slot).refused, 1);
         };
         entry.owner = Owner::WORKER;
+        // For an NF that cannot change packets, place and length are what they were, whatever it says.
         if writes {
-            if !self
-                .forward
-                .packets
-                .contains(descriptor.buffer, descriptor.offset, descriptor.length)
-            {
-                add(&self.forward.instance(slot).dropped, 1);
-                let buffer = descriptor.buffer;
-                return self.forward.discard(
-                    &mut self.ledger,
-                    &mut self.generations,
-                    buffer,
-                    Reason::Malformed,
-                );
+            if !self.forward.packets.contains(buffer, offset, length) {
+                return self.take_away(slot, buffer, Reason::Malformed);
             }
-            (entry.offset, entry.length) = (descriptor.offset, descriptor.length);
-        } else {
-            // What could not be changed is what it was, whatever the NF says.
-            (descriptor.offset, descriptor.length) = (entry.offset, entry.length);
+            (entry.offset, entry.length) = (offset, length);
         }
+        let (generation, hop) = (usize::from(entry.generation), entry.hop);
+        if verdict != VERDICT_NEXT || !self.run_on(generation, hop, buffer, run) {
+            self.decide(slot, buffer, verdict, destination);
+        }
+    }
+
+    /// Drops a packet that the instance handed back.
+    #[cold]
+    fn take_away(&mut self, slot: u16, buffer: u32, reason: Reason) {
+        add(&self.forward.instance(slot).dropped, 1);
+        self.forward
+            .discard(&mut self.ledger, &mut self.generations, buffer, reason);
+    }
+
+    /// Performs any verdict on a packet that the instance handed back, or overrules it.
+    fn decide(&mut self, slot: u16, buffer: u32, verdict: u8, destination: u16) {
         let Entry {
             generation,
             hop,
             port,
+            offset,
+            length,
             ..
-        } = *entry;
+        } = *self.ledger.entry(buffer);
         let generation = usize::from(generation);
-        if descriptor.verdict == VERDICT_NEXT && self.run_on(generation, hop, descriptor, run) {
-            return;
-        }
         let Some(Live { tables, .. }) = &self.generations.live[generation] else {
             return;
         };
-        let way = decide(&tables.hops[usize::from(hop)], descriptor);
-        let to = match way {
+        let to = match way(&tables.hops[usize::from(hop)], verdict, destination) {
             Way::To(to) => to,
             Way::Overruled(to) => {
                 add(&self.forward.instance(slot).overruled, 1);
                 to
             }
-            Way::Drop => {
-                add(&self.forward.instance(slot).dropped, 1);
-                let buffer = descriptor.buffer;
-                return self.forward.discard(
-                    &mut self.ledger,
-                    &mut self.generations,
-                    buffer,
-                    Reason::NfVerdict,
-                );
-            }
+            Way::Drop => return self.take_away(slot, buffer, Reason::NfVerdict),
             Way::Lookup => {
-                let packets = &self.forward.packets;
-                let frame = packets.bytes(descriptor.buffer, descriptor.offset, descriptor.length);
+                let frame = self.forward.packets.bytes(buffer, offset, length);
                 match tables.tables[usize::from(port)].classify(frame, frame.len() as u32) {
                     NOWHERE => tables.hops[usize::from(hop)].next,
                     to => to,
                 }
             }
         };
-        self.forward.send(
-            &mut self.ledger,
-            &mut self.generations,
-            generation,
-            descriptor,
-            to,
-        );
+        self.forward
+            .send(&mut self.ledger, &mut self.generations, generation, buffer, to);
     }
 
     /// Sends a packet with the verdict `next` by the route of those before it; false when it has to be looked at.
     #[inline(always)]
-    fn run_on(
-        &mut self,
-        generation: usize,
-        hop: HopIndex,
-        descriptor: Descriptor,
-        run: &mut Option<Run>,
-    ) -> bool {
+    fn run_on(&mut self, generation: usize, hop: HopIndex, buffer: u32, run: &mut Option<Run>) -> bool {
         let Self {
             forward,
             ledger,
@@ -183,7 +170,7 @@ impl Worker {
             .as_mut()
             .filter(|r| r.generation == generation && r.hop == hop)
         {
-            return forward.follow(ledger, generations, &mut run.route, descriptor);
+            return forward.follow(ledger, generations, &mut run.route, buffer);
         }
         if let Some(Run { route, .. }) = run.take() {
             forward.settle(generations, &route);
@@ -197,7 +184,7 @@ impl Worker {
             hop,
             route,
         });
-        forward.follow(ledger, generations, &mut run.route, descriptor)
+        forward.follow(ledger, generations, &mut run.route, buffer)
     }
 
     /// Takes one burst from a port's queue onto its chains.
@@ -278,12 +265,6 @@ impl Worker {
                 continue;
             }
             self.generations.enter(slot);
-            let descriptor = Descriptor {
-                buffer: packet.index,
-                offset: packet.off,
-                length: packet.len,
-                ..Descriptor::default()
-            };
             let Self {
                 forward,
                 ledger,
@@ -298,9 +279,9 @@ impl Worker {
             }
             let followed = run
                 .as_mut()
-                .is_some_and(|(_, r)| forward.follow(ledger, generations, r, descriptor));
+                .is_some_and(|(_, r)| forward.follow(ledger, generations, r, packet.index));
             if !followed {
-                forward.send(ledger, generations, slot, descriptor, hop);
+                forward.send(ledger, generations, slot, packet.index, hop);
             }
         }
         if let Some((_, route)) = run {
@@ -310,20 +291,11 @@ impl Worker {
     }
 }
 
-#[inline(always)]
-fn decide(hop: &Hop, descriptor: Descriptor) -> Way {
-    match descriptor.verdict {
-        VERDICT_NEXT => Way::To(hop.next),
-        _ => decide_other(hop, descriptor),
-    }
-}
-
-#[cold]
-fn decide_other(hop: &Hop, descriptor: Descriptor) -> Way {
-    let destination = descriptor.destination;
+fn way(hop: &Hop, verdict: u8, destination: u16) -> Way {
     let permitted =
         |ways: &[(u16, HopIndex)]| ways.iter().find(|(id, _)| *id == destination).map(|&(_, to)| to);
-    let to = match descriptor.verdict {
+    let to = match verdict {
+        VERDICT_NEXT => Some(hop.next),
         VERDICT_DROP => return Way::Drop,
         VERDICT_LOOKUP => return Way::Lookup,
         VERDICT_OUTPUT => hop.outputs.get(usize::from(destination)).copied(),
