@@ -2,7 +2,6 @@
 
 use std::{
     io::{BufRead, BufReader, Read},
-    os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex},
@@ -40,7 +39,7 @@ pub struct Finished {
     pub code: Option<i32>,
     pub stdout: String,
     pub stderr: String,
-    /// Processes of its group that had not ended when it had.
+    /// Its network functions that had not ended when it had.
     pub left: Vec<u32>,
 }
 
@@ -107,7 +106,6 @@ impl Manager {
     /// As [`Self::start`], with a command line made by the caller.
     pub fn spawn(mut command: Command, name: &str, run_dir: &Path) -> Self {
         let mut child = command
-            .process_group(0)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -258,8 +256,8 @@ impl Manager {
             self.child = Some(child);
             panic!("onvm-run did not end within {within:?}; its log:\n{log}");
         };
-        let left = process::group(self.pid);
-        self.end_group();
+        let left = self.nf_processes();
+        self.end_nfs();
         let stdout = self.output.take().unwrap().join().unwrap();
         self.logger.take().unwrap().join().unwrap();
         Finished {
@@ -272,11 +270,16 @@ impl Manager {
         }
     }
 
-    fn end_group(&self) {
-        if !process::group(self.pid).is_empty()
-            && let Some(group) = rustix::process::Pid::from_raw(self.pid as i32)
-        {
-            let _ = rustix::process::kill_process_group(group, Signal::KILL);
+    /// The processes of its network functions, those of a former manager in the same directory included.
+    pub fn nf_processes(&self) -> Vec<u32> {
+        process::below(&self.run_dir.join(&self.name).join("nf"))
+    }
+
+    fn end_nfs(&self) {
+        for pid in self.nf_processes() {
+            if let Some(pid) = rustix::process::Pid::from_raw(pid as i32) {
+                let _ = rustix::process::kill_process(pid, Signal::KILL);
+            }
         }
     }
 }
@@ -292,7 +295,7 @@ impl Drop for Manager {
             let _ = child.kill();
             let _ = child.wait();
         }
-        self.end_group();
+        self.end_nfs();
         if std::thread::panicking() {
             eprintln!("the log of onvm-run:\n{}", self.log());
         }

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -48,18 +48,17 @@ pub fn has_ended(pid: u32) -> bool {
         .is_none_or(|rest| rest.trim_start().starts_with('Z') || rest.is_empty())
 }
 
-/// Processes of a process group that have not ended; onvm-run and its network functions share one.
-pub fn group(pgid: u32) -> Vec<u32> {
+/// Processes that work in a directory or below it, as network functions do in their instance's; ended ones, which may
+/// not have been reaped, do not count.
+pub fn below(directory: &Path) -> Vec<u32> {
     let entries = fs::read_dir("/proc").expect("/proc is there").flatten();
     let pids = entries.filter_map(|e| e.file_name().to_str()?.parse::<u32>().ok());
-    let in_group = |pid: &u32| {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        // After the name, which may hold anything: state, parent, group.
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or("").split_whitespace().collect();
-        fields.first().is_some_and(|state| *state != "Z")
-            && fields.get(2).is_some_and(|g| *g == pgid.to_string())
+    let works_there = |pid: &u32| {
+        // Of a removed directory the name ends in " (deleted)".
+        let there = fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd.starts_with(directory));
+        there && !has_ended(*pid)
     };
-    pids.filter(in_group).collect()
+    pids.filter(works_there).collect()
 }
 
 /// The process's open descriptors and what they lead to.

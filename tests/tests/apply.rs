@@ -119,9 +119,9 @@ fn every_kind_of_edit_takes_effect_and_loses_nothing() {
             "{what}: {after:#?}"
         );
     }
-    // The manager and the one NF that is left.
-    process::wait_for(SOON, || (process::group(manager.pid()).len() == 2).then_some(()))
-        .unwrap_or_else(|| panic!("processes: {:?}", process::group(manager.pid())));
+    // The one NF that is left.
+    process::wait_for(SOON, || (manager.nf_processes().len() == 1).then_some(()))
+        .unwrap_or_else(|| panic!("processes: {:?}", manager.nf_processes()));
     let summary = manager.terminate_whole(STOCK);
     assert!(summary.dropped("chain") > 0, "UDP was dropped for a while");
     assert_eq!(
@@ -156,7 +156,7 @@ fn the_same_bundle_again_makes_no_generation() {
 /// The manager answers this edit with an error of this code that holds the words, and goes on as it was.
 fn refused(manager: &Manager, bundle: &std::path::Path, base: Option<&str>, code: &str, words: &[&str]) {
     let before = manager.status();
-    let processes = process::group(manager.pid());
+    let processes = manager.nf_processes();
     let error = manager
         .apply(bundle, base)
         .expect_err("this edit must be refused");
@@ -175,13 +175,11 @@ fn refused(manager: &Manager, bundle: &std::path::Path, base: Option<&str>, code
         (before.generation, ManagerState::Running)
     );
     assert_eq!(after.services.len(), before.services.len());
-    let left = process::wait_for(SOON, || {
-        (process::group(manager.pid()) == processes).then_some(())
-    });
+    let left = process::wait_for(SOON, || (manager.nf_processes() == processes).then_some(()));
     assert!(
         left.is_some(),
         "processes before {processes:?}, after {:?}",
-        process::group(manager.pid())
+        manager.nf_processes()
     );
 }
 

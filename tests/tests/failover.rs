@@ -110,7 +110,7 @@ fn an_instance_that_hangs_is_noticed_and_replaced() {
     );
     manager.wait_for_traffic(5000, SOON);
     assert!(
-        !process::group(manager.pid()).contains(&pid),
+        !manager.nf_processes().contains(&pid),
         "the stopped process is gone"
     );
     assert!(manager.terminate_whole(STOCK).dropped("nf_lost") > 0);

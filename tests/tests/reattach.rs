@@ -93,11 +93,15 @@ fn those_that_onvm_run_started_go_with_a_killed_manager_and_the_next_one_starts_
                  nf fwd = forward {}\nsteer a { else -> fwd -> b }\n";
     let bundle = scratch.build(chain, "bundle");
     let mut first = Manager::ready(&bundle, "test", &scratch.run_dir(), &[]);
-    let group = first.pid();
+    let of_first = first.nf_processes();
+    assert_eq!(of_first.len(), 1);
     first.kill();
     let second = Manager::ready(&bundle, "test", &scratch.run_dir(), &[]);
     second.wait_for_traffic(5000, SOON);
-    let gone = process::wait_for(SOON, || process::group(group).is_empty().then_some(()));
-    assert!(gone.is_some(), "left of the first: {:?}", process::group(group));
+    let left = || of_first.iter().filter(|pid| !process::has_ended(**pid)).count();
+    assert!(
+        process::wait_for(SOON, || (left() == 0).then_some(())).is_some(),
+        "left of the first: {of_first:?}"
+    );
     second.terminate_whole(STOCK);
 }
