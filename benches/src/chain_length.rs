@@ -19,6 +19,8 @@ const RING_MEASURED: Duration = Duration::from_millis(500);
 const GOAL_PACKETS: f64 = 30e6;
 const GOAL_HOPS: f64 = 60e6;
 const GOAL_SHARE: f64 = 0.2;
+/// Samples of the bare ring below this share of their median mean that something else ran on its cores.
+const QUIET: f64 = 0.7;
 
 /// Samples of one call, in millions a second.
 #[derive(Debug, Default)]
@@ -135,6 +137,13 @@ fn describe(record: &mut Record, lengths: &[usize], samples: Samples, host: &Hos
                 .push(goal("hops/s through 5 NFs", "M hops/s", GOAL_HOPS, hops)),
             _ => {}
         }
+    }
+    if let Some(doubt) = record.metrics.iter().take(2).find(|m| m.min < QUIET * m.median) {
+        record.notes.push(format!(
+            "BUSY MACHINE: `{}` fell to {} % of its median, so others took the cores; repeat this run before judging by it",
+            doubt.name,
+            rounded(100.0 * doubt.min / doubt.median)
+        ));
     }
     record.notes.push(format!(
         "cycles are at the nominal {} MHz",

@@ -107,7 +107,13 @@ fn count_until(region: &Region, stop: &AtomicBool) -> f64 {
         }
     }
     let Some((began, before)) = began else { return 0.0 };
-    (count - before) as f64 / (last - began).as_secs_f64()
+    let seconds = (last - began).as_secs_f64();
+    // A thread that got no processor time but once has seen no rate.
+    if seconds > 0.0 {
+        (count - before) as f64 / seconds
+    } else {
+        0.0
+    }
 }
 
 fn turn_around(region: &Region, stop: &AtomicBool, period: Duration) -> f64 {
