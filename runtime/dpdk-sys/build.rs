@@ -16,7 +16,7 @@ const FUNCTIONS: &str = "onvm_.*|rte_eal_(init|cleanup|hotplug_add|hotplug_remov
     |rte_mempool_(free|in_use_count|avail_count)\
     |rte_eth_dev_(info_get|configure|start|stop|close|get_port_by_name|set_mtu|get_mtu|adjust_nb_rx_tx_desc|socket_id\
     |default_mac_addr_set)\
-    |rte_eth_(rx|tx)_queue_setup|rte_eth_promiscuous_enable|rte_eth_stats_get|rte_eth_macaddr_get|rte_eth_link_get_nowait";
+    |rte_eth_(rx|tx)_queue_setup|rte_eth_promiscuous_enable|rte_eth_promiscuous_disable|rte_eth_stats_get|rte_eth_macaddr_get|rte_eth_link_get_nowait";
 
 fn main() -> Result<(), Box<dyn Error>> {
     for input in ["wrapper.h", "shim.c", "shim.h"] {

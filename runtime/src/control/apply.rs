@@ -221,6 +221,11 @@ impl Manager {
         }
         match slots.iter().all(|&s| self.fleet.is_running(s)) {
             true => Ok(()),
+            false if self.stopping => Err(ApiError::new(
+                ApiError::NOT_READY,
+                "Stopped before all NFs were ready",
+                UNCHANGED,
+            )),
             false => Err(ApiError::new(
                 ApiError::NOT_READY,
                 "Not all added NFs became ready in time",

@@ -73,6 +73,7 @@ pub struct Manager {
     worker_events: UnboundedReceiver<Event>,
     reports: UnboundedReceiver<(u16, Report)>,
     requests: UnboundedReceiver<Request>,
+    signals: Signals,
     ports: Vec<OpenPort>,
     pool: Arc<PacketPool>,
     host: HostOptions,
@@ -122,6 +123,8 @@ enum Input {
     Worker(Event),
     Instance(u16, Report),
     Request(Request),
+    /// A signal.
+    Stop,
     Tick,
 }
 
@@ -130,17 +133,13 @@ impl Manager {
     /// final balance.
     pub async fn serve(mut self) -> Result<Summary, RunError> {
         self.state = wire::ManagerState::Running;
-        let mut ended = Ended::new()?;
         while !self.stopping {
-            tokio::select! {
-                input = next(&mut self.worker_events, &mut self.reports, &mut self.requests) => match input {
-                    Input::Request(Request::Apply(request, reply)) => {
-                        let outcome = self.apply(&request).await;
-                        answer(reply, outcome);
-                    }
-                    other => self.handle(other),
-                },
-                () = ended.signal() => self.stopping = true,
+            match self.next().await {
+                Input::Request(Request::Apply(request, reply)) => {
+                    let outcome = self.apply(&request).await;
+                    answer(reply, outcome);
+                }
+                other => self.handle(other),
             }
             if self.exit_when_done && self.all_done() {
                 self.stopping = true;
@@ -158,7 +157,7 @@ impl Manager {
             if Instant::now() >= deadline {
                 return false;
             }
-            match next(&mut self.worker_events, &mut self.reports, &mut self.requests).await {
+            match self.next().await {
                 Input::Request(Request::Apply(_, reply)) => {
                     let error = wire::ApiError::new(
                         wire::ApiError::BUSY,
@@ -169,6 +168,18 @@ impl Manager {
                 }
                 other => self.handle(other),
             }
+        }
+    }
+
+    /// The next event of any kind; a tick when none comes for [`TICK`].
+    async fn next(&mut self) -> Input {
+        tokio::select! {
+            biased;
+            () = self.signals.stop() => Input::Stop,
+            Some(event) = self.worker_events.recv() => Input::Worker(event),
+            Some((slot, report)) = self.reports.recv() => Input::Instance(slot, report),
+            Some(request) = self.requests.recv() => Input::Request(request),
+            () = tokio::time::sleep(TICK) => Input::Tick,
         }
     }
 
@@ -186,6 +197,7 @@ impl Manager {
                 answer(reply, ());
             }
             Input::Request(Request::Apply(_, reply)) => drop(reply),
+            Input::Stop => self.stopping = true,
             Input::Tick => self.tick(),
         }
     }
@@ -232,33 +244,19 @@ impl Manager {
     }
 }
 
-/// The next event of any kind; a tick when none comes for [`TICK`].
-async fn next(
-    worker: &mut UnboundedReceiver<Event>,
-    reports: &mut UnboundedReceiver<(u16, Report)>,
-    requests: &mut UnboundedReceiver<Request>,
-) -> Input {
-    tokio::select! {
-        biased;
-        Some(event) = worker.recv() => Input::Worker(event),
-        Some((slot, report)) = reports.recv() => Input::Instance(slot, report),
-        Some(request) = requests.recv() => Input::Request(request),
-        () = tokio::time::sleep(TICK) => Input::Tick,
-    }
-}
-
 /// Answers a request; a client that has gone needs no answer.
 fn answer<T>(reply: tokio::sync::oneshot::Sender<T>, value: T) {
     let _ = reply.send(value);
 }
 
 /// SIGTERM and SIGINT.
-struct Ended {
+#[derive(Debug)]
+struct Signals {
     term: tokio::signal::unix::Signal,
     int: tokio::signal::unix::Signal,
 }
 
-impl Ended {
+impl Signals {
     fn new() -> Result<Self, RunError> {
         use tokio::signal::unix::{SignalKind, signal};
         let failed = RunError::system("signals cannot be watched");
@@ -268,7 +266,7 @@ impl Ended {
         })
     }
 
-    async fn signal(&mut self) {
+    async fn stop(&mut self) {
         tokio::select! {
             _ = self.term.recv() => {}
             _ = self.int.recv() => {}

@@ -1,5 +1,7 @@
 //! What an NF prints goes to the manager's log, line by line.
 
+use std::time::{Duration, Instant};
+
 use tokio::{
     io::{AsyncRead, AsyncReadExt},
     process::Child,
@@ -7,6 +9,12 @@ use tokio::{
 
 /// Bytes of a logged line; a longer one is logged in pieces, so that no NF can fill the manager's memory.
 const LONGEST_LINE: usize = 4096;
+
+/// Lines of one stream that are logged in one window; the others are counted.
+const LINES_PER_WINDOW: u32 = 200;
+const WINDOW: Duration = Duration::from_secs(1);
+/// Pause between reads of a stream that prints more.
+const WHEN_FLOODED: Duration = Duration::from_millis(10);
 
 /// Logs both streams until the process closes them.
 pub(super) fn forward(instance: &str, child: &mut Child) {
@@ -19,28 +27,65 @@ pub(super) fn forward(instance: &str, child: &mut Child) {
 }
 
 async fn log(instance: String, mut stream: impl AsyncRead + Unpin) {
-    let mut line = Vec::with_capacity(LONGEST_LINE);
-    let mut chunk = [0; 1024];
+    let mut lines = Lines {
+        instance,
+        line: Vec::with_capacity(LONGEST_LINE),
+        window: Instant::now(),
+        logged: 0,
+        left_out: 0,
+    };
+    let mut chunk = [0; 4096];
     loop {
         // A broken pipe is the stream's end.
         let n = stream.read(&mut chunk).await.unwrap_or(0);
-        for &byte in &chunk[..n] {
-            if byte != b'\n' {
-                line.push(byte);
-            }
-            if byte == b'\n' || line.len() == LONGEST_LINE {
-                emit(&instance, &mut line);
-            }
-        }
+        chunk[..n].iter().for_each(|&byte| lines.take(byte));
         if n == 0 {
-            return emit(&instance, &mut line);
+            lines.emit();
+            return lines.next_window();
+        }
+        if lines.left_out > 0 {
+            // Who prints that much must not keep the control thread busy.
+            tokio::time::sleep(WHEN_FLOODED).await;
         }
     }
 }
 
-fn emit(instance: &str, line: &mut Vec<u8>) {
-    if !line.is_empty() {
-        tracing::info!(target: "nf", instance, "{}", String::from_utf8_lossy(line));
-        line.clear();
+struct Lines {
+    instance: String,
+    line: Vec<u8>,
+    window: Instant,
+    /// Lines in this window.
+    logged: u32,
+    left_out: u64,
+}
+
+impl Lines {
+    fn take(&mut self, byte: u8) {
+        if byte != b'\n' {
+            self.line.push(byte);
+        }
+        if byte == b'\n' || self.line.len() == LONGEST_LINE {
+            self.emit();
+        }
+    }
+
+    fn emit(&mut self) {
+        if self.window.elapsed() >= WINDOW {
+            self.next_window();
+        }
+        if self.logged < LINES_PER_WINDOW && !self.line.is_empty() {
+            self.logged += 1;
+            tracing::info!(target: "nf", instance = %self.instance, "{}", String::from_utf8_lossy(&self.line));
+        } else if !self.line.is_empty() {
+            self.left_out += 1;
+        }
+        self.line.clear();
+    }
+
+    fn next_window(&mut self) {
+        if self.left_out > 0 {
+            tracing::warn!(target: "nf", instance = %self.instance, lines = self.left_out, "printed too much; lines left out");
+        }
+        (self.window, self.logged, self.left_out) = (Instant::now(), 0, 0);
     }
 }

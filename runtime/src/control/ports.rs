@@ -114,10 +114,15 @@ fn plan_one(bundle: &Bundle, port: &onvm_bundle::Port) -> Result<Plan, RunError>
         }
     };
     let mac = port.mac.as_deref().map(parse_mac).transpose().map_err(refuse)?;
+    // What the operator set on the interface is left as it is, here and at the end.
+    let already = match &port.kind {
+        PortKind::AfPacket { interface } => is_promiscuous(interface),
+        _ => false,
+    };
     let config = PortConfig {
         rx_queues: port.queues,
         mtu: port.mtu,
-        promiscuous: port.promiscuous,
+        promiscuous: port.promiscuous && !already,
         mac,
         ..PortConfig::default()
     };
@@ -192,6 +197,16 @@ fn pcap(
                     path.display()
                 ));
             }
+            // The driver keeps the whole capture in buffers, and traffic needs some as well.
+            let buffers = u64::from(bundle.manager.buffers.count);
+            if packets > buffers / 2 {
+                return Err(format!(
+                    "{}: a repeated capture is kept in packet buffers, and its {packets} packets would take more than half of \
+                     the {buffers}. Write `buffers = {}` in `manager`, or take a shorter capture.",
+                    path.display(),
+                    packets * 2
+                ));
+            }
             args.push("infinite_rx=1".to_owned());
             source = Some(SourceKind::Endless);
         }
@@ -244,6 +259,13 @@ fn existing(interface: &str) -> Result<(), String> {
             "there is no network interface `{interface}` in this network namespace. `ip link` lists those that exist."
         )),
     }
+}
+
+/// Whether somebody switched the interface to promiscuous mode; not, where the kernel does not say.
+fn is_promiscuous(interface: &str) -> bool {
+    const IFF_PROMISC: u32 = 0x100;
+    let flags = std::fs::read_to_string(format!("/sys/class/net/{interface}/flags")).unwrap_or_default();
+    u32::from_str_radix(flags.trim().trim_start_matches("0x"), 16).is_ok_and(|f| f & IFF_PROMISC != 0)
 }
 
 fn need(capability: Capability) -> Result<(), String> {

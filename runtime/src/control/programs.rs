@@ -22,6 +22,8 @@ const REATTACH_SECONDS: &str = "5";
 /// (`DynamicUser=`, 61184 to 65519).
 const FIRST_USER: u32 = 61_184;
 const USERS: u32 = 4_336;
+/// Processes and threads that an instance's user may have.
+const MOST_THREADS: u64 = 64;
 
 /// The user that the instance in this slot runs as; none when the manager is not root and cannot choose.
 pub(super) fn user_of(slot: u16) -> Option<u32> {
@@ -81,6 +83,8 @@ impl Launch {
             .env_clear()
             .env(nflib::session::SOCKET_VARIABLE, "nf.sock")
             .env(nflib::session::REATTACH_VARIABLE, REATTACH_SECONDS)
+            // Ctrl-C in a terminal is for the manager, which stops its NFs in order.
+            .process_group(0)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
@@ -103,6 +107,13 @@ impl Launch {
                 maximum: Some(bytes),
             };
             let _ = rustix::process::prlimit(Some(pid), Resource::Data, limit);
+        }
+        if self.user.is_some() {
+            let limit = Rlimit {
+                current: Some(MOST_THREADS),
+                maximum: Some(MOST_THREADS),
+            };
+            let _ = rustix::process::prlimit(Some(pid), Resource::Nproc, limit);
         }
         if !self.cores.is_empty() {
             let mut set = rustix::thread::CpuSet::new();

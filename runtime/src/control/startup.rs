@@ -11,7 +11,7 @@ use onvm_bundle::{Bundle, HugePages, Idle, ManagerConfig, PortKind, api as wire}
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::{
-    Fleet, History, HostOptions, Manager, OpenPort, Rates, RunDir, Shared, WorkerHandle, api,
+    Fleet, History, HostOptions, Manager, OpenPort, Rates, RunDir, Shared, Signals, WorkerHandle, api,
     apply::slots_of, ports, spec,
 };
 use crate::{
@@ -45,10 +45,21 @@ const MOST_CREDIT: u64 = 2048;
 /// Starts everything and waits until every NF is ready. On failure nothing is left behind.
 pub async fn start(options: Options) -> Result<Manager, RunError> {
     let original = Bundle::load(&options.bundle)?;
+    // From here on a signal ends what was begun, in order.
+    let signals = Signals::new()?;
     refuse_unsupported(&original.manager)?;
     let plans = ports::plan(&original)?;
     for service in &original.manager.services {
         spec::instances(&original, service, &options.host)?;
+    }
+    if options.exit_when_done
+        && !plans
+            .iter()
+            .any(|p| matches!(p.source, Some(SourceKind::Finite(_))))
+    {
+        let text = "--exit-when-done: no port of this bundle reads a capture that ends (`pcap` with `read` and without \
+                    `repeat`), so there is no end to wait for. Leave the option out.";
+        return Err(RunError::Unsupported(text.to_owned()));
     }
     let run_dir = Arc::new(RunDir::lock(&options.run_dir, &original.index.name)?);
     let bundle = run_dir.keep(&original)?;
@@ -88,6 +99,7 @@ pub async fn start(options: Options) -> Result<Manager, RunError> {
         worker_events,
         reports,
         requests,
+        signals,
         ports: opened,
         pool: memory.pool,
         host: options.host,

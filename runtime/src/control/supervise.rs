@@ -481,6 +481,13 @@ async fn sleep_until(deadline: Option<tokio::time::Instant>) {
 /// Kills the process if it still runs, and reaps it.
 async fn end_process(child: Option<&mut Child>) {
     if let Some(child) = child {
+        // What the NF started goes with it: it leads a process group of its own.
+        if let Some(group) = child
+            .id()
+            .and_then(|id| rustix::process::Pid::from_raw(id as i32))
+        {
+            let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+        }
         // Fails only for a process that has been reaped.
         let _ = child.kill().await;
     }

@@ -21,6 +21,8 @@ pub(super) struct Device {
     pub(super) name: String,
     pub(super) bus: Bus,
     pub(super) started: bool,
+    /// Promiscuous mode was switched on here, and is to be switched off again.
+    pub(super) promiscuous: bool,
     /// Pools whose mbufs may be in the driver; the first receives.
     pub(super) pools: Vec<Arc<PacketPool>>,
     /// For drivers that cannot receive into `pools`, one for each receive queue.
@@ -68,6 +70,7 @@ impl Device {
             name: name.to_owned(),
             bus,
             started: false,
+            promiscuous: false,
             pools: Vec::new(),
             private_pools: Vec::new(),
             closed: OnceLock::new(),
@@ -83,6 +86,13 @@ impl Device {
 
     pub(super) fn stop(&mut self) -> Result<(), DpdkError> {
         self.started = false;
+        if std::mem::take(&mut self.promiscuous) {
+            // A kernel interface would keep it. The port stops whether or not this works.
+            // SAFETY: the port exists.
+            let _ = self.call("promiscuous mode", || unsafe {
+                sys::rte_eth_promiscuous_disable(self.id)
+            });
+        }
         // SAFETY: the port exists, and no queue of it is handed out: this is an exclusive reference.
         self.call("stopping", || unsafe { sys::rte_eth_dev_stop(self.id) })
     }

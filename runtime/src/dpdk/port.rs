@@ -173,6 +173,7 @@ impl Port {
             let set = device.call("promiscuous mode", || unsafe {
                 sys::rte_eth_promiscuous_enable(device.id)
             });
+            device.promiscuous = set.is_ok();
             setup::where_supported(set)?;
         }
         Ok(())
