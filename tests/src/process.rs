@@ -2,7 +2,9 @@
 
 use std::{
     fs,
+    io::{BufRead, BufReader, Read},
     path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -72,4 +74,46 @@ pub fn descriptors(pid: u32) -> Vec<(u32, PathBuf)> {
         ))
     };
     entries.flatten().filter_map(read).collect()
+}
+
+/// A process that is killed when dropped.
+#[derive(Debug)]
+pub struct Background(Child);
+
+impl Background {
+    pub fn start(mut command: Command) -> Self {
+        let command = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit());
+        Self(
+            command
+                .spawn()
+                .expect("the program can be started; `make setup` installs what the tests need"),
+        )
+    }
+
+    /// The first line that it prints which holds `text`.
+    pub fn wait_for_line(&mut self, text: &str) -> String {
+        let mut lines = BufReader::new(self.0.stdout.take().unwrap()).lines();
+        lines
+            .find_map(|l| l.ok().filter(|l| l.contains(text)))
+            .unwrap_or_else(|| panic!("it ended without printing {text:?}"))
+    }
+
+    /// Waits for its end, which must be a success, and gives what it printed.
+    pub fn finish(mut self, within: Duration) -> String {
+        let status = wait_for(within, || self.0.try_wait().unwrap()).expect("it ends in time");
+        let mut text = String::new();
+        self.0.stdout.take().unwrap().read_to_string(&mut text).unwrap();
+        assert!(status.success(), "{status}: {text}");
+        text
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }

@@ -8,53 +8,12 @@
 )]
 
 use std::{
-    io::{BufRead, BufReader, Read},
     path::PathBuf,
-    process::{Child, Command, Stdio},
-    time::Duration,
+    process::Command,
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use onvm_tests::{Manager, Scratch, manager::SOON, namespace::Namespace, process};
-
-/// A process that is killed when dropped.
-struct Background(Child);
-
-impl Background {
-    fn start(mut command: Command) -> Self {
-        let command = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::inherit());
-        Self(
-            command
-                .spawn()
-                .expect("ip can be started; `make setup` installs it"),
-        )
-    }
-
-    /// The first line that it prints which holds `text`.
-    fn wait_for_line(&mut self, text: &str) -> String {
-        let mut lines = BufReader::new(self.0.stdout.take().unwrap()).lines();
-        lines
-            .find_map(|l| l.ok().filter(|l| l.contains(text)))
-            .unwrap_or_else(|| panic!("it ended without printing {text:?}"))
-    }
-
-    fn finish(mut self, within: Duration) -> String {
-        let status = process::wait_for(within, || self.0.try_wait().unwrap()).expect("it ends in time");
-        let mut text = String::new();
-        self.0.stdout.take().unwrap().read_to_string(&mut text).unwrap();
-        assert!(status.success(), "{status}: {text}");
-        text
-    }
-}
-
-impl Drop for Background {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
+use onvm_tests::{Manager, Scratch, manager::SOON, namespace::Namespace, process::Background};
 
 /// The example `veth.chain` between two namespaces.
 struct Joined {
@@ -62,12 +21,18 @@ struct Joined {
     outside: Namespace,
     inside: Namespace,
     scratch: Scratch,
+    _alone: MutexGuard<'static, ()>,
 }
+
+/// One test at a time: they measure losses, and DPDK numbers the packet sockets' fanout groups by process and interface such
+/// that two managers can meet.
+static ALONE: Mutex<()> = Mutex::new(());
 
 const INSIDE: &str = "10.9.0.2";
 
 impl Joined {
     fn new(sides: [char; 2]) -> Self {
+        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let outside = Namespace::new(sides[0], "10.9.0.1/24");
         let inside = Namespace::new(sides[1], "10.9.0.2/24");
         let scratch = Scratch::new();
@@ -79,6 +44,7 @@ impl Joined {
             outside,
             inside,
             scratch,
+            _alone: alone,
         }
     }
 
