@@ -1,6 +1,6 @@
 //! The regression guard: instructions per descriptor, counted by callgrind, against a committed baseline.
 //!
-//! Unlike time, the count repeats to the instruction on a noisy machine. Each course runs twice with different numbers of
+//! Unlike time, the count hardly varies on a noisy machine. Each course runs twice with different numbers of
 //! bursts; the difference of the two totals is free of what starting and stopping cost.
 
 use std::{
