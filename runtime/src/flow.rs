@@ -33,13 +33,18 @@ const SCTP: u8 = 132;
 const IPV6_FRAGMENT: u8 = 44;
 
 /// Reads the headers of a frame.
+#[inline]
 pub fn flow_of(frame: &[u8]) -> Flow {
+    match u16_at(frame, ETHERTYPE_AT) {
+        Some(ethertype @ (IPV4 | IPV6 | 0x8100 | 0x88a8 | 0x9100)) => flow_of_known(frame, ethertype),
+        _ => NO_FLOW,
+    }
+}
+
+fn flow_of_known(frame: &[u8], mut ethertype: u16) -> Flow {
     let mut at = ETHERTYPE_AT;
     let mut tags = [0; 2];
     let mut count = 0;
-    let Some(mut ethertype) = u16_at(frame, at) else {
-        return NO_FLOW;
-    };
     while matches!(ethertype, 0x8100 | 0x88a8 | 0x9100) {
         let (Some(tci), Some(inner)) = (u16_at(frame, at + 2), u16_at(frame, at + 4)) else {
             return NO_FLOW;

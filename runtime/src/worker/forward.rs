@@ -6,7 +6,7 @@ use nflib::memory::PacketFile;
 
 use super::{
     BURST, Generations, InstanceCounters, Link, Live, WorkerCounters,
-    ledger::{Entry, Ledger, Owner},
+    ledger::{Ledger, Owner},
     select::Selection,
 };
 use crate::{
@@ -219,11 +219,7 @@ impl Forward {
 
     #[inline(always)]
     fn stage_out(&mut self, ledger: &mut Ledger, generations: &mut Generations, port: u16, buffer: u32) {
-        let Entry {
-            offset: off,
-            length: len,
-            ..
-        } = *ledger.entry(buffer);
+        let (off, len) = ledger.entry(buffer).extent();
         let staged = &mut self.sinks[usize::from(port)].staged;
         staged.push(TxDesc {
             index: buffer,

@@ -33,18 +33,33 @@ pub(super) struct Entry {
     /// Id of the port it came from.
     pub(super) port: u8,
     pub(super) hash: u32,
-    pub(super) offset: u16,
-    pub(super) length: u16,
+    /// Offset in the buffer (low half) and length, as a descriptor's first word has them: one field, since halves that are
+    /// written apart and read together stall the processor.
+    pub(super) place: u32,
 }
 
 const _: () = assert!(size_of::<Entry>() == 16);
 
+/// An [`Entry::place`].
+#[inline(always)]
+pub(super) fn place(offset: u16, length: u16) -> u32 {
+    u32::from(offset) | u32::from(length) << 16
+}
+
 impl Entry {
+    /// Offset and length.
+    #[inline(always)]
+    pub(super) fn extent(&self) -> (u16, u16) {
+        (self.place as u16, (self.place >> 16) as u16)
+    }
+
     /// The descriptor of the packet in `buffer`, for the next NF: no verdict yet.
     #[inline(always)]
     pub(super) fn descriptor(&self, buffer: u32) -> [u64; 2] {
-        let place = u64::from(self.offset) << 32 | u64::from(self.length) << 48;
-        [u64::from(buffer) | place, u64::from(self.hash)]
+        [
+            u64::from(buffer) | u64::from(self.place) << 32,
+            u64::from(self.hash),
+        ]
     }
 }
 
@@ -63,8 +78,7 @@ impl Ledger {
             visits_left: 0,
             port: 0,
             hash: 0,
-            offset: 0,
-            length: 0,
+            place: 0,
         };
         Self {
             entries: vec![free; buffers as usize],
@@ -114,7 +128,8 @@ mod tests {
     fn an_entry_makes_the_descriptor_that_nflib_reads() {
         let mut ledger = Ledger::new(8);
         let entry = ledger.entry(5);
-        (entry.offset, entry.length, entry.hash) = (130, 64, 0xfeed_f00d);
+        (entry.place, entry.hash) = (place(130, 64), 0xfeed_f00d);
+        assert_eq!(entry.extent(), (130, 64));
         let read = Descriptor::from_words(entry.descriptor(5));
         let expected = Descriptor {
             buffer: 5,

@@ -186,7 +186,12 @@ impl Worker {
             self.idle.reset();
         } else if self.idle.rest() == nflib::idle::Rest::Sleep {
             let polled = self.ingress.must_be_polled();
-            idle::nap(&mut self.forward.links, polled, || !self.commands.is_empty());
+            idle::nap(
+                &mut self.forward.links,
+                self.generations.in_flight,
+                polled,
+                || !self.commands.is_empty(),
+            );
         }
     }
 

@@ -10,7 +10,7 @@ use super::{
     Event, Live, Worker,
     forward::{NOWHERE, Route},
     ingress::{Receiver, SourceKind},
-    ledger::{Entry, Owner},
+    ledger::{Entry, Owner, place},
 };
 use crate::{
     generation::{Hop, HopIndex, add},
@@ -108,7 +108,7 @@ impl Worker {
             if !self.forward.packets.contains(buffer, offset, length) {
                 return self.take_away(slot, buffer, Reason::Malformed);
             }
-            (entry.offset, entry.length) = (offset, length);
+            entry.place = place(offset, length);
         }
         let (generation, hop) = (usize::from(entry.generation), entry.hop);
         if verdict != VERDICT_NEXT || !self.run_on(generation, hop, buffer, run) {
@@ -126,14 +126,13 @@ impl Worker {
 
     /// Performs any verdict on a packet that the instance handed back, or overrules it.
     fn decide(&mut self, slot: u16, buffer: u32, verdict: u8, destination: u16) {
+        let entry = *self.ledger.entry(buffer);
         let Entry {
             generation,
             hop,
             port,
-            offset,
-            length,
             ..
-        } = *self.ledger.entry(buffer);
+        } = entry;
         let generation = usize::from(generation);
         let Some(Live { tables, .. }) = &self.generations.live[generation] else {
             return;
@@ -146,6 +145,7 @@ impl Worker {
             }
             Way::Drop => return self.take_away(slot, buffer, Reason::NfVerdict),
             Way::Lookup => {
+                let (offset, length) = entry.extent();
                 let frame = self.forward.packets.bytes(buffer, offset, length);
                 match tables.tables[usize::from(port)].classify(frame, frame.len() as u32) {
                     NOWHERE => tables.hops[usize::from(hop)].next,
@@ -256,8 +256,7 @@ impl Worker {
                 visits_left: tables.max_hops,
                 port: port as u8,
                 hash,
-                offset: packet.off,
-                length: packet.len,
+                place: place(packet.off, packet.len),
             };
             if hop == NOWHERE {
                 self.forward
