@@ -50,6 +50,13 @@ pub fn has_ended(pid: u32) -> bool {
         .is_none_or(|rest| rest.trim_start().starts_with('Z') || rest.is_empty())
 }
 
+/// The process group of a process.
+pub fn process_group(pid: u32) -> u32 {
+    let pid = Pid::from_raw(pid as i32).expect("a process id is positive");
+    let group = rustix::process::getpgid(Some(pid)).expect("the process runs");
+    group.as_raw_nonzero().get() as u32
+}
+
 /// Processes that work in a directory or below it, as network functions do in their instance's; ended ones, which may
 /// not have been reaped, do not count.
 pub fn below(directory: &Path) -> Vec<u32> {

@@ -25,10 +25,29 @@ fn endless(scratch: &Scratch, name: &str, nfs: &str, path: &str) -> PathBuf {
     let packets: Vec<_> = (0..STOCK as u32).map(|i| capture::udp(i as u16, i, 30)).collect();
     capture::write(&scratch.path("in.pcap"), &packets);
     let chain = format!(
-        "use \"pacer.nf.toml\" as pacer\nport a = pcap {{ read = file(\"in.pcap\"), repeat = true }}\n\
-         port b = pcap {{ write = \"/dev/null\" }}\n{nfs}\nsteer a {{ else -> {path} -> b }}\n"
+        "use \"pacer.nf.toml\" as pacer\n{nfs}\nport a = pcap {{ read = file(\"in.pcap\"), repeat = true }}\n\
+         port b = pcap {{ write = \"/dev/null\" }}\nsteer a {{ else -> {path} -> b }}\n"
     );
     scratch.build(&chain, name)
+}
+
+#[test]
+fn a_stop_while_nfs_start_ends_everything() {
+    let scratch = Scratch::new();
+    let bundle = endless(
+        &scratch,
+        "0",
+        "nf slow = pacer { startup = 9 s }\nnf fwd = forward {}",
+        "slow -> fwd",
+    );
+    let manager = Manager::start(&bundle, "test", &scratch.run_dir(), &[]);
+    manager.wait_for_log("\"fwd-0\"");
+    let finished = manager.terminate();
+    assert!(
+        finished.code.is_some(),
+        "it ended by itself, not by the signal: {finished:?}"
+    );
+    finished.assert_nothing_left();
 }
 
 #[test]
@@ -41,6 +60,32 @@ fn an_interrupt_stops_in_order() {
     let finished = manager.finish(SOON);
     assert_eq!(finished.code, Some(0), "{}", finished.stderr);
     finished.assert_nothing_left();
+}
+
+#[test]
+fn a_stop_in_the_middle_of_an_apply_ends_everything() {
+    let scratch = Scratch::new();
+    let first = endless(&scratch, "0", "nf fwd = pacer {}", "fwd");
+    let slow = endless(
+        &scratch,
+        "1",
+        "nf fwd = pacer {}\nnf slow = pacer { startup = 8 s }",
+        "fwd -> slow",
+    );
+    let manager = Manager::ready(&first, "test", &scratch.run_dir(), &[]);
+    let socket = manager.socket();
+    let apply = std::thread::spawn(move || {
+        let body = format!("{{\"version\":1,\"bundle\":{:?}}}", slow.display().to_string());
+        onvm_tests::http::request(&socket, "POST", "/v1/apply", Some(&body))
+    });
+    manager.wait_until("the apply is under way", SOON, |s| {
+        s.state == ManagerState::Applying
+    });
+    manager.terminate_whole(STOCK);
+    // It is told of the failure, or its connection ends with the manager; either way it does not wait for ever.
+    if let Ok((code, body)) = apply.join().unwrap() {
+        assert_ne!(code, 200, "{body}");
+    }
 }
 
 #[test]
@@ -90,4 +135,69 @@ fn an_nf_that_never_gets_ready_is_given_up() {
     let bundle = endless(&scratch, "0", "nf slow = pacer { startup = 1 h }", "slow");
     let finished = Manager::start(&bundle, "test", &scratch.run_dir(), &[]).finish(Duration::from_secs(30));
     finished.assert_refused(&["slow-0", "not ready within 10 s"]);
+}
+
+#[test]
+fn more_and_fewer_replicas_serve_at_once() {
+    let scratch = Scratch::new();
+    let with = |n: u32| {
+        endless(
+            &scratch,
+            &n.to_string(),
+            &format!("nf fwd = pacer {{}} with {{ replicas = {n} }}"),
+            "fwd",
+        )
+    };
+    let manager = Manager::ready(&with(1), "test", &scratch.run_dir(), &[]);
+    for n in [4, 2, 3] {
+        manager
+            .apply(&with(n), None)
+            .unwrap_or_else(|e| panic!("{n} replicas: {e}"));
+        let all_work = |s: &onvm_bundle::api::Status| {
+            let instances = &s.services[0].instances;
+            instances.len() == n as usize && instances.iter().all(|i| i.tx_packets > 0 && i.pid.is_some())
+        };
+        manager.wait_until(&format!("{n} replicas work"), SOON, all_work);
+    }
+    let summary = manager.terminate_whole(STOCK);
+    assert_eq!(
+        summary.balance.dropped,
+        summary.dropped("shutdown"),
+        "{:?}",
+        summary.drops
+    );
+}
+
+#[test]
+fn ctrl_c_in_a_terminal_reaches_the_manager_alone() {
+    let scratch = Scratch::new();
+    let manager = Manager::ready(
+        &endless(&scratch, "0", "nf fwd = pacer {}", "fwd"),
+        "test",
+        &scratch.run_dir(),
+        &[],
+    );
+    let own = process::process_group(manager.pid());
+    let others = manager.nf_processes();
+    assert!(others.len() == 1 && others.iter().all(|&pid| process::process_group(pid) != own));
+    manager.terminate_whole(STOCK);
+}
+
+#[test]
+fn an_nf_that_prints_without_end_fills_no_log() {
+    let scratch = Scratch::new();
+    scratch.manifest("shout", "");
+    let nfs = "use \"shout.nf.toml\" as shout\nnf fwd = pacer {}\nnf loud = shout {}";
+    let manager = Manager::ready(
+        &endless(&scratch, "0", nfs, "fwd -> loud"),
+        "test",
+        &scratch.run_dir(),
+        &[],
+    );
+    // It prints six kilobytes for each burst.
+    manager.wait_for_traffic(5000, SOON);
+    manager.wait_for_log("lines left out");
+    let log = manager.log().len();
+    assert!((10..1 << 20).contains(&log), "the log has {log} bytes");
+    manager.terminate_whole(STOCK);
 }

@@ -13,7 +13,9 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use onvm_tests::{Manager, Scratch, manager::SOON, namespace::Namespace, process::Background};
+use onvm_tests::{
+    Manager, Scratch, manager::SOON, namespace::Namespace, process::Background, programs::tool,
+};
 
 /// The example `veth.chain` between two namespaces.
 struct Joined {
@@ -178,4 +180,22 @@ fn ten_edits_lose_no_ping() {
     }
     assert_no_loss(&ping.finish(SOON));
     joined.finish();
+}
+
+#[test]
+fn no_interface_is_left_or_changed() {
+    let joined = Joined::new(['i', 'j']);
+    let interface = joined.outside.interface.clone();
+    let show = || {
+        let text = tool("ip", &["-o", "link", "show", &interface]);
+        // The flags, such as promiscuity, not the counters or the order of links.
+        text.split('<')
+            .nth(1)
+            .and_then(|t| t.split('>').next())
+            .unwrap()
+            .to_owned()
+    };
+    assert!(show().contains("UP"));
+    joined.manager.terminate().assert_nothing_left();
+    assert!(!show().contains("PROMISC"), "{}", show());
 }

@@ -3,7 +3,9 @@
 mod crash;
 mod hostile;
 mod pacer;
+mod parent;
 mod probe;
+mod shout;
 
 use std::process::ExitCode;
 
@@ -12,9 +14,11 @@ fn main() -> ExitCode {
         Some("crash") => nflib::run::<crash::Crash>(),
         Some("hostile") => hostile::run(),
         Some("pacer") => nflib::run::<pacer::Pacer>(),
+        Some("parent") => nflib::run::<parent::Parent>(),
+        Some("shout") => nflib::run::<shout::Shout>(),
         Some("probe") => probe::run(),
         other => {
-            eprintln!("error: test-nf takes crash, hostile, pacer or probe, not {other:?}");
+            eprintln!("error: test-nf takes crash, hostile, pacer, parent, probe or shout, not {other:?}");
             ExitCode::from(2)
         }
     }
