@@ -10,16 +10,17 @@ CARGO ?= cargo
 PREFIX ?= /usr/local
 PROGRAMS = onvmc onvm-run onvm-nf
 PACKAGES = -p onvmc -p onvm-run -p stdlib-nfs
+BUILD = $(CARGO) build $(PACKAGES) --bins
 
 .PHONY: demo test bench bench-quick lint docs release install setup clean
 
 demo:
 	@sh .ci/setup build
-	@$(CARGO) build $(PACKAGES) --bins
+	@$(BUILD)
 	@sh .ci/demo
 
+# Builds the programs, too, since integration tests need them.
 test: setup
-	$(CARGO) build --workspace --bins
 	$(CARGO) test --workspace
 	sh .ci/docs
 
