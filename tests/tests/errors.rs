@@ -214,3 +214,43 @@ fn a_run_directory_that_cannot_be_made_is_named() {
         .finish(SOON)
         .assert_refused(&["file/test", "--run-dir"]);
 }
+
+#[test]
+fn a_run_directory_whose_path_is_too_long_for_a_socket_is_named() {
+    let scratch = Scratch::new();
+    let bundle = sound(&scratch);
+    let deep = scratch.path(&"d".repeat(120));
+    Manager::start(&bundle, "test", &deep, &["--exit-when-done"])
+        .finish(SOON)
+        .assert_refused(&["too long", "--run-dir"]);
+}
+
+#[test]
+fn a_run_directory_may_be_relative() {
+    let scratch = Scratch::new();
+    let bundle = sound(&scratch);
+    let mut command = programs::command("onvm-run");
+    command.current_dir(scratch.path("")).arg(bundle).args([
+        "--run-dir",
+        "here",
+        "--json",
+        "--exit-when-done",
+    ]);
+    let run = Manager::spawn(command, "test", &scratch.path("here"));
+    assert_eq!(run.finish(SOON).summary().balance.delivered, 3);
+}
+
+#[test]
+fn onvm_run_used_wrongly_says_how_it_is_used() {
+    for arguments in [
+        &[][..],
+        &["--no-such-option"],
+        &["a", "b"],
+        &["a", "--nfs", "magic"],
+    ] {
+        let output = programs::command("onvm-run").args(arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(text.contains("--help"), "{arguments:?}: {text}");
+    }
+}
