@@ -51,7 +51,7 @@ use crate::{
 };
 
 /// Between looks at what nobody reports: ends of captures, NFs without progress.
-const TICK: Duration = Duration::from_millis(10);
+const TICK: Duration = Duration::from_millis(20);
 /// For packets to leave when the manager stops.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(2);
 /// An instance that has packets waiting and hands nothing back for so long is taken for hung.

@@ -356,6 +356,9 @@ impl Running {
                 clean_exit: false,
             };
         };
+        // Before the wait: a process that has been waited for has no group that could be named safely.
+        has_ended(child).await;
+        kill_group(child);
         match tokio::time::timeout(Duration::from_millis(100), child.wait()).await {
             Ok(status) => {
                 let clean_exit = status.as_ref().is_ok_and(std::process::ExitStatus::success);
@@ -478,16 +481,40 @@ async fn sleep_until(deadline: Option<tokio::time::Instant>) {
     }
 }
 
+/// Gives a process that hung up a moment to end by itself, without waiting for it in the sense of the kernel.
+async fn has_ended(child: &Child) {
+    use rustix::process::{WaitId, WaitIdOptions, waitid};
+    const LOOKS: u32 = 20;
+    let Some(pid) = child
+        .id()
+        .and_then(|id| rustix::process::Pid::from_raw(id as i32))
+    else {
+        return;
+    };
+    let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    for _ in 0..LOOKS {
+        if !matches!(waitid(WaitId::Pid(pid), look), Ok(None)) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Kills what the process has started, and the process: it leads a process group of its own.
+fn kill_group(child: &Child) {
+    if let Some(group) = child
+        .id()
+        .and_then(|id| rustix::process::Pid::from_raw(id as i32))
+    {
+        // Fails when there is nobody left in the group.
+        let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+    }
+}
+
 /// Kills the process if it still runs, and reaps it.
 async fn end_process(child: Option<&mut Child>) {
     if let Some(child) = child {
-        // What the NF started goes with it: it leads a process group of its own.
-        if let Some(group) = child
-            .id()
-            .and_then(|id| rustix::process::Pid::from_raw(id as i32))
-        {
-            let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
-        }
+        kill_group(child);
         // Fails only for a process that has been reaped.
         let _ = child.kill().await;
     }

@@ -7,7 +7,7 @@ use nflib::bell::{Bell, sleep_on_any};
 use super::Link;
 
 /// While a port must be polled, a sleep is this long, so that the first packet after idle meets less than 100 us.
-const BETWEEN_POLLS: Duration = Duration::from_micros(80);
+const BETWEEN_POLLS: Duration = Duration::from_micros(90);
 /// With nothing to poll, only the bells and commands matter, and commands can wait this long.
 const UNPOLLED: Duration = Duration::from_millis(2);
 
