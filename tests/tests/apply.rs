@@ -307,6 +307,52 @@ fn onvmc_applies_and_says_by_its_exit_code_what_came_of_it() {
     manager.terminate_whole(STOCK);
 }
 
+#[test]
+fn many_edits_and_losses_leave_no_descriptor_mapping_or_file() {
+    let scratch = scratch();
+    let bundles = [
+        endless(&scratch, "0", FIRST),
+        endless(
+            &scratch,
+            "1",
+            &FIRST.replace("nf fwd = forward {}", "nf fwd = monitor {} with { replicas = 2 }"),
+        ),
+    ];
+    let manager = Manager::ready(&bundles[0], "test", &scratch.run_dir(), &[]);
+    let holds = || {
+        let maps = std::fs::read_to_string(format!("/proc/{}/maps", manager.pid())).unwrap();
+        let regions = maps.lines().filter(|l| l.contains("memfd:")).count();
+        let kept = std::fs::read_dir(scratch.run_dir().join("test/bundles"))
+            .unwrap()
+            .count();
+        let nfs = std::fs::read_dir(scratch.run_dir().join("test/nf"))
+            .unwrap()
+            .count();
+        (process::descriptors(manager.pid()).len(), regions, kept, nfs)
+    };
+    let mut before = None;
+    for _ in 0..10 {
+        manager.apply(&bundles[1], None).unwrap_or_else(|e| panic!("{e}"));
+        let pid = manager.wait_for_instance("fwd-1", None, SOON);
+        process::signal(pid, rustix::process::Signal::KILL);
+        manager.wait_for_instance("fwd-1", Some(pid), SOON);
+        manager.apply(&bundles[0], None).unwrap_or_else(|e| panic!("{e}"));
+        // Once the replaced functions have gone.
+        before = before.or_else(|| {
+            process::wait_for(SOON, || (manager.nf_processes().len() == 2).then_some(()));
+            std::thread::sleep(Duration::from_millis(500));
+            Some(holds())
+        });
+    }
+    let same = process::wait_for(SOON, || (before == Some(holds())).then_some(()));
+    assert!(
+        same.is_some(),
+        "descriptors, mappings, bundles, NFs: {before:?} before, {:?} after",
+        holds()
+    );
+    manager.terminate_whole(STOCK);
+}
+
 /// Half of the packets change their chain with each edit, and the second edit replaces an NF on their way.
 #[test]
 fn each_packet_of_a_capture_is_delivered_once_and_in_order_through_edits() {
