@@ -256,6 +256,10 @@ impl Manager {
             self.child = Some(child);
             panic!("onvm-run did not end within {within:?}; its log:\n{log}");
         };
+        // A process that has just been killed takes a moment to go.
+        process::wait_for(Duration::from_millis(500), || {
+            self.nf_processes().is_empty().then_some(())
+        });
         let left = self.nf_processes();
         self.end_nfs();
         let stdout = self.output.take().unwrap().join().unwrap();

@@ -88,12 +88,11 @@ fn a_damaged_bundle_is_refused_and_the_file_named() {
 #[test]
 fn what_is_no_bundle_is_refused() {
     let scratch = Scratch::new();
-    start(&scratch, &scratch.path("nothing.bundle"))
-        .assert_refused(&["nothing.bundle", "Check that the file exists"]);
+    start(&scratch, &scratch.path("nothing.bundle")).assert_refused(&["nothing.bundle"]);
     fs::create_dir(scratch.path("empty.bundle")).unwrap();
-    start(&scratch, &scratch.path("empty.bundle")).assert_refused(&["empty.bundle"]);
+    start(&scratch, &scratch.path("empty.bundle")).assert_refused(&["empty.bundle", "onvmc build"]);
     let source = scratch.write("some.chain", "port a = null {}\n");
-    start(&scratch, &source).assert_refused(&["some.chain"]);
+    start(&scratch, &source).assert_refused(&["some.chain", "onvmc build"]);
 }
 
 #[test]
@@ -184,11 +183,20 @@ fn a_second_manager_in_the_same_place_is_refused_and_the_first_goes_on() {
         "use \"pacer.nf.toml\" as pacer\nnf fwd = pacer { pause = 5 ms }",
     );
     let first = Manager::ready(&bundle, "test", &scratch.run_dir(), &[]);
-    let second = Manager::start(&bundle, "test", &scratch.run_dir(), &[]).finish(SOON);
-    assert_eq!((second.code, second.stdout.as_str()), (Some(1), ""));
+    let pid = first.nf_processes();
+    let mut second = programs::command("onvm-run");
+    second.arg(&bundle).arg("--run-dir").arg(scratch.run_dir());
+    let second = second.output().unwrap();
+    let text = String::from_utf8_lossy(&second.stderr);
+    assert_eq!(
+        (second.status.code(), second.stdout.len()),
+        (Some(1), 0),
+        "{text}"
+    );
     for word in [&format!("process {}", first.pid()), "--run-dir"] {
-        assert!(second.stderr.contains(word), "{}", second.stderr);
+        assert!(text.contains(word), "{text}");
     }
+    assert_eq!(first.nf_processes(), pid);
     first.wait_for_traffic(100, SOON);
     first.terminate_whole(3);
 }
@@ -253,4 +261,16 @@ fn onvm_run_used_wrongly_says_how_it_is_used() {
         let text = String::from_utf8_lossy(&output.stderr);
         assert!(text.contains("--help"), "{arguments:?}: {text}");
     }
+}
+
+#[test]
+fn a_repeated_capture_that_would_take_the_buffers_is_refused_with_how_many_it_needs() {
+    let scratch = Scratch::new();
+    capture::write(&scratch.path("long.pcap"), &vec![capture::udp(1, 1, 30); 20_000]);
+    let bundle = build(
+        &scratch,
+        "port a = pcap { read = file(\"long.pcap\"), repeat = true }",
+        "nf fwd = forward {}",
+    );
+    start(&scratch, &bundle).assert_refused(&["port `a`", "20000", "`buffers ="]);
 }
