@@ -201,3 +201,31 @@ fn an_nf_that_prints_without_end_fills_no_log() {
     assert!((10..1 << 20).contains(&log), "the log has {log} bytes");
     manager.terminate_whole(STOCK);
 }
+
+#[test]
+fn what_an_nf_starts_goes_with_it() {
+    let scratch = Scratch::new();
+    scratch.manifest("parent", "");
+    let nfs = "use \"parent.nf.toml\" as parent\nnf fwd = pacer {}\nnf par = parent {}";
+    let manager = Manager::ready(
+        &endless(&scratch, "0", nfs, "fwd -> par"),
+        "test",
+        &scratch.run_dir(),
+        &[],
+    );
+    assert_eq!(
+        manager.nf_processes().len(),
+        3,
+        "two functions and the child of one"
+    );
+    let pid = instance(&manager.status(), "par-0").pid;
+    process::signal(pid.unwrap(), Signal::KILL);
+    manager.wait_for_instance("par-0", pid, SOON);
+    let three = || (manager.nf_processes().len() == 3).then_some(());
+    assert!(
+        process::wait_for(SOON, three).is_some(),
+        "the old child is gone: {:?}",
+        manager.nf_processes()
+    );
+    manager.terminate_whole(STOCK);
+}

@@ -100,37 +100,11 @@ impl Manager {
     }
 
     fn check_changeable(&self, bundle: &Bundle) -> Result<(), ApiError> {
-        let (old, new) = (&self.bundle.manager, &bundle.manager);
-        let mut fixed = Vec::new();
-        let without_place = |ports: &[onvm_bundle::Port]| {
-            let blank = |p: &onvm_bundle::Port| onvm_bundle::Port {
-                source: onvm_bundle::SourceRef(String::new()),
-                ..p.clone()
-            };
-            ports.iter().map(blank).collect::<Vec<_>>()
-        };
-        if without_place(&old.ports) != without_place(&new.ports) {
-            fixed.push("ports");
-        }
-        if old.buffers != new.buffers {
-            fixed.push("buffers");
-        }
-        if old.workers != new.workers
-            || old.ring != new.ring
-            || old.idle != new.idle
-            || old.hugepages != new.hugepages
-        {
-            fixed.push("the manager's workers, rings, idle policy or huge pages");
-        }
+        let fixed = onvm_bundle::fixed_while_running(&self.bundle.manager, &bundle.manager);
         if fixed.is_empty() {
             return Ok(());
         }
-        let message = format!(
-            "This edit changes {}, which are fixed while the manager runs",
-            fixed.join(", ")
-        );
-        let remedy = "Stop onvm-run and start it with the new bundle, or take that change back.";
-        Err(ApiError::new(ApiError::NOT_CHANGEABLE, message, remedy))
+        Err(ApiError::not_changeable(&fixed))
     }
 
     async fn go_over(&mut self, bundle: Bundle) -> Result<Changes, ApiError> {

@@ -151,7 +151,17 @@ impl Plan {
             Device::Virtual { name, args } => dpdk::Port::create_vdev(eal, name, args),
             Device::Pci(address) => dpdk::Port::open_pci(eal, address),
         };
-        made.map_err(|e| self.refuse(&e))
+        made.map_err(|e| {
+            let text = e.to_string();
+            match text.contains("PACKET_FANOUT") {
+                // net_af_packet takes the number of its group from the process id and joins, even one of its own.
+                true => self.refuse(&format!(
+                    "{text}\nAnother program's fanout group has the number that DPDK chose for this process. Start onvm-run \
+                     again: it gets another."
+                )),
+                false => self.refuse(&e),
+            }
+        })
     }
 
     /// An error about this port, at its place in the source.

@@ -28,6 +28,8 @@ use super::{
 
 /// From the start of a process to its `ready`.
 const READY_DEADLINE: Duration = Duration::from_secs(10);
+/// From a hang-up to the process's end.
+const GONE_DEADLINE: Duration = Duration::from_millis(100);
 /// From `stop` to the process's end.
 const STOP_DEADLINE: Duration = Duration::from_secs(2);
 /// Pauses before restarts: none before the first, then doubling. A run of at least the longest pause starts over.
@@ -357,7 +359,7 @@ impl Running {
             };
         };
         // Before the wait: a process that has been waited for has no group that could be named safely.
-        has_ended(child).await;
+        has_ended(child, GONE_DEADLINE).await;
         kill_group(child);
         match tokio::time::timeout(Duration::from_millis(100), child.wait()).await {
             Ok(status) => {
@@ -382,7 +384,7 @@ impl Running {
         // The command word is enough for an NF that runs; the message reaches one that looks at its socket alone.
         let _ = session::send(&self.connection, &ToNf::Stop, &[]);
         if let Some(child) = self.child.as_mut() {
-            let _ = tokio::time::timeout(STOP_DEADLINE, child.wait()).await;
+            has_ended(child, STOP_DEADLINE).await;
         }
     }
 }
@@ -481,10 +483,9 @@ async fn sleep_until(deadline: Option<tokio::time::Instant>) {
     }
 }
 
-/// Gives a process that hung up a moment to end by itself, without waiting for it in the sense of the kernel.
-async fn has_ended(child: &Child) {
+/// Waits until the process has ended, without reaping it: until then its group can be named safely.
+async fn has_ended(child: &Child, at_most: Duration) {
     use rustix::process::{WaitId, WaitIdOptions, waitid};
-    const LOOKS: u32 = 20;
     let Some(pid) = child
         .id()
         .and_then(|id| rustix::process::Pid::from_raw(id as i32))
@@ -492,11 +493,9 @@ async fn has_ended(child: &Child) {
         return;
     };
     let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-    for _ in 0..LOOKS {
-        if !matches!(waitid(WaitId::Pid(pid), look), Ok(None)) {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
+    let began = Instant::now();
+    while matches!(waitid(WaitId::Pid(pid), look), Ok(None)) && began.elapsed() < at_most {
+        tokio::time::sleep(Duration::from_millis(2)).await;
     }
 }
 
