@@ -3,34 +3,9 @@
 use onvm_bundle::ParamKind;
 use onvm_lang::syntax::Number;
 
-/// Unit, the kind of quantity that carries it, and its size in that kind's smallest unit.
-const UNITS: &[(&str, ParamKind, i64)] = &[
-    ("ns", ParamKind::Time, 1),
-    ("us", ParamKind::Time, 1_000),
-    ("ms", ParamKind::Time, 1_000_000),
-    ("s", ParamKind::Time, 1_000_000_000),
-    ("min", ParamKind::Time, 60_000_000_000),
-    ("h", ParamKind::Time, 3_600_000_000_000),
-    ("B", ParamKind::Size, 1),
-    ("KiB", ParamKind::Size, 1 << 10),
-    ("MiB", ParamKind::Size, 1 << 20),
-    ("GiB", ParamKind::Size, 1 << 30),
-    ("bps", ParamKind::BitRate, 1),
-    ("kbps", ParamKind::BitRate, 1_000),
-    ("Mbps", ParamKind::BitRate, 1_000_000),
-    ("Gbps", ParamKind::BitRate, 1_000_000_000),
-    ("pps", ParamKind::PacketRate, 1),
-    ("kpps", ParamKind::PacketRate, 1_000),
-    ("Mpps", ParamKind::PacketRate, 1_000_000),
-];
-
 /// The units of a kind, smallest first; none for a kind that has no units.
 pub(crate) fn of_kind(kind: ParamKind) -> Vec<&'static str> {
-    UNITS
-        .iter()
-        .filter(|(_, k, _)| *k == kind)
-        .map(|(unit, _, _)| *unit)
-        .collect()
+    kind.units().iter().map(|(unit, _)| *unit).collect()
 }
 
 /// Why a quantity has no value.
@@ -44,10 +19,8 @@ pub(crate) enum NoValue {
 
 /// The quantity in the kind's smallest unit: nanoseconds, bytes, bits or packets a second.
 pub(crate) fn normalise(kind: ParamKind, number: Number, unit: &str) -> Result<i64, NoValue> {
-    let factor = UNITS
-        .iter()
-        .find(|(u, k, _)| *u == unit && *k == kind)
-        .map(|(_, _, factor)| *factor);
+    let known = kind.units().iter().find(|(u, _)| *u == unit);
+    let factor = known.map(|(_, factor)| *factor);
     let factor = factor.ok_or(NoValue::WrongUnit)?;
     let value = match number {
         Number::Int(n) => n.checked_mul(factor).ok_or(NoValue::NotWhole)?,
@@ -104,7 +77,13 @@ mod tests {
     #[test]
     fn every_unit_of_the_language_is_known() {
         for unit in onvm_lang::UNITS {
-            assert!(UNITS.iter().any(|(u, _, _)| *u == unit), "{unit}");
+            let kinds = [
+                ParamKind::Time,
+                ParamKind::Size,
+                ParamKind::BitRate,
+                ParamKind::PacketRate,
+            ];
+            assert!(kinds.iter().any(|k| of_kind(*k).contains(&unit)), "{unit}");
         }
     }
 }

@@ -326,7 +326,56 @@ fn a_diff_names_what_was_changed() {
         .collect();
     insta::assert_snapshot!(text.join("\n"));
     assert_eq!(changes.instances.started, ["ids-2"]);
-    assert_eq!(changes.instances.reconfigured, ["mon-0"]);
+    // `ids` has an instance more, `mon` another parameter, and the port's change needs a restart, which replaces all.
+    assert_eq!(changes.needs_restart, ["ports"]);
+    assert_eq!(
+        changes.instances.replaced,
+        ["fw-0", "guard-0", "ids-0", "ids-1", "mon-0"]
+    );
+    assert!(changes.instances.kept.is_empty());
+}
+
+/// As `runtime/src/control/fleet.rs` decides: a service whose parameters, `with` clause or number of instances changed is
+/// started anew as a whole, every other goes on.
+#[test]
+fn a_plan_of_instances_is_what_the_manager_does() {
+    let (before, _) = build(FULL, &Inputs::default());
+    let planned = |edits: &[(&str, &str)]| {
+        let edited = edits.iter().fold(FULL.to_owned(), |text, (from, to)| {
+            assert!(text.contains(from), "{from}");
+            text.replace(from, to)
+        });
+        let (after, _) = build(&edited, &Inputs::default());
+        let changes = diff(before.contents(), after.contents());
+        assert!(changes.needs_restart.is_empty(), "{:?}", changes.needs_restart);
+        changes.instances
+    };
+
+    let parameter = planned(&[("every = 250 ms", "every = 2 s")]);
+    assert_eq!(parameter.replaced, ["mon-0"]);
+    assert_eq!(parameter.kept, ["fw-0", "guard-0", "ids-0", "ids-1"]);
+
+    let more = planned(&[("replicas = 2..4", "replicas = 3")]);
+    assert_eq!(
+        (more.started, more.replaced),
+        (
+            vec!["ids-2".to_owned()],
+            vec!["ids-0".to_owned(), "ids-1".to_owned()]
+        )
+    );
+    let fewer = planned(&[("replicas = 2..4", "replicas = 1")]);
+    assert_eq!(
+        (fewer.stopped, fewer.replaced),
+        (vec!["ids-1".to_owned()], vec!["ids-0".to_owned()])
+    );
+
+    let with = planned(&[("restart = never", "restart = always")]);
+    assert_eq!(with.replaced, ["guard-0"]);
+    let another_id = planned(&[
+        ("service = 9", "service = 10"),
+        ("max_hops = 20", "max_hops = 21"),
+    ]);
+    assert_eq!(another_id.kept.len(), 5, "{another_id:?}");
 }
 
 #[test]

@@ -477,6 +477,45 @@ fn an_apply_that_fails() {
 }
 
 #[test]
+fn what_only_a_restart_changes_is_planned_as_that_and_not_applied() {
+    let (dir, applies) = running(4, false);
+    let resized = CHAIN.replace("null {}", "null { size = 128 }");
+    fs::write(dir.path().join("resized.chain"), resized).unwrap();
+    let (out, _) = run(dir.path(), &["plan", "resized.chain", "--run-dir", "run"], 0);
+    assert!(
+        out.contains("kind: null { size = 64 } => null { size = 128 }"),
+        "{out}"
+    );
+    assert!(
+        out.contains("needs a restart") && out.contains("refuses it: ports\n"),
+        "{out}"
+    );
+    assert!(out.contains("Instances to replace: fw-0"), "{out}");
+    let (out, _) = run(
+        dir.path(),
+        &["plan", "resized.chain", "--run-dir", "run", "--json"],
+        0,
+    );
+    let json: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(json["needs_restart"], serde_json::json!(["ports"]));
+    // Neither a question nor a request.
+    let (_, err) = run(dir.path(), &["apply", "resized.chain", "--run-dir", "run"], 5);
+    assert!(err.contains("ports") && err.contains("Stop onvm-run"), "{err}");
+    let args = [
+        "apply",
+        "resized.chain",
+        "--run-dir",
+        "run",
+        "--auto-approve",
+        "--json",
+    ];
+    let (_, err) = run(dir.path(), &args, 5);
+    let json: serde_json::Value = serde_json::from_str(err.lines().last().unwrap()).unwrap();
+    assert_eq!(json["error"]["code"], "not_changeable");
+    assert!(applies.try_recv().is_err());
+}
+
+#[test]
 fn several_managers() {
     let (dir, _applies) = running(1, false);
     fs::create_dir_all(dir.path().join("run/b")).unwrap();

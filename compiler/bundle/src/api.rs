@@ -202,7 +202,7 @@ pub struct ApplyReply {
     /// The generation that runs now; the same as `previous` when there was nothing to change.
     pub generation: String,
     pub previous: String,
-    /// Instances by name.
+    /// Instances by name; one that was replaced is both started and stopped.
     pub started: Vec<String>,
     pub stopped: Vec<String>,
     pub kept: Vec<String>,
@@ -247,6 +247,16 @@ impl ApiError {
             message: message.into(),
             remedy: remedy.into(),
         }
+    }
+
+    /// `fixed` as [`fixed_while_running`](crate::fixed_while_running) names it.
+    pub fn not_changeable(fixed: &[String]) -> Self {
+        let fixed = fixed.join(", ");
+        Self::new(
+            Self::NOT_CHANGEABLE,
+            format!("This edit changes what is fixed while the manager runs: {fixed}"),
+            "Stop onvm-run and start it with the new bundle, or take that change back.",
+        )
     }
 }
 

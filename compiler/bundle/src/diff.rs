@@ -7,7 +7,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Bundle, Chain, Flows, Hop, InstanceConfig, ManagerConfig, Port, Service, SourceRef, Target};
+use crate::{
+    Bundle, Chain, Flows, Hop, InstanceConfig, ManagerConfig, Port, Service, SourceRef, Target,
+    fixed_while_running,
+    notation::{Notation, parameter, size},
+};
 
 /// What is compared.
 #[derive(Debug, Clone, Copy)]
@@ -31,6 +35,9 @@ impl<'a> From<&'a Bundle> for Contents<'a> {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Diff {
     pub changes: Vec<Change>,
+    /// What [`fixed_while_running`] names. Not empty: only a restart of the manager makes these changes, and with it
+    /// every instance starts anew.
+    pub needs_restart: Vec<String>,
     pub instances: InstanceChanges,
 }
 
@@ -60,15 +67,17 @@ pub struct Detail {
     pub to: String,
 }
 
-/// Instances by name.
+/// Instances by name. All instances of a service share one fate: they are kept only if nothing about the service, not
+/// even the number of its instances, changes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InstanceChanges {
+    /// Only the new bundle has them.
     pub started: Vec<String>,
+    /// Only the old bundle has them.
     pub stopped: Vec<String>,
-    /// Their parameters change, and nothing else does.
-    pub reconfigured: Vec<String>,
-    /// Stopped and started anew.
+    /// A new one is started, then the old one stopped; an [`ApplyReply`](crate::api::ApplyReply) names them under both.
     pub replaced: Vec<String>,
+    /// They go on with their process, state and counters.
     pub kept: Vec<String>,
 }
 
@@ -108,9 +117,11 @@ pub fn diff(old: Contents<'_>, new: Contents<'_>) -> Diff {
     let (before, after) = (declared_chains(old), declared_chains(new));
     named(&mut changes, "chain", &before, &after, chain, chain_details);
     rules(&mut changes, old, new);
+    let needs_restart = fixed_while_running(old.manager, new.manager);
     Diff {
         changes,
-        instances: instances(old, new),
+        instances: instances(old, new, needs_restart.is_empty()),
+        needs_restart,
     }
 }
 
@@ -149,8 +160,8 @@ fn named<T>(
     }
 }
 
-fn detail(what: &str, from: &impl std::fmt::Debug, to: &impl std::fmt::Debug) -> Option<Detail> {
-    let (from, to) = (format!("{from:?}"), format!("{to:?}"));
+fn detail<T: Notation>(what: &str, from: &T, to: &T) -> Option<Detail> {
+    let (from, to) = (from.notation(), to.notation());
     (from != to).then(|| Detail {
         what: what.to_owned(),
         from,
@@ -164,7 +175,7 @@ fn settings(changes: &mut Vec<Change>, a: &ManagerConfig, b: &ManagerConfig) {
         detail("max_hops", &a.max_hops, &b.max_hops),
         detail("hugepages", &a.hugepages, &b.hugepages),
         detail("idle", &a.idle, &b.idle),
-        detail("backpressure", &a.backpressure, &b.backpressure),
+        detail("backpressure", &switch(a.backpressure), &switch(b.backpressure)),
         detail("workers", &a.workers.count, &b.workers.count),
         detail("cores", &a.workers.cores, &b.workers.cores),
         detail("buffers", &a.buffers.count, &b.buffers.count),
@@ -184,39 +195,42 @@ fn settings(changes: &mut Vec<Change>, a: &ManagerConfig, b: &ManagerConfig) {
     }
 }
 
+fn switch(on: bool) -> String {
+    if on { "on" } else { "off" }.to_owned()
+}
+
 fn port_details(a: &Port, b: &Port) -> Vec<Detail> {
     let details = [
-        (a.kind != b.kind).then(|| Detail {
-            what: "kind".to_owned(),
-            from: written(&a.kind),
-            to: written(&b.kind),
-        }),
+        detail("kind", &a.kind, &b.kind),
         detail("queues", &a.queues, &b.queues),
         detail("promiscuous", &a.promiscuous, &b.promiscuous),
         detail("mtu", &a.mtu, &b.mtu),
         detail("mac", &a.mac, &b.mac),
-        detail("id", &a.id, &b.id),
+        detail("place in the order of ports", &a.id, &b.id),
     ];
     details.into_iter().flatten().collect()
 }
 
-/// As the bundle writes it.
-fn written(kind: &crate::PortKind) -> String {
-    toml::Value::try_from(kind).map_or_else(|_| format!("{kind:?}"), |value| value.to_string())
-}
-
 fn service_details(a: &Service, b: &Service) -> Vec<Detail> {
-    let first = |s: &Service| s.instances.first().map(|i| (i.cores, i.memory, i.numa));
+    let (first, other) = (a.instances.first(), b.instances.first());
+    let cores = |i: Option<&crate::Instance>| match i.and_then(|i| i.cores) {
+        Some(cores) => cores.to_string(),
+        None => "shared".to_owned(),
+    };
+    let memory = |i: Option<&crate::Instance>| i.and_then(|i| i.memory).map(size);
+    let numa = |i: Option<&crate::Instance>| i.and_then(|i| i.numa);
     let details = [
-        detail("id", &a.id, &b.id),
+        detail("service", &a.id, &b.id),
         detail("type", &a.nf_type, &b.nf_type),
         detail("run", &a.run, &b.run),
         detail("affinity", &a.affinity, &b.affinity),
         detail("restart", &a.restart, &b.restart),
-        detail("read_only", &a.read_only, &b.read_only),
+        detail("read only", &a.read_only, &b.read_only),
         detail("outputs", &a.outputs, &b.outputs),
         detail("replicas", &a.instances.len(), &b.instances.len()),
-        detail("cores, memory, numa", &first(a), &first(b)),
+        detail("cores", &cores(first), &cores(other)),
+        detail("memory", &memory(first), &memory(other)),
+        detail("numa", &numa(first), &numa(other)),
     ];
     details.into_iter().flatten().collect()
 }
@@ -230,16 +244,16 @@ fn config_details(a: Option<&InstanceConfig>, b: Option<&InstanceConfig>) -> Vec
         return Vec::new();
     };
     let names: BTreeSet<&String> = a.params.keys().chain(b.params.keys()).collect();
-    let value =
-        |c: &InstanceConfig, name: &str| c.params.get(name).map_or("unset".to_owned(), ToString::to_string);
-    let params = names
-        .into_iter()
-        .map(|n| (n, value(a, n), value(b, n)))
-        .filter(|(_, from, to)| from != to);
-    let params = params.map(|(name, from, to)| Detail {
+    let changed = names.into_iter().filter(|n| a.params.get(*n) != b.params.get(*n));
+    let written = |c: &InstanceConfig, name: &String| {
+        let kind = c.manifest.params.iter().find(|p| p.name == *name).map(|p| p.kind);
+        let value = c.params.get(name);
+        value.map_or_else(|| "unset".to_owned(), |value| parameter(kind, value))
+    };
+    let params = changed.map(|name| Detail {
         what: name.clone(),
-        from,
-        to,
+        from: written(a, name),
+        to: written(b, name),
     });
     let version = detail("version", &a.manifest.version, &b.manifest.version);
     // The version says more than the whole manifest would.
@@ -393,42 +407,41 @@ fn table(changes: &mut Vec<Change>, port: &str, old: &Rules<'_>, new: &Rules<'_>
     }
 }
 
-fn instances(old: Contents<'_>, new: Contents<'_>) -> InstanceChanges {
-    let service = |contents: Contents<'_>| -> HashMap<String, Service> {
-        let services = contents.manager.services.iter();
-        services
-            .flat_map(|s| s.instances.iter().map(|i| (i.name.clone(), s.clone())))
-            .collect()
-    };
-    let (before, after) = (service(old), service(new));
+fn instances(old: Contents<'_>, new: Contents<'_>, running: bool) -> InstanceChanges {
     let mut changes = InstanceChanges::default();
-    for (name, config) in new.instances {
-        let Some(was) = old.instances.get(name) else {
-            changes.started.push(name.clone());
-            continue;
-        };
-        let same_program = was.manifest == config.manifest
-            && match (before.get(name), after.get(name)) {
-                (Some(a), Some(b)) => {
-                    let own = |s: &Service| s.instances.iter().find(|i| i.name == *name).cloned();
-                    (a.run, a.read_only, a.id) == (b.run, b.read_only, b.id) && own(a) == own(b)
-                }
-                _ => false,
+    for service in &new.manager.services {
+        let was = old.manager.services.iter().find(|s| s.name == service.name);
+        let kept = running && was.is_some_and(|was| is_kept(old, was, new, service));
+        for name in service.instances.iter().map(|i| &i.name) {
+            let list = match (kept, old.instances.contains_key(name)) {
+                (true, _) => &mut changes.kept,
+                (false, true) => &mut changes.replaced,
+                (false, false) => &mut changes.started,
             };
-        let list = match (same_program, was.params == config.params) {
-            (true, true) => &mut changes.kept,
-            (true, false) => &mut changes.reconfigured,
-            (false, _) => &mut changes.replaced,
-        };
-        list.push(name.clone());
+            list.push(name.clone());
+        }
     }
-    changes.stopped = old
-        .instances
-        .keys()
-        .filter(|n| !new.instances.contains_key(*n))
-        .cloned()
-        .collect();
+    let gone = old.instances.keys().filter(|n| !new.instances.contains_key(*n));
+    changes.stopped = gone.cloned().collect();
+    for list in [&mut changes.started, &mut changes.replaced, &mut changes.kept] {
+        list.sort();
+    }
     changes
+}
+
+/// The manager's own rule: a running service is the new bundle's if all that it was made from is the same. Its id and its
+/// place in the source are no part of that.
+fn is_kept(old: Contents<'_>, a: &Service, new: Contents<'_>, b: &Service) -> bool {
+    let made_from = |s: &Service| Service {
+        id: 0,
+        source: SourceRef(String::new()),
+        ..s.clone()
+    };
+    let configs = |contents: Contents<'_>, s: &Service| -> Vec<Option<InstanceConfig>> {
+        let names = s.instances.iter().map(|i| &i.name);
+        names.map(|name| contents.instances.get(name).cloned()).collect()
+    };
+    made_from(a) == made_from(b) && configs(old, a) == configs(new, b)
 }
 
 impl Chain {

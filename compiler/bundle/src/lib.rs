@@ -9,15 +9,18 @@ pub mod api;
 pub mod diff;
 mod error;
 pub mod filter;
+mod fixed;
 mod flows;
 mod index;
 mod instance;
 mod load;
 mod manager;
 mod manifest;
+mod notation;
 mod validate;
 
 pub use error::BundleError;
+pub use fixed::fixed_while_running;
 pub use flows::{Flows, Rule, Table};
 pub use index::{FORMAT_VERSION, FileEntry, Index, generation_id, hash_bytes};
 pub use instance::InstanceConfig;

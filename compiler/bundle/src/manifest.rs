@@ -86,6 +86,32 @@ pub enum ParamKind {
     Endpoint,
 }
 
+impl ParamKind {
+    /// The units of a quantity of this kind, smallest first, each with its size in the smallest, which is the one that
+    /// a bundle's values are in. Empty for what has no unit.
+    pub fn units(self) -> &'static [(&'static str, i64)] {
+        match self {
+            Self::Time => &[
+                ("ns", 1),
+                ("us", 1_000),
+                ("ms", 1_000_000),
+                ("s", 1_000_000_000),
+                ("min", 60_000_000_000),
+                ("h", 3_600_000_000_000),
+            ],
+            Self::Size => &[("B", 1), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)],
+            Self::BitRate => &[
+                ("bps", 1),
+                ("kbps", 1_000),
+                ("Mbps", 1_000_000),
+                ("Gbps", 1_000_000_000),
+            ],
+            Self::PacketRate => &[("pps", 1), ("kpps", 1_000), ("Mpps", 1_000_000)],
+            _ => &[],
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Output {

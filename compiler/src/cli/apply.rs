@@ -7,7 +7,7 @@ use std::{
 
 use onvm_bundle::{
     Bundle,
-    api::{API_VERSION, ApplyRequest, Status},
+    api::{API_VERSION, ApiError, ApplyRequest, Status},
     diff::{Diff, diff},
 };
 use onvmc::Inputs;
@@ -17,7 +17,7 @@ use super::{
     args::{ApplyArgs, PlanArgs, RuntimeArgs, SourceArgs},
     build::write,
     changes::{Side, text},
-    client::Client,
+    client::{Client, ClientError},
     output::Output,
 };
 
@@ -55,6 +55,10 @@ pub(super) fn apply(out: &Output, args: &ApplyArgs) -> Outcome {
             show(out, &planned);
         }
         return Outcome::Done;
+    }
+    // What the manager would refuse is not asked about.
+    if !planned.diff.needs_restart.is_empty() {
+        return ClientError::Refused(ApiError::not_changeable(&planned.diff.needs_restart)).report(out);
     }
     if !args.auto_approve && !approved(out) {
         return Outcome::Usage;
@@ -125,7 +129,8 @@ fn show(out: &Output, planned: &Planned) {
     if out.json {
         out.data_json(&serde_json::json!({
             "version": 1, "bundle": planned.status.bundle, "from": from, "to": to,
-            "changes": planned.diff.changes, "instances": planned.diff.instances,
+            "changes": planned.diff.changes, "needs_restart": planned.diff.needs_restart,
+            "instances": planned.diff.instances,
         }));
     } else {
         let title = format!(

@@ -67,7 +67,7 @@ pub(super) fn run(out: &Output, args: &DiffArgs) -> Outcome {
     if out.json {
         out.data_json(&serde_json::json!({
             "version": 1, "from": old.generation(), "to": new.generation(),
-            "changes": found.changes, "instances": found.instances,
+            "changes": found.changes, "needs_restart": found.needs_restart, "instances": found.instances,
         }));
     } else {
         out.data(&text(&found));
@@ -98,11 +98,16 @@ pub(super) fn text(found: &Diff) -> String {
     if found.is_empty() {
         text.push_str("No changes.\n");
     }
+    if !found.needs_restart.is_empty() {
+        let fixed = found.needs_restart.join(", ");
+        text.push_str(&format!(
+            "This edit needs a restart of onvm-run, `onvmc apply` refuses it: {fixed}\n"
+        ));
+    }
     let instances = &found.instances;
     let lists = [
         ("start", &instances.started),
         ("stop", &instances.stopped),
-        ("reconfigure", &instances.reconfigured),
         ("replace", &instances.replaced),
         ("keep", &instances.kept),
     ];
