@@ -123,6 +123,12 @@ fn plan_one(bundle: &Bundle, port: &onvm_bundle::Port) -> Result<Plan, RunError>
         rx_queues: port.queues,
         mtu: port.mtu,
         promiscuous: port.promiscuous && !already,
+        // Both directions of a flow must have one hash: the NICs' where all ports are NICs, else the worker's everywhere.
+        rss: bundle
+            .manager
+            .ports
+            .iter()
+            .all(|p| matches!(p.kind, PortKind::Pci { .. })),
         mac,
         ..PortConfig::default()
     };
