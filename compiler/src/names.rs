@@ -101,6 +101,10 @@ impl<'a> Names<'a> {
         self.map.get(name).map(|s| s.place)
     }
 
+    pub(crate) fn is_used(&self, name: &str) -> bool {
+        self.map.get(name).is_some_and(|s| s.used.get())
+    }
+
     /// Finds a name that must stand for a certain kind of thing. Reports and returns none otherwise.
     pub(crate) fn expect<T>(
         &self,

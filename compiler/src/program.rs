@@ -12,8 +12,8 @@ use crate::{
     chains::{Graph, Permits},
     claims::Claims,
     context::Context,
-    declare::{manager, ports, services},
-    diagnostics::duplicate_name,
+    declare::{effects, manager, ports, services},
+    diagnostics::{duplicate_name, no_steer},
     filters::Filters,
     host::Host,
     load::{Unit, load},
@@ -158,6 +158,8 @@ fn analyse(
         })
         .collect();
     services::number(cx, &mut nfs, inputs.previous);
+    let idle: Vec<effects::Idle> = nfs.iter().flat_map(|nf| nf.idle.iter().copied()).collect();
+    effects::report(cx, &idle);
     let graph = Graph::new(cx, &names, &nfs);
     graph.check_declarations(&declarations!(units, Chain).collect::<Vec<_>>());
     let permits = Permits::collect(&graph, &declarations!(units, Allow).collect::<Vec<_>>());
@@ -176,6 +178,7 @@ fn analyse(
     }
     config.chains = steering.chains;
     let flows = steering.flows;
+    report_unsteered(cx, &names, &config, &flows);
     let assets = values.assets.take();
     let mut instances = BTreeMap::new();
     for built in nfs.into_iter().filter_map(|nf| nf.built) {
@@ -192,6 +195,20 @@ fn analyse(
         secrets,
         files: assets.files,
     })
+}
+
+/// Warns of ports whose packets go nowhere. One that nothing names at all is reported as unused already.
+fn report_unsteered(cx: &Context<'_>, names: &Names<'_>, config: &ManagerConfig, flows: &Flows) {
+    let steered = |port: &str| flows.tables.iter().any(|t| t.port == port);
+    let lost = config
+        .ports
+        .iter()
+        .filter(|p| p.kind.receives() && names.is_used(&p.name) && !steered(&p.name));
+    for port in lost {
+        if let Some(place) = names.declared(&port.name) {
+            cx.report(no_steer::no_steer(place, &port.name));
+        }
+    }
 }
 
 /// Reads every `let` and `param`, used or not; returns the inputs' values.

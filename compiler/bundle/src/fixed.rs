@@ -66,7 +66,8 @@ mod tests {
 
     #[test]
     fn every_fixed_setting_is_named() {
-        let edits: [(&str, fn(&mut ManagerConfig)); 9] = [
+        type Edit = fn(&mut ManagerConfig);
+        let edits: [(&str, Edit); 9] = [
             ("ports", |m| m.ports[0].queues = 2),
             ("ports", |m| m.ports.clear()),
             ("buffers", |m| m.buffers.count = 512),

@@ -88,7 +88,7 @@ pub struct Port {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum PortKind {
-    /// `address` is a PCI address such as `0000:3b:00.0`.
+    /// `address` is a PCI address with its domain, in lower case: `0000:3b:00.0`.
     Pci {
         address: String,
     },
@@ -123,6 +123,13 @@ pub enum PortKind {
     Vdev {
         device: String,
     },
+}
+
+impl PortKind {
+    /// Packets can arrive that somebody sent: not at a capture that is only written, nor at a generator.
+    pub fn receives(&self) -> bool {
+        !matches!(self, Self::Null { .. } | Self::Pcap { read: None, .. })
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

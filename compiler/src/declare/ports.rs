@@ -129,10 +129,10 @@ fn kind(cx: &Context<'_>, kind: &str, port: &str, head: Place, read: &Settings) 
     Some(match kind {
         "pci" => {
             let address = values.text("address")?;
-            if !is_pci_address(&address) {
+            let Some(address) = pci_address(&address) else {
                 refuse("address", &address, "a PCI address, such as \"0000:3b:00.0\"");
                 return None;
-            }
+            };
             PortKind::Pci { address }
         }
         "tap" if !read.complete => return None,
@@ -231,19 +231,22 @@ fn is_interface(name: &str) -> bool {
     (1..=15).contains(&name.len()) && name != "." && name != ".." && name.chars().all(valid)
 }
 
-/// `dddd:bb:dd.f`, or without the domain.
-fn is_pci_address(address: &str) -> bool {
+/// `dddd:bb:dd.f` in lower case. Where the domain is left out, as `lspci` does, it is 0.
+fn pci_address(address: &str) -> Option<String> {
     let hex = |s: &str, n: usize| s.len() == n && s.chars().all(|c| c.is_ascii_hexdigit());
     let parts: Vec<&str> = address.split(':').collect();
-    let (bus, slot) = match parts.as_slice() {
-        [domain, bus, slot] if hex(domain, 4) => (bus, slot),
-        [bus, slot] => (bus, slot),
-        _ => return false,
+    let (domain, bus, slot) = match parts.as_slice() {
+        [domain, bus, slot] => (*domain, bus, slot),
+        [bus, slot] => ("0000", bus, slot),
+        _ => return None,
     };
-    hex(bus, 2)
-        && slot
-            .split_once('.')
-            .is_some_and(|(d, f)| hex(d, 2) && matches!(f.as_bytes(), [b'0'..=b'7']))
+    let (device, function) = slot.split_once('.')?;
+    let valid = hex(domain, 4)
+        && hex(bus, 2)
+        && hex(device, 2)
+        && u8::from_str_radix(device, 16).is_ok_and(|d| d < 32)
+        && matches!(function.as_bytes(), [b'0'..=b'7']);
+    valid.then(|| format!("{domain}:{bus}:{slot}").to_lowercase())
 }
 
 #[cfg(test)]
@@ -252,8 +255,12 @@ mod tests {
 
     #[test]
     fn addresses_and_names() {
-        assert!(is_pci_address("0000:3b:00.0") && is_pci_address("3b:00.1"));
-        assert!(!is_pci_address("0000:3b:00.8") && !is_pci_address("eth0") && !is_pci_address("0:3b:00.0"));
+        for same in ["0000:3b:1f.1", "3b:1f.1", "3B:1F.1", "0000:3B:1f.1"] {
+            assert_eq!(pci_address(same).as_deref(), Some("0000:3b:1f.1"));
+        }
+        for wrong in ["0000:3b:00.8", "eth0", "0:3b:00.0", "3b:20.0", "3b:00", "3b:+1.0"] {
+            assert_eq!(pci_address(wrong), None, "{wrong}");
+        }
         assert!(is_interface("lan0") && is_interface("a23456789012345"));
         assert!(!is_interface("") && !is_interface("a234567890123456") && !is_interface("a/b"));
     }

@@ -8,7 +8,7 @@ use onvm_bundle::{
 };
 use onvm_lang::syntax;
 
-use super::{Table, narrow};
+use super::{Table, effects, narrow};
 use crate::{
     context::Context,
     diagnostics::{service_id_taken, stateful_without_affinity, table_full, unsupported},
@@ -26,6 +26,8 @@ pub(crate) struct Nf<'a> {
     pub(crate) ty: Rc<NfType>,
     /// None: its settings were refused, which is reported.
     pub(crate) built: Option<Built>,
+    /// Settings that do nothing in this version.
+    pub(crate) idle: Vec<effects::Idle>,
 }
 
 /// What goes into the bundle; the id is given later.
@@ -63,11 +65,17 @@ pub(crate) fn nf<'a>(
     let kept = check_affinity(cx, name, &ty, replicas, affinity, &with);
     let whole = params.complete && with.complete && supported && kept;
     let built = whole.then(|| build(cx, name, place, &ty, params, &with, replicas, affinity));
+    let idle = if kept {
+        effects::of_nf(&with, decl.with.as_ref())
+    } else {
+        Vec::new()
+    };
     Nf {
         name,
         place,
         ty,
         built,
+        idle,
     }
 }
 

@@ -1,0 +1,72 @@
+//! C0606: accepted, and without effect in this version.
+
+use onvm_lang::{Diagnostic, Severity};
+
+use super::Page;
+use crate::sources::Place;
+
+pub(crate) const PAGE: Page = Page {
+    code: "C0606",
+    title: "without effect in this version",
+    severity: Severity::Warning,
+    text: r#"The setting belongs to the language and is kept in the bundle, and the `onvm-run` of this version does not act on
+it. The warning comes once for each setting, so that nobody relies on it. In `with`: `cores`, `numa`,
+`affinity = none`, `run = container` and the upper end of a range of `replicas`. In `manager`: `backpressure = on`, and
+`workers` other than 1, which `onvm-run` refuses. Values that say what is done anyway get no warning."#,
+    wrong: r#"port wan = null {}
+
+nf fw = firewall with { cores = 2 }
+nf mon = monitor with { cores = 1, affinity = none }
+
+steer wan { else -> fw -> mon -> wan }
+manager { workers = 4 }
+"#,
+    right: r#"port wan = null {}
+
+nf fw = firewall with { cores = shared }
+nf mon = monitor with { affinity = flow }
+
+steer wan { else -> fw -> mon -> wan }
+manager { workers = 1 }
+"#,
+};
+
+/// `what` as in "`cores` of an NF has no effect"; `instead` says what is done and what to write.
+pub(crate) fn no_effect_yet(place: Place, what: &str, instead: &str, count: usize) -> Diagnostic {
+    let label = match count {
+        1 => "this one".to_owned(),
+        n => format!("this is the first of {n}"),
+    };
+    PAGE.at(place, format!("{what} in this version"), label)
+        .help(instead.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{check_page, checked};
+
+    #[test]
+    fn page() {
+        check_page(&super::PAGE);
+    }
+
+    #[test]
+    fn each_setting_once_and_no_default() {
+        let found = |with: &str, manager: &str| {
+            let nfs = format!("nf a = monitor with {{ {with} }}\nnf b = monitor with {{ {with} }}\n");
+            let steer = "steer wan { else -> a -> b -> wan }\n";
+            let checked = checked(&format!("port wan = null {{}}\n{nfs}{steer}manager {{ {manager} }}\n"));
+            assert!(checked.program.is_some(), "{with} {manager}");
+            checked.diagnostics.iter().map(|d| d.code).collect::<Vec<_>>()
+        };
+        for with in ["cores = 1", "numa = 0", "affinity = none", "run = container", "replicas = 2..4"] {
+            assert_eq!(found(with, ""), ["C0606"], "{with}");
+        }
+        for manager in ["backpressure = on", "workers = 2"] {
+            assert_eq!(found("", manager), ["C0606"], "{manager}");
+        }
+        let meant = "cores = shared, affinity = flow, run = process, replicas = 2..2, memory = 64 MiB, restart = never";
+        let defaults = "workers = 1, backpressure = off, cores = [0, 1], idle = spin, hugepages = off, max_hops = 9";
+        assert!(found(meant, defaults).is_empty());
+    }
+}
