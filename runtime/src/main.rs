@@ -43,7 +43,7 @@ fn main() -> ExitCode {
     // Children inherit it: no NF gains rights by executing a set-user-id program. Without it they start all the same.
     let _ = rustix::thread::set_no_new_privs(true);
     match run(&arguments) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(e) => {
             eprintln!("error: {e}");
             ExitCode::FAILURE
@@ -51,7 +51,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: &Arguments) -> Result<(), onvm_run::error::RunError> {
+fn run(arguments: &Arguments) -> Result<ExitCode, onvm_run::error::RunError> {
     let failed = onvm_run::error::RunError::system("the event loop cannot be started");
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -78,7 +78,13 @@ fn run(arguments: &Arguments) -> Result<(), onvm_run::error::RunError> {
         true => println!("{}", serde_json::json!(summary)),
         false => println!("{summary}"),
     }
-    Ok(())
+    for cut in &summary.cut {
+        eprintln!("error: {cut}");
+    }
+    Ok(match summary.cut.is_empty() {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    })
 }
 
 fn log_to_stderr(arguments: &Arguments) {

@@ -274,3 +274,98 @@ fn a_repeated_capture_that_would_take_the_buffers_is_refused_with_how_many_it_ne
     );
     start(&scratch, &bundle).assert_refused(&["port `a`", "20000", "`buffers ="]);
 }
+
+#[test]
+fn two_ports_on_one_capture_are_refused_and_the_file_is_left_as_it_is() {
+    let scratch = Scratch::new();
+    let file = scratch.write("out.pcap", "precious");
+    let path = file.display();
+    // The same file by another name.
+    let other = file.parent().unwrap().join("./out.pcap");
+    let ports = format!(
+        "port a = pcap {{ read = file(\"in.pcap\"), write = \"{path}\" }}\nport c = pcap {{ write = \"{}\" }}",
+        other.display()
+    );
+    let bundle = build(&scratch, &ports, "nf fwd = forward {}");
+    start(&scratch, &bundle).assert_refused(&["port `c`", "test.chain:3", "port `a` writes this file"]);
+    assert_eq!(fs::read(&file).unwrap(), b"precious");
+
+    let port = format!("port a = pcap {{ read = \"{path}\", write = \"{path}\" }}");
+    let bundle = build(&scratch, &port, "nf fwd = forward {}");
+    start(&scratch, &bundle).assert_refused(&["port `a`", "test.chain:2", "port `a` reads this file"]);
+    assert_eq!(fs::read(&file).unwrap(), b"precious");
+}
+
+#[test]
+fn a_directory_is_no_output() {
+    let scratch = Scratch::new();
+    let path = scratch.run_dir().parent().unwrap().display().to_string();
+    let port = format!("port a = pcap {{ read = file(\"in.pcap\"), write = \"{path}\" }}");
+    let bundle = build(&scratch, &port, "nf fwd = forward {}");
+    start(&scratch, &bundle).assert_refused(&["port `a`", "test.chain:2", &path, "directory"]);
+}
+
+#[test]
+fn a_device_that_no_driver_makes_and_a_core_that_is_not_there_are_named() {
+    let scratch = Scratch::new();
+    let bundle = build(
+        &scratch,
+        "port a = vdev { device = \"net_nothere0\" }",
+        "nf fwd = forward {}",
+    );
+    Manager::start(&bundle, "test", &scratch.run_dir(), &[])
+        .finish(SOON)
+        .assert_refused(&["port `a`", "no driver", "`net_nothere0`"]);
+    let bundle = build(
+        &scratch,
+        "manager { cores = [1023] }\nport a = pcap { read = file(\"in.pcap\") }",
+        "nf fwd = forward {}",
+    );
+    start(&scratch, &bundle).assert_refused(&["core 1023", "`cores`"]);
+}
+
+/// A file system of 64 KiB. Needs root.
+struct Small(PathBuf);
+
+impl Small {
+    fn mount(at: PathBuf) -> Self {
+        fs::create_dir(&at).unwrap();
+        let target = at.display().to_string();
+        programs::tool("mount", &["-t", "tmpfs", "-o", "size=64k", "tmpfs", &target]);
+        Self(at)
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn an_output_that_its_file_system_could_not_hold_is_an_error_beside_the_balance() {
+    let scratch = Scratch::new();
+    let small = Small::mount(scratch.path("small"));
+    capture::write(&scratch.path("long.pcap"), &vec![capture::udp(1, 1, 1000); 200]);
+    let chain = format!(
+        "port a = pcap {{ read = file(\"long.pcap\") }}\nport b = pcap {{ write = \"{}\" }}\n\
+         nf fwd = forward {{}}\nsteer a {{ else -> fwd -> b }}\n",
+        small.0.join("out.pcap").display()
+    );
+    let output = programs::command("onvm-run")
+        .arg(scratch.build(&chain, "bundle"))
+        .args(["--exit-when-done", "--run-dir"])
+        .arg(scratch.run_dir())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let (out, err) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    assert!(out.contains("balance 200 received = 200 delivered"), "{out}");
+    assert!(
+        err.contains("port `b`") && err.contains("the capture is cut"),
+        "{err}"
+    );
+}

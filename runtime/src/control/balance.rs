@@ -5,7 +5,7 @@ use std::fmt;
 use onvm_bundle::api as wire;
 use serde::Serialize;
 
-use super::Manager;
+use super::{CutOutput, Manager};
 
 /// The final state; `Display` for people, `Serialize` for machines.
 #[derive(Debug, Clone, Serialize)]
@@ -19,6 +19,9 @@ pub struct Summary {
     pub balance: wire::Balance,
     /// received + generated = delivered + dropped + in flight.
     pub balanced: bool,
+    /// Captures that do not hold all that was sent into them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub cut: Vec<CutOutput>,
 }
 
 impl Manager {
@@ -50,6 +53,7 @@ impl Manager {
             buffers,
             balance,
             balanced,
+            cut: Vec::new(),
         }
     }
 }

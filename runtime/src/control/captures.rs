@@ -11,9 +11,12 @@ use pcap_file::{
 /// Counts the packets of a pcap or pcapng file, or says in what way it cannot be used.
 pub(super) fn count_packets(path: &Path) -> Result<u64, String> {
     let open = || {
-        File::open(path)
-            .map(BufReader::new)
-            .map_err(|e| format!("{}: {e}", path.display()))
+        File::open(path).map(BufReader::new).map_err(|e| {
+            format!(
+                "{}: {e}. Name a capture that is there and can be read.",
+                path.display()
+            )
+        })
     };
     let fault = |n: u64, e: &dyn std::fmt::Display| {
         format!(

@@ -7,11 +7,14 @@ mod api;
 mod apply;
 mod balance;
 mod captures;
+mod cores;
 mod ending;
 mod fleet;
+mod memif;
 mod metrics;
 mod notify;
 mod output;
+mod outputs;
 mod ports;
 mod programs;
 mod register;
@@ -22,6 +25,7 @@ mod status;
 mod supervise;
 
 use std::{
+    path::PathBuf,
     sync::{Arc, atomic::Ordering},
     thread::JoinHandle,
     time::{Duration, Instant},
@@ -33,6 +37,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
 pub use balance::Summary;
 pub use notify::notify_ready;
+pub use outputs::CutOutput;
 pub use rundir::default_base;
 pub use spec::{HostOptions, NfMode};
 pub use startup::{Options, start};
@@ -94,6 +99,8 @@ struct OpenPort {
     kind: &'static str,
     /// It reads a capture that ends.
     finite: bool,
+    /// The capture that it writes.
+    output: Option<PathBuf>,
     port: dpdk::Port,
 }
 
@@ -237,9 +244,11 @@ impl Manager {
                 .join()
                 .map_err(|_| RunError::Unsupported("a worker ended by a fault".into()))?;
         }
-        let summary = self.summary();
-        for open in self.ports.drain(..) {
+        let mut summary = self.summary();
+        for (open, sent) in self.ports.drain(..).zip(&summary.ports) {
             open.port.close()?;
+            let cut = |file: &PathBuf| outputs::cut(&open.name, file, sent.tx_packets, sent.tx_bytes);
+            summary.cut.extend(open.output.as_ref().and_then(cut));
         }
         tracing::info!("stopped");
         Ok(summary)

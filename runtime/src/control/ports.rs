@@ -1,10 +1,10 @@
 //! From a bundle's ports to DPDK's.
 
-use std::path::Path;
+use std::path::PathBuf;
 
 use onvm_bundle::{Bundle, MemifRole, PathRef, PortKind};
 
-use super::{captures, startup::FRAME_OVERHEAD};
+use super::{captures, memif, outputs, startup::FRAME_OVERHEAD};
 use crate::{
     dpdk::{self, Capability, Eal, PortConfig},
     error::RunError,
@@ -19,6 +19,8 @@ pub(super) struct Plan {
     pub config: PortConfig,
     /// How its packets arrive; none when it never receives.
     pub source: Option<SourceKind>,
+    /// The capture that it writes.
+    pub output: Option<PathBuf>,
     device: Device,
     place: String,
 }
@@ -31,20 +33,21 @@ enum Device {
 
 /// Plans all ports of a bundle.
 pub(super) fn plan(bundle: &Bundle) -> Result<Vec<Plan>, RunError> {
-    bundle
-        .manager
-        .ports
-        .iter()
-        .map(|port| plan_one(bundle, port))
-        .collect()
+    let ports = &bundle.manager.ports;
+    outputs::refuse_shared(bundle).map_err(|(at, reason)| refusal(&ports[at], reason))?;
+    ports.iter().map(|port| plan_one(bundle, port)).collect()
 }
 
-fn plan_one(bundle: &Bundle, port: &onvm_bundle::Port) -> Result<Plan, RunError> {
-    let refuse = |reason: String| RunError::Port {
+fn refusal(port: &onvm_bundle::Port, reason: String) -> RunError {
+    RunError::Port {
         port: port.name.clone(),
         place: port.source.to_string(),
         reason,
-    };
+    }
+}
+
+fn plan_one(bundle: &Bundle, port: &onvm_bundle::Port) -> Result<Plan, RunError> {
+    let refuse = |reason| refusal(port, reason);
     let mut source = Some(SourceKind::Live);
     let vdev = |driver: &str, args: String| Device::Virtual {
         name: format!("{driver}{}", port.id),
@@ -86,14 +89,16 @@ fn plan_one(bundle: &Bundle, port: &onvm_bundle::Port) -> Result<Plan, RunError>
             vdev("net_pcap", args)
         }
         PortKind::Memif { socket, role, id } => {
-            let role = if *role == MemifRole::Server {
-                "server"
-            } else {
-                "client"
+            memif::prepare(socket, *role).map_err(refuse)?;
+            let role = match role {
+                MemifRole::Server => "server",
+                MemifRole::Client => "client",
             };
+            let socket = plain(socket).map_err(refuse)?;
+            // By path, as VPP does and as file permissions can guard it; DPDK's default is an abstract name.
             vdev(
                 "net_memif",
-                format!("role={role},id={id},socket={}", plain(socket).map_err(refuse)?),
+                format!("role={role},id={id},socket-abstract=no,socket={socket}"),
             )
         }
         PortKind::Null { size } => {
@@ -137,6 +142,7 @@ fn plan_one(bundle: &Bundle, port: &onvm_bundle::Port) -> Result<Plan, RunError>
         kind: kind_name(&port.kind),
         config,
         source,
+        output: output(bundle, &port.kind),
         device,
         place: port.source.to_string(),
     })
@@ -157,17 +163,24 @@ impl Plan {
             Device::Virtual { name, args } => dpdk::Port::create_vdev(eal, name, args),
             Device::Pci(address) => dpdk::Port::open_pci(eal, address),
         };
-        made.map_err(|e| {
-            let text = e.to_string();
-            match text.contains("PACKET_FANOUT") {
-                // net_af_packet takes the number of its group from the process id and joins, even one of its own.
-                true => self.refuse(&format!(
-                    "{text}\nAnother program's fanout group has the number that DPDK chose for this process. Start onvm-run \
-                     again: it gets another."
-                )),
-                false => self.refuse(&e),
-            }
-        })
+        made.map_err(|e| self.refuse(&self.explain(&e)))
+    }
+
+    /// What DPDK's own words leave open.
+    fn explain(&self, error: &dpdk::DpdkError) -> String {
+        let text = error.to_string();
+        match &self.device {
+            // net_af_packet takes the number of its group from the process id and joins, even one of its own.
+            _ if text.contains("PACKET_FANOUT") => format!(
+                "{text}\nAnother program's fanout group has the number that DPDK chose for this process. Start onvm-run \
+                 again: it gets another."
+            ),
+            Device::Virtual { name, .. } if text.contains("failed to parse device") => format!(
+                "this DPDK has no driver for the device `{name}`. Write the name of a driver that it has and a number, as \
+                 `net_ring0`."
+            ),
+            _ => text,
+        }
     }
 
     /// An error about this port, at its place in the source.
@@ -229,22 +242,19 @@ fn pcap(
     }
     if let Some(write) = write {
         let path = bundle.resolve(write);
-        let parent = path
-            .parent()
-            .filter(|p| !p.as_os_str().is_empty())
-            .unwrap_or(Path::new("."));
-        if !parent.is_dir() {
-            return Err(format!(
-                "{}: the directory {} does not exist. Make it first.",
-                path.display(),
-                parent.display()
-            ));
-        }
+        outputs::check(&path)?;
         args.push(format!("tx_pcap={}", plain(&path.to_string_lossy())?));
     }
     match args.is_empty() {
         true => Err("a pcap port needs `read`, `write` or both".to_owned()),
         false => Ok((args.join(","), source)),
+    }
+}
+
+fn output(bundle: &Bundle, kind: &PortKind) -> Option<PathBuf> {
+    match kind {
+        PortKind::Pcap { write, .. } => write.as_ref().map(|path| bundle.resolve(path)),
+        _ => None,
     }
 }
 

@@ -56,9 +56,13 @@ impl RunDir {
                 pid: text.trim().parse().ok(),
             });
         }
+        // From here on what is there is removed, whatever fails.
+        let dir = Self {
+            path,
+            _lock: lock.try_clone().map_err(RunError::io(&lock_path, WRITABLE))?,
+        };
         lock.set_len(0).map_err(RunError::io(&lock_path, WRITABLE))?;
         write!(lock, "{}", std::process::id()).map_err(RunError::io(&lock_path, WRITABLE))?;
-        let dir = Self { path, _lock: lock };
         dir.clear();
         Ok(dir)
     }

@@ -3,16 +3,13 @@
 use std::{collections::HashMap, os::fd::AsFd, path::PathBuf, sync::Arc, time::Instant};
 
 use crossbeam_queue::ArrayQueue;
-use nflib::{
-    memory::{Geometry, HUGE_PAGE, Mapping, PacketFile, create_file, reopen_read_only},
-    session::IdlePolicy,
-};
-use onvm_bundle::{Bundle, HugePages, Idle, ManagerConfig, PortKind, api as wire};
+use nflib::memory::{Geometry, HUGE_PAGE, Mapping, PacketFile, create_file, reopen_read_only};
+use onvm_bundle::{Bundle, HugePages, ManagerConfig, PortKind, api as wire};
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::{
     Fleet, History, HostOptions, Manager, OpenPort, Rates, RunDir, Shared, Signals, WorkerHandle, api,
-    apply::slots_of, ports, spec,
+    apply::slots_of, cores::Cores, ports, spec,
 };
 use crate::{
     dpdk::{self, Eal, EalOptions, FileMapping, HEADROOM, Lcore, PacketPool, PageSize, PoolConfig},
@@ -173,6 +170,7 @@ fn refuse_unsupported(manager: &ManagerConfig) -> Result<(), RunError> {
         );
         return Err(RunError::Unsupported(text));
     }
+    Cores::refuse_missing(manager)?;
     Ok(())
 }
 
@@ -258,11 +256,13 @@ impl Memory {
             page_size,
             cache: POOL_CACHE,
         };
-        let pool = PacketPool::new(
-            eal,
-            Arc::new(FileMapping::map(packets_fd.as_fd(), length)?),
-            &config,
-        )?;
+        let mapping = Arc::new(FileMapping::map(packets_fd.as_fd(), length)?);
+        let pool = PacketPool::new(eal, mapping, &config).map_err(|e| {
+            RunError::Unsupported(format!(
+                "{e}. {} buffers are asked for; where memory does not suffice, write fewer `buffers` in `manager`.",
+                config.count
+            ))
+        })?;
         Ok(Self {
             packets_fd,
             read_only_fd,
@@ -284,68 +284,11 @@ fn open_ports(eal: &Eal, plans: &[ports::Plan], pool: &Arc<PacketPool>) -> Resul
             name: plan.name.clone(),
             kind: plan.kind,
             finite,
+            output: plan.output.clone(),
             port,
         })
     };
     plans.iter().map(open).collect()
-}
-
-/// Which cores do what.
-struct Cores {
-    worker: Option<usize>,
-    nfs: Vec<usize>,
-}
-
-impl Cores {
-    /// The worker gets the first core that the manager may use, the NFs the others; with one core, all share it.
-    fn of_host(manager: &ManagerConfig) -> Self {
-        let allowed = rustix::thread::sched_getaffinity(None).ok();
-        let may = |core: usize| allowed.as_ref().is_none_or(|set| set.is_set(core));
-        let mut cores: Vec<usize> = match manager.workers.cores.as_slice() {
-            [] => (0..rustix::thread::CpuSet::MAX_CPU)
-                .filter(|&c| allowed.is_some() && may(c))
-                .collect(),
-            named => named
-                .iter()
-                .map(|&c| usize::from(c))
-                .filter(|&c| may(c))
-                .collect(),
-        };
-        match cores.len() {
-            0 | 1 => Self {
-                worker: None,
-                nfs: Vec::new(),
-            },
-            _ => Self {
-                worker: Some(cores.remove(0)),
-                nfs: cores,
-            },
-        }
-    }
-
-    fn shared(&self) -> bool {
-        self.worker.is_none()
-    }
-
-    fn worker_idle(&self, manager: &ManagerConfig) -> IdlePolicy {
-        let spins = if self.shared() { 0 } else { 2000 };
-        IdlePolicy {
-            spins,
-            yields: 64,
-            sleeps: manager.idle == Idle::Adaptive,
-        }
-    }
-
-    /// NFs that share a core must give it up at once, so that the others find their packets.
-    fn nf_idle(&self, manager: &ManagerConfig) -> IdlePolicy {
-        let instances: usize = manager.services.iter().map(|s| s.instances.len()).sum();
-        let own_core = !self.shared() && instances <= self.nfs.len();
-        IdlePolicy {
-            spins: if own_core { 2000 } else { 0 },
-            yields: 16,
-            sleeps: manager.idle == Idle::Adaptive,
-        }
-    }
 }
 
 fn start_worker(

@@ -1,0 +1,86 @@
+//! Which cores the worker and the NFs run on, and how they idle there.
+
+use nflib::session::IdlePolicy;
+use onvm_bundle::{Idle, ManagerConfig};
+use rustix::thread::{CpuSet, sched_getaffinity};
+
+use crate::error::RunError;
+
+/// Which cores do what.
+pub(super) struct Cores {
+    pub worker: Option<usize>,
+    pub nfs: Vec<usize>,
+}
+
+impl Cores {
+    /// A core that was asked for and is not there would change what runs where without a word.
+    pub(super) fn refuse_missing(manager: &ManagerConfig) -> Result<(), RunError> {
+        let allowed = Allowed::get();
+        let missing = |core: &&u16| !allowed.may(usize::from(**core));
+        let Some(core) = manager.workers.cores.iter().find(missing) else {
+            return Ok(());
+        };
+        let text = format!(
+            "core {core} of `manager` is not there, or onvm-run may not use it (`nproc` and `taskset -p $$` show which it \
+             may). Name other `cores`, or leave them out."
+        );
+        Err(RunError::Unsupported(text))
+    }
+
+    /// The worker gets the first core that the manager may use, the NFs the others; with one core, all share it.
+    pub(super) fn of_host(manager: &ManagerConfig) -> Self {
+        let allowed = Allowed::get();
+        let mut cores: Vec<usize> = match manager.workers.cores.as_slice() {
+            [] if allowed.0.is_none() => Vec::new(),
+            [] => (0..CpuSet::MAX_CPU).filter(|&c| allowed.may(c)).collect(),
+            named => named.iter().map(|&c| usize::from(c)).collect(),
+        };
+        match cores.len() {
+            0 | 1 => Self {
+                worker: None,
+                nfs: Vec::new(),
+            },
+            _ => Self {
+                worker: Some(cores.remove(0)),
+                nfs: cores,
+            },
+        }
+    }
+
+    fn shared(&self) -> bool {
+        self.worker.is_none()
+    }
+
+    pub(super) fn worker_idle(&self, manager: &ManagerConfig) -> IdlePolicy {
+        let spins = if self.shared() { 0 } else { 2000 };
+        IdlePolicy {
+            spins,
+            yields: 64,
+            sleeps: manager.idle == Idle::Adaptive,
+        }
+    }
+
+    /// NFs that share a core must give it up at once, so that the others find their packets.
+    pub(super) fn nf_idle(&self, manager: &ManagerConfig) -> IdlePolicy {
+        let instances: usize = manager.services.iter().map(|s| s.instances.len()).sum();
+        let own_core = !self.shared() && instances <= self.nfs.len();
+        IdlePolicy {
+            spins: if own_core { 2000 } else { 0 },
+            yields: 16,
+            sleeps: manager.idle == Idle::Adaptive,
+        }
+    }
+}
+
+/// The cores that this process may use, where the kernel says it.
+struct Allowed(Option<CpuSet>);
+
+impl Allowed {
+    fn get() -> Self {
+        Self(sched_getaffinity(None).ok())
+    }
+
+    fn may(&self, core: usize) -> bool {
+        core < CpuSet::MAX_CPU && self.0.as_ref().is_none_or(|set| set.is_set(core))
+    }
+}
