@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
+    fs, io,
     io::ErrorKind,
     path::{Component, Path, PathBuf},
 };
@@ -65,8 +65,14 @@ impl Bundle {
 
 fn read_index(dir: &Path) -> Result<Index, BundleError> {
     let path = dir.join("bundle.toml");
-    let text = match fs::read_to_string(&path) {
-        Ok(text) => text,
+    let text = match read_file(&path).map(String::from_utf8) {
+        Ok(Ok(text)) => text,
+        Ok(Err(_)) => {
+            return Err(BundleError::Malformed {
+                path,
+                reason: "it is not UTF-8 text".into(),
+            });
+        }
         Err(e) if dir.exists() && matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
             return Err(BundleError::NotABundle(dir.to_path_buf()));
         }
@@ -120,7 +126,7 @@ fn read_files<'a>(dir: &Path, index: &'a Index) -> Result<BTreeMap<&'a str, Vec<
     for f in &index.files {
         check_inside(dir, &f.path)?;
         let path = dir.join(&f.path);
-        let bytes = match fs::read(&path) {
+        let bytes = match read_file(&path) {
             Ok(bytes) => bytes,
             Err(e) if e.kind() == ErrorKind::NotFound => return Err(BundleError::Missing(path)),
             Err(source) => return Err(BundleError::Io { path, source }),
@@ -136,6 +142,15 @@ fn read_files<'a>(dir: &Path, index: &'a Index) -> Result<BTreeMap<&'a str, Vec<
         contents.insert(f.path.as_str(), bytes);
     }
     Ok(contents)
+}
+
+/// Reads a regular file: reading a pipe or a device might never end.
+fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+    let kind = fs::metadata(path)?.file_type();
+    if !kind.is_file() && !kind.is_dir() {
+        return Err(io::Error::other("it is no regular file"));
+    }
+    fs::read(path)
 }
 
 /// A path must consist of plain names, and no component on the way may be a link.
