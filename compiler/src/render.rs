@@ -1,6 +1,6 @@
 //! The one place where diagnostics become text.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use miette::{
     GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteError, MietteSpanContents, SourceCode,
@@ -89,7 +89,7 @@ struct JsonLabel<'a> {
 /// Lines and columns from 1; the end is behind the last character.
 #[derive(Debug, Serialize)]
 struct Located<'a> {
-    file: &'a str,
+    file: Cow<'a, str>,
     line: usize,
     column: usize,
     end_line: usize,
@@ -100,7 +100,7 @@ impl<'a> Located<'a> {
     fn new(sources: &'a Sources, span: onvm_lang::syntax::Span) -> Self {
         let Some((file, within)) = sources.locate(span) else {
             return Self {
-                file: "",
+                file: "".into(),
                 line: 1,
                 column: 1,
                 end_line: 1,
@@ -109,7 +109,7 @@ impl<'a> Located<'a> {
         };
         let (start, end) = (file.position(within.start), file.position(within.end));
         Self {
-            file: &file.name,
+            file: file.path.to_string_lossy(),
             line: start.line,
             column: start.column,
             end_line: end.line,
@@ -205,8 +205,8 @@ impl SourceCode for Shown<'_> {
         let base = span.offset() - within.start as usize;
         let shown = SourceSpan::new((base + start).into(), data.len());
         let lines = data.matches('\n').count();
-        let contents =
-            MietteSpanContents::new_named(file.name.clone(), data.as_bytes(), shown, first - 1, 0, lines);
+        let name = file.path.display().to_string();
+        let contents = MietteSpanContents::new_named(name, data.as_bytes(), shown, first - 1, 0, lines);
         Ok(Box::new(contents))
     }
 }

@@ -34,9 +34,9 @@ impl Place {
 /// One file.
 #[derive(Debug, Clone)]
 pub struct Source {
-    /// How it was found on the host.
+    /// How it was found on the host; also how messages name it, so that an editor finds it.
     pub path: PathBuf,
-    /// Relative to the bundle's `source/`; also how messages name it.
+    /// Relative to the bundle's `source/`.
     pub name: String,
     pub text: String,
     base: u32,

@@ -91,6 +91,7 @@ pub(crate) struct FmtArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct BuildArgs {
+    /// The source
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
     /// The bundle's directory; a bundle that is there is replaced
@@ -190,6 +191,7 @@ pub(crate) struct DiffArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {
+    /// The directory that `build -o` wrote
     #[arg(value_name = "BUNDLE")]
     pub(crate) bundle: PathBuf,
 }

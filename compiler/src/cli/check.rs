@@ -37,11 +37,7 @@ pub(super) fn compile(out: &Output, file: &Path, args: &SourceArgs, inputs: &Inp
     };
     match onvmc::check(&DiskHost, file, &inputs) {
         Err(e) => {
-            let file = file.display();
-            out.error(
-                "source",
-                &format!("cannot read {file}: {e}. Check that the file exists and can be read."),
-            );
+            out.unreadable(file, &e);
             None
         }
         Ok(checked) => {

@@ -21,7 +21,7 @@ pub(super) fn run(out: &Output, args: &FmtArgs) -> Outcome {
         } {
             Ok(text) => text,
             Err(e) => {
-                out.error("source", &format!("cannot read {}: {e}", file.display()));
+                out.unreadable(file, &e);
                 refused = true;
                 continue;
             }

@@ -49,12 +49,16 @@ pub(crate) fn run() -> ExitCode {
         Ok(cli) => cli,
         Err(e) => {
             // `--help` and `--version` are no errors, and clap gives both the right stream.
-            let _ = e.print();
-            return if e.use_stderr() {
-                Outcome::Usage.into()
+            if !e.use_stderr() {
+                let _ = e.print();
+                return Outcome::Done.into();
+            }
+            if std::env::args_os().any(|a| a == "--json") {
+                output::usage_as_json(&e.to_string());
             } else {
-                Outcome::Done.into()
-            };
+                let _ = e.print();
+            }
+            return Outcome::Usage.into();
         }
     };
     let out = output::Output::new(&cli);
@@ -81,5 +85,8 @@ pub(crate) fn run() -> ExitCode {
             Outcome::Done
         }
     };
-    outcome.into()
+    match outcome {
+        Outcome::Done if !out.complete() => Outcome::Refused.into(),
+        outcome => outcome.into(),
+    }
 }

@@ -31,6 +31,13 @@ pub(super) fn run(out: &Output, args: &NewArgs) -> Outcome {
         );
         return Outcome::Usage;
     }
+    if let Some(why) = taken(name, matches!(args.what, New::Nf { .. })) {
+        out.error(
+            "name",
+            &format!("`{name}` cannot be the name: {why}. Choose another."),
+        );
+        return Outcome::Usage;
+    }
     let files = match made {
         Ok(files) => files,
         Err(e) => {
@@ -82,6 +89,44 @@ fn is_identifier(name: &str) -> bool {
             .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
 }
 
+/// Why what is made under this name could not be compiled.
+fn taken(name: &str, nf: bool) -> Option<&'static str> {
+    /// Names that cargo or rustc keep for themselves, and the crate that every NF depends on.
+    const CRATES: &[&str] = &[
+        "alloc",
+        "build",
+        "core",
+        "deps",
+        "examples",
+        "incremental",
+        "nflib",
+        "proc_macro",
+        "std",
+        "test",
+    ];
+    /// Rust's keywords that are no words of the chain language.
+    const KEYWORDS: &[&str] = &[
+        "abstract", "as", "async", "await", "become", "box", "break", "const", "continue", "crate", "do",
+        "dyn", "else", "enum", "extern", "false", "final", "fn", "for", "gen", "if", "impl", "in", "let",
+        "loop", "macro", "match", "mod", "move", "mut", "override", "priv", "pub", "ref", "return", "self",
+        "static", "struct", "super", "trait", "true", "try", "type", "typeof", "unsafe", "unsized", "use",
+        "virtual", "where", "while", "yield",
+    ];
+    if !nf {
+        return None;
+    }
+    let chain = format!("nf {name} = forward");
+    if !onvm_lang::parse(&chain).diagnostics.is_empty() {
+        Some("it is a word of the chain language")
+    } else if ["wan", "lan"].contains(&name) {
+        Some("a port of its chain has it")
+    } else if CRATES.contains(&name) || KEYWORDS.contains(&name) {
+        Some("no crate can have it")
+    } else {
+        None
+    }
+}
+
 fn write(path: &Path, content: &[u8]) -> std::io::Result<()> {
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent)?;
@@ -116,7 +161,7 @@ fn chain(name: &str) -> Files {
 fn nf(name: &str, nflib: &Path) -> Files {
     let data = serde_json::json!({
         "name": name,
-        "type": camel_case(name),
+        "type": type_name(name),
         // A JSON string is a TOML string.
         "nflib": serde_json::Value::from(nflib.to_string_lossy()).to_string(),
     });
@@ -148,6 +193,29 @@ fn nf(name: &str, nflib: &Path) -> Files {
 fn camel_case(name: &str) -> String {
     let capital = |part: &str| part[..1].to_uppercase() + &part[1..];
     name.split('_').filter(|p| !p.is_empty()).map(capital).collect()
+}
+
+/// The name of the NF's type; one that the program has already gets an ending.
+fn type_name(name: &str) -> String {
+    const TAKEN: &[&str] = &[
+        "Bench",
+        "Burst",
+        "Counter",
+        "Nf",
+        "Ok",
+        "Params",
+        "Reconfigured",
+        "Result",
+        "Self",
+        "Setup",
+        "SetupError",
+        "Verdict",
+    ];
+    let plain = camel_case(name);
+    match TAKEN.contains(&plain.as_str()) {
+        true => plain + "Nf",
+        false => plain,
+    }
 }
 
 /// The crate that was named, or the one of the workspace that this program was built from.
@@ -235,7 +303,12 @@ mod tests {
 
     #[test]
     fn names() {
-        assert_eq!(camel_case("my_nf2"), "MyNf2");
+        assert_eq!(type_name("my_nf2"), "MyNf2");
+        assert_eq!(type_name("counter"), "CounterNf");
+        assert!(
+            taken("port", true).is_some() && taken("match", true).is_some() && taken("nflib", true).is_some()
+        );
+        assert!(taken("counter", true).is_none() && taken("port", false).is_none());
         assert!(
             is_identifier("my_nf") && !is_identifier("My") && !is_identifier("a/b") && !is_identifier("")
         );

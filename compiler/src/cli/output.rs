@@ -1,6 +1,10 @@
 //! Where output goes, and in which form.
 
-use std::io::{IsTerminal, Write, stderr, stdout};
+use std::{
+    cell::Cell,
+    io::{ErrorKind, IsTerminal, Write, stderr, stdout},
+    path::Path,
+};
 
 use onvm_lang::{Diagnostic, Severity};
 use onvmc::{render, sources::Sources};
@@ -12,6 +16,8 @@ pub(crate) struct Output {
     pub(crate) json: bool,
     format: ErrorFormat,
     colour: bool,
+    /// Data did not reach stdout.
+    lost: Cell<bool>,
 }
 
 impl Output {
@@ -26,12 +32,25 @@ impl Output {
             json: cli.json,
             format,
             colour: !plain && stderr().is_terminal(),
+            lost: Cell::new(false),
         }
     }
 
     /// To stdout. A reader that went away is no error of ours.
     pub(crate) fn data(&self, text: &str) {
-        let _ = stdout().lock().write_all(text.as_bytes());
+        let mut stdout = stdout().lock();
+        match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+            Err(e) if e.kind() != ErrorKind::BrokenPipe => {
+                self.error("write", &format!("cannot write to stdout: {e}"));
+                self.lost.set(true);
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether all data reached stdout, or somebody who wanted no more of it.
+    pub(crate) fn complete(&self) -> bool {
+        !self.lost.get()
     }
 
     /// A value to stdout, as JSON on one line.
@@ -63,6 +82,16 @@ impl Output {
         }
     }
 
+    /// A source that cannot be read.
+    pub(crate) fn unreadable(&self, file: &Path, e: &std::io::Error) {
+        let remedy = match e.kind() {
+            _ if file.is_dir() => "it is a directory. Name a `.chain` file.".to_owned(),
+            ErrorKind::InvalidData => "it is not UTF-8 text. Save it as UTF-8.".to_owned(),
+            _ => format!("{e}. Check that the file exists and can be read."),
+        };
+        self.error("source", &format!("cannot read {}: {remedy}", file.display()));
+    }
+
     /// Diagnostics to stderr, with a count at the end for people. True: the source is refused.
     pub(crate) fn diagnostics(&self, sources: &Sources, found: &[Diagnostic], deny_warnings: bool) -> bool {
         let errors = found.iter().filter(|d| d.severity == Severity::Error).count();
@@ -87,6 +116,13 @@ impl Output {
         }
         errors > 0 || (deny_warnings && warnings > 0)
     }
+}
+
+/// An error of usage where the options that say its form could not be read.
+pub(crate) fn usage_as_json(text: &str) {
+    let message = text.trim().trim_start_matches("error: ");
+    let error = serde_json::json!({ "version": 1, "error": { "code": "usage", "message": message } });
+    let _ = writeln!(stderr().lock(), "{error}");
 }
 
 pub(crate) fn count(n: usize, what: &str) -> String {
