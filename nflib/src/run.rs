@@ -1,7 +1,7 @@
 //! The run loop: attaches to the manager, drives the NF, detaches, and attaches again when the manager comes back.
 
 use std::{
-    io,
+    io::{self, Write},
     os::fd::OwnedFd,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -29,6 +29,8 @@ const REATTACH_PAUSE: Duration = Duration::from_millis(50);
 /// Bursts handed back before the worker's bell is looked at, while there is more to do. A look costs a full fence; a worker
 /// that sleeps meanwhile sleeps at most 70 us.
 const BURSTS_PER_BELL: u32 = 8;
+/// Rounds without work after which an NF that never sleeps looks whether its manager is still there.
+const IDLE_ROUNDS_PER_CHECK: u32 = 16_384;
 /// Rounds between looks at the clock for ticks.
 const ROUNDS_PER_CLOCK: u32 = 64;
 
@@ -69,7 +71,7 @@ pub fn run<N: Nf>() -> ExitCode {
 /// As [`run`], with a function that builds the NF.
 pub fn run_with<N: Nf>(build: impl FnMut(&mut Setup) -> Result<N, SetupError>) -> ExitCode {
     let Some(path) = std::env::var_os(session::SOCKET_VARIABLE) else {
-        eprintln!("error: {}", RunError::NoSocket);
+        report(&RunError::NoSocket);
         return ExitCode::from(2);
     };
     let patience = std::env::var(session::REATTACH_VARIABLE)
@@ -79,10 +81,15 @@ pub fn run_with<N: Nf>(build: impl FnMut(&mut Setup) -> Result<N, SetupError>) -
     match attach_and_run(Path::new(&path), patience, build) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
-            eprintln!("error: {e}");
+            report(&e);
             ExitCode::FAILURE
         }
     }
+}
+
+/// For whoever reads what the NF prints: often the manager, which may be gone.
+fn report(error: &RunError) {
+    let _ = writeln!(io::stderr(), "error: {error}");
 }
 
 /// Attaches to the manager at `socket` and runs until it says stop. When it goes away, tries for `patience` to attach
@@ -277,8 +284,9 @@ impl<'a, N: Nf> Session<'a, N> {
     }
 
     fn run(&mut self) -> Result<End, RunError> {
-        let mut next_tick = self.tick.map(|t| Instant::now() + t);
+        let mut next_tick = self.tick.and_then(|t| Instant::now().checked_add(t));
         let mut rounds = 0u32;
+        let mut idle_rounds = 0u32;
         loop {
             let worked = self.round()?;
             rounds = rounds.wrapping_add(1);
@@ -295,7 +303,16 @@ impl<'a, N: Nf> Session<'a, N> {
             }
             if worked {
                 self.idle.reset();
-            } else if self.idle.rest() == Rest::Sleep && self.sleep(next_tick)? {
+                continue;
+            }
+            idle_rounds = idle_rounds.wrapping_add(1);
+            let gone = match self.idle.rest() {
+                Rest::Sleep => self.sleep(next_tick)?,
+                Rest::Spun | Rest::Yielded => {
+                    idle_rounds.is_multiple_of(IDLE_ROUNDS_PER_CHECK) && manager_is_gone(self.connection)?
+                }
+            };
+            if gone {
                 return Ok(End::ManagerLost);
             }
         }
@@ -332,7 +349,7 @@ impl<'a, N: Nf> Session<'a, N> {
             && now >= *at
         {
             self.nf.tick();
-            *at = now + period;
+            *at = now.checked_add(period).unwrap_or(now);
         }
     }
 

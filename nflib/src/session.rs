@@ -179,6 +179,37 @@ pub fn send<T: Serialize>(socket: impl AsFd, message: &T, fds: &[BorrowedFd<'_>]
 
 /// Receives one message; none at the connection's end. What is no message is an `InvalidData` error.
 pub fn receive<T: for<'de> Deserialize<'de>>(socket: impl AsFd) -> io::Result<Option<(T, Vec<OwnedFd>)>> {
+    let received = receive_any(socket)?;
+    Ok(received.message()?.map(|message| (message, received.fds)))
+}
+
+/// What came in one packet of the socket, whether it is a message or not.
+#[derive(Debug)]
+pub struct Received {
+    bytes: Vec<u8>,
+    whole: bool,
+    /// Closing them may take as long as the sender likes, where it is not to be trusted.
+    pub fds: Vec<OwnedFd>,
+}
+
+impl Received {
+    /// The message; none at the connection's end. What is no message is an `InvalidData` error.
+    pub fn message<T: for<'de> Deserialize<'de>>(&self) -> io::Result<Option<T>> {
+        if self.bytes.is_empty() {
+            return Ok(None);
+        }
+        if !self.whole {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "the message is longer than the protocol allows",
+            ));
+        }
+        Ok(Some(serde_json::from_slice(&self.bytes)?))
+    }
+}
+
+/// Receives what the peer sent next, without a look at it.
+pub fn receive_any(socket: impl AsFd) -> io::Result<Received> {
     let mut bytes = vec![0; MAX_MESSAGE];
     let mut space = vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
@@ -199,14 +230,10 @@ pub fn receive<T: for<'de> Deserialize<'de>>(socket: impl AsFd) -> io::Result<Op
             fds.extend(received);
         }
     }
-    if got.bytes == 0 {
-        return Ok(None);
-    }
-    if got.flags.intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC) {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            "the message is longer than the protocol allows",
-        ));
-    }
-    Ok(Some((serde_json::from_slice(&bytes[..got.bytes])?, fds)))
+    bytes.truncate(got.bytes);
+    Ok(Received {
+        bytes,
+        whole: !got.flags.intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC),
+        fds,
+    })
 }
