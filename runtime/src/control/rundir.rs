@@ -13,15 +13,49 @@ use std::{
     io::{self, Read, Write},
     os::{
         fd::{AsRawFd, OwnedFd},
-        unix::fs::{DirBuilderExt, PermissionsExt},
+        unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt},
     },
     path::{Path, PathBuf},
 };
 
 use onvm_bundle::Bundle;
-use rustix::fs::{FlockOperation, Mode, OFlags, flock};
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, flock};
 
 use crate::error::RunError;
+
+const LOCK: &str = "manager.lock";
+
+/// Attempts to open a lock that others remove all the time.
+const MOST_ATTEMPTS: u32 = 100;
+
+/// Whether what was there a moment ago is not, or the reverse.
+fn is_passing(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists
+    )
+}
+
+/// Makes the directory where it is missing, and opens its lock.
+fn open_lock(path: &Path) -> io::Result<(PathBuf, File)> {
+    fs::create_dir_all(path)?;
+    let path = path.canonicalize()?;
+    let lock = File::options()
+        .create(true)
+        .truncate(false)
+        .read(true)
+        .write(true)
+        .open(path.join(LOCK))?;
+    Ok((path, lock))
+}
+
+/// Whether the open file is still the one of this name.
+fn is_at(file: &File, path: &Path) -> bool {
+    let (Ok(open), Ok(named)) = (file.metadata(), path.metadata()) else {
+        return false;
+    };
+    (open.dev(), open.ino()) == (named.dev(), named.ino())
+}
 
 /// The locked directory of one bundle; removed on drop.
 #[derive(Debug)]
@@ -37,17 +71,23 @@ impl RunDir {
     /// Makes and locks `<base>/<bundle>`. What a killed manager left there is removed.
     pub(super) fn lock(base: &Path, bundle: &str) -> Result<Self, RunError> {
         let path = base.join(bundle);
-        fs::create_dir_all(&path).map_err(RunError::io(&path, WRITABLE))?;
-        let path = path.canonicalize().map_err(RunError::io(&path, WRITABLE))?;
-        let lock_path = path.join("manager.lock");
-        let mut lock = File::options()
-            .create(true)
-            .truncate(false)
-            .read(true)
-            .write(true)
-            .open(&lock_path)
-            .map_err(RunError::io(&lock_path, WRITABLE))?;
-        if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
+        let mut attempts = 0;
+        let (path, mut lock, free) = loop {
+            attempts += 1;
+            match open_lock(&path) {
+                // A manager that ends removes file and directory, perhaps between the steps here.
+                Err(e) if attempts < MOST_ATTEMPTS && is_passing(&e) => std::thread::yield_now(),
+                Err(e) => return Err(RunError::io(&path, WRITABLE)(e)),
+                Ok((path, lock)) => {
+                    let free = flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok();
+                    if !free || is_at(&lock, &path.join(LOCK)) {
+                        break (path, lock, free);
+                    }
+                }
+            }
+        };
+        let lock_path = path.join(LOCK);
+        if !free {
             let mut text = String::new();
             // The holder writes its id right after locking; a lock without one is of that instant.
             let _ = lock.read_to_string(&mut text);
@@ -99,7 +139,7 @@ impl RunDir {
         }
     }
 
-    /// Makes an instance's own directory, empty, for `user` alone.
+    /// Makes an instance's own directory, empty. It becomes `user`'s by [`InstanceDir::listen`].
     pub(super) fn instance(&self, name: &str, user: Option<u32>) -> Result<InstanceDir, RunError> {
         let path = self.path.join("nf").join(name);
         remove(&path);
@@ -111,13 +151,11 @@ impl RunDir {
             .map_err(RunError::io(&path, WRITABLE))?;
         let fd = rustix::fs::open(
             &path,
-            OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC,
+            OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::RDONLY | OFlags::CLOEXEC,
             Mode::empty(),
         )
         .map_err(|e| RunError::io(&path, WRITABLE)(e.into()))?;
-        let dir = InstanceDir { path, fd, user };
-        dir.own(&dir.path)?;
-        Ok(dir)
+        Ok(InstanceDir { path, fd, user })
     }
 
     fn clear(&self) {
@@ -130,7 +168,7 @@ impl RunDir {
 impl Drop for RunDir {
     fn drop(&mut self) {
         self.clear();
-        let _ = fs::remove_file(self.path.join("manager.lock"));
+        let _ = fs::remove_file(self.path.join(LOCK));
         // Fails when somebody else put a file there, which then stays.
         let _ = fs::remove_dir(&self.path);
     }
@@ -150,20 +188,23 @@ impl InstanceDir {
         PathBuf::from(format!("/proc/self/fd/{}", self.fd.as_raw_fd()))
     }
 
-    /// Listens at `nf.sock`, which the instance's user may connect to.
+    /// Listens at `nf.sock`, which the instance's user may connect to, and makes the directory that user's. In this order: a
+    /// former process of the user must not be able to put a link in the socket's place before its owner changes.
     pub(super) fn listen(&self) -> Result<OwnedFd, RunError> {
         // Bound through the descriptor, so that a long run directory does not exceed a socket address.
         let path = self.by_descriptor().join("nf.sock");
         let failed = |e| RunError::io(self.path.join("nf.sock"), WRITABLE)(e);
         let listener = nflib::session::listen(&path).map_err(failed)?;
-        self.own(&path)?;
+        self.give_away().map_err(RunError::io(&self.path, WRITABLE))?;
         Ok(listener)
     }
 
-    fn own(&self, path: &Path) -> Result<(), RunError> {
+    fn give_away(&self) -> io::Result<()> {
         let Some(user) = self.user else { return Ok(()) };
-        let (uid, gid) = (rustix::fs::Uid::from_raw(user), rustix::fs::Gid::from_raw(user));
-        rustix::fs::chown(path, Some(uid), Some(gid)).map_err(|e| RunError::io(path, WRITABLE)(e.into()))
+        let uid = Some(rustix::fs::Uid::from_raw(user));
+        let gid = Some(rustix::fs::Gid::from_raw(user));
+        rustix::fs::chownat(&self.fd, "nf.sock", uid, gid, AtFlags::SYMLINK_NOFOLLOW)?;
+        Ok(rustix::fs::fchown(&self.fd, uid, gid)?)
     }
 }
 
@@ -200,6 +241,8 @@ pub(super) fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
     use super::*;
 
     #[test]
@@ -229,5 +272,44 @@ mod tests {
         let _new_socket = new.listen().unwrap();
         drop(old);
         assert!(dir.path().join("nf/fw-0/nf.sock").exists());
+    }
+
+    #[test]
+    fn two_never_hold_the_lock_however_often_it_comes_and_goes() {
+        let base = tempfile::tempdir().unwrap();
+        let holders = AtomicU32::new(0);
+        let taken = AtomicU32::new(0);
+        let hammer = || {
+            while taken.load(Ordering::Relaxed) < 200 {
+                match RunDir::lock(base.path(), "edge") {
+                    Ok(dir) => {
+                        assert_eq!(holders.fetch_add(1, Ordering::SeqCst), 0, "two hold the lock");
+                        taken.fetch_add(1, Ordering::Relaxed);
+                        std::thread::yield_now();
+                        holders.fetch_sub(1, Ordering::SeqCst);
+                        drop(dir);
+                    }
+                    Err(RunError::Busy { .. }) => {}
+                    Err(e) => panic!("{e}"),
+                }
+            }
+        };
+        std::thread::scope(|scope| (0..4).for_each(|_| drop(scope.spawn(hammer))));
+    }
+
+    /// Needs root, as all that gives files away.
+    #[test]
+    fn an_instances_user_gets_its_directory_once_the_socket_is_in_place() {
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let base = tempfile::tempdir().unwrap();
+        let dir = RunDir::lock(base.path(), "edge").unwrap();
+        let instance = dir.instance("fw-0", Some(61_184)).unwrap();
+        let path = dir.path().join("nf/fw-0");
+        let owner = |path: &Path| fs::symlink_metadata(path).unwrap().uid();
+        assert_eq!(owner(&path), 0, "nobody else may write there yet");
+        let _socket = instance.listen().unwrap();
+        assert_eq!((owner(&path), owner(&path.join("nf.sock"))), (61_184, 61_184));
     }
 }
