@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{io::Write, path::PathBuf, process::ExitCode};
 
 use clap::Parser;
 use onvm_run::control::{self, HostOptions, NfMode, Options};
@@ -45,7 +45,8 @@ fn main() -> ExitCode {
     match run(&arguments) {
         Ok(code) => code,
         Err(e) => {
-            eprintln!("error: {e}");
+            // Where nobody reads that, the exit code says it.
+            let _ = writeln!(std::io::stderr(), "error: {e}");
             ExitCode::FAILURE
         }
     }
@@ -74,9 +75,12 @@ fn run(arguments: &Arguments) -> Result<ExitCode, onvm_run::error::RunError> {
         control::notify_ready();
         manager.serve().await
     })?;
-    match arguments.json {
-        true => println!("{}", serde_json::json!(summary)),
-        false => println!("{summary}"),
+    let text = match arguments.json {
+        true => serde_json::json!(summary).to_string(),
+        false => summary.to_string(),
+    };
+    if let Err(e) = writeln!(std::io::stdout(), "{text}") {
+        tracing::warn!("the balance cannot be printed: {e}");
     }
     for cut in &summary.cut {
         eprintln!("error: {cut}");
@@ -96,6 +100,8 @@ fn log_to_stderr(arguments: &Arguments) {
     let filter = EnvFilter::try_from_env("ONVM_LOG").unwrap_or_else(|_| EnvFilter::new(level));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        // A log that nobody reads must not end the manager, which the report of a failed write to it would.
+        .log_internal_errors(false)
         .with_writer(std::io::stderr);
     let colour =
         std::io::IsTerminal::is_terminal(&std::io::stderr()) && std::env::var_os("NO_COLOR").is_none();

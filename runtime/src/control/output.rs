@@ -40,7 +40,9 @@ async fn log(instance: String, mut stream: impl AsyncRead + Unpin) {
         let n = stream.read(&mut chunk).await.unwrap_or(0);
         chunk[..n].iter().for_each(|&byte| lines.take(byte));
         if n == 0 {
-            lines.emit();
+            if !lines.line.is_empty() {
+                lines.emit();
+            }
             return lines.next_window();
         }
         if lines.left_out > 0 {
@@ -73,11 +75,14 @@ impl Lines {
         if self.window.elapsed() >= WINDOW {
             self.next_window();
         }
-        if self.logged < LINES_PER_WINDOW && !self.line.is_empty() {
-            self.logged += 1;
-            tracing::info!(target: "nf", instance = %self.instance, "{}", String::from_utf8_lossy(&self.line));
-        } else if !self.line.is_empty() {
+        if self.logged >= LINES_PER_WINDOW {
             self.left_out += 1;
+        } else {
+            // Empty lines count, so that who prints these without end has to wait as well.
+            self.logged += 1;
+            if !self.line.is_empty() {
+                tracing::info!(target: "nf", instance = %self.instance, "{}", String::from_utf8_lossy(&self.line));
+            }
         }
         self.line.clear();
     }
