@@ -20,7 +20,7 @@ pub const NO_HOP: HopIndex = HopIndex::MAX;
 
 #[derive(Debug)]
 pub struct Generation {
-    /// Counts up from 1 with each apply.
+    /// Rises from 1 with each apply.
     pub number: u64,
     /// The bundle's generation id.
     pub id: String,

@@ -83,7 +83,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode, onvm_run::error::RunError> {
         tracing::warn!("the balance cannot be printed: {e}");
     }
     for cut in &summary.cut {
-        eprintln!("error: {cut}");
+        let _ = writeln!(std::io::stderr(), "error: {cut}");
     }
     Ok(match summary.cut.is_empty() {
         true => ExitCode::SUCCESS,

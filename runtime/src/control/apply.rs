@@ -133,10 +133,15 @@ impl Manager {
 
         let old = self.generation.number;
         self.publish(bundle, &placed);
-        if !self
-            .pump(Instant::now() + DRAIN_DEADLINE, |m| m.history.is_drained(old))
-            .await
-        {
+        self.pump(Instant::now() + DRAIN_DEADLINE, |m| {
+            m.stopping || m.history.is_drained(old)
+        })
+        .await;
+        if self.stopping {
+            // The stop has a drain of its own, and then stops all instances.
+            return Ok(changes);
+        }
+        if !self.history.is_drained(old) {
             tracing::warn!(
                 "the old generation did not drain in time; what its removed instances hold will be lost"
             );
@@ -224,7 +229,8 @@ impl Manager {
     /// The one swap.
     fn publish(&mut self, bundle: Bundle, placed: &HashMap<String, Placed>) {
         let slots = slots_of(placed);
-        let tables = Arc::new(Generation::new(self.generation.number + 1, &bundle, &slots, 1));
+        let number = self.history.next_number(self.generation.number);
+        let tables = Arc::new(Generation::new(number, &bundle, &slots, 1));
         self.history
             .retire(std::mem::replace(&mut self.generation, tables.clone()));
         let old = std::mem::replace(&mut self.bundle, bundle);

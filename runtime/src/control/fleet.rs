@@ -71,7 +71,17 @@ struct Progress {
 }
 
 impl Progress {
-    fn new(counters: &WorkerCounters, slot: usize) -> Self {
+    /// Of an instance whose slot counts anew.
+    fn fresh() -> Self {
+        Self {
+            lost: 0,
+            handed_back: 0,
+            at: Instant::now(),
+        }
+    }
+
+    /// Of an instance that was started again, and whose slot goes on counting.
+    fn again(counters: &WorkerCounters, slot: usize) -> Self {
         let (given, handed_back) = exchanged(counters, slot);
         Self {
             lost: given.saturating_sub(handed_back),
@@ -128,6 +138,9 @@ impl Fleet {
             return Ok(Placed::Kept(slot as u16));
         }
         let slot = free_slot(&self.services)?;
+        if self.instances.iter().filter(|i| i.is_none()).count() < specs.len() {
+            return Err(full(&self.instances));
+        }
         let mut entry = ServiceEntry {
             name: service.name.clone(),
             made_from,
@@ -161,11 +174,7 @@ impl Fleet {
             writes,
             leaving: false,
             orders,
-            progress: Progress {
-                lost: 0,
-                handed_back: 0,
-                at: Instant::now(),
-            },
+            progress: Progress::fresh(),
         });
         Ok(slot)
     }
@@ -206,9 +215,17 @@ impl Fleet {
                 pid,
                 counters,
             } => {
+                if entry.leaving {
+                    // It became ready as it was told to stop.
+                    return;
+                }
                 tracing::info!(instance = %entry.name, pid, "running");
                 let fresh = entry.counters.is_none();
-                entry.ready(&region, pid, counters, &worker.counters, slot);
+                entry.progress = match fresh {
+                    true => Progress::fresh(),
+                    false => Progress::again(&worker.counters, usize::from(slot)),
+                };
+                entry.ready(&region, pid, counters);
                 worker.send(Command::Attach {
                     slot,
                     link: Box::new(Link::new(&region, 0, entry.writes)),
@@ -230,12 +247,15 @@ impl Fleet {
                 entry.restarts += 1;
                 tracing::info!(instance = %entry.name, pause_ms = pause.as_millis() as u64, "restarting");
             }
-            Report::Ended { why: Some(why) } => {
-                tracing::warn!(instance = %entry.name, "not restarted: {why}");
-                (entry.state, entry.pid) = (InstanceState::Failed, None);
-            }
-            Report::Ended { why: None } => {
-                (entry.state, entry.pid) = (InstanceState::Stopped, None);
+            Report::Ended { why } => {
+                entry.pid = None;
+                entry.state = match why {
+                    Some(why) => {
+                        tracing::warn!(instance = %entry.name, "not restarted: {why}");
+                        InstanceState::Failed
+                    }
+                    None => InstanceState::Stopped,
+                };
                 if entry.leaving {
                     self.instances[usize::from(slot)] = None;
                 }
@@ -333,6 +353,11 @@ impl Fleet {
         entry.instances.into_keys().collect()
     }
 
+    /// Ends what instances left behind.
+    pub(super) fn sweep(&self) {
+        self.shared.children.sweep();
+    }
+
     pub(super) fn stop_all(&mut self) {
         for entry in self.instances.iter_mut().flatten() {
             entry.leaving = true;
@@ -352,13 +377,12 @@ impl InstanceEntry {
         self.leaving
     }
 
-    fn ready(&mut self, region: &Region, pid: u32, names: Vec<String>, counters: &WorkerCounters, slot: u16) {
+    fn ready(&mut self, region: &Region, pid: u32, names: Vec<String>) {
         self.state = InstanceState::Running;
         self.pid = Some(pid);
         self.trouble = None;
         self.counter_names = names;
         self.counters = Some(region.counters());
-        self.progress = Progress::new(counters, usize::from(slot));
     }
 }
 
@@ -372,15 +396,16 @@ fn comparable(service: &Service) -> Service {
 }
 
 fn free_slot<T>(slots: &[Option<T>]) -> Result<u16, RunError> {
-    let full = || {
-        RunError::Unsupported(format!(
-            "all {} slots for services or instances are taken",
-            slots.len()
-        ))
-    };
     slots
         .iter()
         .position(Option::is_none)
         .map(|i| i as u16)
-        .ok_or_else(full)
+        .ok_or_else(|| full(slots))
+}
+
+fn full<T>(slots: &[Option<T>]) -> RunError {
+    RunError::Unsupported(format!(
+        "all {} slots for services or instances are taken. Remove some first, or wait until former ones have stopped.",
+        slots.len()
+    ))
 }

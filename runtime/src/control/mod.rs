@@ -7,6 +7,7 @@ mod api;
 mod apply;
 mod balance;
 mod captures;
+mod closing;
 mod cores;
 mod ending;
 mod fleet;
@@ -31,7 +32,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crossbeam_queue::ArrayQueue;
+use crossbeam_queue::SegQueue;
 use onvm_bundle::{Bundle, api as wire};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
@@ -44,6 +45,7 @@ pub use startup::{Options, start};
 
 use self::{
     api::Request,
+    ending::Children,
     fleet::Fleet,
     rundir::RunDir,
     spec::InstanceSpec,
@@ -61,6 +63,10 @@ use crate::{
 const TICK: Duration = Duration::from_millis(20);
 /// For packets to leave when the manager stops.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(2);
+/// For the worker to end once it is told to.
+const WORKER_DEADLINE: Duration = Duration::from_secs(2);
+/// Between looks for processes that NFs left behind.
+const SWEEP: Duration = Duration::from_secs(1);
 /// An instance that has packets waiting and hands nothing back for so long is taken for hung.
 const HANG_DEADLINE: Duration = Duration::from_secs(2);
 
@@ -76,6 +82,9 @@ pub struct Manager {
     rates: Rates,
     state: wire::ManagerState,
     began: Instant,
+    /// When the next tick is due, whatever else happens.
+    next_tick: Instant,
+    swept: Instant,
     worker: WorkerHandle,
     worker_events: UnboundedReceiver<Event>,
     reports: UnboundedReceiver<(u16, Report)>,
@@ -106,19 +115,20 @@ struct OpenPort {
 
 #[derive(Debug)]
 struct WorkerHandle {
-    commands: Arc<ArrayQueue<Command>>,
+    commands: Arc<SegQueue<Command>>,
     counters: Arc<WorkerCounters>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl WorkerHandle {
-    /// Queues a command; waits when the worker is behind with more than the queue holds.
+    /// Queues a command. Never waits, whatever has become of the worker.
     fn send(&self, command: Command) {
-        let mut command = command;
-        while let Err(back) = self.commands.push(command) {
-            command = back;
-            std::thread::yield_now();
-        }
+        self.commands.push(command);
+    }
+
+    /// The worker has ended, as it was told or by a fault.
+    fn has_ended(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
     fn in_flight(&self) -> u64 {
@@ -180,15 +190,15 @@ impl Manager {
         }
     }
 
-    /// The next event of any kind; a tick when none comes for [`TICK`].
+    /// The next event of any kind. Ticks come in their time, however many other events there are.
     async fn next(&mut self) -> Input {
         tokio::select! {
             biased;
             () = self.signals.stop() => Input::Stop,
+            () = tokio::time::sleep_until(self.next_tick.into()) => Input::Tick,
             Some(event) = self.worker_events.recv() => Input::Worker(event),
             Some((slot, report)) = self.reports.recv() => Input::Instance(slot, report),
             Some(request) = self.requests.recv() => Input::Request(request),
-            () = tokio::time::sleep(TICK) => Input::Tick,
         }
     }
 
@@ -212,8 +222,17 @@ impl Manager {
     }
 
     fn tick(&mut self) {
+        self.next_tick = Instant::now() + TICK;
         self.fleet.kill_hung(&self.worker.counters, HANG_DEADLINE);
         self.rates.sample(&self.worker.counters);
+        if self.swept.elapsed() >= SWEEP {
+            self.swept = Instant::now();
+            self.fleet.sweep();
+        }
+        if self.worker.has_ended() && !self.stopping {
+            tracing::error!("a worker ended by a fault, so no packet moves any more");
+            self.stopping = true;
+        }
     }
 
     /// Every capture has been read, and every packet has left or been counted.
@@ -238,12 +257,7 @@ impl Manager {
         self.fleet.stop_all();
         self.pump(Instant::now() + 2 * DRAIN_DEADLINE, |m| m.fleet.all_ended())
             .await;
-        self.worker.send(Command::Exit);
-        if let Some(thread) = self.worker.thread.take() {
-            thread
-                .join()
-                .map_err(|_| RunError::Unsupported("a worker ended by a fault".into()))?;
-        }
+        self.end_worker().await?;
         let mut summary = self.summary();
         for (open, sent) in self.ports.drain(..).zip(&summary.ports) {
             open.port.close()?;
@@ -252,6 +266,25 @@ impl Manager {
         }
         tracing::info!("stopped");
         Ok(summary)
+    }
+}
+
+impl Manager {
+    async fn end_worker(&mut self) -> Result<(), RunError> {
+        self.worker.send(Command::Exit);
+        let ended = self
+            .pump(Instant::now() + WORKER_DEADLINE, |m| m.worker.has_ended())
+            .await;
+        if !ended {
+            let text =
+                "a worker does not end: the driver of a port holds it up. What is still inside is lost.";
+            return Err(RunError::Unsupported(text.to_owned()));
+        }
+        let outcome = self.worker.thread.take().map(JoinHandle::join);
+        match outcome {
+            Some(Err(_)) => Err(RunError::Unsupported("a worker ended by a fault".to_owned())),
+            _ => Ok(()),
+        }
     }
 }
 

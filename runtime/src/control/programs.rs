@@ -85,6 +85,7 @@ impl Launch {
             .env(nflib::session::REATTACH_VARIABLE, REATTACH_SECONDS)
             // Ctrl-C in a terminal is for the manager, which stops its NFs in order.
             .process_group(0)
+            .kill_on_drop(true)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());

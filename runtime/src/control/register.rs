@@ -15,6 +15,7 @@ use nflib::{
 use tokio::{io::unix::AsyncFd, process::Child};
 
 use super::{
+    closing::{NfSocket, close_aside},
     ending::describe_exit,
     supervise::{Report, Shared, Supervisor},
 };
@@ -26,9 +27,9 @@ impl Supervisor {
     /// Waits for the instance at its socket, up to its `ready`.
     pub(super) async fn register(
         &self,
-        listener: &AsyncFd<OwnedFd>,
+        listener: &AsyncFd<NfSocket>,
         child: &mut Option<Child>,
-    ) -> Result<(AsyncFd<OwnedFd>, Region), String> {
+    ) -> Result<(AsyncFd<NfSocket>, Region), String> {
         let deadline = child
             .is_some()
             .then(|| tokio::time::Instant::now() + READY_DEADLINE);
@@ -78,7 +79,7 @@ impl Supervisor {
     }
 
     /// Hello, welcome, counters, ready.
-    async fn greet(&self, connection: &AsyncFd<OwnedFd>) -> Result<(Region, Vec<String>), String> {
+    async fn greet(&self, connection: &AsyncFd<NfSocket>) -> Result<(Region, Vec<String>), String> {
         match hear(connection).await? {
             FromNf::Hello { abi: ABI_VERSION, .. } => {}
             FromNf::Hello { abi, .. } => {
@@ -97,11 +98,7 @@ impl Supervisor {
         loop {
             match hear(connection).await? {
                 FromNf::Counters { first, names } => {
-                    if first != counters.len() || counters.len() + names.len() > MAX_COUNTERS {
-                        return Err(format!(
-                            "it named more than {MAX_COUNTERS} counters, or not in order"
-                        ));
-                    }
+                    check_names(first, &names, counters.len())?;
                     counters.extend(names);
                 }
                 FromNf::Ready => return Ok((region, counters)),
@@ -111,7 +108,7 @@ impl Supervisor {
         }
     }
 
-    fn welcome(&self, connection: &AsyncFd<OwnedFd>) -> io::Result<Region> {
+    fn welcome(&self, connection: &AsyncFd<NfSocket>) -> io::Result<Region> {
         let Shared {
             workers,
             ring,
@@ -143,21 +140,52 @@ impl Supervisor {
     }
 }
 
+/// Bytes of a counter's name.
+const LONGEST_NAME: usize = 256;
+
 const HUNG_UP: &str = "it hung up";
 
-pub(super) async fn hear(connection: &AsyncFd<OwnedFd>) -> Result<FromNf, String> {
+pub(super) async fn hear(connection: &AsyncFd<NfSocket>) -> Result<FromNf, String> {
     loop {
         let mut guard = connection
             .readable()
             .await
             .map_err(|e| format!("its connection failed: {e}"))?;
-        match guard.try_io(session::receive::<FromNf>) {
-            Err(_would_block) => {}
-            Ok(Ok(Some((message, _fds)))) => return Ok(message),
-            Ok(Ok(None)) => return Err(HUNG_UP.to_owned()),
+        let received = match guard.try_io(session::receive_any) {
+            Err(_would_block) => continue,
+            Ok(Ok(received)) => received,
             Ok(Err(e)) if e.kind() == io::ErrorKind::ConnectionReset => return Err(HUNG_UP.to_owned()),
-            Ok(Err(e)) => return Err(format!("it sent what is no message: {e}")),
+            Ok(Err(e)) => return Err(format!("its connection failed: {e}")),
+        };
+        let message = received.message();
+        if !received.fds.is_empty() {
+            // No message of an NF carries any.
+            close_aside(received.fds);
         }
+        return match message {
+            Ok(Some(message)) => Ok(message),
+            Ok(None) => Err(HUNG_UP.to_owned()),
+            Err(e) => Err(format!("it sent what is no message: {e}")),
+        };
+    }
+}
+
+/// Names are shown by `status` and `/metrics`, so they must stay within bounds, and a list of none would be without end.
+fn check_names(first: usize, names: &[String], known: usize) -> Result<(), String> {
+    if names.is_empty() {
+        return Err("it sent a list that named no counter".to_owned());
+    }
+    if first != known || known + names.len() > MAX_COUNTERS {
+        return Err(format!(
+            "it named more than {MAX_COUNTERS} counters, or not in order"
+        ));
+    }
+    let unfit = |name: &&String| name.len() > LONGEST_NAME || name.chars().any(char::is_control);
+    match names.iter().find(unfit) {
+        None => Ok(()),
+        Some(_) => Err(format!(
+            "the name of one of its counters has more than {LONGEST_NAME} bytes, or control characters"
+        )),
     }
 }
 
@@ -166,11 +194,11 @@ pub(super) async fn hear(connection: &AsyncFd<OwnedFd>) -> Result<FromNf, String
     deprecated,
     reason = "the objection is to types that do not own their descriptor; this one does"
 )]
-pub(super) fn watch(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
-    AsyncFd::new(fd)
+pub(super) fn watch(fd: OwnedFd) -> io::Result<AsyncFd<NfSocket>> {
+    AsyncFd::new(fd.into())
 }
 
-async fn accept(listener: &AsyncFd<OwnedFd>) -> io::Result<AsyncFd<OwnedFd>> {
+async fn accept(listener: &AsyncFd<NfSocket>) -> io::Result<AsyncFd<NfSocket>> {
     loop {
         let mut guard = listener.readable().await?;
         match guard.try_io(session::accept) {
@@ -181,7 +209,7 @@ async fn accept(listener: &AsyncFd<OwnedFd>) -> io::Result<AsyncFd<OwnedFd>> {
 }
 
 /// The peer's process id; only the process that was started may register, whoever else finds the socket.
-fn peer(connection: &AsyncFd<OwnedFd>, child: Option<&Child>) -> Result<u32, String> {
+fn peer(connection: &AsyncFd<NfSocket>, child: Option<&Child>) -> Result<u32, String> {
     let credentials = rustix::net::sockopt::socket_peercred(connection.get_ref())
         .map_err(|e| format!("the peer's credentials cannot be read: {e}"))?;
     let pid = credentials.pid.as_raw_nonzero().get() as u32;

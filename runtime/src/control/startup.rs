@@ -2,14 +2,15 @@
 
 use std::{collections::HashMap, os::fd::AsFd, path::PathBuf, sync::Arc, time::Instant};
 
-use crossbeam_queue::ArrayQueue;
+use crossbeam_queue::SegQueue;
 use nflib::memory::{Geometry, HUGE_PAGE, Mapping, PacketFile, create_file, reopen_read_only};
 use onvm_bundle::{Bundle, HugePages, ManagerConfig, PortKind, api as wire};
+use rustix::process::{Resource, Rlimit};
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::{
-    Fleet, History, HostOptions, Manager, OpenPort, Rates, RunDir, Shared, Signals, WorkerHandle, api,
-    apply::slots_of, cores::Cores, ports, spec,
+    Children, Fleet, History, HostOptions, Manager, OpenPort, Rates, RunDir, Shared, Signals, WorkerHandle,
+    api, apply::slots_of, cores::Cores, ports, spec,
 };
 use crate::{
     dpdk::{self, Eal, EalOptions, FileMapping, HEADROOM, Lcore, PacketPool, PageSize, PoolConfig},
@@ -34,7 +35,6 @@ const SLOTS: usize = 2 * onvm_bundle::MAX_INSTANCES;
 const POOL_CACHE: u32 = 256;
 /// Ethernet header, two VLAN tags, checksum.
 pub(super) const FRAME_OVERHEAD: u32 = 14 + 8 + 4;
-const COMMANDS: usize = 1024;
 /// Packets inside that sources which can wait are held to, whatever the rings hold: more do not make the system faster, they
 /// spread over more memory than a core's address cache covers (2048 pages of 4 KiB on current processors).
 const MOST_CREDIT: u64 = 2048;
@@ -44,6 +44,7 @@ pub async fn start(options: Options) -> Result<Manager, RunError> {
     let original = Bundle::load(&options.bundle)?;
     // From here on a signal ends what was begun, in order.
     let signals = Signals::new()?;
+    prepare_process();
     refuse_unsupported(&original.manager)?;
     let plans = ports::plan(&original)?;
     for service in &original.manager.services {
@@ -79,6 +80,7 @@ pub async fn start(options: Options) -> Result<Manager, RunError> {
         workers: 1,
         ring: bundle.manager.ring,
         idle: cores.nf_idle(&bundle.manager),
+        children: Children::default(),
     });
     let (reports_sender, reports) = unbounded_channel();
     let fleet = Fleet::new(SLOTS, shared, reports_sender, cores.nfs.clone());
@@ -92,6 +94,8 @@ pub async fn start(options: Options) -> Result<Manager, RunError> {
         history: History::default(),
         state: wire::ManagerState::Starting,
         began: Instant::now(),
+        next_tick: Instant::now(),
+        swept: Instant::now(),
         worker,
         worker_events,
         reports,
@@ -291,6 +295,19 @@ fn open_ports(eal: &Eal, plans: &[ports::Plan], pool: &Arc<PacketPool>) -> Resul
     plans.iter().map(open).collect()
 }
 
+/// What the whole process is to be. Without it everything works, with fewer instances or less order after a hostile NF.
+fn prepare_process() {
+    // An instance takes six descriptors, and the limit that most systems begin with is 1024.
+    let most = rustix::process::getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: most.maximum,
+        maximum: most.maximum,
+    };
+    let _ = rustix::process::setrlimit(Resource::Nofile, raised);
+    // What an NF leaves behind becomes a child of this process, wherever it hid: see `Children::sweep`.
+    let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
+}
+
 fn start_worker(
     eal: &Arc<Eal>,
     bundle: &Bundle,
@@ -303,7 +320,7 @@ fn start_worker(
     ),
     RunError,
 > {
-    let commands = Arc::new(ArrayQueue::new(COMMANDS));
+    let commands = Arc::new(SegQueue::new());
     let counters = Arc::new(WorkerCounters::new(bundle.manager.ports.len(), SLOTS));
     let (events, receiver) = unbounded_channel();
     // Every packet inside is in at most one ring, so with no more inside than a ring holds, no ring overflows.

@@ -12,7 +12,7 @@ use super::{Manager, fleet::InstanceEntry};
 use crate::{
     generation::{Chain, Generation},
     reason::Reason,
-    worker::WorkerCounters,
+    worker::{GENERATION_SLOTS, WorkerCounters},
 };
 
 /// Counts of generations that are gone, and generations that drain.
@@ -49,6 +49,16 @@ impl History {
 
     pub(super) fn is_drained(&self, number: u64) -> bool {
         self.draining.iter().all(|g| g.number != number)
+    }
+
+    /// The number of the generation after `last`: one whose slot in the workers' tables no draining one has.
+    pub(super) fn next_number(&self, last: u64) -> u64 {
+        let slot = |number: u64| number % GENERATION_SLOTS as u64;
+        let mut number = last + 1;
+        while slot(number) == slot(last) || self.draining.iter().any(|g| slot(g.number) == slot(number)) {
+            number += 1;
+        }
+        number
     }
 
     /// Generations that still have packets inside.

@@ -19,7 +19,8 @@ use tokio::{
 };
 
 use super::{
-    ending::{describe_exit, end_process, has_ended, kill_group},
+    closing::NfSocket,
+    ending::{Children, describe_exit, has_ended, kill_group},
     output,
     register::{hear, watch},
     rundir::{InstanceDir, RunDir},
@@ -44,6 +45,7 @@ pub(super) struct Shared {
     pub workers: u32,
     pub ring: u32,
     pub idle: IdlePolicy,
+    pub children: Children,
 }
 
 /// What a supervisor reports.
@@ -100,7 +102,7 @@ pub(super) struct Supervisor {
 
 /// A started instance: its connection, and its process if this manager started it.
 struct Running {
-    connection: AsyncFd<OwnedFd>,
+    connection: AsyncFd<NfSocket>,
     region: Region,
     child: Option<Child>,
 }
@@ -160,17 +162,19 @@ impl Supervisor {
             Ok(child) => child,
             Err(why) => return End::NotReady(why),
         };
+        let id = child.as_ref().and_then(Child::id);
+        let children = &self.shared.children;
         let started = tokio::select! {
             started = self.register(&listener, &mut child) => started,
             stop = wait_for_stop(orders) => {
-                end_process(child.as_mut()).await;
+                children.end(child.as_mut(), id).await;
                 return if stop { End::Stopped } else { End::NotReady("it was ended before it was ready".into()) };
             }
         };
         let (connection, region) = match started {
             Ok(started) => started,
             Err(why) => {
-                end_process(child.as_mut()).await;
+                children.end(child.as_mut(), id).await;
                 return End::NotReady(why);
             }
         };
@@ -180,11 +184,11 @@ impl Supervisor {
             child,
         };
         let end = running.watch(orders).await;
-        end_process(running.child.as_mut()).await;
+        children.end(running.child.as_mut(), id).await;
         end
     }
 
-    fn socket(&self) -> Result<(InstanceDir, AsyncFd<OwnedFd>), String> {
+    fn socket(&self) -> Result<(InstanceDir, AsyncFd<NfSocket>), String> {
         let user = self.spec.launch.as_ref().and_then(|l| l.user);
         let dir = self
             .shared
@@ -203,6 +207,7 @@ impl Supervisor {
         let mut child = launch
             .start(dir)
             .map_err(|e| format!("{} cannot be started: {e}", launch.program.display()))?;
+        self.shared.children.add(&child);
         output::forward(&self.spec.name, &mut child);
         Ok(Some(child))
     }

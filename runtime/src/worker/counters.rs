@@ -20,7 +20,7 @@ pub struct PortCounters {
 pub struct InstanceCounters {
     /// Handed to the instance.
     pub rx_packets: AtomicU64,
-    /// Handed back by it.
+    /// Handed back by it; not those that were refused.
     pub tx_packets: AtomicU64,
     /// Its verdicts `drop`, and what was lost by its ring or with it.
     pub dropped: AtomicU64,

@@ -2,10 +2,11 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
-use nflib::memory::PacketFile;
+use nflib::{memory::PacketFile, ring::Corrupt};
+use tokio::sync::mpsc::UnboundedSender;
 
 use super::{
-    BURST, Generations, InstanceCounters, Link, Live, WorkerCounters,
+    BURST, Event, Generations, InstanceCounters, Link, Live, WorkerCounters,
     ledger::{Ledger, Owner},
     select::Selection,
 };
@@ -41,6 +42,7 @@ pub(super) struct Forward {
     pool: Arc<PacketPool>,
     pub(super) packets: Arc<PacketFile>,
     counters: Arc<WorkerCounters>,
+    events: UnboundedSender<Event>,
     /// By instance slot.
     pub(super) links: Vec<Option<Box<Link>>>,
     /// Slots with a link.
@@ -67,6 +69,7 @@ impl Forward {
         pool: Arc<PacketPool>,
         packets: Arc<PacketFile>,
         counters: Arc<WorkerCounters>,
+        events: UnboundedSender<Event>,
     ) -> Self {
         let (links, sinks) = (counters.instances.len(), counters.ports.len());
         Self {
@@ -80,6 +83,7 @@ impl Forward {
             free: Vec::with_capacity(2 * BURST),
             starved: false,
             counters,
+            events,
         }
     }
 
@@ -92,6 +96,7 @@ impl Forward {
     pub(super) fn attach(&mut self, slot: u16, link: Box<Link>) {
         if let Some(place) = self.links.get_mut(usize::from(slot)) {
             *place = Some(link);
+            self.active.retain(|&s| s != slot);
             self.active.push(slot);
         }
     }
@@ -270,6 +275,36 @@ impl Forward {
         &self.counters.instances[usize::from(slot)]
     }
 
+    /// Does not serve an instance any more that broke its ring, and has it ended.
+    #[cold]
+    pub(super) fn condemn(&mut self, slot: u16, corrupt: Corrupt) {
+        if let Some(link) = self.links[usize::from(slot)].as_mut().filter(|l| !l.faulty) {
+            link.faulty = true;
+            let reason = corrupt.to_string();
+            let _ = self.events.send(Event::Faulty { slot, reason });
+        }
+    }
+
+    /// The instance named a buffer that it does not hold.
+    #[cold]
+    pub(super) fn refuse_descriptor(&mut self, slot: u16) {
+        add(&self.instance(slot).refused, 1);
+        if let Some(link) = &mut self.links[usize::from(slot)] {
+            link.refused += 1;
+        }
+    }
+
+    /// So many descriptors were taken from the instance's ring; those that were not refused are packets that it does not
+    /// hold any more.
+    #[inline(always)]
+    pub(super) fn count_taken_back(&mut self, slot: u16, descriptors: u64) {
+        if let Some(link) = &mut self.links[usize::from(slot)] {
+            let packets = descriptors - std::mem::take(&mut link.refused);
+            link.let_go(packets as u32);
+            add(&self.counters.instances[usize::from(slot)].tx_packets, packets);
+        }
+    }
+
     fn release(&mut self, buffer: u32) {
         self.free.push(buffer);
         if self.free.len() >= BURST {
@@ -312,9 +347,26 @@ impl Forward {
         }
         if !left.is_empty() {
             let left: Vec<u32> = left.iter().map(|words| words[0] as u32).collect();
-            link.faulty |= outcome.is_err();
-            add(&counters.dropped, left.len() as u64);
-            for buffer in left {
+            if let Err(corrupt) = outcome {
+                self.condemn(slot, corrupt);
+            }
+            self.drop_unpushed(ledger, generations, slot, &left);
+        }
+    }
+
+    /// Drops what found no room in the ring to the instance. One that guessed the index of a buffer that was on its way to it
+    /// may have handed that back already: then the buffer is not its any more, and is left alone.
+    #[cold]
+    fn drop_unpushed(
+        &mut self,
+        ledger: &mut Ledger,
+        generations: &mut Generations,
+        slot: u16,
+        buffers: &[u32],
+    ) {
+        for &buffer in buffers {
+            if ledger.held_by(buffer, Owner::instance(slot)).is_some() {
+                add(&self.instance(slot).dropped, 1);
                 self.discard(ledger, generations, buffer, Reason::RingFull);
             }
         }
@@ -380,12 +432,16 @@ impl Forward {
 
     pub(super) fn publish_gauges(&mut self, in_flight: u64) {
         self.counters.in_flight.store(in_flight, Ordering::Release);
-        for &slot in &self.active {
-            if let Some(link) = &mut self.links[usize::from(slot)] {
-                let used = u64::from(link.backlog());
-                self.counters.instances[usize::from(slot)]
+        for i in 0..self.active.len() {
+            let slot = self.active[i];
+            let backlog = self.links[usize::from(slot)].as_mut().map(|link| link.backlog());
+            match backlog {
+                Some(Ok(used)) => self
+                    .instance(slot)
                     .ring_used
-                    .store(used, Ordering::Relaxed);
+                    .store(used.into(), Ordering::Relaxed),
+                Some(Err(corrupt)) => self.condemn(slot, corrupt),
+                None => {}
             }
         }
     }

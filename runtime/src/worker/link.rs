@@ -24,6 +24,11 @@ pub struct Link {
     count: usize,
     /// Bursts pushed since the NF's bell was last looked at.
     unannounced: u32,
+    /// Packets that the instance was given and has not handed back: never more than a ring holds, so that what it hands back
+    /// finds room, and that one which hands nothing back does not take all buffers.
+    held: u32,
+    /// Descriptors of buffers that it does not hold, in the burst that was taken from it last.
+    pub(super) refused: u64,
     /// The instance may change packets, so the place and length that it hands back count.
     pub(super) writes: bool,
     /// The instance broke the protocol and is not served any more.
@@ -40,6 +45,8 @@ impl Link {
             staged: [[0; 2]; BURST],
             count: 0,
             unannounced: 0,
+            held: 0,
+            refused: 0,
             writes,
             faulty: false,
         }
@@ -53,6 +60,18 @@ impl Link {
         self.count == BURST
     }
 
+    /// Packets that a ring holds.
+    pub(super) fn capacity(&self) -> usize {
+        self.outgoing.capacity() as usize
+    }
+
+    /// The instance does not hold so many packets any more.
+    #[inline(always)]
+    pub(super) fn let_go(&mut self, packets: u32) {
+        // Fewer only for one that handed back what it had not been given yet; that is to its own harm.
+        self.held = self.held.saturating_sub(packets);
+    }
+
     /// Pushes the burst under way; returns how many packets went and those that found no room.
     #[inline(always)]
     pub(super) fn push(&mut self) -> (usize, &[[u64; 2]], Result<(), Corrupt>) {
@@ -60,11 +79,13 @@ impl Link {
         if count == 0 {
             return (0, &[], Ok(()));
         }
-        let (pushed, outcome) = match self.outgoing.push_words(&self.staged[..count]) {
+        let room = self.outgoing.capacity() - self.held;
+        let (pushed, outcome) = match self.outgoing.push_words(&self.staged[..count.min(room as usize)]) {
             Ok(pushed) => (pushed, Ok(())),
             Err(corrupt) => (0, Err(corrupt)),
         };
         if pushed > 0 {
+            self.held += pushed as u32;
             self.unannounced += 1;
             if self.unannounced >= BURSTS_PER_BELL {
                 self.announce();
@@ -93,7 +114,7 @@ impl Link {
     }
 
     /// Descriptors waiting in the ring to the instance.
-    pub(super) fn backlog(&mut self) -> u32 {
-        self.outgoing.used().unwrap_or(0)
+    pub(super) fn backlog(&mut self) -> Result<u32, Corrupt> {
+        self.outgoing.used()
     }
 }

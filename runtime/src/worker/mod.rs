@@ -18,7 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crossbeam_queue::ArrayQueue;
+use crossbeam_queue::SegQueue;
 use nflib::memory::PacketFile;
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -52,19 +52,18 @@ pub enum Command {
         source: Option<Source>,
         sink: Option<TxQueue>,
     },
-    /// Begins to serve an instance that has registered.
-    /// Counts anew for an instance that is `fresh`, and goes on counting for one that was restarted.
+    /// Begins to serve an instance that has registered. Counts anew for an instance that is `fresh`, and goes on counting for one that was restarted.
     Attach { slot: u16, link: Box<Link>, fresh: bool },
     /// Ends serving an instance: what it handed back goes on, what it still holds is freed and counted as `nf_lost`.
     Detach { slot: u16 },
-    /// Sends a service's packets to these instances from now on.
-    /// While there is none of them and one is `awaited`, sources that can wait do.
+    /// Sends a service's packets to these instances from now on. While there is none of them and one is `awaited`, sources that can wait do.
     Select {
         service: u16,
         instances: Vec<u16>,
         awaited: bool,
     },
-    /// Classifies by these tables from now on; packets inside finish by the tables that classified them.
+    /// Classifies by these tables from now on; packets inside finish by the tables that classified them. No generation that
+    /// has packets inside may have a number that is the same modulo [`GENERATION_SLOTS`].
     Publish(Arc<Generation>),
     /// Takes nothing more in.
     CloseIngress,
@@ -96,7 +95,7 @@ pub struct Parts {
     /// The same buffers, mapped for reading headers.
     pub packets: Arc<PacketFile>,
     pub counters: Arc<WorkerCounters>,
-    pub commands: Arc<ArrayQueue<Command>>,
+    pub commands: Arc<SegQueue<Command>>,
     pub events: UnboundedSender<Event>,
     pub idle: nflib::session::IdlePolicy,
     /// Packets that the sources which can wait may have inside together.
@@ -118,7 +117,7 @@ pub struct Worker {
     ingress: Ingress,
     generations: Generations,
     counters: Arc<WorkerCounters>,
-    commands: Arc<ArrayQueue<Command>>,
+    commands: Arc<SegQueue<Command>>,
     events: UnboundedSender<Event>,
     idle: nflib::idle::Idle,
     /// What was taken from a ring last.
@@ -153,7 +152,13 @@ impl Worker {
         Self {
             id,
             ledger: Ledger::new(pool.count()),
-            forward: Forward::new(id as usize, pool, packets.clone(), counters.clone()),
+            forward: Forward::new(
+                id as usize,
+                pool,
+                packets.clone(),
+                counters.clone(),
+                events.clone(),
+            ),
             ingress: Ingress::new(packets, credit),
             generations: Generations::default(),
             counters,
@@ -246,7 +251,7 @@ impl Worker {
             live, current, hold, ..
         } = &mut self.generations;
         let mut draining = false;
-        for (slot, entry) in live.iter_mut().enumerate().filter(|(slot, _)| slot != current) {
+        for (_, entry) in live.iter_mut().enumerate().filter(|(slot, _)| slot != current) {
             let Some(old) = entry else { continue };
             if old.in_flight > 0 {
                 draining = true;
@@ -254,7 +259,6 @@ impl Worker {
             }
             let generation = old.tables.number;
             *entry = None;
-            debug_assert!(slot < GENERATION_SLOTS);
             // The control thread ends the worker before it drops its end.
             let _ = self.events.send(Event::Drained {
                 worker: self.id,
@@ -267,8 +271,7 @@ impl Worker {
     }
 
     fn detach(&mut self, slot: u16) {
-        // What the instance had handed back before it went is as good as any.
-        while self.take_back(slot) > 0 {}
+        self.take_back_all(slot);
         self.forward.flush(&mut self.ledger, &mut self.generations);
         let held = self.ledger.all_of(ledger::Owner::instance(slot));
         for &buffer in &held {
@@ -282,6 +285,20 @@ impl Worker {
             slot,
             recovered: held.len(),
         });
+    }
+
+    /// What the instance had handed back before it went is as good as any. That is a ring's content at most: one that goes
+    /// on pushing is not waited for.
+    fn take_back_all(&mut self, slot: u16) {
+        let mut left = self.forward.links[usize::from(slot)]
+            .as_ref()
+            .map_or(0, |link| link.capacity());
+        while left > 0 {
+            match self.take_back(slot) {
+                0 => return,
+                n => left = left.saturating_sub(n),
+            }
+        }
     }
 
     fn leave(&mut self) {

@@ -7,7 +7,7 @@ use nflib::{
 };
 
 use super::{
-    Event, Live, Worker,
+    Live, Worker,
     forward::{NOWHERE, Route},
     ingress::{Receiver, SourceKind},
     ledger::{Entry, Owner, place},
@@ -67,15 +67,10 @@ impl Worker {
         let n = match link.pop(&mut self.taken) {
             Ok(n) => n,
             Err(corrupt) => {
-                link.faulty = true;
-                let reason = corrupt.to_string();
-                let _ = self.events.send(Event::Faulty { slot, reason });
+                self.forward.condemn(slot, corrupt);
                 return 0;
             }
         };
-        if n > 0 {
-            add(&self.forward.instance(slot).tx_packets, n as u64);
-        }
         for words in &self.taken[..n] {
             self.ledger.prefetch(words[0] as u32);
         }
@@ -85,6 +80,9 @@ impl Worker {
         }
         if let Some(Run { route, .. }) = run {
             self.forward.settle(&self.generations, &route);
+        }
+        if n > 0 {
+            self.forward.count_taken_back(slot, n as u64);
         }
         n
     }
@@ -100,7 +98,7 @@ impl Worker {
             ..
         } = descriptor;
         let Some(entry) = self.ledger.held_by(buffer, Owner::instance(slot)) else {
-            return add(&self.forward.instance(slot).refused, 1);
+            return self.forward.refuse_descriptor(slot);
         };
         entry.owner = Owner::WORKER;
         // For an NF that cannot change packets, place and length are what they were, whatever it says.

@@ -2,6 +2,7 @@
 
 mod crash;
 mod hostile;
+mod misuse;
 mod pacer;
 mod parent;
 mod probe;
@@ -13,12 +14,15 @@ fn main() -> ExitCode {
     match std::env::args().nth(1).as_deref() {
         Some("crash") => nflib::run::<crash::Crash>(),
         Some("hostile") => hostile::run(),
+        Some("misuse") => misuse::run(),
         Some("pacer") => nflib::run::<pacer::Pacer>(),
         Some("parent") => nflib::run::<parent::Parent>(),
         Some("shout") => nflib::run::<shout::Shout>(),
         Some("probe") => probe::run(),
         other => {
-            eprintln!("error: test-nf takes crash, hostile, pacer, parent, probe or shout, not {other:?}");
+            eprintln!(
+                "error: test-nf takes crash, hostile, misuse, pacer, parent, probe or shout, not {other:?}"
+            );
             ExitCode::from(2)
         }
     }

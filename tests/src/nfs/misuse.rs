@@ -1,0 +1,208 @@
+//! `misuse`: one misuse at a time, named by its parameter `how`.
+
+use std::{
+    io::{self, Read, Write},
+    net::{TcpListener, TcpStream},
+    os::fd::{AsFd, OwnedFd},
+    path::Path,
+    process::{Command, ExitCode, Stdio},
+    sync::atomic::Ordering,
+    time::Duration,
+};
+
+use nflib::{
+    Descriptor, Region, ShmRing,
+    layout::ABI_VERSION,
+    memory::Mapping,
+    ring::{Consumer, Producer},
+    session::{self, Configuration, FromNf, ToNf},
+};
+use rustix::net::sockopt;
+
+pub(crate) fn run() -> ExitCode {
+    match misuse() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("misuse: {e}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+struct Attached {
+    connection: OwnedFd,
+    raw: Mapping,
+    incoming: Consumer<ShmRing>,
+    outgoing: Producer<ShmRing>,
+}
+
+fn misuse() -> io::Result<()> {
+    let socket = std::env::var_os(session::SOCKET_VARIABLE).ok_or(io::ErrorKind::NotFound)?;
+    let connection = session::connect(Path::new(&socket))?;
+    let (abi, pid) = (ABI_VERSION, std::process::id());
+    session::send(&connection, &FromNf::Hello { abi, pid }, &[])?;
+    let Some((ToNf::Welcome { .. }, mut fds)) = session::receive(&connection)? else {
+        return Err(io::Error::other("no welcome"));
+    };
+    let rest = fds.split_off(2);
+    let how: String = Configuration::receive(rest)?
+        .get("how")
+        .map_err(io::Error::other)?;
+    if how == "name_without_end" {
+        name_without_end(&connection)?;
+    }
+    let region = Region::open(&fds[0]).map_err(io::Error::other)?;
+    session::send(&connection, &FromNf::Ready, &[])?;
+    let mut nf = Attached {
+        raw: Mapping::new(&fds[0], true)?,
+        incoming: region.to_nf_consumer(0),
+        outgoing: region.from_nf_producer(0),
+        connection,
+    };
+    match how.as_str() {
+        "flood" => nf.flood(),
+        "damage_tail" => nf.damage_tail(),
+        "hoard" => nf.hoard(),
+        "steal" => nf.steal(),
+        "keep_one" => nf.keep_one(),
+        "linger" => nf.linger(),
+        "escape" => nf.escape(),
+        other => Err(io::Error::other(format!("no misuse is named {other:?}"))),
+    }
+}
+
+/// Lists of counters that name none, as fast as they go.
+fn name_without_end(connection: &OwnedFd) -> io::Result<()> {
+    loop {
+        let (first, names) = (0, Vec::new());
+        session::send(connection, &FromNf::Counters { first, names }, &[])?;
+    }
+}
+
+impl Attached {
+    fn take(&mut self) -> io::Result<Vec<Descriptor>> {
+        let mut burst = [Descriptor::default(); 32];
+        let n = self.incoming.pop(&mut burst).map_err(io::Error::other)?;
+        if n == 0 {
+            std::thread::sleep(Duration::from_micros(200));
+        }
+        Ok(burst[..n].to_vec())
+    }
+
+    fn hand_back(&mut self, mut burst: &[Descriptor]) -> io::Result<()> {
+        while !burst.is_empty() {
+            let n = self.outgoing.push(burst).map_err(io::Error::other)?;
+            burst = &burst[n..];
+        }
+        Ok(())
+    }
+
+    /// Hands back what it does not hold, without a pause, and never what it holds.
+    fn flood(&mut self) -> io::Result<()> {
+        let forged = [Descriptor {
+            buffer: u32::MAX,
+            ..Descriptor::default()
+        }; 32];
+        loop {
+            self.hand_back(&forged)?;
+        }
+    }
+
+    /// Hands back all that it was given, then makes the ring to it one that nobody can push to.
+    fn damage_tail(&mut self) -> io::Result<()> {
+        for _ in 0..20 {
+            let burst = self.take()?;
+            self.hand_back(&burst)?;
+        }
+        self.break_tail()?;
+        loop {
+            std::thread::sleep(Duration::from_secs(1));
+        }
+    }
+
+    /// Makes the index by which the manager sees what was taken from the ring one that cannot be.
+    fn break_tail(&self) -> io::Result<()> {
+        let ring = self.outgoing.capacity();
+        let layout = nflib::layout::Layout::new(1, ring, nflib::layout::MAX_COUNTERS as u32);
+        let to_nf = layout.find(nflib::layout::SectionKind::ToNf, 0);
+        let tail = to_nf.map_or(0, |s| s.offset + nflib::layout::LINE);
+        let word = self.raw.u32_at(tail).ok_or(io::ErrorKind::NotFound)?;
+        word.store(
+            word.load(Ordering::Relaxed).wrapping_add(1 << 30),
+            Ordering::Release,
+        );
+        Ok(())
+    }
+
+    /// Takes all that it is given and hands nothing back, but pretends to.
+    fn hoard(&mut self) -> io::Result<()> {
+        let forged = [Descriptor {
+            buffer: u32::MAX,
+            ..Descriptor::default()
+        }];
+        loop {
+            for _ in 0..200 {
+                self.take()?;
+            }
+            self.hand_back(&forged)?;
+        }
+    }
+
+    /// Stands twice in a row on a chain. Hands each packet back twice at once, so that the second is on its way to it again,
+    /// and sees to it that nothing can be pushed to it then.
+    fn steal(&mut self) -> io::Result<()> {
+        loop {
+            let burst = self.take()?;
+            if burst.is_empty() {
+                continue;
+            }
+            self.break_tail()?;
+            let twice: Vec<_> = burst.iter().flat_map(|&d| [d, d]).collect();
+            self.hand_back(&twice)?;
+        }
+    }
+
+    /// Keeps the first packet that it is given, and is honest about the others.
+    fn keep_one(&mut self) -> io::Result<()> {
+        let mut kept = None;
+        loop {
+            let burst = self.take()?;
+            let from = usize::from(kept.is_none() && !burst.is_empty());
+            kept = kept.or(burst.first().copied());
+            self.hand_back(&burst[from..])?;
+        }
+    }
+
+    /// Sends its manager a connection whose closing takes a minute: it has data for a peer that reads none.
+    fn linger(&mut self) -> io::Result<()> {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let mut writer = TcpStream::connect(listener.local_addr()?)?;
+        let (_silent, _) = listener.accept()?;
+        writer.set_nonblocking(true)?;
+        while writer.write(&[0; 65536]).is_ok() {}
+        sockopt::set_socket_linger(&writer, Some(Duration::from_secs(60)))?;
+        session::send(&self.connection, &FromNf::Ready, &[writer.as_fd()])?;
+        drop(writer);
+        loop {
+            std::thread::sleep(Duration::from_secs(1));
+        }
+    }
+
+    /// Starts a process that leaves its group and session, then is honest.
+    fn escape(&mut self) -> io::Result<()> {
+        let mut child = Command::new("setsid")
+            .args(["sh", "-c", "echo; exec sleep 1000"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        // It has left once it speaks.
+        let mut spoke = [0];
+        if let Some(out) = child.stdout.as_mut() {
+            out.read_exact(&mut spoke)?;
+        }
+        loop {
+            let burst = self.take()?;
+            self.hand_back(&burst)?;
+        }
+    }
+}

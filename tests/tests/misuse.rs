@@ -1,0 +1,267 @@
+//! Network functions that misuse one thing each, and what the manager makes of it.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failure here is a failed test"
+)]
+
+use std::{path::PathBuf, time::Duration};
+
+use onvm_tests::{
+    Manager, Scratch, capture,
+    manager::{SOON, instance},
+    namespace::Namespace,
+    process::{self, Background},
+};
+use rustix::process::Signal;
+
+const STOCK: usize = 64;
+
+fn scratch() -> Scratch {
+    let scratch = Scratch::new();
+    let how =
+        "[effects]\ndrops = true\n[[params]]\nname = \"how\"\ntype = \"string\"\ndoc = \"Which misuse.\"\n";
+    scratch.manifest("misuse", how);
+    scratch.pacer();
+    let packets: Vec<_> = (0..STOCK as u32).map(|i| capture::udp(i as u16, i, 30)).collect();
+    capture::write(&scratch.path("in.pcap"), &packets);
+    scratch
+}
+
+/// A quarter of the flows meets `bad`, which misuses `how`; the others go by an honest function.
+fn bundle(scratch: &Scratch, how: &str) -> PathBuf {
+    build(
+        scratch,
+        "bundle",
+        &format!("nf bad = misuse {{ how = \"{how}\" }}"),
+        "ip[15] & 3 = 1 -> bad -> b",
+    )
+}
+
+fn build(scratch: &Scratch, out: &str, nfs: &str, rules: &str) -> PathBuf {
+    let chain = format!(
+        "use \"pacer.nf.toml\" as pacer\nuse \"misuse.nf.toml\" as misuse\n\
+         port a = pcap {{ read = file(\"in.pcap\"), repeat = true }}\nport b = pcap {{ write = \"/dev/null\" }}\n\
+         nf pace = pacer {{}}\n{nfs}\nsteer a {{ {rules} else -> pace -> b }}\n"
+    );
+    scratch.build(&chain, out)
+}
+
+fn ready(scratch: &Scratch, how: &str) -> Manager {
+    Manager::ready(&bundle(scratch, how), "test", &scratch.run_dir(), &[])
+}
+
+#[test]
+fn one_that_floods_is_ended_and_lets_itself_be_removed() {
+    let scratch = scratch();
+    let manager = ready(&scratch, "flood");
+    manager.wait_until("it is ended for handing back nothing that it holds", SOON, |s| {
+        instance(s, "bad-0").restarts >= 1
+    });
+    manager.wait_for_instance("bad-0", None, SOON);
+    let without = build(&scratch, "without", "", "");
+    manager
+        .apply(&without, None)
+        .unwrap_or_else(|e| panic!("{e}\n{}", manager.log()));
+    manager.wait_for_traffic(5000, SOON);
+    manager.terminate_whole(STOCK);
+}
+
+#[test]
+fn one_that_damages_the_ring_to_it_is_ended() {
+    let scratch = scratch();
+    // A ring of 64 is read anew at each push.
+    let nfs = "manager { ring = 64 }\nnf bad = misuse { how = \"damage_tail\" }";
+    let bundle = build(&scratch, "bundle", nfs, "ip[15] & 3 = 1 -> bad -> b");
+    let manager = Manager::ready(&bundle, "test", &scratch.run_dir(), &[]);
+    manager.wait_until("it is started again", SOON, |s| {
+        instance(s, "bad-0").restarts >= 2
+    });
+    assert!(manager.log().contains("the ring's index"), "{}", manager.log());
+    manager.terminate_whole(STOCK);
+}
+
+#[test]
+fn one_that_hands_back_what_is_on_its_way_to_it_frees_no_buffer_twice() {
+    let scratch = scratch();
+    // A ring of 64 is read anew at each push.
+    let nfs = "manager { ring = 64 }\nnf bad = misuse { how = \"steal\" }";
+    let bundle = build(&scratch, "bundle", nfs, "ip[15] & 3 = 1 -> bad -> bad -> b");
+    let manager = Manager::ready(&bundle, "test", &scratch.run_dir(), &[]);
+    manager.wait_until("it has tried several times", SOON, |s| {
+        instance(s, "bad-0").restarts >= 4
+    });
+    // Every packet and every buffer is still counted once.
+    manager.terminate_whole(STOCK);
+}
+
+#[test]
+fn one_that_hoards_is_ended_while_somebody_polls_the_status() {
+    let scratch = scratch();
+    let manager = ready(&scratch, "hoard");
+    // Without a pause between the requests.
+    let ended = process::wait_for(SOON, || {
+        (instance(&manager.status(), "bad-0").restarts >= 1).then_some(())
+    });
+    assert!(ended.is_some(), "{}", manager.log());
+    manager.terminate_whole(STOCK);
+}
+
+#[test]
+fn one_that_hangs_is_ended_while_clients_never_pause() {
+    let scratch = scratch();
+    let manager = ready(&scratch, "keep_one");
+    let pid = instance(&manager.status(), "pace-0").pid.unwrap();
+    process::signal(pid, Signal::STOP);
+    let over = std::sync::atomic::AtomicBool::new(false);
+    let poll = || {
+        while !over.load(std::sync::atomic::Ordering::Relaxed) {
+            manager.status();
+        }
+    };
+    let gone = std::thread::scope(|scope| {
+        scope.spawn(poll);
+        scope.spawn(poll);
+        let gone = process::wait_for(Duration::from_secs(15), || process::has_ended(pid).then_some(()));
+        over.store(true, std::sync::atomic::Ordering::Relaxed);
+        gone
+    });
+    assert!(gone.is_some(), "{}", manager.log());
+    manager.terminate_whole(STOCK);
+}
+
+/// What holds a packet of an old generation for long must not meet a new generation in its place.
+#[test]
+fn a_packet_that_is_kept_through_many_edits_is_still_that_of_its_generation() {
+    let scratch = scratch();
+    let [outside, inside] = [('m', "10.8.4.1/24"), ('n', "10.8.4.2/24")].map(|(s, a)| Namespace::new(s, a));
+    let (wan, lan) = (&outside.interface, &inside.interface);
+    let chain = |number: u32| {
+        // Fewer hops with each number, so that a hop of an old generation does not exist in a new one.
+        let detour = "fwd -> ".repeat((20 - number) as usize);
+        format!(
+            "use \"misuse.nf.toml\" as misuse\nmanager {{ max_hops = 64 }}\n\
+             port wan = af_packet {{ interface = \"{wan}\" }}\nport lan = af_packet {{ interface = \"{lan}\" }}\n\
+             nf fwd = forward {{}}\nnf bad = misuse {{ how = \"keep_one\" }}\n\
+             steer wan {{ udp port {number} -> drop else -> {detour}bad -> lan }}\nsteer lan {{ else -> fwd -> wan }}\n"
+        )
+    };
+    let manager = Manager::ready(&scratch.build(&chain(1), "1"), "test", &scratch.run_dir(), &[]);
+    let count = "400".to_owned();
+    let ping = ["-n", "-q", "-i", "0.05", "-W", "2", "-c", &count, "10.8.4.2"];
+    let ping = Background::start(outside.command("ping", &ping));
+    manager.wait_for_traffic(20, SOON);
+    for number in 2..=19 {
+        let next = scratch.build(&chain(number), &number.to_string());
+        manager
+            .apply(&next, None)
+            .unwrap_or_else(|e| panic!("edit {number}: {e}\n{}", manager.log()));
+        manager.wait_for_traffic(2, SOON);
+    }
+    drop(ping);
+    let pid = instance(&manager.status(), "bad-0").pid;
+    process::signal(pid.unwrap(), Signal::KILL);
+    manager.wait_for_instance("bad-0", pid, SOON);
+    let status = manager.wait_until("nothing is inside", SOON, |s| s.balance.in_flight <= 1);
+    assert_eq!(
+        onvm_tests::manager::dropped(&status.drops, "nf_lost"),
+        1,
+        "{status:#?}"
+    );
+    let finished = manager.terminate();
+    let summary: onvm_tests::Summary = serde_json::from_str(&finished.stdout).unwrap();
+    assert!(summary.balanced, "{summary:#?}");
+}
+
+#[test]
+fn a_descriptor_that_takes_long_to_close_keeps_nobody_waiting() {
+    let scratch = scratch();
+    let manager = ready(&scratch, "linger");
+    manager.wait_until("it is ended several times", SOON, |s| {
+        instance(s, "bad-0").restarts >= 2
+    });
+    manager.terminate_whole(STOCK);
+}
+
+#[test]
+fn one_that_names_counters_without_end_keeps_nobody_waiting() {
+    let scratch = scratch();
+    let with = bundle(&scratch, "name_without_end");
+    let without = build(&scratch, "without", "", "");
+    let manager = Manager::ready(&without, "test", &scratch.run_dir(), &[]);
+    let error = manager.apply(&with, None).unwrap_err();
+    assert!(error.message.contains("named no counter"), "{error:?}");
+    manager.wait_for_traffic(1000, SOON);
+    manager.terminate_whole(STOCK);
+}
+
+#[test]
+fn a_process_that_left_the_group_goes_with_its_nf_all_the_same() {
+    let scratch = scratch();
+    let manager = ready(&scratch, "escape");
+    assert_eq!(manager.nf_processes().len(), 3, "two functions and one that left");
+    let pid = instance(&manager.status(), "bad-0").pid;
+    process::signal(pid.unwrap(), Signal::KILL);
+    manager.wait_for_instance("bad-0", pid, SOON);
+    let three = || (manager.nf_processes().len() == 3).then_some(());
+    assert!(
+        process::wait_for(SOON, three).is_some(),
+        "the old one is gone: {:?}",
+        manager.nf_processes()
+    );
+    manager.terminate_whole(STOCK);
+}
+
+#[test]
+fn those_that_never_sleep_notice_that_their_manager_is_gone() {
+    let scratch = scratch();
+    let chain = "manager { idle = spin }\nport a = pcap { read = file(\"in.pcap\") }\n\
+                 port b = pcap { write = \"/dev/null\" }\nnf fwd = forward {}\nsteer a { else -> fwd -> b }\n";
+    let mut manager = Manager::ready(&scratch.build(chain, "spin"), "test", &scratch.run_dir(), &[]);
+    let nfs = manager.nf_processes();
+    assert_eq!(nfs.len(), 1);
+    manager.kill();
+    let gone = process::wait_for(SOON, || nfs.iter().all(|&p| process::has_ended(p)).then_some(()));
+    assert!(gone.is_some(), "process {nfs:?} lives on without a manager");
+}
+
+#[test]
+fn a_log_and_an_output_that_nobody_reads_end_nothing() {
+    let scratch = scratch();
+    let bundle = build(&scratch, "bundle", "", "");
+    let mut command = onvm_tests::programs::command("onvm-run");
+    let (log, log_writer) = std::io::pipe().unwrap();
+    let (output, output_writer) = std::io::pipe().unwrap();
+    command.arg(&bundle).arg("--run-dir").arg(scratch.run_dir());
+    command
+        .stdin(std::process::Stdio::null())
+        .stdout(output_writer)
+        .stderr(log_writer);
+    let mut child = command.spawn().unwrap();
+    drop(command);
+    let socket = scratch.run_dir().join("test/control.sock");
+    let status = || {
+        let (_, body) = onvm_tests::http::request(&socket, "GET", "/v1/status", None).ok()?;
+        serde_json::from_str::<onvm_bundle::api::Status>(&body).ok()
+    };
+    let running = || {
+        let s = status()?;
+        (s.state == onvm_bundle::api::ManagerState::Running)
+            .then(|| instance(&s, "pace-0").pid)
+            .flatten()
+    };
+    let first = process::wait_for(SOON, running).expect("it starts");
+    drop((log, output));
+    process::signal(first, Signal::KILL);
+    let next = process::wait_for(SOON, || running().filter(|&pid| pid != first));
+    process::signal(child.id(), Signal::TERM);
+    let ended = process::wait_for(SOON, || child.try_wait().unwrap());
+    let _ = child.kill();
+    assert!(
+        next.is_some(),
+        "the lost function is replaced, though its loss could not be logged"
+    );
+    assert_eq!(ended.and_then(|s| s.code()), Some(0));
+}
