@@ -89,6 +89,30 @@ fn a_stop_in_the_middle_of_an_apply_ends_everything() {
 }
 
 #[test]
+fn a_stop_while_the_old_generation_drains_does_not_wait_for_it() {
+    let scratch = Scratch::new();
+    // Its last burst would be handed back after a minute and a half.
+    let slow = "nf slow = pacer { pause = 1500 ms }";
+    let old = endless(&scratch, "0", slow, "slow");
+    let new = endless(&scratch, "1", "nf quick = pacer {}", "quick");
+    let manager = Manager::ready(&old, "test", &scratch.run_dir(), &[]);
+    manager.wait_until("it has much to do", SOON, |s| s.balance.in_flight > 1000);
+    let former = manager.status().generation;
+    let socket = manager.socket();
+    let apply = std::thread::spawn(move || manager::apply(&socket, &new, None));
+    manager.wait_until("the new generation serves", SOON, |s| s.generation != former);
+    let finished = manager.terminate();
+    assert_eq!(finished.code, Some(0), "{}", finished.stderr);
+    assert!(
+        !finished.stderr.contains("did not drain in time"),
+        "{}",
+        finished.stderr
+    );
+    finished.assert_nothing_left();
+    assert!(apply.join().unwrap().is_ok(), "the new generation was published");
+}
+
+#[test]
 fn an_nf_killed_in_the_middle_of_an_apply_is_replaced_all_the_same() {
     let scratch = Scratch::new();
     let first = endless(&scratch, "0", "nf fwd = pacer {}", "fwd");

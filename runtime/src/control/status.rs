@@ -332,3 +332,42 @@ fn chain_status(chain: &Chain, totals: &Totals) -> wire::ChainStatus {
         hops,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn generation(number: u64) -> Arc<Generation> {
+        Arc::new(Generation {
+            number,
+            id: String::new(),
+            max_hops: 1,
+            hops: Vec::new(),
+            chains: Vec::new(),
+            tables: Vec::new(),
+            counters: Vec::new(),
+        })
+    }
+
+    #[test]
+    fn a_new_generation_never_takes_the_slot_of_one_that_drains() {
+        let slot = |n: u64| n % GENERATION_SLOTS as u64;
+        let mut history = History::default();
+        let mut current = 1;
+        let stuck = [1, 5];
+        for _ in 0..100 {
+            let next = history.next_number(current);
+            assert!(next > current && slot(next) != slot(current));
+            assert!(
+                history.draining.iter().all(|g| slot(g.number) != slot(next)),
+                "{next}"
+            );
+            history.retire(generation(current));
+            if !stuck.contains(&current) {
+                history.drained(current);
+            }
+            current = next;
+        }
+        assert_eq!(history.draining(), 2);
+    }
+}
