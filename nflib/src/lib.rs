@@ -44,6 +44,7 @@ mod region;
 pub mod ring;
 mod run;
 pub mod session;
+mod talk;
 pub mod testing;
 
 pub use burst::{Burst, Packet, ReadOnly};

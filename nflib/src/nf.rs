@@ -15,7 +15,8 @@ pub trait Nf: Sized {
     /// Called about every [`Setup::tick_every`], between bursts.
     fn tick(&mut self) {}
 
-    /// Takes new parameters while packets flow. The default says that it cannot, and the manager replaces the instance.
+    /// Takes new parameters while packets flow. The default says that it cannot. The present manager does not ask, and
+    /// replaces the instance.
     fn reconfigure(&mut self, params: &Params) -> Result<Reconfigured, SetupError> {
         let _ = params;
         Ok(Reconfigured::Unsupported)

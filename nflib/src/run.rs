@@ -18,6 +18,7 @@ use crate::{
     region::ShmRing,
     ring::{Consumer, Corrupt, Producer},
     session::{self, Command, Configuration, FromNf, IdlePolicy, ToNf},
+    talk::{hear, manager_is_gone, readable, say},
 };
 
 /// Packets handled at once, at most.
@@ -196,30 +197,6 @@ fn receive_memory(fds: Vec<OwnedFd>, geometry: Geometry) -> Result<(Region, Pack
         .contains(rustix::fs::OFlags::RDWR);
     let packets = PacketFile::new(Mapping::new(&packet_fd, writable)?, geometry)?;
     Ok((region, packets, Configuration::receive(fds)?))
-}
-
-/// Says something; none when the manager is gone.
-fn say(connection: &OwnedFd, message: &FromNf) -> Result<Option<()>, RunError> {
-    match session::send(connection, message, &[]) {
-        Ok(()) => Ok(Some(())),
-        Err(e) if is_gone(&e) => Ok(None),
-        Err(e) => Err(e.into()),
-    }
-}
-
-fn hear(connection: &OwnedFd) -> Result<Option<(ToNf, Vec<OwnedFd>)>, RunError> {
-    match session::receive(connection) {
-        Ok(message) => Ok(message),
-        Err(e) if is_gone(&e) => Ok(None),
-        Err(e) => Err(e.into()),
-    }
-}
-
-fn is_gone(e: &io::Error) -> bool {
-    matches!(
-        e.kind(),
-        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset | io::ErrorKind::NotConnected
-    )
 }
 
 /// The rings that join the NF with one worker.
@@ -428,33 +405,5 @@ fn hand_back(link: &mut Link, connection: &OwnedFd, mut burst: &[Descriptor]) ->
             _ if manager_is_gone(connection)? => return Ok(()),
             _ => std::thread::sleep(Duration::from_micros(100)),
         }
-    }
-}
-
-/// Whether the other end hung up. A message in the socket is none of this function's business.
-fn manager_is_gone(connection: &OwnedFd) -> Result<bool, RunError> {
-    Ok(
-        poll(connection, rustix::event::PollFlags::empty(), Duration::ZERO)?
-            .intersects(rustix::event::PollFlags::HUP | rustix::event::PollFlags::ERR),
-    )
-}
-
-fn readable(connection: &OwnedFd, at_most: Duration) -> Result<bool, RunError> {
-    Ok(!poll(connection, rustix::event::PollFlags::IN, at_most)?.is_empty())
-}
-
-fn poll(
-    connection: &OwnedFd,
-    flags: rustix::event::PollFlags,
-    at_most: Duration,
-) -> Result<rustix::event::PollFlags, RunError> {
-    let timeout = rustix::time::Timespec {
-        tv_sec: at_most.as_secs() as i64,
-        tv_nsec: at_most.subsec_nanos().into(),
-    };
-    let mut fds = [rustix::event::PollFd::new(connection, flags)];
-    match rustix::event::poll(&mut fds, Some(&timeout)) {
-        Ok(_) | Err(rustix::io::Errno::INTR) => Ok(fds[0].revents()),
-        Err(e) => Err(io::Error::from(e).into()),
     }
 }

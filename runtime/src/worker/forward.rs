@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
-use nflib::{memory::PacketFile, ring::Corrupt};
+use nflib::memory::PacketFile;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::{
@@ -42,7 +42,7 @@ pub(super) struct Forward {
     pool: Arc<PacketPool>,
     pub(super) packets: Arc<PacketFile>,
     counters: Arc<WorkerCounters>,
-    events: UnboundedSender<Event>,
+    pub(super) events: UnboundedSender<Event>,
     /// By instance slot.
     pub(super) links: Vec<Option<Box<Link>>>,
     /// Slots with a link.
@@ -275,25 +275,6 @@ impl Forward {
         &self.counters.instances[usize::from(slot)]
     }
 
-    /// Does not serve an instance any more that broke its ring, and has it ended.
-    #[cold]
-    pub(super) fn condemn(&mut self, slot: u16, corrupt: Corrupt) {
-        if let Some(link) = self.links[usize::from(slot)].as_mut().filter(|l| !l.faulty) {
-            link.faulty = true;
-            let reason = corrupt.to_string();
-            let _ = self.events.send(Event::Faulty { slot, reason });
-        }
-    }
-
-    /// The instance named a buffer that it does not hold.
-    #[cold]
-    pub(super) fn refuse_descriptor(&mut self, slot: u16) {
-        add(&self.instance(slot).refused, 1);
-        if let Some(link) = &mut self.links[usize::from(slot)] {
-            link.refused += 1;
-        }
-    }
-
     /// So many descriptors were taken from the instance's ring; those that were not refused are packets that it does not
     /// hold any more.
     #[inline(always)]
@@ -351,24 +332,6 @@ impl Forward {
                 self.condemn(slot, corrupt);
             }
             self.drop_unpushed(ledger, generations, slot, &left);
-        }
-    }
-
-    /// Drops what found no room in the ring to the instance. One that guessed the index of a buffer that was on its way to it
-    /// may have handed that back already: then the buffer is not its any more, and is left alone.
-    #[cold]
-    fn drop_unpushed(
-        &mut self,
-        ledger: &mut Ledger,
-        generations: &mut Generations,
-        slot: u16,
-        buffers: &[u32],
-    ) {
-        for &buffer in buffers {
-            if ledger.held_by(buffer, Owner::instance(slot)).is_some() {
-                add(&self.instance(slot).dropped, 1);
-                self.discard(ledger, generations, buffer, Reason::RingFull);
-            }
         }
     }
 

@@ -10,6 +10,7 @@ mod idle;
 mod ingress;
 mod ledger;
 mod link;
+mod misuse;
 mod round;
 mod select;
 

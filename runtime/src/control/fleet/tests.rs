@@ -1,0 +1,116 @@
+//! Reports at bad moments.
+
+use std::sync::atomic::AtomicU64;
+
+use crossbeam_queue::SegQueue;
+use nflib::{layout::Layout, memory, session::IdlePolicy};
+use tokio::sync::mpsc::unbounded_channel;
+
+use super::*;
+use crate::control::rundir::RunDir;
+
+const SLOT: u16 = 3;
+
+fn fleet(base: &std::path::Path) -> Fleet {
+    let file = || memory::create_file("test", 4096, false).unwrap();
+    let shared = Shared {
+        run_dir: Arc::new(RunDir::lock(base, "test").unwrap()),
+        packets: file(),
+        packets_read_only: file(),
+        geometry: memory::Geometry {
+            buffers: 2,
+            stride: 2048,
+            headroom: 128,
+        },
+        workers: 1,
+        ring: 64,
+        idle: IdlePolicy {
+            spins: 0,
+            yields: 0,
+            sleeps: true,
+        },
+        children: Default::default(),
+    };
+    Fleet::new(8, Arc::new(shared), unbounded_channel().0, Vec::new())
+}
+
+fn worker() -> WorkerHandle {
+    WorkerHandle {
+        commands: Arc::new(SegQueue::new()),
+        counters: Arc::new(WorkerCounters::new(1, 8)),
+        thread: None,
+    }
+}
+
+fn entry(leaving: bool) -> InstanceEntry {
+    InstanceEntry {
+        name: "fw-0".to_owned(),
+        service: 0,
+        state: InstanceState::Starting,
+        pid: None,
+        restarts: 0,
+        counter_names: Vec::new(),
+        counters: None,
+        trouble: None,
+        writes: false,
+        leaving,
+        orders: unbounded_channel().0,
+        progress: Progress::fresh(),
+    }
+}
+
+fn ready() -> Report {
+    let (_, region) = Region::create("test", Layout::new(1, 64, 8)).unwrap();
+    Report::Ready {
+        region,
+        pid: 1,
+        counters: Vec::new(),
+    }
+}
+
+fn attached(worker: &WorkerHandle) -> bool {
+    std::iter::from_fn(|| worker.commands.pop()).any(|c| matches!(c, Command::Attach { .. }))
+}
+
+#[test]
+fn the_slot_of_one_that_failed_and_was_given_up_is_free_again() {
+    let base = tempfile::tempdir().unwrap();
+    let (mut fleet, worker) = (fleet(base.path()), worker());
+    fleet.instances[usize::from(SLOT)] = Some(entry(true));
+    let why = || "it did not start".to_owned();
+    fleet.report(&worker, SLOT, Report::NotReady { why: why() });
+    assert!(fleet.instance(SLOT).is_some());
+    fleet.report(&worker, SLOT, Report::Ended { why: Some(why()) });
+    assert!(fleet.instance(SLOT).is_none());
+}
+
+#[test]
+fn one_that_becomes_ready_as_it_is_told_to_stop_is_not_served() {
+    let base = tempfile::tempdir().unwrap();
+    let (mut fleet, worker) = (fleet(base.path()), worker());
+    fleet.instances[usize::from(SLOT)] = Some(entry(true));
+    fleet.report(&worker, SLOT, ready());
+    assert!(!attached(&worker), "nobody would detach it");
+    fleet.instances[usize::from(SLOT)] = Some(entry(false));
+    fleet.report(&worker, SLOT, ready());
+    assert!(attached(&worker));
+}
+
+#[test]
+fn what_the_slots_former_instance_lost_does_not_hide_that_the_new_one_hangs() {
+    let base = tempfile::tempdir().unwrap();
+    let (mut fleet, worker) = (fleet(base.path()), worker());
+    let counters = &worker.counters.instances[usize::from(SLOT)];
+    let set = |counter: &AtomicU64, n| counter.store(n, Ordering::Relaxed);
+    set(&counters.rx_packets, 500);
+    let (orders, mut ordered) = unbounded_channel();
+    fleet.instances[usize::from(SLOT)] = Some(InstanceEntry {
+        orders,
+        ..entry(false)
+    });
+    fleet.report(&worker, SLOT, ready());
+    // The worker counts anew, and the instance takes what it is given.
+    set(&counters.rx_packets, 100);
+    fleet.kill_hung(&worker.counters, Duration::ZERO);
+    assert!(matches!(ordered.try_recv(), Ok(Order::Kill(_))));
+}

@@ -1,0 +1,49 @@
+//! What an instance does that no instance should, and what comes of it. All of it is off the packet path.
+
+use nflib::ring::Corrupt;
+
+use super::{
+    Event, Generations,
+    forward::Forward,
+    ledger::{Ledger, Owner},
+};
+use crate::{generation::add, reason::Reason};
+
+impl Forward {
+    /// Does not serve an instance any more that broke its ring, and has it ended.
+    #[cold]
+    pub(super) fn condemn(&mut self, slot: u16, corrupt: Corrupt) {
+        if let Some(link) = self.links[usize::from(slot)].as_mut().filter(|l| !l.faulty) {
+            link.faulty = true;
+            let reason = corrupt.to_string();
+            let _ = self.events.send(Event::Faulty { slot, reason });
+        }
+    }
+
+    /// The instance named a buffer that it does not hold.
+    #[cold]
+    pub(super) fn refuse_descriptor(&mut self, slot: u16) {
+        add(&self.instance(slot).refused, 1);
+        if let Some(link) = &mut self.links[usize::from(slot)] {
+            link.refused += 1;
+        }
+    }
+
+    /// Drops what found no room in the ring to the instance. One that guessed the index of a buffer that was on its way to it
+    /// may have handed that back already: then the buffer is not its any more, and is left alone.
+    #[cold]
+    pub(super) fn drop_unpushed(
+        &mut self,
+        ledger: &mut Ledger,
+        generations: &mut Generations,
+        slot: u16,
+        buffers: &[u32],
+    ) {
+        for &buffer in buffers {
+            if ledger.held_by(buffer, Owner::instance(slot)).is_some() {
+                add(&self.instance(slot).dropped, 1);
+                self.discard(ledger, generations, buffer, Reason::RingFull);
+            }
+        }
+    }
+}
