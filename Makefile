@@ -2,7 +2,7 @@
 # make test       build everything and run every test
 # make bench      all benchmarks; bench-quick: a two-minute part of them
 # make lint       formatting, clippy, documentation
-# make install    onvmc, onvm-run and onvm-nf to $(DESTDIR)$(PREFIX)/bin, in release form
+# make install    onvmc, onvm-run and onvm-nf to $(DESTDIR)$(PREFIX)/bin, in release form, and manual pages
 # make setup      only install the system's packages that building and testing need
 # make clean      remove everything that was built
 
@@ -51,7 +51,7 @@ install:
 	@target=$$(sh .ci/target) && install -d "$(DESTDIR)$(PREFIX)/bin" && for program in $(PROGRAMS); do \
 	    install -m 755 "$$target/release/$$program" "$(DESTDIR)$(PREFIX)/bin/" \
 	    && echo "installed $(DESTDIR)$(PREFIX)/bin/$$program" || exit 1; \
-	done
+	done && "$$target/release/onvmc" man "$(DESTDIR)$(PREFIX)/share/man/man1"
 
 setup:
 	@sh .ci/setup build test

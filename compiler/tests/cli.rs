@@ -524,3 +524,18 @@ fn several_managers() {
     assert!(err.contains("a, b") && err.contains("--socket"), "{err}");
     run(dir.path(), &["status", "a", "--run-dir", "run"], 0);
 }
+
+#[test]
+fn manual_pages_are_written_once_for_each_command() {
+    let dir = workspace(CHAIN);
+    let (out, _) = run(dir.path(), &["man"], 0);
+    assert!(out.contains(".TH onvmc 1"), "{out}");
+    run(dir.path(), &["man", "share/man1"], 0);
+    let page = fs::read_to_string(dir.path().join("share/man1/onvmc-build.1")).unwrap();
+    assert!(page.contains("\\-\\-previous"), "{page}");
+    let (out, _) = run(dir.path(), &["man", "share/man1", "--json"], 0);
+    let json: serde_json::Value = serde_json::from_str(&out).unwrap();
+    let written = fs::read_dir(dir.path().join("share/man1")).unwrap().count();
+    assert_eq!(json["pages"].as_array().unwrap().len(), written);
+    run(dir.path(), &["man", "a.chain"], 1);
+}

@@ -57,6 +57,8 @@ pub(crate) enum Command {
         #[arg(value_enum)]
         shell: clap_complete::Shell,
     },
+    /// Write the manual pages
+    Man(ManArgs),
 }
 
 /// What belongs to the compilation of a source.
@@ -201,6 +203,13 @@ pub(crate) struct ExplainArgs {
     /// A code such as C0101; none: the list of all
     #[arg(value_name = "CODE")]
     pub(crate) code: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ManArgs {
+    /// Where a page for each command is written, e.g. /usr/local/share/man/man1; none: the page of onvmc to stdout
+    #[arg(value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
 }
 
 fn assignment(text: &str) -> Result<(String, String), String> {

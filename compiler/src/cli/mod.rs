@@ -8,6 +8,7 @@ mod check;
 mod client;
 mod explain;
 mod format;
+mod man;
 mod new;
 mod output;
 mod status;
@@ -73,17 +74,8 @@ pub(crate) fn run() -> ExitCode {
         Command::Plan(args) => apply::plan(&out, args),
         Command::Apply(args) => apply::apply(&out, args),
         Command::Diff(args) => changes::run(&out, args),
-        Command::Completions { shell } => {
-            let mut text = Vec::new();
-            clap_complete::generate(
-                *shell,
-                &mut <Cli as clap::CommandFactory>::command(),
-                "onvmc",
-                &mut text,
-            );
-            out.data(&String::from_utf8_lossy(&text));
-            Outcome::Done
-        }
+        Command::Completions { shell } => man::completions(&out, *shell),
+        Command::Man(args) => man::run(&out, args),
     };
     match outcome {
         Outcome::Done if !out.complete() => Outcome::Refused.into(),
