@@ -14,6 +14,7 @@ pub mod diagnostics;
 pub mod disk;
 pub mod filter;
 mod filters;
+pub mod graph;
 pub mod host;
 mod load;
 mod manifests;

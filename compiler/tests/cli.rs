@@ -526,13 +526,59 @@ fn several_managers() {
 }
 
 #[test]
+fn graphs_of_a_source_and_of_its_bundle_are_the_same() {
+    let dir = workspace(&format!("/// Where it comes from.\n{CHAIN}"));
+    run(dir.path(), &["build", "a.chain", "-o", "a.bundle"], 0);
+    for (format, sign) in [
+        ("svg", "<svg "),
+        ("dot", "digraph "),
+        ("mermaid", "flowchart LR"),
+        ("json", "{"),
+    ] {
+        let (of_source, _) = run(dir.path(), &["graph", "a.chain", "--format", format], 0);
+        let (of_bundle, _) = run(dir.path(), &["graph", "a.bundle", "--format", format], 0);
+        assert!(of_source.starts_with(sign), "{of_source}");
+        assert_eq!(of_source, of_bundle);
+        assert_eq!(
+            of_source.contains("Where it comes from."),
+            format != "mermaid",
+            "{of_source}"
+        );
+    }
+    for (file, sign) in [
+        ("a.svg", "<svg "),
+        ("a.dot", "digraph "),
+        ("a.mmd", "flowchart"),
+        ("a.json", "{"),
+    ] {
+        let (out, _) = run(dir.path(), &["graph", "a.chain", "-o", file], 0);
+        assert_eq!(out, "");
+        assert!(
+            fs::read_to_string(dir.path().join(file))
+                .unwrap()
+                .starts_with(sign)
+        );
+    }
+    let (out, _) = run(dir.path(), &["graph", "a.chain", "--json"], 0);
+    let json: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(
+        (&json["version"], &json["services"][0]["chains"][0]),
+        (&1.into(), &"wan@4".into())
+    );
+    let (_, err) = run(dir.path(), &["graph", "a.chain", "-o", "no/such/a.svg"], 1);
+    assert!(err.contains("no/such/a.svg"), "{err}");
+    run(dir.path(), &["graph", "none.chain"], 1);
+    run(dir.path(), &["graph", "a.chain", "--format", "gif"], 2);
+}
+
+#[test]
 fn manual_pages_are_written_once_for_each_command() {
     let dir = workspace(CHAIN);
     let (out, _) = run(dir.path(), &["man"], 0);
     assert!(out.contains(".TH onvmc 1"), "{out}");
     run(dir.path(), &["man", "share/man1"], 0);
-    let page = fs::read_to_string(dir.path().join("share/man1/onvmc-build.1")).unwrap();
-    assert!(page.contains("\\-\\-previous"), "{page}");
+    let page = fs::read_to_string(dir.path().join("share/man1/onvmc-graph.1")).unwrap();
+    assert!(page.contains("\\-\\-format"), "{page}");
     let (out, _) = run(dir.path(), &["man", "share/man1", "--json"], 0);
     let json: serde_json::Value = serde_json::from_str(&out).unwrap();
     let written = fs::read_dir(dir.path().join("share/man1")).unwrap().count();

@@ -51,6 +51,8 @@ pub(crate) enum Command {
     Apply(ApplyArgs),
     /// Show what differs between two sources or bundles
     Diff(DiffArgs),
+    /// Draw ports, steering rules and chains
+    Graph(GraphArgs),
     /// Print a completion script
     Completions {
         /// For which shell
@@ -189,6 +191,33 @@ pub(crate) struct DiffArgs {
     pub(crate) new: PathBuf,
     #[command(flatten)]
     pub(crate) source: SourceArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct GraphArgs {
+    /// A source or a bundle
+    #[arg(value_name = "FILE|BUNDLE")]
+    pub(crate) target: PathBuf,
+    /// What is written [default: by the ending of --out, else svg]
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub(crate) format: Option<GraphFormat>,
+    /// Where to [default: stdout]
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum GraphFormat {
+    /// A picture
+    Svg,
+    /// For Graphviz
+    Dot,
+    /// For Markdown pages
+    Mermaid,
+    /// For programs
+    Json,
 }
 
 #[derive(Debug, Args)]

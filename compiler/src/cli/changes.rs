@@ -44,6 +44,33 @@ impl Side {
         }
     }
 
+    /// The bundle's name.
+    pub(super) fn name(&self) -> &str {
+        match self {
+            Self::Source(made) => &made.1.index.name,
+            Self::Bundle(bundle) => &bundle.index.name,
+        }
+    }
+
+    /// The texts of the chain files that it was made from, as far as they can be read.
+    pub(super) fn sources(&self) -> Vec<String> {
+        let is_chain = |path: &str| path.starts_with("source/") && path.ends_with(".chain");
+        match self {
+            Self::Source(made) => {
+                let files = made.1.files.iter().filter(|(path, _)| is_chain(path));
+                files
+                    .map(|(_, content)| String::from_utf8_lossy(content).into_owned())
+                    .collect()
+            }
+            Self::Bundle(bundle) => {
+                let files = bundle.index.files.iter().filter(|f| is_chain(&f.path));
+                files
+                    .filter_map(|f| std::fs::read_to_string(bundle.dir.join(&f.path)).ok())
+                    .collect()
+            }
+        }
+    }
+
     pub(super) fn generation(&self) -> &str {
         match self {
             Self::Source(made) => &made.1.index.generation,

@@ -8,6 +8,7 @@ mod check;
 mod client;
 mod explain;
 mod format;
+mod graph;
 mod man;
 mod new;
 mod output;
@@ -74,6 +75,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Plan(args) => apply::plan(&out, args),
         Command::Apply(args) => apply::apply(&out, args),
         Command::Diff(args) => changes::run(&out, args),
+        Command::Graph(args) => graph::run(&out, args),
         Command::Completions { shell } => man::completions(&out, *shell),
         Command::Man(args) => man::run(&out, args),
     };
