@@ -21,9 +21,11 @@ mod parse;
 mod scan;
 pub mod syntax;
 mod units;
+pub mod words;
 
 pub use codes::CODES;
 pub use diagnostic::{Diagnostic, Label, Severity};
+pub use scan::{Kind as TokenKind, Token};
 pub use units::UNITS;
 
 /// How deeply parentheses, lists, records, arms and `not` may be nested. A limit far above any use
@@ -45,6 +47,12 @@ pub struct Parse {
 /// Reads one source file.
 pub fn parse(source: &str) -> Parse {
     parse::file(source)
+}
+
+/// Splits a source into strings, comments, brackets, words and single characters, whether it parses or not: for editors,
+/// whose sources mostly do not.
+pub fn tokens(source: &str) -> Vec<Token> {
+    scan::scan(source)
 }
 
 /// Reads a filter alone, as on a command line. `None` when it is wrong; the diagnostics say why.

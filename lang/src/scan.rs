@@ -5,13 +5,16 @@ use crate::syntax::Span;
 
 /// What a token is, as far as the splitting of a file needs it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub enum Kind {
     /// `// ...`, or `/// ...` behind other tokens of its line.
     Comment,
     /// `/// ...`, first on its line.
     Doc,
-    /// `"..."`; `closed` is false when the line ends first.
-    Str { closed: bool },
+    /// `"..."`
+    Str {
+        /// False when the line ends first.
+        closed: bool,
+    },
     /// `{`, `[` or `(`
     Open(u8),
     /// `}`, `]` or `)`
@@ -24,27 +27,33 @@ pub(crate) enum Kind {
 
 /// A token.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Token {
-    pub(crate) kind: Kind,
-    pub(crate) start: u32,
-    pub(crate) end: u32,
+pub struct Token {
+    /// What it is.
+    pub kind: Kind,
+    /// Offset of its first byte.
+    pub start: u32,
+    /// Offset after its last byte.
+    pub end: u32,
     /// True for the first token of a line.
-    pub(crate) first: bool,
+    pub first: bool,
 }
 
 impl Token {
-    pub(crate) fn span(&self) -> Span {
+    /// Where it stands.
+    pub fn span(&self) -> Span {
         Span {
             start: self.start,
             end: self.end,
         }
     }
 
-    pub(crate) fn text<'s>(&self, source: &'s str) -> &'s str {
+    /// Its text.
+    pub fn text<'s>(&self, source: &'s str) -> &'s str {
         self.span().text(source)
     }
 
-    pub(crate) fn is_comment(&self) -> bool {
+    /// True for comments of both kinds.
+    pub fn is_comment(&self) -> bool {
         matches!(self.kind, Kind::Comment | Kind::Doc)
     }
 }

@@ -7,7 +7,7 @@ use crate::syntax::{Header, Protocol};
 pub(crate) const RESERVED: [&str; 9] = ["drop", "else", "with", "true", "false", "and", "or", "not", "all"];
 
 /// Words that begin or continue a primitive, so that no class can be called like this.
-const KEYWORDS: [&str; 22] = [
+pub(crate) const KEYWORDS: [&str; 22] = [
     "ether",
     "vlan",
     "arp",
