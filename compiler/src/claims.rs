@@ -153,7 +153,7 @@ impl Claims<'_, '_> {
 }
 
 /// A manifest may name a family of counters, as in `rule_<line>`.
-fn names_counter(declared: &str, name: &str) -> bool {
+pub(crate) fn names_counter(declared: &str, name: &str) -> bool {
     match declared.split_once('<') {
         None => declared == name,
         Some((before, rest)) => {

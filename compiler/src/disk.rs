@@ -8,7 +8,10 @@ use std::{
 
 use rustix::fs::{CWD, RenameFlags};
 
-use crate::{artifact::Artifact, host::Host};
+use crate::{
+    artifact::Artifact,
+    host::{Entry, Host},
+};
 
 /// Files of the machine.
 #[derive(Debug, Clone, Copy, Default)]
@@ -17,6 +20,21 @@ pub struct DiskHost;
 impl Host for DiskHost {
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
         fs::read(path)
+    }
+
+    fn size(&self, path: &Path) -> io::Result<u64> {
+        fs::metadata(path).map(|found| found.len())
+    }
+
+    fn list(&self, directory: &Path) -> io::Result<Vec<Entry>> {
+        let entry = |found: io::Result<fs::DirEntry>| {
+            let found = found?;
+            Ok(match found.file_type()?.is_dir() {
+                true => Entry::Directory(found.path()),
+                false => Entry::File(found.path()),
+            })
+        };
+        fs::read_dir(directory)?.map(entry).collect()
     }
 }
 

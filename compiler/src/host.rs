@@ -13,6 +13,27 @@ pub trait Host {
     /// # Errors
     /// Why it cannot be read.
     fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
+
+    /// A file's size in bytes.
+    ///
+    /// # Errors
+    /// Why it cannot be told.
+    fn size(&self, path: &Path) -> io::Result<u64> {
+        self.read(path).map(|content| content.len() as u64)
+    }
+
+    /// What a directory holds, in any order. Only the language server asks, to find the programs that import a file.
+    ///
+    /// # Errors
+    /// Why it cannot be told.
+    fn list(&self, directory: &Path) -> io::Result<Vec<Entry>>;
+}
+
+/// What a directory holds.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Entry {
+    File(PathBuf),
+    Directory(PathBuf),
 }
 
 /// Files in memory, for tests and for editors.
@@ -36,6 +57,21 @@ impl Host for MemoryHost {
             .get(&clean(path))
             .cloned()
             .ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
+    }
+
+    fn list(&self, directory: &Path) -> io::Result<Vec<Entry>> {
+        let directory = clean(directory);
+        let below = self.files.keys().filter_map(|path| {
+            let mut rest = path.strip_prefix(&directory).ok()?.components();
+            let child = directory.join(rest.next()?);
+            Some(match rest.next() {
+                None => Entry::File(child),
+                Some(_) => Entry::Directory(child),
+            })
+        });
+        let mut below: Vec<Entry> = below.collect();
+        below.dedup();
+        Ok(below)
     }
 }
 

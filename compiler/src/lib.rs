@@ -17,6 +17,7 @@ mod filters;
 pub mod graph;
 pub mod host;
 mod load;
+pub mod lsp;
 mod manifests;
 mod names;
 mod notation;

@@ -25,6 +25,13 @@ pub(crate) struct Loaded {
     pub(crate) found: Vec<Diagnostic>,
 }
 
+/// What parsing leaves behind for who goes on asking of the sources.
+pub(crate) struct Trees {
+    pub(crate) units: Vec<Unit>,
+    /// Imported manifests by the place of the `use` declaration.
+    pub(crate) manifests: HashMap<(FileId, u32), FileId>,
+}
+
 /// A source file and its tree.
 pub(crate) struct Unit {
     pub(crate) file: FileId,

@@ -8,9 +8,9 @@ use onvm_lang::syntax::{DeclKind, Ident};
 use crate::{
     context::Context,
     diagnostics::{bad_manifest, closest, unknown_type},
-    load::Loaded,
+    load::Unit,
     names::{Item, Names},
-    sources::{FileId, Place},
+    sources::{FileId, Place, Sources},
     spec::Spec,
 };
 
@@ -46,13 +46,13 @@ pub(crate) struct NfTypes<'a> {
 }
 
 impl<'a> NfTypes<'a> {
-    pub(crate) fn collect(loaded: &'a Loaded) -> Self {
+    pub(crate) fn collect(units: &'a [Unit], manifests: &HashMap<(FileId, u32), FileId>) -> Self {
         let mut imported = HashMap::new();
-        for unit in &loaded.units {
+        for unit in units {
             for decl in &unit.tree.decls {
                 if let DeclKind::Use(import) = &decl.kind.node
                     && let Some(alias) = &import.alias
-                    && let Some(file) = loaded.manifests.get(&(unit.file, import.path.span.start))
+                    && let Some(file) = manifests.get(&(unit.file, import.path.span.start))
                 {
                     imported.entry(alias.node.as_str()).or_insert(*file);
                 }
@@ -61,6 +61,19 @@ impl<'a> NfTypes<'a> {
         Self {
             imported,
             read: RefCell::default(),
+        }
+    }
+
+    /// The imported types.
+    pub(crate) fn imports(&self) -> impl Iterator<Item = &'a str> {
+        self.imported.keys().copied()
+    }
+
+    /// The type of that name for who only looks: none when there is none or it cannot be used.
+    pub(crate) fn look_up(&self, sources: &Sources, name: &str) -> Option<NfType> {
+        match self.imported.get(name) {
+            Some(file) => parse(&sources.get(*file).text).ok(),
+            None => parse(STANDARD.iter().find(|(n, _)| *n == name)?.1).ok(),
         }
     }
 

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// The types that a `param` can have.
-const TYPES: &[(&str, ParamKind)] = &[
+pub(crate) const TYPES: &[(&str, ParamKind)] = &[
     ("bool", ParamKind::Bool),
     ("int", ParamKind::Int),
     ("decimal", ParamKind::Decimal),

@@ -16,7 +16,7 @@ use crate::{
     diagnostics::{duplicate_name, no_steer},
     filters::Filters,
     host::Host,
-    load::{Unit, load},
+    load::{Trees, Unit, load},
     manifests::NfTypes,
     names::Names,
     notation::notation,
@@ -80,6 +80,15 @@ impl Program {
 /// # Errors
 /// When the main file cannot be read. Everything else is a diagnostic.
 pub fn check(host: &dyn Host, main: &Path, inputs: &Inputs<'_>) -> std::io::Result<Checked> {
+    check_with_trees(host, main, inputs).map(|(checked, _)| checked)
+}
+
+/// The same, with the trees.
+pub(crate) fn check_with_trees(
+    host: &dyn Host,
+    main: &Path,
+    inputs: &Inputs<'_>,
+) -> std::io::Result<(Checked, Trees)> {
     let mut loaded = load(host, main)?;
     let command_line = add_command_line(&mut loaded.sources, inputs.set);
     let found = std::mem::take(&mut loaded.found);
@@ -94,11 +103,16 @@ pub fn check(host: &dyn Host, main: &Path, inputs: &Inputs<'_>) -> std::io::Resu
         ..p
     });
     debug_assert!(program.is_some() || diagnostics.iter().any(|d| d.severity == Severity::Error));
-    Ok(Checked {
+    let checked = Checked {
         sources: loaded.sources,
         diagnostics,
         program,
-    })
+    };
+    let trees = Trees {
+        units: loaded.units,
+        manifests: loaded.manifests,
+    };
+    Ok((checked, trees))
 }
 
 /// The declarations of one kind, of all files in order.
@@ -150,7 +164,7 @@ fn analyse(
     config.ports = declared
         .filter_map(|(id, (file, p))| ports::port(cx, &values, file, p, id, mtu))
         .collect();
-    let types = NfTypes::collect(loaded);
+    let types = NfTypes::collect(&loaded.units, &loaded.manifests);
     let mut nfs: Vec<services::Nf<'_>> = declarations!(units, Nf)
         .filter_map(|(file, nf)| {
             let ty = types.get(cx, &names, file, &nf.ty)?;

@@ -285,13 +285,19 @@ impl Spec {
         if !low && !high {
             return Ok(());
         }
-        let range = match (&self.min, &self.max) {
-            (Some(min), Some(max)) => format!("from {} to {}", min.text, max.text),
-            (Some(min), None) => format!("from {}", min.text),
-            (None, Some(max)) => format!("up to {}", max.text),
-            (None, None) => String::new(),
-        };
-        Err(Problem::Range { range })
+        Err(Problem::Range {
+            range: self.bounds().unwrap_or_default(),
+        })
+    }
+
+    /// As in "from 1 to 64".
+    pub(crate) fn bounds(&self) -> Option<String> {
+        match (&self.min, &self.max) {
+            (Some(min), Some(max)) => Some(format!("from {} to {}", min.text, max.text)),
+            (Some(min), None) => Some(format!("from {}", min.text)),
+            (None, Some(max)) => Some(format!("up to {}", max.text)),
+            (None, None) => None,
+        }
     }
 }
 

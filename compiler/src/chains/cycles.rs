@@ -105,7 +105,7 @@ impl<'a> Graph<'a> {
 }
 
 /// Every name that stands as a step or as an argument.
-fn mentioned<'s>(steps: &'s [syntax::Step], names: &mut Vec<&'s syntax::Ident>) {
+pub(crate) fn mentioned<'s>(steps: &'s [syntax::Step], names: &mut Vec<&'s syntax::Ident>) {
     for step in steps {
         match &step.node {
             StepKind::Drop => {}

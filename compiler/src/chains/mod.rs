@@ -17,7 +17,7 @@ use onvm_lang::syntax;
 
 use crate::{context::Context, declare::services::Nf, names::Names, sources::FileId};
 
-pub(crate) use cycles::circles;
+pub(crate) use cycles::{circles, mentioned};
 pub(crate) use permits::Permits;
 pub(crate) use table::lower;
 pub(crate) use walk::Walk;

@@ -53,6 +53,8 @@ pub(crate) enum Command {
     Diff(DiffArgs),
     /// Draw ports, steering rules and chains
     Graph(GraphArgs),
+    /// Serve an editor on stdin and stdout (the Language Server Protocol)
+    Lsp,
     /// Print a completion script
     Completions {
         /// For which shell

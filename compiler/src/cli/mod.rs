@@ -10,6 +10,7 @@ mod explain;
 mod format;
 mod graph;
 mod man;
+mod lsp;
 mod new;
 mod output;
 mod status;
@@ -78,6 +79,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Graph(args) => graph::run(&out, args),
         Command::Completions { shell } => man::completions(&out, *shell),
         Command::Man(args) => man::run(&out, args),
+        Command::Lsp => lsp::run(&out),
     };
     match outcome {
         Outcome::Done if !out.complete() => Outcome::Refused.into(),

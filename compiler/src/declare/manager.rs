@@ -55,7 +55,7 @@ pub(crate) fn manager(
     }
 }
 
-fn specs() -> Vec<Spec> {
+pub(crate) fn specs() -> Vec<Spec> {
     let int = |name, doc| Spec::plain(name, ParamKind::Int, doc);
     let word = |name, doc, words| Spec::plain(name, ParamKind::Enum, doc).words(words);
     vec![

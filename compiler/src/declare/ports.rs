@@ -38,7 +38,7 @@ pub(crate) fn port(
 ) -> Option<Port> {
     let name = decl.name.node.as_str();
     let head = cx.place(file, decl.name.span);
-    let Some(own) = specs(&decl.kind.node) else {
+    let Some(all) = settings(&decl.kind.node) else {
         let close = closest(&decl.kind.node, KINDS.iter().copied());
         let place = cx.place(file, decl.kind.span);
         cx.report(unknown_type::unknown_type(
@@ -54,7 +54,6 @@ pub(crate) fn port(
         cx.report(table_full::table_full(head, "ports", id + 1, MAX_PORTS));
     }
     let owner = format!("port `{name}`");
-    let all: Vec<Spec> = own.into_iter().chain(common()).collect();
     let read = values.settings(file, &owner, head, decl.config.as_ref(), &all);
     let kind = kind(cx, &decl.kind.node, name, head, &read);
     let fits = check_sizes(cx, name, &read, mtu);
@@ -73,6 +72,11 @@ pub(crate) fn port(
         mac,
         kind: kind?,
     })
+}
+
+/// Every setting of one kind of port. None: there is no such kind.
+pub(crate) fn settings(kind: &str) -> Option<Vec<Spec>> {
+    Some(specs(kind)?.into_iter().chain(common()).collect())
 }
 
 /// Settings that every kind has.

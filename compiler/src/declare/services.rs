@@ -79,7 +79,7 @@ pub(crate) fn nf<'a>(
     }
 }
 
-fn with_specs() -> Vec<Spec> {
+pub(crate) fn with_specs() -> Vec<Spec> {
     let word = |name, doc, words| Spec::plain(name, ParamKind::Enum, doc).words(words);
     vec![
         Spec::new("replicas", Kind::IntOrRange, "instances").range(1, 1024),

@@ -1,0 +1,308 @@
+//! What the server knows, and which message is whose.
+
+use std::path::PathBuf;
+
+use gen_lsp_types as lsp;
+use lsp::{TextDocumentPositionParams, Uri};
+use lsp_server::{ErrorCode, Message, Notification};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+
+use super::{
+    completion, definition, documents::Documents, format, hover, position::Encoding, programs::Programs,
+    references, symbols, transport::UNREADABLE, uri::path_of, view::View,
+};
+use crate::host::Host;
+
+/// What the client can do and wants.
+#[derive(Debug)]
+pub(super) struct Client {
+    pub(super) encoding: Encoding,
+    /// Values for `param` declarations, as `--set` gives them: the initialisation option `set`.
+    pub(super) set: Vec<(String, String)>,
+    /// It takes edits that say of which version of a buffer they are.
+    pub(super) versioned_edits: bool,
+    folders: Vec<PathBuf>,
+}
+
+/// Why a request is not answered.
+#[derive(Debug)]
+pub(super) struct Fault {
+    pub(super) code: ErrorCode,
+    pub(super) message: String,
+    pub(super) panicked: bool,
+}
+
+pub(super) type Answer = Result<Value, Fault>;
+
+impl Fault {
+    pub(super) fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+            panicked: false,
+        }
+    }
+
+    /// The request is in order, and cannot be done.
+    pub(super) fn refused(message: impl Into<String>) -> Self {
+        Self::new(ErrorCode::RequestFailed, message)
+    }
+}
+
+pub(super) struct Server<'s> {
+    disk: &'s dyn Host,
+    client: Client,
+    documents: Documents,
+    programs: Programs,
+}
+
+impl<'s> Server<'s> {
+    pub(super) fn new(disk: &'s dyn Host) -> Self {
+        let client = Client {
+            encoding: Encoding::Utf16,
+            set: Vec::new(),
+            versioned_edits: false,
+            folders: Vec::new(),
+        };
+        Self {
+            disk,
+            client,
+            documents: Documents::default(),
+            programs: Programs::default(),
+        }
+    }
+
+    /// Reads what matters of the client's long description of itself, whatever the rest looks like.
+    pub(super) fn initialize(&mut self, params: &Value) -> Answer {
+        let offered = params.pointer("/capabilities/general/positionEncodings");
+        let offers_utf8 = offered
+            .and_then(Value::as_array)
+            .is_some_and(|l| l.iter().any(|e| e == "utf-8"));
+        if offers_utf8 {
+            self.client.encoding = Encoding::Utf8;
+        }
+        let versioned = params.pointer("/capabilities/workspace/workspaceEdit/documentChanges");
+        self.client.versioned_edits = versioned == Some(&Value::Bool(true));
+        let set = params
+            .pointer("/initializationOptions/set")
+            .and_then(Value::as_object);
+        let text = |v: &Value| v.as_str().map_or_else(|| v.to_string(), str::to_owned);
+        self.client.set = set
+            .into_iter()
+            .flatten()
+            .map(|(k, v)| (k.clone(), text(v)))
+            .collect();
+        let folders = params.get("workspaceFolders").and_then(Value::as_array);
+        let folders = folders.into_iter().flatten().filter_map(|f| f.get("uri"));
+        let roots: Vec<&str> = folders
+            .chain(params.get("rootUri"))
+            .filter_map(Value::as_str)
+            .collect();
+        self.client.folders = roots.into_iter().map(path_of).collect();
+        self.client.folders.dedup();
+        self.programs.importers.scan(self.disk, &self.client.folders);
+        json(lsp::InitializeResult {
+            capabilities: capabilities(self.client.encoding),
+            server_info: Some(lsp::ServerInfo {
+                name: "onvmc".to_owned(),
+                version: Some(env!("CARGO_PKG_VERSION").to_owned()),
+            }),
+        })
+    }
+
+    pub(super) fn request(&mut self, method: &str, params: Value) -> Answer {
+        self.programs.refresh(&self.documents, self.disk, &self.client);
+        match method {
+            "textDocument/hover" => json(self.view(read(params)?).and_then(|v| hover::hover(&v))),
+            "textDocument/definition" => {
+                json(self.view(read(params)?).and_then(|v| definition::definition(&v)))
+            }
+            "textDocument/completion" => json(self.view(read(params)?).map(|v| completion::complete(&v))),
+            "textDocument/references" => {
+                let params: lsp::ReferenceParams = read(params)?;
+                let with_declaration = params.context.include_declaration;
+                json(self.meaning(params.text_document_position_params).map(|meaning| {
+                    let (programs, documents) = (&self.programs, &self.documents);
+                    references::references(
+                        programs,
+                        documents,
+                        self.client.encoding,
+                        &meaning,
+                        with_declaration,
+                    )
+                }))
+            }
+            "textDocument/documentHighlight" => json(self.view(read(params)?).and_then(|v| {
+                let ranges = references::in_file(&v, &references::meaning(&v)?).into_iter();
+                let kind = None;
+                Some(
+                    ranges
+                        .map(|range| lsp::DocumentHighlight { range, kind })
+                        .collect::<Vec<_>>(),
+                )
+            })),
+            "textDocument/prepareRename" => json(self.view(read(params)?).and_then(|v| {
+                references::meaning(&v)?;
+                Some(v.lines.range(v.mark()?.span))
+            })),
+            "textDocument/rename" => {
+                let params: lsp::RenameParams = read(params)?;
+                let meaning = self.meaning(params.text_document_position_params);
+                let meaning =
+                    meaning.ok_or_else(|| Fault::refused("there is no name here that a source declares"))?;
+                let (programs, documents) = (&self.programs, &self.documents);
+                json(references::rename(
+                    programs,
+                    documents,
+                    &self.client,
+                    &meaning,
+                    &params.new_name,
+                )?)
+            }
+            "textDocument/documentSymbol" => {
+                let params: lsp::DocumentSymbolParams = read(params)?;
+                json(self.file(&params.text_document.uri).map(|v| symbols::symbols(&v)))
+            }
+            "textDocument/formatting" => {
+                let params: lsp::DocumentFormattingParams = read(params)?;
+                let document = self.documents.get(&path_of(&params.text_document.uri.0));
+                json(
+                    document
+                        .map(|d| format::format(&d.text, self.client.encoding))
+                        .transpose()?,
+                )
+            }
+            _ => Err(Fault::new(
+                ErrorCode::MethodNotFound,
+                format!("`{method}` is not offered"),
+            )),
+        }
+    }
+
+    pub(super) fn notification(&mut self, method: &str, params: Value) -> Result<(), Fault> {
+        match method {
+            "textDocument/didOpen" => {
+                let params: lsp::DidOpenTextDocumentParams = read(params)?;
+                let path = self.documents.open(params.text_document);
+                self.programs.changed(&path);
+            }
+            "textDocument/didChange" => {
+                if let Some(path) = self.documents.change(read(params)?, self.client.encoding) {
+                    self.programs.changed(&path);
+                }
+            }
+            "textDocument/didClose" => {
+                let params: lsp::DidCloseTextDocumentParams = read(params)?;
+                let path = self.documents.close(&params.text_document.uri.0);
+                self.programs.changed(&path);
+            }
+            "textDocument/didSave" => {
+                let params: lsp::DidSaveTextDocumentParams = read(params)?;
+                self.on_disk(&[params.text_document.uri]);
+            }
+            "workspace/didChangeWatchedFiles" => {
+                let params: lsp::DidChangeWatchedFilesParams = read(params)?;
+                let uris: Vec<Uri> = params.changes.into_iter().map(|c| c.uri).collect();
+                self.on_disk(&uris);
+            }
+            UNREADABLE => {
+                return Err(Fault::new(
+                    ErrorCode::ParseError,
+                    params.as_str().unwrap_or_default(),
+                ));
+            }
+            // The protocol lets unknown notifications pass.
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Files on the disk are not as they were.
+    fn on_disk(&mut self, uris: &[Uri]) {
+        for uri in uris {
+            self.programs.changed(&path_of(&uri.0));
+        }
+        self.programs.importers.scan(self.disk, &self.client.folders);
+    }
+
+    /// Checks what changed; returns what the client is to be told.
+    pub(super) fn settle(&mut self) -> Vec<Message> {
+        self.programs.refresh(&self.documents, self.disk, &self.client);
+        let messages = self.programs.publish(&self.documents, &self.client);
+        let notification = |m| Notification::new("textDocument/publishDiagnostics".to_owned(), m);
+        messages
+            .into_iter()
+            .map(|m| Message::Notification(notification(m)))
+            .collect()
+    }
+
+    /// After a panic nothing that was concluded is trusted.
+    pub(super) fn recover(&mut self) {
+        self.programs.forget();
+    }
+
+    /// The place that a request is about, in the first program that it belongs to.
+    fn view(&self, at: TextDocumentPositionParams) -> Option<View<'_>> {
+        let path = path_of(&at.text_document.uri.0);
+        let analysis = self.programs.of(&path).next()?;
+        View::new(
+            analysis,
+            &self.documents,
+            self.client.encoding,
+            &path,
+            at.position,
+        )
+    }
+
+    fn file(&self, uri: &Uri) -> Option<View<'_>> {
+        let text_document = lsp::TextDocumentIdentifier { uri: uri.clone() };
+        self.view(TextDocumentPositionParams {
+            text_document,
+            position: lsp::Position::default(),
+        })
+    }
+
+    fn meaning(&self, at: TextDocumentPositionParams) -> Option<references::Meaning> {
+        references::meaning(&self.view(at)?)
+    }
+}
+
+fn capabilities(encoding: Encoding) -> lsp::ServerCapabilities {
+    let sync = lsp::TextDocumentSyncOptions {
+        open_close: Some(true),
+        change: Some(lsp::TextDocumentSyncKind::Incremental),
+        save: Some(true.into()),
+        ..Default::default()
+    };
+    lsp::ServerCapabilities {
+        position_encoding: Some(match encoding {
+            Encoding::Utf8 => lsp::PositionEncodingKind::UTF8,
+            Encoding::Utf16 => lsp::PositionEncodingKind::UTF16,
+        }),
+        text_document_sync: Some(sync.into()),
+        hover_provider: Some(true.into()),
+        definition_provider: Some(true.into()),
+        references_provider: Some(true.into()),
+        document_highlight_provider: Some(true.into()),
+        document_symbol_provider: Some(true.into()),
+        document_formatting_provider: Some(true.into()),
+        completion_provider: Some(lsp::CompletionOptions {
+            trigger_characters: Some(["$", "{", ">", "(", "="].map(str::to_owned).to_vec()),
+            ..Default::default()
+        }),
+        rename_provider: Some(lsp::RenameProvider::RenameOptions(lsp::RenameOptions {
+            prepare_provider: Some(true),
+            ..Default::default()
+        })),
+        ..Default::default()
+    }
+}
+
+fn read<P: DeserializeOwned>(params: Value) -> Result<P, Fault> {
+    serde_json::from_value(params).map_err(|e| Fault::new(ErrorCode::InvalidParams, e.to_string()))
+}
+
+fn json(answer: impl Serialize) -> Answer {
+    serde_json::to_value(answer).map_err(|e| Fault::new(ErrorCode::InternalError, e.to_string()))
+}

@@ -1,0 +1,9 @@
+//! `onvmc lsp`: whole sessions with the real program.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod client;
+mod complete;
+mod look_up;
+mod refactor;
+mod session;
