@@ -1,6 +1,6 @@
-//! `assert` and `test`: the names in them. Nothing is proved or run here.
+//! `assert` and `test`: the names in them. Nothing is proved or run here; `tests` reads what tests do.
 
-use onvm_lang::syntax::{self, Claim, Expect, Ident, StmtKind};
+use onvm_lang::syntax::{self, Claim, Ident};
 
 use crate::{
     chains::Graph,
@@ -10,6 +10,7 @@ use crate::{
     load::{Unit, describe},
     names::Item,
     sources::{FileId, Place},
+    tests::Test,
 };
 
 pub(crate) struct Claims<'g, 'a> {
@@ -18,8 +19,8 @@ pub(crate) struct Claims<'g, 'a> {
 }
 
 impl Claims<'_, '_> {
-    /// Checks the names, and says once for each kind of declaration that only this was done.
-    pub(crate) fn check(&self, units: &[Unit]) {
+    /// Checks the names, and says once for each kind of declaration that only this was done. Gives the tests.
+    pub(crate) fn check(&self, units: &[Unit]) -> Vec<Test> {
         let mut asserts = Vec::new();
         let mut tests = Vec::new();
         let mut programs = Vec::new();
@@ -32,8 +33,7 @@ impl Claims<'_, '_> {
                         asserts.push(place);
                     }
                     syntax::DeclKind::Test(test) => {
-                        self.test(unit.file, test);
-                        tests.push(place);
+                        tests.extend(self.test(unit.file, test));
                     }
                     syntax::DeclKind::Allow(syntax::Allow {
                         grant: syntax::Grant::Program { .. },
@@ -46,8 +46,8 @@ impl Claims<'_, '_> {
             }
         }
         self.not_yet(&asserts, "assertions are not proved");
-        self.not_yet(&tests, "tests are not run");
         self.not_yet(&programs, "permissions to change flow tables are not granted");
+        tests
     }
 
     fn not_yet(&self, places: &[Place], what: &str) {
@@ -72,53 +72,25 @@ impl Claims<'_, '_> {
         }
     }
 
-    fn test(&self, file: FileId, test: &syntax::Test) {
-        for stmt in &test.stmts {
-            match &stmt.node {
-                StmtKind::Send { port, .. } => self.port(file, port),
-                StmtKind::Replay { port, file: path } => {
-                    self.port(file, port);
-                    self.file(file, path);
-                }
-                StmtKind::Expect(expect) => self.expect(file, expect),
-            }
+    /// The counter is one of those that the NF's manifest declares.
+    pub(crate) fn counter(&self, file: FileId, nf: &Ident, counter: &Ident) {
+        let Some(nf) = self.nf(file, nf).map(|i| &self.graph.nfs[i]) else {
+            return;
+        };
+        let counters = &nf.ty.manifest.counters;
+        if !counters.iter().any(|c| names_counter(&c.name, &counter.node)) {
+            let place = self.graph.cx.place(file, counter.span);
+            let known: Vec<&str> = counters.iter().map(|c| c.name.as_str()).collect();
+            self.graph.cx.report(unknown_output::unknown_counter(
+                place,
+                nf.name,
+                &counter.node,
+                known,
+            ));
         }
     }
 
-    fn expect(&self, file: FileId, expect: &Expect) {
-        match expect {
-            Expect::Path(nodes) => nodes
-                .iter()
-                .filter(|n| n.node != "drop")
-                .for_each(|n| self.node(file, n)),
-            Expect::Passes(nf) => drop(self.nf(file, nf)),
-            Expect::Drop { at } => at.iter().for_each(|n| self.node(file, n)),
-            Expect::Packets { port, .. } => self.port(file, port),
-            Expect::SameAs { port, file: path } => {
-                self.port(file, port);
-                self.file(file, path);
-            }
-            Expect::Counter { nf, counter, value } => {
-                self.filters.values.follow(file, value);
-                let Some(nf) = self.nf(file, nf).map(|i| &self.graph.nfs[i]) else {
-                    return;
-                };
-                let counters = &nf.ty.manifest.counters;
-                if !counters.iter().any(|c| names_counter(&c.name, &counter.node)) {
-                    let place = self.graph.cx.place(file, counter.span);
-                    let known: Vec<&str> = counters.iter().map(|c| c.name.as_str()).collect();
-                    self.graph.cx.report(unknown_output::unknown_counter(
-                        place,
-                        nf.name,
-                        &counter.node,
-                        known,
-                    ));
-                }
-            }
-        }
-    }
-
-    fn port(&self, file: FileId, name: &Ident) {
+    pub(crate) fn port(&self, file: FileId, name: &Ident) {
         let graph = self.graph;
         graph.names.expect(graph.cx, file, name, "a port", |s| {
             matches!(s.item, Item::Port).then_some(())
@@ -126,21 +98,21 @@ impl Claims<'_, '_> {
     }
 
     /// The NF's index; none as well for an NF whose declaration was refused.
-    fn nf(&self, file: FileId, name: &Ident) -> Option<usize> {
+    pub(crate) fn nf(&self, file: FileId, name: &Ident) -> Option<usize> {
         let graph = self.graph;
         let is_nf = |s: &crate::names::Symbol<'_>| matches!(s.item, Item::Nf).then_some(());
         graph.names.expect(graph.cx, file, name, "an NF", is_nf)?;
         graph.by_name.get(name.node.as_str()).copied()
     }
 
-    fn node(&self, file: FileId, name: &Ident) {
+    pub(crate) fn node(&self, file: FileId, name: &Ident) {
         let graph = self.graph;
         graph.names.expect(graph.cx, file, name, "an NF or a port", |s| {
             matches!(s.item, Item::Nf | Item::Port).then_some(())
         });
     }
 
-    fn file(&self, file: FileId, path: &syntax::Spanned<String>) {
+    pub(crate) fn file(&self, file: FileId, path: &syntax::Spanned<String>) {
         let cx = self.graph.cx;
         if let Err(e) = cx.host.read(&clean(&cx.directory(file).join(&path.node))) {
             cx.report(missing_file::missing_file(

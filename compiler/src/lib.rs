@@ -16,12 +16,14 @@ pub mod filter;
 mod filters;
 pub mod graph;
 pub mod host;
+pub mod interpret;
 mod load;
 pub mod lsp;
 mod manifests;
 mod names;
 mod notation;
 mod overrides;
+mod packet;
 mod program;
 pub mod render;
 pub mod sources;
@@ -29,6 +31,7 @@ mod spec;
 mod steering;
 #[cfg(test)]
 mod testing;
+pub mod tests;
 mod units;
 mod values;
 

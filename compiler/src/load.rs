@@ -17,6 +17,9 @@ use crate::{
 /// The `--set` arguments, as a file that messages can point into.
 pub(crate) const COMMAND_LINE: &str = "--set";
 
+/// A packet from the command line, as a file that messages can point into.
+pub(crate) const PACKET: &str = "PACKET";
+
 pub(crate) struct Loaded {
     pub(crate) sources: Sources,
     pub(crate) units: Vec<Unit>,
@@ -36,6 +39,22 @@ pub(crate) struct Trees {
 pub(crate) struct Unit {
     pub(crate) file: FileId,
     pub(crate) tree: syntax::File,
+}
+
+impl Loaded {
+    /// Adds `test "..." { send PORT PACKET }` behind all files.
+    pub(crate) fn add_packet(&mut self, port: &str, packet: &str) {
+        let text = format!("test \"{PACKET}\" {{\n    send {port} {packet}\n}}\n");
+        let parse = onvm_lang::parse(&text);
+        let file = self.sources.add(Path::new(PACKET), PACKET.to_owned(), text);
+        let local = parse.diagnostics.into_iter();
+        let global: Vec<_> = local.map(|d| globalise(&self.sources, file, d)).collect();
+        self.found.extend(global);
+        self.units.push(Unit {
+            file,
+            tree: parse.file,
+        });
+    }
 }
 
 /// Reads `main` and its imports. An unreadable main file is the only failure.

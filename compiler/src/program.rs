@@ -23,6 +23,7 @@ use crate::{
     overrides::{Overrides, add_command_line, input_spec, refuse_record},
     sources::{FileId, Sources},
     steering::Steering,
+    tests::Test,
     values::{Values, What},
 };
 
@@ -35,6 +36,8 @@ pub struct Inputs<'a> {
     pub name: Option<&'a str>,
     /// The bundle whose service ids are kept.
     pub previous: Option<&'a ManagerConfig>,
+    /// A port and a packet as in `send PORT PACKET`, which becomes the program's last test.
+    pub packet: Option<(&'a str, &'a str)>,
 }
 
 /// The outcome: the sources, what is to be said of them, and what they mean if nothing is wrong with them.
@@ -62,6 +65,8 @@ pub struct Program {
     pub secrets: Vec<String>,
     /// What `file("...")` named, by path in the bundle.
     pub files: BTreeMap<String, Vec<u8>>,
+    /// In source order.
+    pub tests: Vec<Test>,
 }
 
 impl Program {
@@ -90,6 +95,9 @@ pub(crate) fn check_with_trees(
     inputs: &Inputs<'_>,
 ) -> std::io::Result<(Checked, Trees)> {
     let mut loaded = load(host, main)?;
+    if let Some((port, packet)) = inputs.packet {
+        loaded.add_packet(port, packet);
+    }
     let command_line = add_command_line(&mut loaded.sources, inputs.set);
     let found = std::mem::take(&mut loaded.found);
     let (diagnostics, program) = {
@@ -181,7 +189,7 @@ fn analyse(
     for (file, steer) in declarations!(units, Steer) {
         steering.block(file, steer);
     }
-    Claims {
+    let tests = Claims {
         graph: &graph,
         filters: &filters,
     }
@@ -208,6 +216,7 @@ fn analyse(
         params,
         secrets,
         files: assets.files,
+        tests,
     })
 }
 

@@ -103,11 +103,43 @@ impl Sources {
 
     /// `file:line:column` as a bundle writes it.
     pub(crate) fn reference(&self, place: Place) -> SourceRef {
-        let Some((file, span)) = self.locate(place.0) else {
+        self.reference_of(place.0)
+    }
+
+    /// As [`Self::reference`], of a span of the common space.
+    pub fn reference_of(&self, span: Span) -> SourceRef {
+        let Some((file, span)) = self.locate(span) else {
             return SourceRef(String::new());
         };
         let Position { line, column } = file.position(span.start);
         SourceRef(format!("{}:{line}:{column}", file.name))
+    }
+
+    /// The place that begins at a reference and holds `text`, however its words are spaced there.
+    pub fn find(&self, source: &SourceRef, text: &str) -> Option<Place> {
+        let mut parts = source.0.rsplitn(3, ':');
+        let column: usize = parts.next()?.parse().ok()?;
+        let line: usize = parts.next()?.parse().ok()?;
+        let name = parts.next()?;
+        let file = self.files.iter().position(|f| f.name == name)?;
+        let Source { text: all, .. } = &self.files[file];
+        let start = self.files[file].line_start(line);
+        let rest = all.get(start..)?;
+        let start = start + rest.char_indices().nth(column.checked_sub(1)?)?.0;
+        let mut wanted = text.chars().filter(|c| !c.is_whitespace()).peekable();
+        let mut end = start;
+        for (at, c) in all.get(start..)?.char_indices() {
+            match wanted.peek() {
+                None => break,
+                Some(next) if *next == c => {
+                    wanted.next();
+                    end = start + at + c.len_utf8();
+                }
+                Some(_) if c.is_whitespace() => {}
+                Some(_) => break,
+            }
+        }
+        Some(self.place(FileId(file), Span::new(start, end)))
     }
 
     /// The text under a place.

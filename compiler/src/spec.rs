@@ -25,6 +25,8 @@ pub(crate) enum Kind {
     /// A string for a path on the host, or `file("...")` for a file in the bundle.
     HostPathOrFile,
     HostPath,
+    /// An IP address, with or without a port.
+    End,
 }
 
 #[derive(Debug, Clone)]
@@ -170,6 +172,7 @@ impl Spec {
             Kind::SizeOrWord => format!("a size, {}", self.known_words()),
             Kind::HostPathOrFile => "a path in quotes or `file(\"...\")`".to_owned(),
             Kind::HostPath => "a path in quotes".to_owned(),
+            Kind::End => "an IP address, with or without a port".to_owned(),
         };
         if self.list {
             format!("a list, each item {one}")
@@ -196,6 +199,8 @@ impl Spec {
             (Kind::SizeOrWord, Value::Word(word)) => return self.read_word(word),
             (Kind::SizeOrWord, value) => self.read_plain_kind(ParamKind::Size, value)?,
             (Kind::HostPathOrFile | Kind::HostPath, Value::Str(path)) => path.clone().into(),
+            (Kind::End, Value::AddrPort(end)) => end.to_string().into(),
+            (Kind::End, value) => self.read_plain_kind(ParamKind::Address, value)?,
             (_, Value::Quantity { unit, .. }) => {
                 return Err(Problem::Unit {
                     got: Some(unit.node.clone()),

@@ -45,6 +45,7 @@ fn host(main: &str) -> MemoryHost {
         .with("screen.nf.toml", SCREEN)
         .with("bad.nf.toml", "name = \"bad\"\n")
         .with("web.patterns", "attack\n")
+        .with("trace.pcap", "")
 }
 
 /// `// built with: --set NAME=VALUE` at the end of an example.

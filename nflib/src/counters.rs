@@ -32,7 +32,8 @@ impl CounterSet {
     /// The counter at `index`, if there is one.
     pub fn get(&self, index: usize) -> Option<Counter> {
         (index < self.count).then(|| Counter {
-            place: Place::Shared(self.mapping.clone(), self.offset + 8 * index),
+            mapping: self.mapping.clone(),
+            offset: self.offset + 8 * index,
         })
     }
 
@@ -45,31 +46,17 @@ impl CounterSet {
 /// One counter. Only its NF adds to it, so adding is a load and a store, not a locked operation.
 #[derive(Debug)]
 pub struct Counter {
-    place: Place,
-}
-
-#[derive(Debug)]
-enum Place {
-    Shared(Arc<Mapping>, usize),
-    /// For NFs that run without a manager: tests and programs of the NF's author.
-    Local(Box<AtomicU64>),
+    mapping: Arc<Mapping>,
+    offset: usize,
 }
 
 impl Counter {
-    pub(crate) fn local() -> Self {
-        Self {
-            place: Place::Local(Box::default()),
-        }
-    }
-
     #[inline(always)]
     fn word(&self) -> &AtomicU64 {
-        match &self.place {
-            Place::Shared(mapping, offset) => &mapping
-                .u64s_at(*offset, 1)
-                .unwrap_or_else(|| unreachable!("counters lie inside the mapping"))[0],
-            Place::Local(word) => word,
-        }
+        &self
+            .mapping
+            .u64s_at(self.offset, 1)
+            .unwrap_or_else(|| unreachable!("counters lie inside the mapping"))[0]
     }
 
     #[inline(always)]

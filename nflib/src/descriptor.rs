@@ -64,7 +64,7 @@ impl Descriptor {
 }
 
 /// What an NF decides about a packet. The manager performs it, or overrules what the bundle does not permit.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum Verdict {
     /// Follow the chain.
     #[default]

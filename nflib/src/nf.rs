@@ -46,13 +46,13 @@ pub enum SetupError {
 pub struct Setup {
     pub params: Params,
     instance: String,
-    counters: Option<CounterSet>,
+    counters: CounterSet,
     names: Vec<String>,
     tick: Option<Duration>,
 }
 
 impl Setup {
-    pub(crate) fn new(instance: &str, params: Params, counters: Option<CounterSet>) -> Self {
+    pub(crate) fn new(instance: &str, params: Params, counters: CounterSet) -> Self {
         Self {
             params,
             instance: instance.to_owned(),
@@ -69,12 +69,10 @@ impl Setup {
 
     /// A new counter, shown by `onvmc status` and `/metrics` under `name`.
     pub fn counter(&mut self, name: impl Into<String>) -> Result<Counter, SetupError> {
-        let counter = match &self.counters {
-            Some(set) => set
-                .get(self.names.len())
-                .ok_or(SetupError::Counters(set.capacity()))?,
-            None => Counter::local(),
-        };
+        let counter = self
+            .counters
+            .get(self.names.len())
+            .ok_or_else(|| SetupError::Counters(self.counters.capacity()))?;
         self.names.push(name.into());
         Ok(counter)
     }

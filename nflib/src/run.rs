@@ -152,7 +152,7 @@ fn serve<N: Nf>(
     // Shown by `ps -L` and `top` in place of the multi-call binary's name; a refusal changes nothing else.
     let _ = std::ffi::CString::new(instance.as_bytes()).map(|name| rustix::thread::set_name(&name));
     let (region, packets, params) = receive_memory(fds, geometry)?;
-    let mut setup = Setup::new(&instance, params, Some(region.counters()));
+    let mut setup = Setup::new(&instance, params, region.counters());
     let nf = match build(&mut setup) {
         Ok(nf) => nf,
         Err(e) => {

@@ -1,17 +1,32 @@
-//! Running an NF without a manager: for the unit tests of an NF's author.
+//! Running an NF without a manager: for the unit tests of an NF's author, and for `onvmc trace`.
 
-use std::io;
+use std::{io, sync::Arc};
 
 use crate::{
-    Burst, Descriptor, Nf, Params, Setup, SetupError, Verdict,
+    Burst, CounterSet, Descriptor, Nf, Params, Setup, SetupError, Verdict,
+    layout::MAX_COUNTERS,
     memory::{Geometry, Mapping, PacketFile, create_file},
 };
 
-/// An NF with a packet file of its own.
+/// An NF with a packet file and counters of its own.
 #[derive(Debug)]
 pub struct Bench<N> {
     pub nf: N,
     file: PacketFile,
+    counters: CounterSet,
+    names: Vec<String>,
+}
+
+/// A [`Bench`] of any NF.
+pub trait AnyBench {
+    /// Sends one packet of at most [`LONGEST`] bytes through the NF.
+    fn send_one(&mut self, packet: &[u8]) -> Handled;
+
+    /// Calls [`Nf::tick`], as the run loop does from time to time.
+    fn tick(&mut self);
+
+    /// The NF's counters by name, in the order in which it made them.
+    fn counters(&self) -> Vec<(&str, u64)>;
 }
 
 /// What the NF made of a packet.
@@ -21,7 +36,10 @@ pub struct Handled {
     pub data: Vec<u8>,
 }
 
-const SLOT: u32 = 9_216 + 256;
+/// Bytes of the longest packet that a bench takes: no buffer of a manager has room for a longer one.
+pub const LONGEST: usize = 16_448;
+
+const SLOT: u32 = LONGEST as u32 + 256;
 const BURST: usize = 32;
 
 impl<N: Nf> Bench<N> {
@@ -35,11 +53,20 @@ impl<N: Nf> Bench<N> {
         };
         let fd = create_file("nf-test", geometry.bytes(), false).map_err(other)?;
         let file = PacketFile::new(Mapping::new(&fd, true).map_err(other)?, geometry).map_err(other)?;
-        let nf = N::new(&mut Setup::new("test-0", params, None))?;
-        Ok(Self { nf, file })
+        let fd = create_file("nf-counters", 8 * MAX_COUNTERS, false).map_err(other)?;
+        let counters = CounterSet::new(Arc::new(Mapping::new(&fd, true).map_err(other)?), 0, MAX_COUNTERS);
+        let mut setup = Setup::new("test-0", params, counters.clone());
+        let nf = N::new(&mut setup)?;
+        let names = setup.counter_names().to_vec();
+        Ok(Self {
+            nf,
+            file,
+            counters,
+            names,
+        })
     }
 
-    /// Sends the packets through the NF in bursts of 32, each of at most 9216 bytes; the flow hash is zero.
+    /// Sends the packets through the NF in bursts of 32, each of at most [`LONGEST`] bytes; the flow hash is zero.
     pub fn send<P: AsRef<[u8]>>(&mut self, packets: &[P]) -> Vec<Handled> {
         packets
             .chunks(BURST)
@@ -61,7 +88,7 @@ impl<N: Nf> Bench<N> {
             // SAFETY: this type alone has the file, and no other reference to its bytes lives here.
             let slot = unsafe { self.file.bytes_mut(d.buffer, d.offset, d.length) };
             assert!(
-                bytes.len() <= 9_216,
+                bytes.len() <= LONGEST,
                 "a test packet of {} bytes does not fit a buffer",
                 bytes.len()
             );
@@ -76,5 +103,23 @@ impl<N: Nf> Bench<N> {
             data: self.file.bytes(d.buffer, d.offset, d.length).to_vec(),
         });
         handled.collect()
+    }
+}
+
+impl<N: Nf> AnyBench for Bench<N> {
+    fn send_one(&mut self, packet: &[u8]) -> Handled {
+        let mut handled = self.send(&[packet]);
+        handled.pop().unwrap_or_else(|| unreachable!("a packet was sent"))
+    }
+
+    fn tick(&mut self) {
+        self.nf.tick();
+    }
+
+    fn counters(&self) -> Vec<(&str, u64)> {
+        let values = self.names.iter().enumerate();
+        values
+            .map(|(i, name)| (name.as_str(), self.counters.value(i)))
+            .collect()
     }
 }

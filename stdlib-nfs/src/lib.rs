@@ -13,6 +13,11 @@ mod test_packets;
 
 use std::process::ExitCode;
 
+use nflib::{
+    Nf, Params, SetupError,
+    testing::{AnyBench, Bench},
+};
+
 pub use error::Error;
 
 /// One NF of the multi-call binary.
@@ -24,6 +29,8 @@ pub struct StandardNf {
     pub manifest: &'static str,
     /// Attaches to the manager named by the environment and runs until told to stop.
     pub run: fn() -> ExitCode,
+    /// Builds the NF without a manager, for one packet at a time.
+    pub bench: fn(Params) -> Result<Box<dyn AnyBench>, SetupError>,
 }
 
 /// All standard NFs, in the order of their names.
@@ -32,23 +39,31 @@ pub const NFS: &[StandardNf] = &[
         name: "firewall",
         manifest: include_str!("firewall.nf.toml"),
         run: nflib::run::<firewall::Firewall>,
+        bench: bench::<firewall::Firewall>,
     },
     StandardNf {
         name: "forward",
         manifest: include_str!("forward.nf.toml"),
         run: nflib::run::<forward::Forward>,
+        bench: bench::<forward::Forward>,
     },
     StandardNf {
         name: "monitor",
         manifest: include_str!("monitor.nf.toml"),
         run: nflib::run::<monitor::Monitor>,
+        bench: bench::<monitor::Monitor>,
     },
     StandardNf {
         name: "payload_scan",
         manifest: include_str!("payload_scan.nf.toml"),
         run: nflib::run::<payload_scan::PayloadScan>,
+        bench: bench::<payload_scan::PayloadScan>,
     },
 ];
+
+fn bench<N: Nf + 'static>(params: Params) -> Result<Box<dyn AnyBench>, SetupError> {
+    Ok(Box::new(Bench::<N>::new(params)?))
+}
 
 /// The standard NF of this name.
 pub fn find(name: &str) -> Option<&'static StandardNf> {

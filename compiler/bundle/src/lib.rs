@@ -17,6 +17,9 @@ mod load;
 mod manager;
 mod manifest;
 mod notation;
+mod params;
+mod room;
+pub mod tables;
 mod validate;
 
 pub use error::BundleError;
@@ -33,3 +36,5 @@ pub use manager::{
 pub use manifest::{
     Counter, Effects, Manifest, Output, Param, ParamKind, Payload, Resources, RunSpec, State,
 };
+pub use params::ParamSource;
+pub use room::{HEADROOM, ring_frame};

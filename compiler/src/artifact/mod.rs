@@ -53,7 +53,7 @@ impl Artifact {
         for source in sources
             .files()
             .iter()
-            .filter(|s| s.name != crate::load::COMMAND_LINE)
+            .filter(|s| ![crate::load::COMMAND_LINE, crate::load::PACKET].contains(&s.name.as_str()))
         {
             files.insert(
                 format!("source/{}", source.name),

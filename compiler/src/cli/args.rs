@@ -55,6 +55,10 @@ pub(crate) enum Command {
     Graph(GraphArgs),
     /// Serve an editor on stdin and stdout (the Language Server Protocol)
     Lsp,
+    /// Show what would happen to a packet, or to those of a capture
+    Trace(TraceArgs),
+    /// Run the tests of sources
+    Test(TestArgs),
     /// Print a completion script
     Completions {
         /// For which shell
@@ -206,6 +210,21 @@ pub(crate) struct GraphArgs {
     /// Where to [default: stdout]
     #[arg(short, long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
+pub(crate) struct TraceArgs {
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// Where packets arrive
+    #[arg(value_name = "PORT")]
+    pub(crate) port: String,
+    /// As behind `send PORT`, e.g. 'tcp { dst = 203.0.113.9:80 }', or shorter: tcp dst 203.0.113.9:80
+    #[arg(value_name = "PACKET", required_unless_present = "pcap")]
+    pub(crate) packet: Vec<String>,
+    /// The packets of a capture (pcap or pcapng), grouped by path
+    #[arg(long, value_name = "CAPTURE", conflicts_with = "packet")]
+    pub(crate) pcap: Option<PathBuf>,
+    /// One line for each packet of the capture in place of groups
+    #[arg(long, requires = "pcap")]
+    pub(crate) each: bool,
     #[command(flatten)]
     pub(crate) source: SourceArgs,
 }
@@ -220,6 +239,16 @@ pub(crate) enum GraphFormat {
     Mermaid,
     /// For programs
     Json,
+#[derive(Debug, Args)]
+pub(crate) struct TestArgs {
+    /// The sources, each a program of its own
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// Only tests whose name holds this text
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) filter: Option<String>,
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
 }
 
 #[derive(Debug, Args)]

@@ -13,7 +13,11 @@ mod man;
 mod lsp;
 mod new;
 mod output;
+mod packets;
+mod replay;
 mod status;
+mod test;
+mod trace;
 
 use std::process::ExitCode;
 
@@ -80,6 +84,8 @@ pub(crate) fn run() -> ExitCode {
         Command::Completions { shell } => man::completions(&out, *shell),
         Command::Man(args) => man::run(&out, args),
         Command::Lsp => lsp::run(&out),
+        Command::Trace(args) => trace::run(&out, args),
+        Command::Test(args) => test::run(&out, args),
     };
     match outcome {
         Outcome::Done if !out.complete() => Outcome::Refused.into(),

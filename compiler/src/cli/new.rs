@@ -73,7 +73,7 @@ pub(super) fn run(out: &Output, args: &NewArgs) -> Outcome {
             .for_each(|(path, _)| out.note(&format!("wrote {path}")));
         out.note(&match &args.what {
             New::Chain { .. } => format!(
-                "try: onvmc build {name}.chain -o {name}.bundle && onvm-run {name}.bundle --exit-when-done"
+                "try: onvmc test {name}.chain && onvmc build {name}.chain -o {name}.bundle && onvm-run {name}.bundle --exit-when-done"
             ),
             New::Nf { .. } => format!("try: cd {name} && cargo test && onvmc check {name}.chain"),
         });

@@ -1,7 +1,7 @@
 //! Every diagnostic of the compiler, one file each: its rule, its text, its explanation, and examples that are tested.
 //!
 //! `C00xx` syntax (in `onvm-lang`), `C01xx` names, `C02xx` types and values, `C03xx` filters, `C04xx` chain shape,
-//! `C05xx` steering, `C06xx` contracts, `C07xx` capacity.
+//! `C05xx` steering, `C06xx` contracts, `C07xx` capacity, `C08xx` tests.
 
 use std::path::Path;
 
@@ -68,6 +68,8 @@ pages![
     too_many_hops,
     frame_too_large,
     service_id_taken,
+    contradictory_packet,
+    misplaced_expectation,
 ];
 
 /// What `onvmc explain CODE` shows.

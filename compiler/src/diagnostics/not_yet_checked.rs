@@ -9,9 +9,9 @@ pub(crate) const PAGE: Page = Page {
     code: "C0605",
     title: "declared, and not yet proved",
     severity: Severity::Warning,
-    text: r#"The names in `assert`, `test` and `allow ... to program` declarations are checked. This version does not prove
-assertions, does not run tests, and does not let NFs change flow tables; it says so once for each kind, so that
-a clean result is not taken for a proof."#,
+    text: r#"The names in `assert` and `allow ... to program` declarations are checked. This version does not prove
+assertions and does not let NFs change flow tables; it says so once for each kind, so that a clean result is not
+taken for a proof. Tests are run by `onvmc test`."#,
     wrong: r#"port wan = null {}
 port lan = null {}
 

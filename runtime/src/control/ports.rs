@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use onvm_bundle::{Bundle, MemifRole, PathRef, PortKind};
+use onvm_bundle::{Bundle, MemifRole, PathRef, PortKind, ring_frame};
 
-use super::{captures, memif, outputs, startup::FRAME_OVERHEAD};
+use super::{captures, memif, outputs};
 use crate::{
     dpdk::{self, Capability, Eal, PortConfig},
     error::RunError,
@@ -68,7 +68,7 @@ fn plan_one(bundle: &Bundle, port: &onvm_bundle::Port) -> Result<Plan, RunError>
             existing(interface).map_err(refuse)?;
             need(Capability::NetRaw).map_err(refuse)?;
             let interface = plain(interface).map_err(refuse)?;
-            let frame = frame_size(bundle.manager.buffers.mtu);
+            let frame = ring_frame(bundle.manager.buffers.mtu);
             // 4 MiB of ring for each direction, whatever the frames' size.
             let frames = (1 << 22) / frame;
             vdev(
@@ -257,16 +257,6 @@ fn output(bundle: &Bundle, kind: &PortKind) -> Option<PathBuf> {
         _ => None,
     }
 }
-
-/// Bytes of a frame in the kernel's packet ring: a power of two, with room for the largest packet and the ring's own header.
-pub(super) fn frame_size(mtu: u16) -> u32 {
-    (u32::from(mtu) + FRAME_OVERHEAD + FRAME_HEADER)
-        .max(2048)
-        .next_power_of_two()
-}
-
-/// Bytes at a frame's start that are not the packet's: `TPACKET2_HDRLEN`, less the address that the driver does not count.
-pub(super) const FRAME_HEADER: u32 = 32;
 
 /// DPDK separates a device's arguments by commas and knows no escape for them.
 fn plain(text: &str) -> Result<&str, String> {

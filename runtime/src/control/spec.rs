@@ -7,8 +7,7 @@ use std::{
 };
 
 use nflib::session::Configuration;
-use onvm_bundle::{Bundle, InstanceConfig, Restart, Service};
-use serde_json::Value;
+use onvm_bundle::{Bundle, InstanceConfig, ParamSource, Restart, Service};
 
 use super::programs::{self, Launch};
 use crate::error::RunError;
@@ -83,10 +82,7 @@ fn one(
         secrets: host.secrets.as_deref(),
         files: BTreeMap::new(),
     };
-    let mut values = BTreeMap::new();
-    for (name, value) in &config.params {
-        values.insert(name.clone(), resolver.value(value)?);
-    }
+    let values = config.values(&mut resolver)?;
     let (names, files) = resolver.files.into_iter().unzip();
     Ok(InstanceSpec {
         name: instance.name.clone(),
@@ -99,7 +95,7 @@ fn one(
     })
 }
 
-/// Turns a bundle's parameter values into what the NF is given.
+/// The files and secrets of one instance.
 struct Resolver<'a> {
     bundle: &'a Bundle,
     instance: &'a str,
@@ -108,33 +104,8 @@ struct Resolver<'a> {
     files: BTreeMap<String, Vec<u8>>,
 }
 
-impl Resolver<'_> {
-    fn value(&mut self, value: &toml::Value) -> Result<Value, RunError> {
-        Ok(match value {
-            toml::Value::String(s) => Value::from(s.as_str()),
-            toml::Value::Integer(i) => Value::from(*i),
-            toml::Value::Float(f) => Value::from(*f),
-            toml::Value::Boolean(b) => Value::from(*b),
-            toml::Value::Datetime(d) => Value::from(d.to_string()),
-            toml::Value::Array(items) => items
-                .iter()
-                .map(|v| self.value(v))
-                .collect::<Result<Vec<_>, _>>()?
-                .into(),
-            toml::Value::Table(table) => {
-                if let Some(path) = table.get("file").and_then(|f| f.as_str()) {
-                    self.file(path)?;
-                } else if let Some(name) = table.get("secret").and_then(|s| s.as_str()) {
-                    return self.secret(name).map(Value::from);
-                }
-                let mut object = serde_json::Map::new();
-                for (key, value) in table {
-                    object.insert(key.clone(), self.value(value)?);
-                }
-                object.into()
-            }
-        })
-    }
+impl ParamSource for Resolver<'_> {
+    type Error = RunError;
 
     fn file(&mut self, path: &str) -> Result<(), RunError> {
         let full = self.bundle.dir.join(path);
@@ -144,7 +115,7 @@ impl Resolver<'_> {
         Ok(())
     }
 
-    fn secret(&self, name: &str) -> Result<String, RunError> {
+    fn secret(&mut self, name: &str) -> Result<String, RunError> {
         let missing = || RunError::Secret {
             name: name.to_owned(),
             instance: self.instance.to_owned(),

@@ -4,7 +4,7 @@ use std::{collections::HashMap, os::fd::AsFd, path::PathBuf, sync::Arc, time::In
 
 use crossbeam_queue::SegQueue;
 use nflib::memory::{Geometry, HUGE_PAGE, Mapping, PacketFile, create_file, reopen_read_only};
-use onvm_bundle::{Bundle, HugePages, ManagerConfig, PortKind, api as wire};
+use onvm_bundle::{Bundle, HugePages, ManagerConfig, api as wire};
 use rustix::process::{Resource, Rlimit};
 use tokio::sync::mpsc::unbounded_channel;
 
@@ -33,8 +33,6 @@ pub struct Options {
 const SLOTS: usize = 2 * onvm_bundle::MAX_INSTANCES;
 /// Buffers that a worker's cache may keep from the other users of the pool.
 const POOL_CACHE: u32 = 256;
-/// Ethernet header, two VLAN tags, checksum.
-pub(super) const FRAME_OVERHEAD: u32 = 14 + 8 + 4;
 /// Packets inside that sources which can wait are held to, whatever the rings hold: more do not make the system faster, they
 /// spread over more memory than a core's address cache covers (2048 pages of 4 KiB on current processors).
 const MOST_CREDIT: u64 = 2048;
@@ -201,24 +199,6 @@ fn eal_options(manager: &ManagerConfig, plans: &[ports::Plan]) -> EalOptions {
     }
 }
 
-/// Bytes of a buffer behind its headroom: 2 KiB at least, what a frame of the kernel's packet ring holds where a port needs
-/// that, and an odd number of cache lines in all, so that the packets do not share cache sets.
-fn data_bytes(manager: &ManagerConfig) -> u32 {
-    let mtu = manager.buffers.mtu;
-    let has_ring = manager
-        .ports
-        .iter()
-        .any(|p| matches!(p.kind, PortKind::AfPacket { .. }));
-    let ring = if has_ring {
-        ports::frame_size(mtu) - ports::FRAME_HEADER
-    } else {
-        0
-    };
-    let data = (u32::from(mtu) + FRAME_OVERHEAD).max(2048).max(ring);
-    let lines = (data + u32::from(HEADROOM)).div_ceil(64) | 1;
-    lines * 64 - u32::from(HEADROOM)
-}
-
 /// The packet file, its descriptors and the pool over it.
 struct Memory {
     packets_fd: std::os::fd::OwnedFd,
@@ -231,7 +211,7 @@ struct Memory {
 impl Memory {
     fn new(eal: &Eal, manager: &ManagerConfig) -> Result<Self, RunError> {
         let failed = RunError::system("the packet file cannot be made");
-        let stride = data_bytes(manager) + u32::from(HEADROOM);
+        let stride = manager.buffer_room() + u32::from(HEADROOM);
         let geometry = Geometry {
             buffers: manager.buffers.count,
             stride,

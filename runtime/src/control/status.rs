@@ -6,11 +6,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use onvm_bundle::api as wire;
+use onvm_bundle::{api as wire, tables::ChainTable};
 
 use super::{Manager, fleet::InstanceEntry};
 use crate::{
-    generation::{Chain, Generation},
+    generation::Generation,
     reason::Reason,
     worker::{GENERATION_SLOTS, WorkerCounters},
 };
@@ -103,7 +103,7 @@ impl Totals {
 }
 
 /// A hop's name among the places of drops, e.g. `fast/0 fw`.
-fn label(chain: &Chain, index: usize, place: &str) -> String {
+fn label(chain: &ChainTable, index: usize, place: &str) -> String {
     format!("{}/{index} {place}", chain.name)
 }
 
@@ -315,7 +315,7 @@ impl Manager {
     }
 }
 
-fn chain_status(chain: &Chain, totals: &Totals) -> wire::ChainStatus {
+fn chain_status(chain: &ChainTable, totals: &Totals) -> wire::ChainStatus {
     let hop = |(i, place): (usize, &String)| {
         let key = (chain.name.clone(), i, place.clone());
         let (packets, drops) = totals.hops.get(&key).copied().unwrap_or_default();

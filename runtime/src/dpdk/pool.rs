@@ -14,7 +14,7 @@ use super::{
 };
 
 /// Bytes that drivers leave free before a received packet. Fixed when libdpdk was built (`RTE_PKTMBUF_HEADROOM`).
-pub const HEADROOM: u16 = 128;
+pub const HEADROOM: u16 = onvm_bundle::HEADROOM;
 
 /// `RTE_VFIO_DEFAULT_CONTAINER_FD`.
 const DEFAULT_CONTAINER: i32 = -1;

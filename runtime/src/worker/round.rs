@@ -13,7 +13,7 @@ use super::{
     ledger::{Entry, Owner, place},
 };
 use crate::{
-    generation::{Hop, HopIndex, add},
+    generation::{HopIndex, Way, Wish, add},
     reason::Reason,
 };
 
@@ -22,15 +22,6 @@ struct Run {
     generation: usize,
     hop: HopIndex,
     route: Route,
-}
-
-/// What an NF's verdict comes to.
-enum Way {
-    To(HopIndex),
-    /// The bundle does not permit what the NF named; the packet follows the chain.
-    Overruled(HopIndex),
-    Drop,
-    Lookup,
 }
 
 impl Worker {
@@ -135,21 +126,24 @@ impl Worker {
         let Some(Live { tables, .. }) = &self.generations.live[generation] else {
             return;
         };
-        let to = match way(&tables.hops[usize::from(hop)], verdict, destination) {
-            Way::To(to) => to,
-            Way::Overruled(to) => {
-                add(&self.forward.instance(slot).overruled, 1);
-                to
-            }
-            Way::Drop => return self.take_away(slot, buffer, Reason::NfVerdict),
-            Way::Lookup => {
+        let at = &tables.hops[usize::from(hop)];
+        let to = match verdict {
+            VERDICT_DROP => return self.take_away(slot, buffer, Reason::NfVerdict),
+            VERDICT_LOOKUP => {
                 let (offset, length) = entry.extent();
                 let frame = self.forward.packets.bytes(buffer, offset, length);
                 match tables.tables[usize::from(port)].classify(frame, frame.len() as u32) {
-                    NOWHERE => tables.hops[usize::from(hop)].next,
+                    NOWHERE => at.next,
                     to => to,
                 }
             }
+            _ => match at.way(wish(verdict, destination)) {
+                Way::To(to) => to,
+                Way::Overruled(to) => {
+                    add(&self.forward.instance(slot).overruled, 1);
+                    to
+                }
+            },
         };
         self.forward
             .send(&mut self.ledger, &mut self.generations, generation, buffer, to);
@@ -288,17 +282,13 @@ impl Worker {
     }
 }
 
-fn way(hop: &Hop, verdict: u8, destination: u16) -> Way {
-    let permitted =
-        |ways: &[(u16, HopIndex)]| ways.iter().find(|(id, _)| *id == destination).map(|&(_, to)| to);
-    let to = match verdict {
-        VERDICT_NEXT => Some(hop.next),
-        VERDICT_DROP => return Way::Drop,
-        VERDICT_LOOKUP => return Way::Lookup,
-        VERDICT_OUTPUT => hop.outputs.get(usize::from(destination)).copied(),
-        VERDICT_STEER => permitted(&hop.steers),
-        VERDICT_OUT => permitted(&hop.outs),
-        _ => None,
-    };
-    to.map_or(Way::Overruled(hop.next), Way::To)
+/// What an NF wants, but for the two verdicts that the caller handles itself.
+fn wish(verdict: u8, destination: u16) -> Wish {
+    match verdict {
+        VERDICT_NEXT => Wish::Next,
+        VERDICT_OUTPUT => Wish::Output(destination),
+        VERDICT_STEER => Wish::Steer(destination),
+        VERDICT_OUT => Wish::Out(destination),
+        _ => Wish::Unknown,
+    }
 }

@@ -1,0 +1,233 @@
+//! The tables that decide where a packet goes, by number: what the manager works with, and `onvmc trace` too.
+
+use std::collections::HashMap;
+
+use crate::{
+    Flows, ManagerConfig, Port, Target,
+    filter::{Expr, Fields},
+};
+
+/// Index of a hop in the one table of all chains' hops.
+pub type HopIndex = u16;
+
+/// The mark of "no such way" among hop indices; a bundle has fewer hops than this.
+pub const NO_HOP: HopIndex = HopIndex::MAX;
+
+#[derive(Debug)]
+pub struct Tables {
+    pub hops: Vec<Hop>,
+    pub chains: Vec<ChainTable>,
+    /// By port id.
+    pub ports: Vec<PortTable>,
+}
+
+/// One place that a packet can be at.
+#[derive(Debug)]
+pub struct Hop {
+    pub at: At,
+    pub next: HopIndex,
+    /// By output index of the NF's manifest; `next` where the chain does not name the output.
+    pub outputs: Vec<HopIndex>,
+    /// Permitted steers by service id.
+    pub steers: Vec<(u16, HopIndex)>,
+    /// Permitted ways out by port id.
+    pub outs: Vec<(u16, HopIndex)>,
+    /// Index into the table of chains.
+    pub chain: u16,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum At {
+    /// The slot that the maker of the tables gave the service.
+    Service(u16),
+    /// Port id.
+    Port(u16),
+    Drop,
+}
+
+#[derive(Debug)]
+pub struct ChainTable {
+    pub name: String,
+    /// Its first hop; the others follow it.
+    pub first: HopIndex,
+    pub length: u16,
+    /// Names of what stands at each hop, for status.
+    pub places: Vec<String>,
+}
+
+/// The steering rules of one port.
+#[derive(Debug)]
+pub struct PortTable {
+    pub rules: Vec<(Expr, HopIndex)>,
+    /// [`NO_HOP`] for a port without `steer`: what it receives is dropped as `chain`.
+    pub otherwise: HopIndex,
+    /// The decision is the same for all packets of a flow, so that a flow cache may keep it.
+    pub by_flow: bool,
+}
+
+/// What an NF wants of a packet, but for dropping it and for a new look at the rules.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wish {
+    Next,
+    /// Index of the manifest's output.
+    Output(u16),
+    /// Service id.
+    Steer(u16),
+    /// Port id.
+    Out(u16),
+    /// A verdict that does not exist.
+    Unknown,
+}
+
+/// Where a wish leads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    To(HopIndex),
+    /// The bundle does not permit what the NF named; the packet follows the chain.
+    Overruled(HopIndex),
+}
+
+impl Tables {
+    /// Builds the tables of a verified bundle. `slots` gives a slot to each service.
+    pub fn new(manager: &ManagerConfig, flows: &Flows, slots: &HashMap<String, u16>) -> Self {
+        let mut hops = Vec::new();
+        let mut chains = Vec::new();
+        let names = Names::new(manager, slots);
+        for (c, chain) in manager.chains.iter().enumerate() {
+            let first = hops.len() as HopIndex;
+            hops.extend(chain.hops.iter().map(|hop| names.hop(hop, c as u16, first)));
+            chains.push(ChainTable {
+                name: chain.name.clone(),
+                first,
+                length: chain.hops.len() as u16,
+                places: chain.hops.iter().map(|h| h.at.name().to_owned()).collect(),
+            });
+        }
+        let first_of: HashMap<&str, HopIndex> = chains.iter().map(|c| (c.name.as_str(), c.first)).collect();
+        let table = |port: &Port| port_table(flows, &port.name, &first_of);
+        let ports = manager.ports.iter().map(table).collect();
+        Self { hops, chains, ports }
+    }
+}
+
+impl Hop {
+    #[inline]
+    pub fn way(&self, wish: Wish) -> Way {
+        let permitted = |ways: &[(u16, HopIndex)], wanted: u16| {
+            ways.iter().find(|(id, _)| *id == wanted).map(|&(_, to)| to)
+        };
+        let to = match wish {
+            Wish::Next => Some(self.next),
+            Wish::Output(index) => self.outputs.get(usize::from(index)).copied(),
+            Wish::Steer(service) => permitted(&self.steers, service),
+            Wish::Out(port) => permitted(&self.outs, port),
+            Wish::Unknown => None,
+        };
+        to.map_or(Way::Overruled(self.next), Way::To)
+    }
+}
+
+impl PortTable {
+    /// The first hop of the chain that the frame takes.
+    #[inline]
+    pub fn classify(&self, frame: &[u8], wire_length: u32) -> HopIndex {
+        self.rule(frame, wire_length)
+            .map_or(self.otherwise, |rule| self.rules[rule].1)
+    }
+
+    /// The first rule that matches the frame; none: `else`.
+    #[inline]
+    pub fn rule(&self, frame: &[u8], wire_length: u32) -> Option<usize> {
+        self.rules
+            .iter()
+            .position(|(filter, _)| filter.matches(frame, wire_length))
+    }
+}
+
+impl Target {
+    /// The name of what stands there; `drop` for the end of a chain that drops.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Nf(name) | Self::Port(name) => name,
+            Self::Drop => "drop",
+        }
+    }
+}
+
+fn port_table(flows: &Flows, port: &str, first_of: &HashMap<&str, HopIndex>) -> PortTable {
+    let chain = |name: &String| first_of.get(name.as_str()).copied().unwrap_or(NO_HOP);
+    let Some(table) = flows.tables.iter().find(|t| t.port == port) else {
+        return PortTable {
+            rules: Vec::new(),
+            otherwise: NO_HOP,
+            by_flow: true,
+        };
+    };
+    let rules: Vec<_> = table
+        .rules
+        .iter()
+        .map(|r| (r.filter.clone(), chain(&r.chain)))
+        .collect();
+    let uses = rules
+        .iter()
+        .fold(Fields::NONE, |uses, (filter, _)| uses | filter.uses());
+    PortTable {
+        otherwise: chain(&table.otherwise),
+        by_flow: uses.flow_key_only(),
+        rules,
+    }
+}
+
+/// Resolves the names of a bundle to numbers. Every name is known: the bundle was verified.
+struct Names<'a> {
+    slots: &'a HashMap<String, u16>,
+    service_ids: HashMap<&'a str, u16>,
+    ports: HashMap<&'a str, u16>,
+    outputs: HashMap<&'a str, &'a [String]>,
+}
+
+impl<'a> Names<'a> {
+    fn new(manager: &'a ManagerConfig, slots: &'a HashMap<String, u16>) -> Self {
+        Self {
+            slots,
+            service_ids: manager.services.iter().map(|s| (s.name.as_str(), s.id)).collect(),
+            ports: manager.ports.iter().map(|p| (p.name.as_str(), p.id)).collect(),
+            outputs: manager
+                .services
+                .iter()
+                .map(|s| (s.name.as_str(), s.outputs.as_slice()))
+                .collect(),
+        }
+    }
+
+    fn hop(&self, hop: &crate::Hop, chain: u16, first: HopIndex) -> Hop {
+        let next = hop.next.map_or(NO_HOP, |n| first + n);
+        let (at, outputs) = match &hop.at {
+            Target::Nf(name) => {
+                let names = self.outputs.get(name.as_str()).copied().unwrap_or_default();
+                let way = |output: &String| hop.outputs.get(output).map_or(next, |&n| first + n);
+                let at = self.slots.get(name).map_or(At::Drop, |&slot| At::Service(slot));
+                (at, names.iter().map(way).collect())
+            }
+            Target::Port(name) => (
+                self.ports.get(name.as_str()).map_or(At::Drop, |&id| At::Port(id)),
+                Vec::new(),
+            ),
+            Target::Drop => (At::Drop, Vec::new()),
+        };
+        let by_id = |ids: &HashMap<&str, u16>| {
+            hop.steers
+                .iter()
+                .filter_map(|(name, &n)| Some((*ids.get(name.as_str())?, first + n)))
+                .collect()
+        };
+        Hop {
+            at,
+            next,
+            outputs,
+            steers: by_id(&self.service_ids),
+            outs: by_id(&self.ports),
+            chain,
+        }
+    }
+}

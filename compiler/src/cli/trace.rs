@@ -1,0 +1,277 @@
+//! `onvmc trace`: what would happen to a packet, or to each packet of a capture.
+
+use std::{collections::HashMap, path::Path as FilePath};
+
+use onvmc::{
+    Inputs, Program,
+    interpret::{InterpretError, Interpreter, Path, Story, StoryHop},
+    tests::{Body, Send, Statement},
+};
+
+use super::{
+    Outcome,
+    args::TraceArgs,
+    check::compile,
+    output::{Output, count},
+    packets::{Packet, Packets},
+};
+
+/// A port and a packet that are wrong in no file are wrong on the command line.
+const PACKET: &str = "ether {}";
+
+pub(super) fn run(out: &Output, args: &TraceArgs) -> Outcome {
+    let written = match &args.pcap {
+        None => with_braces(&args.packet.join(" ")),
+        Some(_) => PACKET.to_owned(),
+    };
+    let inputs = Inputs {
+        packet: Some((&args.port, &written)),
+        ..Inputs::default()
+    };
+    let Some(program) = compile(out, &args.file, &args.source, &inputs).and_then(|c| c.program) else {
+        return Outcome::Refused;
+    };
+    let Some(sent) = only_packet(&program) else {
+        let text = "PACKET is one packet, such as 'tcp { dst = 203.0.113.9:80 }' or: tcp dst 203.0.113.9:80";
+        out.error("packet", text);
+        return Outcome::Usage;
+    };
+    let mut interpreter = match Interpreter::new(program.contents(), &program.files) {
+        Ok(interpreter) => interpreter,
+        Err(e) => {
+            does_not_start(out, &e);
+            return Outcome::Refused;
+        }
+    };
+    let Some(port) = interpreter.port(&sent.port) else {
+        out.error("port", &format!("there is no port `{}`", sent.port));
+        return Outcome::Usage;
+    };
+    match &args.pcap {
+        None => one(out, &mut interpreter, port, &sent.frame),
+        Some(capture) => match each(out, &mut interpreter, port, capture, args.each) {
+            Ok(()) => {}
+            Err(message) => {
+                out.error("capture", &message);
+                return Outcome::Refused;
+            }
+        },
+    }
+    Outcome::Done
+}
+
+pub(super) fn does_not_start(out: &Output, e: &InterpretError) {
+    out.error("nf", &format!("{}: {e}", e.source_ref));
+}
+
+/// The packet of the program's last test, which is the command line's.
+fn only_packet(program: &Program) -> Option<&Send> {
+    match &program.tests.last()?.body {
+        Body::Paths(statements) => match statements.as_slice() {
+            [Statement::Send(send)] if send.times == 1 => Some(send),
+            _ => None,
+        },
+        Body::Replay(_) => None,
+    }
+}
+
+fn one(out: &Output, interpreter: &mut Interpreter<'_>, port: u16, frame: &[u8]) {
+    let (path, moved) = interpreter.send_and_watch(port, frame, frame.len() as u32);
+    let story = interpreter.tell(&path, &moved);
+    if out.json {
+        out.data_json(&serde_json::json!({ "version": 1, "bytes": frame.len(), "path": story }));
+    } else {
+        out.data(&text(&story));
+    }
+}
+
+/// Packets that were treated alike.
+struct Group {
+    path: Path,
+    packets: u64,
+    bytes: u64,
+    first: u64,
+}
+
+fn each(
+    out: &Output,
+    interpreter: &mut Interpreter<'_>,
+    port: u16,
+    capture: &FilePath,
+    lines: bool,
+) -> Result<(), String> {
+    let mut groups: Vec<Group> = Vec::new();
+    let mut known: HashMap<Path, usize> = HashMap::new();
+    let packets = Packets::open(capture)?.for_each(|packet: Packet<'_>| {
+        let path = interpreter.send(port, packet.data, packet.wire_length);
+        if lines {
+            let story = interpreter.tell(&path, &[]);
+            out.data(&line(out, packet.number, &story));
+            return;
+        }
+        let index = *known.entry(path).or_insert_with_key(|path| {
+            groups.push(Group {
+                path: path.clone(),
+                packets: 0,
+                bytes: 0,
+                first: packet.number,
+            });
+            groups.len() - 1
+        });
+        groups[index].packets += 1;
+        groups[index].bytes += packet.data.len() as u64;
+    })?;
+    if lines {
+        return Ok(());
+    }
+    groups.sort_by_key(|g| (std::cmp::Reverse(g.packets), g.first));
+    let told = groups.iter().map(|g| (g, interpreter.tell(&g.path, &[])));
+    if out.json {
+        let paths: Vec<_> = told
+            .map(|(g, story)| {
+                serde_json::json!({ "packets": g.packets, "bytes": g.bytes, "first": g.first, "path": story })
+            })
+            .collect();
+        let capture = capture.to_string_lossy();
+        out.data_json(
+            &serde_json::json!({ "version": 1, "capture": capture, "packets": packets, "paths": paths }),
+        );
+    } else {
+        for (group, story) in told {
+            out.data(&format!(
+                "{}, the first is number {}\n{}\n",
+                count(group.packets as usize, "packet"),
+                group.first,
+                text(&story)
+            ));
+        }
+        out.data(&format!(
+            "{}, {}\n",
+            count(packets as usize, "packet"),
+            count(groups.len(), "path")
+        ));
+    }
+    Ok(())
+}
+
+/// One packet on one line: its number, the rule's place, its way.
+fn line(out: &Output, number: u64, story: &Story) -> String {
+    if out.json {
+        return format!("{}\n", serde_json::json!({ "number": number, "path": story }));
+    }
+    let rule = story.rule.as_ref().map_or("-", |r| r.source.0.as_str());
+    format!("{number}  {rule}  {}\n", story.names().join(" -> "))
+}
+
+/// One line for the rule and one for each hop, with their places.
+fn text(story: &Story) -> String {
+    let mut rows: Vec<[String; 3]> = Vec::new();
+    if let Some(rule) = &story.rule {
+        rows.push([
+            rule.source.to_string(),
+            story.port.clone(),
+            format!("{} -> {}", rule.text, rule.chain),
+        ]);
+    }
+    for hop in &story.hops {
+        rows.push([hop.source.to_string(), hop.at.clone(), what(hop, story)]);
+    }
+    if story.hops.is_empty() {
+        let why = match story.exit.dropped {
+            Some("chain") => "dropped (chain): the port has no `steer` block".to_owned(),
+            other => format!("dropped ({})", other.unwrap_or_default()),
+        };
+        rows.push([String::new(), story.port.clone(), why]);
+    }
+    let width = |column: usize| rows.iter().map(|r| r[column].chars().count()).max().unwrap_or(0);
+    let (first, second) = (width(0), width(1));
+    let line = |[place, at, what]: &[String; 3]| format!("  {place:<first$}  {at:<second$}  {what}\n");
+    rows.iter().map(line).collect()
+}
+
+fn what(hop: &StoryHop, story: &Story) -> String {
+    let Some(verdict) = &hop.verdict else {
+        return match story.exit.dropped {
+            Some(reason) => format!("dropped ({reason})"),
+            None => "leaves".to_owned(),
+        };
+    };
+    let nf_type = hop.nf_type.as_deref().unwrap_or_default();
+    if hop.assumed {
+        return format!("{nf_type}: taken to pass it on, as it is not run here");
+    }
+    let mut text = format!("{nf_type}: {verdict}");
+    if hop.overruled {
+        text.push_str(", which is not permitted: it follows the chain");
+    }
+    let counted: Vec<String> = hop
+        .counted
+        .iter()
+        .map(|(name, n)| match n {
+            1 => name.clone(),
+            n => format!("{name} {n}"),
+        })
+        .collect();
+    if !counted.is_empty() {
+        text.push_str(&format!(" (counts {})", counted.join(", ")));
+    }
+    text
+}
+
+/// `tcp dst 203.0.113.9:80 ttl 3` as `tcp { dst = 203.0.113.9:80, ttl = 3 }`; what has braces stays as it is.
+fn with_braces(packet: &str) -> String {
+    let words = words(packet);
+    match words.split_first() {
+        Some((proto, fields)) if !fields.is_empty() && !packet.contains('{') => {
+            let pairs = fields.chunks(2).map(|pair| pair.join(" = "));
+            format!("{proto} {{ {} }}", pairs.collect::<Vec<_>>().join(", "))
+        }
+        _ => packet.to_owned(),
+    }
+}
+
+/// Splits at spaces, but not within quotes and brackets.
+fn words(text: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    let (mut quoted, mut escaped, mut depth) = (false, false, 0_usize);
+    for c in text.chars() {
+        let last = words.len() - 1;
+        if c.is_whitespace() && !quoted && depth == 0 {
+            if !words[last].is_empty() {
+                words.push(String::new());
+            }
+            continue;
+        }
+        match c {
+            '"' if !escaped => quoted = !quoted,
+            '[' if !quoted => depth += 1,
+            ']' if !quoted => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        escaped = quoted && c == '\\' && !escaped;
+        words[last].push(c);
+    }
+    words.retain(|w| !w.is_empty());
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_short_form() {
+        let full = |short: &str| with_braces(short);
+        assert_eq!(full("tcp"), "tcp");
+        assert_eq!(full("tcp { ttl = 3 }"), "tcp { ttl = 3 }");
+        assert_eq!(
+            full("tcp src 10.0.0.1:4000 dst 203.0.113.9:80"),
+            "tcp { src = 10.0.0.1:4000, dst = 203.0.113.9:80 }"
+        );
+        assert_eq!(
+            full(r#"tcp flags [syn, ack]  payload "GET / \"x\" [""#),
+            r#"tcp { flags = [syn, ack], payload = "GET / \"x\" [" }"#
+        );
+        assert_eq!(full("udp dst"), "udp { dst }");
+    }
+}

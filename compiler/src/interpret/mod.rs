@@ -1,0 +1,246 @@
+//! The concrete interpreter: what happens to one packet, hop by hop, from the port where it arrives to its exit.
+//!
+//! Classification, hop tables and what an NF may do are the manager's own ([`onvm_bundle::tables`]). A standard NF is run
+//! here, in this process, with its instance's parameters, so that a drop or an output is what would really happen; a
+//! third-party NF is taken to pass every packet on. Replicas have the same parameters, so one stands for all.
+
+mod nfs;
+mod story;
+
+use std::collections::{BTreeMap, HashMap};
+
+use nflib::Verdict;
+use onvm_bundle::{
+    SourceRef,
+    diff::Contents,
+    tables::{At, HopIndex, NO_HOP, Tables, Way, Wish},
+};
+
+use self::nfs::Behaviour;
+pub use self::story::{Story, StoryExit, StoryHop, StoryRule};
+
+/// Everything that a packet can meet, with the state of the NFs that it has met.
+#[derive(Debug)]
+pub struct Interpreter<'p> {
+    contents: Contents<'p>,
+    tables: Tables,
+    /// By slot, which is the service's place in the bundle.
+    services: Vec<Behaviour>,
+    max_hops: u8,
+    /// Bytes of the longest frame that a buffer holds.
+    room: usize,
+}
+
+/// Why a chain cannot be interpreted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("NF `{service}` does not start: {reason}")]
+pub struct InterpretError {
+    pub service: String,
+    pub source_ref: SourceRef,
+    pub reason: String,
+}
+
+/// The way of one packet. Two packets with equal paths were treated alike.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Path {
+    /// Where the packet arrived, by port id.
+    pub port: u16,
+    pub steered: Steered,
+    /// Every place in order, the last one included.
+    pub steps: Vec<Step>,
+    pub exit: Exit,
+}
+
+/// What put the packet onto its first chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Steered {
+    /// A rule of the port's `steer` block, counted from 0.
+    Rule(usize),
+    Else,
+    /// The port has no `steer` block, or the packet never got that far.
+    Nowhere,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Step {
+    pub hop: HopIndex,
+    /// What the NF there said; none where no NF stands, or where it was not visited any more.
+    pub said: Option<Said>,
+}
+
+/// An NF's answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Said {
+    pub verdict: Verdict,
+    /// The bundle does not permit it; the packet followed the chain.
+    pub overruled: bool,
+    /// The NF was not run: it is taken to pass the packet on.
+    pub assumed: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Exit {
+    /// It left by the port of this id.
+    Port(u16),
+    Dropped(Reason),
+}
+
+/// Why a packet does not leave, by the manager's names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// The chain says `drop`, or the port has no `steer` block.
+    Chain,
+    NfVerdict,
+    HopLimit,
+    TooLong,
+}
+
+impl Reason {
+    /// As in `onvmc status`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Chain => "chain",
+            Self::NfVerdict => "nf_verdict",
+            Self::HopLimit => "hop_limit",
+            Self::TooLong => "too_long",
+        }
+    }
+}
+
+/// Counters that one packet moved at one hop, with by how much.
+pub type Moved = Vec<(String, u64)>;
+
+impl<'p> Interpreter<'p> {
+    /// Starts every NF. `files` are the bundle's files by path.
+    ///
+    /// # Errors
+    /// A standard NF that refuses its parameters, as it would refuse them in `onvm-run`.
+    pub fn new(contents: Contents<'p>, files: &BTreeMap<String, Vec<u8>>) -> Result<Self, InterpretError> {
+        let services = &contents.manager.services;
+        let slots: HashMap<String, u16> = (0..).zip(services).map(|(i, s)| (s.name.clone(), i)).collect();
+        let started = services
+            .iter()
+            .map(|s| Behaviour::start(s, contents.instances, files));
+        Ok(Self {
+            tables: Tables::new(contents.manager, contents.flows, &slots),
+            services: started.collect::<Result<_, _>>()?,
+            max_hops: contents.manager.max_hops,
+            room: contents.manager.buffer_room() as usize,
+            contents,
+        })
+    }
+
+    /// The id of the port of that name.
+    pub fn port(&self, name: &str) -> Option<u16> {
+        let port = self.contents.manager.ports.iter().find(|p| p.name == name);
+        port.map(|p| p.id)
+    }
+
+    /// Follows a frame. `wire_length` is what it had on the wire, where a capture holds less of it.
+    pub fn send(&mut self, port: u16, frame: &[u8], wire_length: u32) -> Path {
+        self.follow(port, frame, wire_length, None)
+    }
+
+    /// As [`Self::send`], and says which counters moved at each step.
+    pub fn send_and_watch(&mut self, port: u16, frame: &[u8], wire_length: u32) -> (Path, Vec<Moved>) {
+        let mut moved = Vec::new();
+        let path = self.follow(port, frame, wire_length, Some(&mut moved));
+        (path, moved)
+    }
+
+    /// The value of an NF's counter, over all its instances; none where the NF is not run here or has no such counter.
+    pub fn counter(&mut self, nf: &str, counter: &str) -> Option<u64> {
+        let slot = self.contents.manager.services.iter().position(|s| s.name == nf)?;
+        self.services[slot].counter(counter)
+    }
+
+    fn follow(
+        &mut self,
+        port: u16,
+        frame: &[u8],
+        wire_length: u32,
+        mut moved: Option<&mut Vec<Moved>>,
+    ) -> Path {
+        let mut path = Path {
+            port,
+            steered: Steered::Nowhere,
+            steps: Vec::new(),
+            exit: Exit::Dropped(Reason::Chain),
+        };
+        if frame.len() > self.room {
+            path.exit = Exit::Dropped(Reason::TooLong);
+            return path;
+        }
+        let table = &self.tables.ports[usize::from(port)];
+        let (steered, mut hop) = match table.rule(frame, wire_length) {
+            Some(rule) => (Steered::Rule(rule), table.rules[rule].1),
+            None => (Steered::Else, table.otherwise),
+        };
+        if hop == NO_HOP {
+            return path;
+        }
+        path.steered = steered;
+        let mut frame = frame.to_vec();
+        let mut visits_left = self.max_hops;
+        path.exit = loop {
+            let Some(at) = self.tables.hops.get(usize::from(hop)) else {
+                break Exit::Dropped(Reason::Chain);
+            };
+            let slot = match at.at {
+                At::Service(slot) => slot,
+                end => {
+                    path.steps.push(Step { hop, said: None });
+                    break match end {
+                        At::Port(id) => Exit::Port(id),
+                        _ => Exit::Dropped(Reason::Chain),
+                    };
+                }
+            };
+            if visits_left == 0 {
+                path.steps.push(Step { hop, said: None });
+                break Exit::Dropped(Reason::HopLimit);
+            }
+            visits_left -= 1;
+            let nf = &mut self.services[usize::from(slot)];
+            let (verdict, assumed) = nf.visit(&mut frame, moved.as_deref_mut());
+            let way = match (verdict, wish(verdict)) {
+                (_, Some(wish)) => at.way(wish),
+                (Verdict::Lookup, None) => {
+                    match self.tables.ports[usize::from(port)].classify(&frame, wire_length) {
+                        NO_HOP => Way::To(at.next),
+                        to => Way::To(to),
+                    }
+                }
+                (_, None) => Way::To(NO_HOP),
+            };
+            path.steps.push(Step {
+                hop,
+                said: Some(Said {
+                    verdict,
+                    overruled: matches!(way, Way::Overruled(_)),
+                    assumed,
+                }),
+            });
+            if verdict == Verdict::Drop {
+                break Exit::Dropped(Reason::NfVerdict);
+            }
+            let (Way::To(to) | Way::Overruled(to)) = way;
+            hop = to;
+        };
+        path
+    }
+}
+
+/// The verdicts that lead somewhere by the hop alone.
+fn wish(verdict: Verdict) -> Option<Wish> {
+    Some(match verdict {
+        Verdict::Next => Wish::Next,
+        Verdict::Output(index) => Wish::Output(index),
+        Verdict::Steer(service) => Wish::Steer(service),
+        Verdict::Out(port) => Wish::Out(port),
+        Verdict::Drop | Verdict::Lookup => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,120 @@
+//! What an NF does with a packet here: a standard NF itself, or the assumption that it passes everything on.
+
+use std::{collections::BTreeMap, convert::Infallible, fmt};
+
+use nflib::{Params, Verdict, testing::AnyBench};
+use onvm_bundle::{InstanceConfig, Manifest, ParamSource, Service};
+use stdlib_nfs::StandardNf;
+
+use super::{InterpretError, Moved};
+
+pub(super) enum Behaviour {
+    Run(Box<dyn AnyBench>),
+    PassesOn,
+}
+
+impl fmt::Debug for Behaviour {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Run(_) => "Run",
+            Self::PassesOn => "PassesOn",
+        })
+    }
+}
+
+impl Behaviour {
+    pub(super) fn start(
+        service: &Service,
+        instances: &BTreeMap<String, InstanceConfig>,
+        files: &BTreeMap<String, Vec<u8>>,
+    ) -> Result<Self, InterpretError> {
+        let config = service.instances.first().and_then(|i| instances.get(&i.name));
+        let Some((config, standard)) = config.and_then(|c| Some((c, standard(&c.manifest)?))) else {
+            return Ok(Self::PassesOn);
+        };
+        let refused = |e: nflib::SetupError| InterpretError {
+            service: service.name.clone(),
+            source_ref: service.source.clone(),
+            reason: e.to_string(),
+        };
+        (standard.bench)(params(config, files))
+            .map(Self::Run)
+            .map_err(refused)
+    }
+
+    /// The NF's verdict, and whether it is an assumption.
+    pub(super) fn visit(&mut self, frame: &mut Vec<u8>, moved: Option<&mut Vec<Moved>>) -> (Verdict, bool) {
+        let Self::Run(nf) = self else {
+            if let Some(moved) = moved {
+                moved.push(Vec::new());
+            }
+            return (Verdict::Next, true);
+        };
+        let before = moved.is_some().then(|| values(nf.as_ref()));
+        let handled = nf.send_one(frame);
+        if let (Some(moved), Some(before)) = (moved, before) {
+            let after = nf.counters().into_iter().zip(before);
+            let changed = after.filter(|((_, now), was)| now != was);
+            moved.push(
+                changed
+                    .map(|((name, now), was)| (name.to_owned(), now - was))
+                    .collect(),
+            );
+        }
+        *frame = handled.data;
+        (handled.verdict, false)
+    }
+
+    pub(super) fn counter(&mut self, name: &str) -> Option<u64> {
+        let Self::Run(nf) = self else { return None };
+        // Gauges are published at ticks.
+        nf.tick();
+        let counters = nf.counters();
+        counters
+            .into_iter()
+            .find(|(n, _)| *n == name)
+            .map(|(_, value)| value)
+    }
+}
+
+fn values(nf: &dyn AnyBench) -> Vec<u64> {
+    nf.counters().into_iter().map(|(_, value)| value).collect()
+}
+
+/// The standard NF that `onvm-run` would start for this manifest.
+pub(super) fn standard(manifest: &Manifest) -> Option<&'static StandardNf> {
+    let [name] = manifest.run.args.as_slice() else {
+        return None;
+    };
+    (manifest.run.binary == "onvm-nf").then(|| stdlib_nfs::find(name))?
+}
+
+fn params(config: &InstanceConfig, files: &BTreeMap<String, Vec<u8>>) -> Params {
+    let mut source = Source {
+        all: files,
+        named: BTreeMap::new(),
+    };
+    let Ok(values) = config.values(&mut source);
+    Params::new(values, source.named)
+}
+
+struct Source<'a> {
+    all: &'a BTreeMap<String, Vec<u8>>,
+    named: BTreeMap<String, Vec<u8>>,
+}
+
+impl ParamSource for Source<'_> {
+    type Error = Infallible;
+
+    fn file(&mut self, path: &str) -> Result<(), Infallible> {
+        if let Some(content) = self.all.get(path) {
+            self.named.insert(path.to_owned(), content.clone());
+        }
+        Ok(())
+    }
+
+    /// No standard NF takes a secret.
+    fn secret(&mut self, _name: &str) -> Result<String, Infallible> {
+        Ok(String::new())
+    }
+}
