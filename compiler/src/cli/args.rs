@@ -210,6 +210,23 @@ pub(crate) struct GraphArgs {
     /// Where to [default: stdout]
     #[arg(short, long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum GraphFormat {
+    /// A picture
+    Svg,
+    /// For Graphviz
+    Dot,
+    /// For Markdown pages
+    Mermaid,
+    /// For programs
+    Json,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct TraceArgs {
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
@@ -229,16 +246,6 @@ pub(crate) struct TraceArgs {
     pub(crate) source: SourceArgs,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum GraphFormat {
-    /// A picture
-    Svg,
-    /// For Graphviz
-    Dot,
-    /// For Markdown pages
-    Mermaid,
-    /// For programs
-    Json,
 #[derive(Debug, Args)]
 pub(crate) struct TestArgs {
     /// The sources, each a program of its own
