@@ -240,7 +240,7 @@ pub(crate) struct TraceArgs {
     #[arg(long, value_name = "CAPTURE", conflicts_with = "packet")]
     pub(crate) pcap: Option<PathBuf>,
     /// One line for each packet of the capture in place of groups
-    #[arg(long, requires = "pcap")]
+    #[arg(long, requires = "pcap", conflicts_with = "packet")]
     pub(crate) each: bool,
     #[command(flatten)]
     pub(crate) source: SourceArgs,

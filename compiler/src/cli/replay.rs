@@ -190,12 +190,12 @@ impl Observed for Seen<'_> {
         let mut differences = Vec::new();
         if let Some(first) = absent.min() {
             differences.push(format!(
-                "{missing} packets of it do not leave, number {first} is the first"
+                "packets of it that do not leave: {missing}, number {first} is the first"
             ));
         }
         if extra > 0 {
             differences.push(format!(
-                "{extra} packets leave that it does not hold, number {first_extra} of those that leave is the first"
+                "packets that leave and that it does not hold: {extra}, number {first_extra} of those that leave is the first"
             ));
         }
         match differences.is_empty() {

@@ -72,7 +72,7 @@ impl Expectation {
         }
     }
 
-    /// A packet that went another way; `others` counts those that did so, too.
+    /// A packet that went another way, one of `wrong` among `all`.
     pub(super) fn other_way(
         &self,
         sources: &Sources,
@@ -92,7 +92,7 @@ impl Expectation {
         };
         let message = match all {
             1 => message,
-            _ => format!("{message}; so do {wrong} of {all}"),
+            _ => format!("{message} ({wrong} of {all} packets)"),
         };
         let mut diagnostic = Diagnostic::error(CODE, message, self.place.span(), "this was expected");
         diagnostic = diagnostic.label(sent.span(), "of this packet");

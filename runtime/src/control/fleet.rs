@@ -24,6 +24,8 @@ pub(super) struct Fleet {
     reports: UnboundedSender<(u16, Report)>,
     /// Cores that NFs run on.
     cores: Vec<usize>,
+    /// The manager ends: instances that end stay in the table, for the last look at their counters.
+    closing: bool,
 }
 
 /// One service as one generation or several have it.
@@ -119,6 +121,7 @@ impl Fleet {
             shared,
             reports,
             cores,
+            closing: false,
         }
     }
 
@@ -256,7 +259,7 @@ impl Fleet {
                     }
                     None => InstanceState::Stopped,
                 };
-                if entry.leaving {
+                if entry.leaving && !self.closing {
                     self.instances[usize::from(slot)] = None;
                 }
             }
@@ -359,6 +362,7 @@ impl Fleet {
     }
 
     pub(super) fn stop_all(&mut self) {
+        self.closing = true;
         for entry in self.instances.iter_mut().flatten() {
             entry.leaving = true;
             let _ = entry.orders.send(Order::Stop);
