@@ -22,6 +22,8 @@ pub(crate) const RESERVED: &str = "C0009";
 pub(crate) const STRAY_DOC: &str = "C0010";
 /// A file beyond the size limit.
 pub(crate) const TOO_LARGE: &str = "C0011";
+/// A character that changes the direction of text.
+pub(crate) const DIRECTION: &str = "C0012";
 /// Something else was expected in a filter.
 pub(crate) const FILTER: &str = "C0020";
 /// A value that does not suit its primitive.
@@ -36,7 +38,7 @@ pub(crate) const UNSUPPORTED: &str = "C0024";
 pub(crate) const GROUPING: &str = "C0025";
 
 /// Every syntax code with its title, in order.
-pub const CODES: [(&str, &str); 17] = [
+pub const CODES: [(&str, &str); 18] = [
     (EXPECTED, "something else was expected"),
     (NAME, "malformed name"),
     (BRACKET, "bracket without its partner"),
@@ -48,6 +50,7 @@ pub const CODES: [(&str, &str); 17] = [
     (RESERVED, "reserved word as a name"),
     (STRAY_DOC, "doc comment without a declaration"),
     (TOO_LARGE, "file too large"),
+    (DIRECTION, "hidden change of text direction"),
     (FILTER, "malformed filter"),
     (FILTER_VALUE, "value does not suit its primitive"),
     (QUALIFIER, "value without a qualifier"),

@@ -123,6 +123,14 @@ pub(crate) const PAGES: &[&Page] = &[
         "",
     ),
     &error(
+        "C0012",
+        "hidden change of text direction",
+        "Characters such as U+202E make an editor show a line in another order than the compiler reads it, so that a \
+         rule can look like another. They may not stand in comments and strings; elsewhere nothing invisible may.",
+        "port wan = null {} // not for \u{202e}eluR eht\nsteer wan { else -> drop }\n",
+        TAIL,
+    ),
+    &error(
         "C0020",
         "malformed filter",
         "The filter does not follow pcap-filter(7), the language of tcpdump.",

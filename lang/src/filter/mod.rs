@@ -16,7 +16,7 @@ mod quals;
 use lex::{Sym, Tok, Token};
 
 use crate::codes;
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Severity};
 use crate::parse::{nesting, too_large};
 use crate::syntax::{Filter, FilterKind, Span, Spanned};
 
@@ -56,7 +56,8 @@ pub(crate) fn alone(source: &str) -> (Option<Filter>, Vec<Diagnostic>) {
         return (None, diagnostics);
     }
     let filter = parse_at(source, 0, "the end of the filter", &mut diagnostics);
-    let wrong = filter.node == FilterKind::Error;
+    // A name in capitals is refused and leaves a tree.
+    let wrong = filter.node == FilterKind::Error || diagnostics.iter().any(|d| d.severity == Severity::Error);
     ((!wrong).then_some(filter), diagnostics)
 }
 

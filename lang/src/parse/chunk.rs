@@ -188,6 +188,10 @@ impl Splitter<'_> {
             "manager" => self.is(at + 1, "{"),
             "param" | "assert" => name && self.is(at + 2, ":"),
             "chain" => name && (self.is(at + 2, "=") || self.is(at + 2, "(")),
+            // `allow ... to steer`, and what it should name is missing: the next declaration follows.
+            "steer" if at > 0 && self.is(at - 1, "to") => {
+                self.is(at + 2, "{") && self.word(at + 1).is_some_and(|w| !KEYWORDS.contains(&w))
+            }
             "steer" => name && self.is(at + 2, "{"),
             "allow" => name && self.is(at + 2, "to"),
             _ => name && self.is(at + 2, "=") && !self.is(at + 3, "="),

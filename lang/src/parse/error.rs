@@ -4,8 +4,10 @@ use pest::error::{Error, ErrorVariant, InputLocation};
 
 use super::Rule;
 use super::chunk::{Chunk, KEYWORDS};
+use super::hint::hint;
 use crate::codes;
 use crate::diagnostic::Diagnostic;
+use crate::scan::{Kind, Token};
 use crate::syntax::Span;
 
 /// What stands at the place of an error, as the operator sees it.
@@ -15,7 +17,10 @@ pub(crate) fn found(source: &str, at: usize, end: usize) -> (Span, String) {
         return (Span::new(at, at), "the end".to_owned());
     };
     let word = |c: char| c.is_alphanumeric() || c == '_';
-    let len = if word(head) || head == '$' {
+    let foreign = head.is_alphabetic() && !head.is_ascii();
+    let len = if foreign {
+        head.len_utf8()
+    } else if word(head) || head == '$' {
         let tail = rest.get(head.len_utf8()..).unwrap_or("");
         let more = tail.find(|c| !word(c)).unwrap_or(tail.len());
         head.len_utf8() + more.min(64)
@@ -26,13 +31,18 @@ pub(crate) fn found(source: &str, at: usize, end: usize) -> (Span, String) {
     };
     let len = (len..).find(|n| rest.is_char_boundary(*n)).unwrap_or(0);
     let text = match head {
-        '\u{a0}' | '\u{2000}'..='\u{200f}' | '\u{feff}' | '\u{3000}' => {
-            format!("the invisible character U+{:04X}", u32::from(head))
-        }
+        c if invisible(c) => format!("the invisible character U+{:04X}", u32::from(c)),
+        c if foreign => format!("`{c}` (U+{:04X})", u32::from(c)),
         c if c.is_control() => format!("the control character U+{:04X}", u32::from(c)),
         _ => format!("`{}`", rest.get(..len).unwrap_or("")),
     };
     (Span::new(at, at + len), text)
+}
+
+/// Spaces that are none of ASCII's, joiners, and marks that change the direction of text.
+fn invisible(c: char) -> bool {
+    matches!(c, '\u{a0}' | '\u{ad}' | '\u{180e}' | '\u{2000}'..='\u{200f}' | '\u{2028}'..='\u{202f}'
+        | '\u{205f}'..='\u{206f}' | '\u{3000}' | '\u{feff}')
 }
 
 /// The word among `words` that `word` was probably meant to be: one slip away, or two in a long one.
@@ -59,6 +69,37 @@ pub(super) fn before_grammar(chunk: &Chunk) -> Option<Diagnostic> {
         )
         .help("close it with `\"`; for a line break inside a string write `\\n`"),
     )
+}
+
+/// Errors for what makes a line look otherwise than it reads, in comments and strings; elsewhere the grammar refuses it.
+/// See CVE-2021-42574.
+pub(super) fn text_directions(source: &str, tokens: &[Token], found: &mut Vec<Diagnostic>) {
+    let direction = |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    if !source.contains(direction) {
+        return;
+    }
+    for token in tokens
+        .iter()
+        .filter(|t| t.is_comment() || matches!(t.kind, Kind::Str { .. }))
+    {
+        let text = token.text(source);
+        let Some((at, c)) = text.char_indices().find(|(_, c)| direction(*c)) else {
+            continue;
+        };
+        let start = token.start as usize + at;
+        found.push(
+            Diagnostic::error(
+                codes::DIRECTION,
+                format!(
+                    "the invisible character U+{:04X} changes the direction of text",
+                    u32::from(c)
+                ),
+                Span::new(start, start + c.len_utf8()),
+                "what follows is shown in another order than it is read",
+            )
+            .help("remove it"),
+        );
+    }
 }
 
 /// The error for text nested beyond the limit.
@@ -177,34 +218,6 @@ fn last_char(source: &str, end: usize) -> Span {
     let text = source.get(..end).unwrap_or("");
     let last = text.chars().next_back().map_or(0, char::len_utf8);
     Span::new(end - last, end)
-}
-
-fn hint(source: &str, at: usize, expected: &[Rule]) -> Option<String> {
-    let before = source.get(..at).unwrap_or("").chars().next_back();
-    let rest = source.get(at..).unwrap_or("");
-    let in_name = before.is_some_and(|c| c.is_alphanumeric() || c == '_');
-    let mut chars = rest.chars();
-    match (chars.next(), chars.next()) {
-        (Some('-'), Some(c)) if in_name && c.is_alphanumeric() => {
-            Some("names are made of a-z, 0-9 and `_`: write `_` for `-`".to_owned())
-        }
-        (Some('='), Some('>')) => Some("the arrow is written `->`".to_owned()),
-        (Some('→'), _) => Some("the arrow is written `->`".to_owned()),
-        (Some('\'' | '‘' | '’' | '“' | '”'), _) => {
-            Some("strings are written in double quotes: \"...\"".to_owned())
-        }
-        (Some('#'), _) => Some("comments begin with `//`".to_owned()),
-        (Some('/'), Some('*')) => Some("comments begin with `//` and end with the line".to_owned()),
-        (Some(';'), _) => Some("no `;` is needed; remove it".to_owned()),
-        (Some(':'), _) if expected.contains(&Rule::equals) => {
-            Some("settings are written `key = value`".to_owned())
-        }
-        (Some(c), _) if c.is_alphabetic() && !c.is_ascii() => {
-            Some("names are made of a-z, 0-9 and `_`".to_owned())
-        }
-        (Some(c), _) if !c.is_ascii() => Some("remove this character".to_owned()),
-        _ => None,
-    }
 }
 
 /// Joins what was expected: `a`, `a or b`, `a, b or c`.

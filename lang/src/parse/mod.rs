@@ -4,6 +4,7 @@ mod chain;
 pub(crate) mod chunk;
 mod decl;
 mod error;
+mod hint;
 pub(crate) mod literal;
 mod test;
 mod value;
@@ -43,7 +44,9 @@ pub(crate) fn file(source: &str) -> Parse {
             diagnostics,
         };
     }
-    let chunks = chunk::split(source, &scan::scan(source));
+    let tokens = scan::scan(source);
+    error::text_directions(source, &tokens, &mut diagnostics);
+    let chunks = chunk::split(source, &tokens);
     let mut decls = Vec::with_capacity(chunks.chunks.len());
     for chunk in &chunks.chunks {
         decls.push(declaration(source, chunk, &mut diagnostics));
