@@ -150,6 +150,10 @@ pub(crate) fn parse(text: &str) -> Result<NfType, String> {
             return Err(format!("two {what}s are named `{name}`"));
         }
     }
+    let effects = &manifest.effects;
+    for field in effects.reads.iter().chain(&effects.writes) {
+        crate::fields::check(field)?;
+    }
     if crate::spec::memory_bytes(&manifest.resources.memory).is_none() {
         return Err(format!(
             "resources.memory = \"{}\" is no size such as \"16 MiB\"",

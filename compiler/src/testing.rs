@@ -35,14 +35,31 @@ doc = "Packets that look like an attack."
 must_handle = true
 "#;
 
-/// The files that examples may name.
+const NAT: &str = r#"
+name = "nat"
+version = "1.0.0"
+summary = "Replaces source addresses"
+[run]
+binary = "nat"
+[effects]
+reads = ["ip"]
+writes = ["ip.src", "ip.checksum"]
+"#;
+
+/// The files that examples may name: these, and those of `chains/`.
 fn host(main: &str) -> MemoryHost {
-    MemoryHost::default()
-        .with("test.chain", main)
+    let chains = Path::new(env!("CARGO_MANIFEST_DIR")).join("../chains");
+    let mut host = MemoryHost::default();
+    for entry in std::fs::read_dir(chains).unwrap() {
+        let entry = entry.unwrap();
+        host = host.with(entry.file_name(), std::fs::read(entry.path()).unwrap());
+    }
+    host.with("test.chain", main)
         .with("again.chain", "use \"test.chain\"\n")
         .with("library.chain", "let inside = [10.0.0.0/8]\n")
         .with("guard.nf.toml", GUARD)
         .with("screen.nf.toml", SCREEN)
+        .with("nat.nf.toml", NAT)
         .with("bad.nf.toml", "name = \"bad\"\n")
         .with("web.patterns", "attack\n")
         .with("trace.pcap", "")

@@ -4,6 +4,7 @@
 //! every chain that a steering rule reaches is walked again with all splices followed, which gives its hop table and
 //! finds what only shows there: open ends, and what arguments make of a parametrised segment.
 
+mod contracts;
 mod cycles;
 mod permits;
 mod resolve;

@@ -115,7 +115,9 @@ impl<'a> Permits<'a> {
                             Item::Port => Some(Some(Destination::Port(s.name))),
                             _ => None,
                         });
-                    if let (Some(holder), Some(Some(to))) = (holder, to) {
+                    // What the manifest does not declare is not granted.
+                    let steers = effects.is_some_and(|e| e.steers);
+                    if let (Some(holder), Some(Some(to)), true) = (holder, to, steers) {
                         let place = cx.place(file, target.span);
                         let held = &mut self.of[holder];
                         held.retain(|p| p.to != to);

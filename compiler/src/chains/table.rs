@@ -31,7 +31,7 @@ pub(crate) fn lower<'a>(
     }
     walk.report_second_visits();
     walk.add_steers(permits);
-    if walk.failed {
+    if walk.failed || walk.reads_rewritten() {
         return None;
     }
     if longest(&walk.hops, 0, usize::from(max_hops), &mut HashMap::new()) > usize::from(max_hops) {

@@ -26,6 +26,8 @@ pub(crate) struct Nf<'a> {
     pub(crate) ty: Rc<NfType>,
     /// None: its settings were refused, which is reported.
     pub(crate) built: Option<Built>,
+    /// `sees = rewritten`: it is meant to read what NFs before it have written.
+    pub(crate) sees_rewritten: bool,
     /// Settings that do nothing in this version.
     pub(crate) idle: Vec<effects::Idle>,
 }
@@ -75,6 +77,7 @@ pub(crate) fn nf<'a>(
         place,
         ty,
         built,
+        sees_rewritten: with.values.text("sees").as_deref() == Some("rewritten"),
         idle,
     }
 }
@@ -98,13 +101,22 @@ pub(crate) fn with_specs() -> Vec<Spec> {
             "when a lost instance is started again",
             &["always", "on_failure", "never"],
         ),
+        word(
+            "sees",
+            "whether it is meant for packets as they came in, or for what NFs before it made of them",
+            &["original", "rewritten"],
+        ),
         Spec::plain("image", ParamKind::String, "container image"),
         Spec::plain("domain", ParamKind::String, "security domain"),
     ]
 }
 
 fn refuse_unsupported(cx: &Context<'_>, with: &Settings) -> bool {
-    let domain = with.places.get("domain");
+    // One of another type has its own error.
+    let domain = with
+        .places
+        .get("domain")
+        .filter(|_| with.values.contains_key("domain"));
     if let Some(place) = domain {
         cx.report(unsupported::unsupported(
             *place,
