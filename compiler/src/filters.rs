@@ -1,5 +1,7 @@
 //! Filters with the names of the program.
 
+use std::cell::Cell;
+
 use onvm_bundle::filter::Expr;
 use onvm_lang::{
     Diagnostic,
@@ -19,7 +21,12 @@ pub(crate) struct Filters<'a> {
     pub(crate) cx: &'a Context<'a>,
     pub(crate) names: &'a Names<'a>,
     pub(crate) values: &'a Values<'a>,
+    /// How many filters were found to be too large.
+    pub(crate) oversized: Cell<usize>,
 }
+
+/// A class that is too large makes all that name it too large: so many are told.
+const MAX_OVERSIZED: usize = 10;
 
 impl Filters<'_> {
     /// The meaning of a filter. None: reported.
@@ -29,6 +36,11 @@ impl Filters<'_> {
             Err(found) => (None, found),
         };
         for diagnostic in found {
+            if diagnostic.code == filter::OVERSIZED
+                && self.oversized.replace(self.oversized.get() + 1) >= MAX_OVERSIZED
+            {
+                continue;
+            }
             self.cx.report(diagnostic);
         }
         expr

@@ -12,6 +12,9 @@ mod context;
 mod declare;
 pub mod diagnostics;
 pub mod disk;
+#[cfg(test)]
+mod docs;
+mod fields;
 pub mod filter;
 mod filters;
 pub mod graph;

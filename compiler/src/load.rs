@@ -11,14 +11,8 @@ use crate::{
     context::globalise,
     diagnostics::{import_cycle, unreadable_file},
     host::{Host, clean},
-    sources::{FileId, Sources},
+    sources::{FileId, PACKET, Sources},
 };
-
-/// The `--set` arguments, as a file that messages can point into.
-pub(crate) const COMMAND_LINE: &str = "--set";
-
-/// A packet from the command line, as a file that messages can point into.
-pub(crate) const PACKET: &str = "PACKET";
 
 pub(crate) struct Loaded {
     pub(crate) sources: Sources,
@@ -188,8 +182,22 @@ fn import(decl: &DeclKind) -> Option<syntax::Use> {
 }
 
 fn read_text(host: &dyn Host, path: &Path) -> std::io::Result<String> {
-    String::from_utf8(host.read(path)?)
-        .map_err(|_| std::io::Error::new(std::io::ErrorKind::InvalidData, "it is not UTF-8 text"))
+    String::from_utf8(host.read(path)?).map_err(|e| {
+        std::io::Error::new(
+            std::io::ErrorKind::InvalidData,
+            not_utf8(e.as_bytes(), &e.utf8_error()),
+        )
+    })
+}
+
+fn not_utf8(bytes: &[u8], e: &std::str::Utf8Error) -> String {
+    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
+        return "it is UTF-16, and must be saved as UTF-8".to_owned();
+    }
+    let before = bytes.get(..e.valid_up_to()).unwrap_or(bytes);
+    let line = before.split(|b| *b == b'\n').count();
+    let byte = bytes.get(e.valid_up_to()).copied().unwrap_or(0);
+    format!("it is not UTF-8 text: line {line} has the byte 0x{byte:02x}")
 }
 
 /// An I/O error in an operator's words.

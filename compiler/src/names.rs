@@ -70,6 +70,9 @@ impl<'a> Names<'a> {
                 };
                 let place = cx.place(unit.file, name.span);
                 match map.get(name.node.as_str()) {
+                    // Of what could not be read the name may be a part: `nf fw-2 = ...`.
+                    Some(_) if matches!(item, Item::Broken) => {}
+                    Some(first) if matches!(first.item, Item::Broken) => {}
                     Some(first) => cx.report(duplicate_name::duplicate_name(place, &name.node, first.place)),
                     None => {
                         let used = Cell::new(false);
@@ -85,6 +88,7 @@ impl<'a> Names<'a> {
                 }
             }
         }
+        mention_broken(cx, units, &map);
         Self {
             map,
             suggested: Cell::new(0),
@@ -133,7 +137,7 @@ impl<'a> Names<'a> {
         picked
     }
 
-    /// The diagnostic of an unknown name, with the nearest name that would do.
+    /// The diagnostic of an unknown name, with the nearest name that would do; that one counts as used.
     pub(crate) fn unknown(
         &self,
         place: Place,
@@ -146,7 +150,8 @@ impl<'a> Names<'a> {
         }
         let mut known: Vec<&str> = self.map.values().filter(|s| fits(s)).map(|s| s.name).collect();
         known.sort_unstable();
-        unknown_name::unknown_name(place, name, wanted, closest(name, known))
+        let close = closest(name, known).and_then(|close| self.get(close));
+        unknown_name::unknown_name(place, name, wanted, close.map(|s| (s.name, s.place)))
     }
 
     /// The value that `$name` stands for, a `let` or a `param`.
@@ -162,6 +167,21 @@ impl<'a> Names<'a> {
             let kind = symbol.item.kind();
             if !symbol.used.get() && symbol.file == FileId::MAIN && !matches!(symbol.item, Item::Broken) {
                 cx.report(unused::unused(symbol.place, symbol.name, kind));
+            }
+        }
+    }
+}
+
+/// What a declaration that could not be read may have used is not unused.
+fn mention_broken(cx: &Context<'_>, units: &[Unit], map: &HashMap<&str, Symbol<'_>>) {
+    let broken = |d: &&syntax::Decl| matches!(d.kind.node, DeclKind::Error(_));
+    for unit in units {
+        for decl in unit.tree.decls.iter().filter(broken) {
+            let text = decl.span().text(&cx.sources.get(unit.file).text);
+            let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+            let own = decl.name().map(|n| n.node.as_str());
+            for symbol in words.filter(|w| Some(*w) != own).filter_map(|w| map.get(w)) {
+                symbol.used.set(true);
             }
         }
     }

@@ -8,10 +8,10 @@ use onvm_lang::syntax::{Span, Spanned, Value};
 use crate::{
     context::Context,
     diagnostics::{bad_override, closest, duplicate_name, unknown_type, wrong_value_type},
-    load::{COMMAND_LINE, Unit},
+    load::Unit,
     names::{Item, Names},
     notation::parse_value,
-    sources::{FileId, Place, Sources},
+    sources::{COMMAND_LINE, FileId, Place, Sources},
     spec::Spec,
 };
 

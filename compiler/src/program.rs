@@ -13,7 +13,7 @@ use crate::{
     claims::Claims,
     context::Context,
     declare::{effects, manager, ports, services},
-    diagnostics::{duplicate_name, no_steer},
+    diagnostics::{duplicate_name, empty_program, no_steer},
     filters::Filters,
     host::Host,
     load::{Trees, Unit, load},
@@ -154,6 +154,12 @@ fn analyse(
     inputs: &Inputs<'_>,
 ) -> Option<Program> {
     let units = &loaded.units;
+    if units.iter().all(|u| u.tree.decls.is_empty()) {
+        cx.report(empty_program::empty_program(
+            cx.place(FileId::MAIN, syntax::Span::default()),
+        ));
+        return None;
+    }
     let names = Names::collect(cx, units);
     let overrides = Overrides::read(cx, &names, units, command_line, inputs.set);
     let values = Values::new(cx, &names, &overrides);
@@ -162,6 +168,7 @@ fn analyse(
         cx,
         names: &names,
         values: &values,
+        oversized: std::cell::Cell::default(),
     };
     for (file, class) in declarations!(units, Class) {
         filters.lower(file, &class.filter);
@@ -251,7 +258,7 @@ fn constants(cx: &Context<'_>, values: &Values<'_>, units: &[Unit]) -> BTreeMap<
             continue;
         };
         if let Some(spec) = spec {
-            values.read(&spec, &given);
+            values.check_input(name, &spec, &given);
         }
         params.insert(name.clone(), text(&given.what));
     }

@@ -5,6 +5,12 @@ use std::path::{Path, PathBuf};
 use onvm_bundle::SourceRef;
 use onvm_lang::syntax::Span;
 
+/// The `--set` arguments, as a file that messages can point into.
+pub(crate) const COMMAND_LINE: &str = "--set";
+
+/// A packet from the command line, as a file that messages can point into.
+pub(crate) const PACKET: &str = "PACKET";
+
 /// A file of [`Sources`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FileId(usize);
@@ -155,6 +161,11 @@ impl Sources {
 }
 
 impl Source {
+    /// True for the values of `--set`, which stand in no file.
+    pub fn is_command_line(&self) -> bool {
+        [COMMAND_LINE, PACKET].contains(&self.name.as_str())
+    }
+
     /// Where an offset of this file stands.
     pub fn position(&self, offset: u32) -> Position {
         let line = self.line_starts.partition_point(|start| *start <= offset).max(1);

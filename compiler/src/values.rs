@@ -71,6 +71,9 @@ pub(crate) struct Settings {
     pub(crate) complete: bool,
 }
 
+/// Items of one list, those that come from names included: lists that double each other stay small.
+const MAX_ITEMS: usize = 1 << 18;
+
 /// `$a` leads to `$b` leads to ... no further than this.
 const MAX_FOLLOWED: usize = 256;
 
@@ -111,6 +114,10 @@ impl<'a> Values<'a> {
                         }) => list.extend(inner),
                         Some(one) => list.push(one),
                         None => whole = false,
+                    }
+                    if list.len() > MAX_ITEMS {
+                        self.cx.report(out_of_range::too_many_items(place, MAX_ITEMS));
+                        return None;
                     }
                 }
                 whole.then_some(Given {
@@ -158,6 +165,13 @@ impl<'a> Values<'a> {
             .borrow_mut()
             .insert(symbol.name.to_owned(), Some(found.clone()));
         found
+    }
+
+    /// Reads an input as its type. A value that is refused, which is reported here, is not looked at where it is used.
+    pub(crate) fn check_input(&self, name: &str, spec: &Spec, given: &Given) {
+        if self.read(spec, given).is_none() {
+            self.known.borrow_mut().insert(name.to_owned(), Some(None));
+        }
     }
 
     /// What a `let` or `param` says, `--set` included. None: nothing, which is reported.
@@ -354,6 +368,19 @@ impl<'a> Values<'a> {
     }
 
     fn refuse(&self, spec: &Spec, given: &Given, problem: Problem) {
+        if let Problem::Unit { got: Some(unit), .. } = &problem
+            && !onvm_lang::UNITS.contains(&unit.as_str())
+        {
+            // The parser has said that there is no such unit.
+            return;
+        }
+        if let (What::One(Value::Word(word)), Problem::Type { .. } | Problem::Word { .. }) =
+            (&given.what, &problem)
+            && !crate::manifests::is_identifier(word)
+        {
+            // Nor is this a word: it stands for what the parser could not read.
+            return;
+        }
         let (place, name) = (given.place, spec.name.as_ref());
         let text = match &given.what {
             What::One(value) => notation(value),

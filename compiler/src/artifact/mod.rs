@@ -50,11 +50,7 @@ impl Artifact {
             let text = toml_text::instance(config, source, &quoted)?;
             files.insert(format!("nfs/{name}.toml"), text.into_bytes());
         }
-        for source in sources
-            .files()
-            .iter()
-            .filter(|s| ![crate::load::COMMAND_LINE, crate::load::PACKET].contains(&s.name.as_str()))
-        {
+        for source in sources.files().iter().filter(|s| !s.is_command_line()) {
             files.insert(
                 format!("source/{}", source.name),
                 source.text.clone().into_bytes(),

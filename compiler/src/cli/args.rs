@@ -27,6 +27,8 @@ pub(crate) enum ErrorFormat {
     Short,
     /// For programs
     Json,
+    /// SARIF 2.1.0, for code scanning
+    Sarif,
 }
 
 #[derive(Debug, Subcommand)]
@@ -39,7 +41,7 @@ pub(crate) enum Command {
     Build(BuildArgs),
     /// Check that a bundle is whole and unchanged
     Verify(VerifyArgs),
-    /// Explain a diagnostic
+    /// Explain a diagnostic, or list all
     Explain(ExplainArgs),
     /// Write a working starting point
     New(NewArgs),

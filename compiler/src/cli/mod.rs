@@ -87,6 +87,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Trace(args) => trace::run(&out, args),
         Command::Test(args) => test::run(&out, args),
     };
+    out.finish(matches!(cli.command, Command::Check(_) | Command::Build(_)));
     match outcome {
         Outcome::Done if !out.complete() => Outcome::Refused.into(),
         outcome => outcome.into(),

@@ -1,13 +1,17 @@
 //! Where output goes, and in which form.
 
 use std::{
-    cell::Cell,
+    borrow::Cow,
+    cell::{Cell, RefCell},
     io::{ErrorKind, IsTerminal, Write, stderr, stdout},
     path::Path,
 };
 
 use onvm_lang::{Diagnostic, Severity};
-use onvmc::{render, sources::Sources};
+use onvmc::{
+    render::{self, SarifLog},
+    sources::Sources,
+};
 
 use super::args::{Cli, ErrorFormat};
 
@@ -18,6 +22,8 @@ pub(crate) struct Output {
     colour: bool,
     /// Data did not reach stdout.
     lost: Cell<bool>,
+    /// SARIF has one log for a whole run.
+    sarif: RefCell<SarifLog>,
 }
 
 impl Output {
@@ -33,6 +39,20 @@ impl Output {
             format,
             colour: !plain && stderr().is_terminal(),
             lost: Cell::new(false),
+            sarif: RefCell::default(),
+        }
+    }
+
+    /// Writes what is written once, at the end: the SARIF log. Commands that have no other data write it to stdout.
+    pub(crate) fn finish(&self, to_stdout: bool) {
+        if self.format != ErrorFormat::Sarif {
+            return;
+        }
+        let log = self.sarif.borrow().finish() + "\n";
+        if to_stdout {
+            self.data(&log);
+        } else {
+            let _ = stderr().lock().write_all(log.as_bytes());
         }
     }
 
@@ -58,8 +78,11 @@ impl Output {
         self.data(&format!("{value}\n"));
     }
 
-    /// A line to stderr.
+    /// A line to stderr, for people: programs that read diagnostics there do not get it.
     pub(crate) fn note(&self, text: &str) {
+        if matches!(self.format, ErrorFormat::Json | ErrorFormat::Sarif) {
+            return;
+        }
         let _ = writeln!(stderr().lock(), "{text}");
     }
 
@@ -71,7 +94,8 @@ impl Output {
                     serde_json::json!({ "version": 1, "error": { "code": code, "message": message } });
                 let _ = writeln!(stderr().lock(), "{error}");
             }
-            _ => {
+            ErrorFormat::Sarif => self.sarif.borrow_mut().fail(message),
+            ErrorFormat::Human | ErrorFormat::Short => {
                 let word = if self.colour {
                     "\u{1b}[31merror\u{1b}[0m"
                 } else {
@@ -94,28 +118,45 @@ impl Output {
 
     /// Diagnostics to stderr, with a count at the end for people. True: the source is refused.
     pub(crate) fn diagnostics(&self, sources: &Sources, found: &[Diagnostic], deny_warnings: bool) -> bool {
-        let errors = found.iter().filter(|d| d.severity == Severity::Error).count();
-        let warnings = found.len() - errors;
+        let found = if deny_warnings {
+            denied(found)
+        } else {
+            Cow::Borrowed(found)
+        };
         let text = match self.format {
-            ErrorFormat::Human => render::human(sources, found, self.colour, 100),
-            ErrorFormat::Short => render::short(sources, found),
-            ErrorFormat::Json => render::json(sources, found) + "\n",
+            ErrorFormat::Human => render::human(sources, &found, self.colour, 100),
+            ErrorFormat::Short => render::short(sources, &found),
+            ErrorFormat::Json => render::json(sources, &found) + "\n",
+            ErrorFormat::Sarif => {
+                self.sarif.borrow_mut().add(sources, &found);
+                String::new()
+            }
         };
         let _ = stderr().lock().write_all(text.as_bytes());
-        if self.format == ErrorFormat::Human && !found.is_empty() {
-            let code = found
-                .iter()
-                .find(|d| d.severity == Severity::Error)
-                .or(found.first())
-                .map_or("", |d| d.code);
-            self.note(&format!(
-                "{}, {}; `onvmc explain {code}` says more",
-                count(errors, "error"),
-                count(warnings, "warning")
-            ));
+        let errors = found.iter().filter(|d| d.severity == Severity::Error).count();
+        if self.format == ErrorFormat::Human {
+            self.summary(&found, errors);
         }
-        errors > 0 || (deny_warnings && warnings > 0)
+        errors > 0
     }
+
+    fn summary(&self, found: &[Diagnostic], errors: usize) {
+        let error = found.iter().find(|d| d.severity == Severity::Error);
+        let Some(Diagnostic { code, .. }) = error.or(found.first()) else {
+            return;
+        };
+        let (errors, warnings) = (count(errors, "error"), count(found.len() - errors, "warning"));
+        self.note(&format!(
+            "\n{errors}, {warnings}; `onvmc explain {code}` says more"
+        ));
+    }
+}
+
+/// With every warning as an error.
+fn denied(found: &[Diagnostic]) -> Cow<'_, [Diagnostic]> {
+    let mut found = found.to_vec();
+    found.iter_mut().for_each(|d| d.severity = Severity::Error);
+    Cow::Owned(found)
 }
 
 /// An error of usage where the options that say its form could not be read.

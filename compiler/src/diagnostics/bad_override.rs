@@ -26,7 +26,7 @@ steer wan { else -> drop }
 pub(crate) fn no_such_input(place: Place, name: &str, close: Option<&str>) -> Diagnostic {
     let found = PAGE.at(place, format!("`--set` names `{name}`, and there is no such `param`"), "set here");
     match close {
-        Some(close) => found.help(format!("there is `{close}`: did you mean that?")),
+        Some(close) => found.help(format!("did you mean `{close}`?")),
         None => found.help(format!("declare `param {name}: TYPE`, or leave the `--set` out")),
     }
 }

@@ -33,6 +33,7 @@ pages![
     unknown_type,
     bad_manifest,
     reference_cycle,
+    empty_program,
     wrong_value_type,
     wrong_unit,
     out_of_range,
@@ -63,6 +64,7 @@ pages![
     endless_path,
     not_yet_checked,
     no_effect_yet,
+    reads_rewritten,
     table_full,
     rings_and_buffers,
     too_many_hops,
@@ -87,6 +89,24 @@ pub struct Page {
 }
 
 impl Page {
+    /// The page in Markdown.
+    pub fn markdown(&self) -> String {
+        let mut text = format!("# {}: {}\n\n{}\n", self.code, self.title, self.text.trim_end());
+        let level = match self.severity {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        };
+        for (what, fence, example) in [
+            ("This gets it", format!("chain {level}={}", self.code), self.wrong),
+            ("This is right", "chain".to_owned(), self.right),
+        ] {
+            if !example.is_empty() {
+                text.push_str(&format!("\n{what}:\n\n```{fence}\n{}\n```\n", example.trim_end()));
+            }
+        }
+        text
+    }
+
     pub(crate) fn at(
         &self,
         place: Place,

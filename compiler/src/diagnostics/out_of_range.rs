@@ -29,6 +29,16 @@ pub(crate) fn malformed(place: Place, name: &str, value: &str, rule: &str) -> Di
     PAGE.at(place, format!("`{name}` cannot be {value}"), rule.to_owned()).help(format!("it must be {rule}"))
 }
 
+/// A list that names make larger than the limit.
+pub(crate) fn too_many_items(place: Place, max: usize) -> Diagnostic {
+    PAGE.at(
+        place,
+        format!("a list has more than {max} items"),
+        "with those of the lists that it names",
+    )
+    .help("give a list this long as a `file(\"...\")`, or write fewer and shorter prefixes or ranges")
+}
+
 #[cfg(test)]
 mod tests {
     #[test]

@@ -27,11 +27,13 @@ steer wan { else -> fast }
 "#,
 };
 
-/// `wanted` is what may stand here, e.g. "an NF"; `close` a known name that was perhaps meant.
-pub(crate) fn unknown_name(place: Place, name: &str, wanted: &str, close: Option<&str>) -> Diagnostic {
+/// `wanted` is what may stand here, e.g. "an NF"; `close` a known name that was perhaps meant, and its declaration.
+pub(crate) fn unknown_name(place: Place, name: &str, wanted: &str, close: Option<(&str, Place)>) -> Diagnostic {
     let found = PAGE.at(place, format!("unknown name `{name}`"), format!("{wanted} is expected here"));
     match close {
-        Some(close) => found.help(format!("there is `{close}`: did you mean that?")),
+        Some((close, declared)) => found
+            .label(declared.span(), format!("`{close}` is declared here"))
+            .help(format!("did you mean `{close}`?")),
         None => found.help(format!("declare `{name}`, or correct the name")),
     }
 }

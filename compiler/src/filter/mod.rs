@@ -21,6 +21,7 @@ use onvm_lang::{
     syntax::{Filter, FilterKind, Ident, Span, Spanned, Value},
 };
 
+pub(crate) use pages::OVERSIZED;
 pub use pages::PAGES;
 
 use known::Known;

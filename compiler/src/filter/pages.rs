@@ -128,6 +128,9 @@ four. libpcap refuses the same.",
     right: source!("class traffic = ip[0] / (2 + 2) == 17"),
 };
 
+/// The code of filters that are too large.
+pub(crate) const OVERSIZED: &str = TOO_LARGE.code;
+
 const TOO_LARGE: Page = Page {
     code: "C0309",
     title: "filter too large",
@@ -193,14 +196,21 @@ pub(super) fn mixed(op: Span, left: Span, held: &str, other: &str) -> Diagnostic
         ))
 }
 
-/// `cycle`: the classes from the first occurrence on, each with the span that names it.
+/// `cycle`: the classes from the first occurrence on, each with the span that names it; `span` names the first again.
+/// A circle is told in the same words wherever it is entered, so that it is told once.
 pub(super) fn class_cycle(cycle: &[(String, Span)], name: &str, span: Span) -> Diagnostic {
-    let mut path: Vec<&str> = cycle.iter().map(|(class, _)| class.as_str()).collect();
-    path.push(name);
+    let mut mentions: Vec<(&str, Span)> = cycle.iter().skip(1).map(|(c, s)| (c.as_str(), *s)).collect();
+    mentions.push((name, span));
+    let first = (0..mentions.len()).min_by_key(|n| mentions[*n].1).unwrap_or(0);
+    mentions.rotate_left(first);
+    let (name, span) = mentions[0];
+    let path: Vec<&str> = mentions.iter().map(|(class, _)| *class).chain([name]).collect();
     let message = format!("class `{name}` is defined by itself: {}", path.join(" -> "));
-    let diagnostic = error(&CLASS_CYCLE, message, span, format!("leads back to `{name}`"));
-    let diagnostic = match cycle.first() {
-        Some((_, first)) if *first != span => diagnostic.label(*first, "entered here"),
+    let diagnostic = error(&CLASS_CYCLE, message, span, format!("`{name}` is needed here"));
+    let diagnostic = match mentions.last() {
+        Some((last, back)) if *back != span => {
+            diagnostic.label(*back, format!("and needs `{last}`, which leads back"))
+        }
         _ => diagnostic,
     };
     diagnostic.help("a class must be made of other primitives in the end")

@@ -10,7 +10,6 @@ use onvm_lang::{Label, Severity};
 use super::{Client, analysis::Analysis, documents::Documents, position::Lines};
 use crate::{
     diagnostics::{missing_input, unreachable_step, unused},
-    load::COMMAND_LINE,
 };
 
 /// The diagnostics of a program by the file of their primary place. Every chain source has an entry.
@@ -47,7 +46,7 @@ pub(super) fn by_file(
         });
         let (path, range) = match path.to_str() {
             // What is wrong with the client's own settings has no file to stand in.
-            Some(COMMAND_LINE) => (analysis.main.clone(), Range::default()),
+            Some(crate::sources::COMMAND_LINE) => (analysis.main.clone(), Range::default()),
             _ => (path, range),
         };
         found.entry(path).or_default().push(Diagnostic {

@@ -1,6 +1,8 @@
 //! The one place where diagnostics become text.
 
-use std::{borrow::Cow, fmt};
+mod sarif;
+
+use std::fmt;
 
 use miette::{
     GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteError, MietteSpanContents, SourceCode,
@@ -10,6 +12,8 @@ use onvm_lang::{Diagnostic, Severity};
 use serde::Serialize;
 
 use crate::sources::Sources;
+
+pub use sarif::SarifLog;
 
 /// With the source, for people. `width` in columns.
 pub fn human(sources: &Sources, diagnostics: &[Diagnostic], colour: bool, width: usize) -> String {
@@ -28,6 +32,9 @@ pub fn human(sources: &Sources, diagnostics: &[Diagnostic], colour: bool, width:
         .with_context_lines(1);
     let mut out = String::new();
     for diagnostic in diagnostics {
+        if !out.is_empty() {
+            out.push('\n');
+        }
         // Writing into a string fails only when a label lies outside of every source, which `place` rules out.
         if handler
             .render_report(&mut out, &Shown { diagnostic, sources })
@@ -81,26 +88,26 @@ struct JsonDiagnostic<'a> {
 #[derive(Debug, Serialize)]
 struct JsonLabel<'a> {
     #[serde(flatten)]
-    at: Located<'a>,
+    at: Located,
     text: &'a str,
     primary: bool,
 }
 
 /// Lines and columns from 1; the end is behind the last character.
 #[derive(Debug, Serialize)]
-struct Located<'a> {
-    file: Cow<'a, str>,
+struct Located {
+    file: String,
     line: usize,
     column: usize,
     end_line: usize,
     end_column: usize,
 }
 
-impl<'a> Located<'a> {
-    fn new(sources: &'a Sources, span: onvm_lang::syntax::Span) -> Self {
+impl Located {
+    fn new(sources: &Sources, span: onvm_lang::syntax::Span) -> Self {
         let Some((file, within)) = sources.locate(span) else {
             return Self {
-                file: "".into(),
+                file: String::new(),
                 line: 1,
                 column: 1,
                 end_line: 1,
@@ -109,7 +116,7 @@ impl<'a> Located<'a> {
         };
         let (start, end) = (file.position(within.start), file.position(within.end));
         Self {
-            file: file.path.to_string_lossy(),
+            file: file.path.display().to_string(),
             line: start.line,
             column: start.column,
             end_line: end.line,
@@ -156,7 +163,8 @@ impl std::error::Error for Shown<'_> {}
 
 impl miette::Diagnostic for Shown<'_> {
     fn code<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
-        Some(Box::new(self.diagnostic.code))
+        let Diagnostic { code, severity, .. } = self.diagnostic;
+        Some(Box::new(format!("{}[{code}]", level(*severity))))
     }
 
     fn severity(&self) -> Option<miette::Severity> {
@@ -205,8 +213,13 @@ impl SourceCode for Shown<'_> {
         let base = span.offset() - within.start as usize;
         let shown = SourceSpan::new((base + start).into(), data.len());
         let lines = data.matches('\n').count();
+        // Asked for no context, it wants to know where the label stands.
+        let column = match (before, after) {
+            (0, 0) => file.position(within.start).column - 1,
+            _ => 0,
+        };
         let name = file.path.display().to_string();
-        let contents = MietteSpanContents::new_named(name, data.as_bytes(), shown, first - 1, 0, lines);
+        let contents = MietteSpanContents::new_named(name, data.as_bytes(), shown, first - 1, column, lines);
         Ok(Box::new(contents))
     }
 }
