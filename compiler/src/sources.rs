@@ -161,7 +161,7 @@ impl Sources {
 }
 
 impl Source {
-    /// True for the values of `--set`, which stand in no file.
+    /// True for what was given on the command line, which stands in no file.
     pub fn is_command_line(&self) -> bool {
         [COMMAND_LINE, PACKET].contains(&self.name.as_str())
     }
