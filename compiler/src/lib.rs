@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod artifact;
+mod assets;
 mod chains;
 mod claims;
 mod context;

@@ -3,7 +3,7 @@
 use std::{cell::RefCell, collections::HashMap, rc::Rc};
 
 use onvm_bundle::Manifest;
-use onvm_lang::syntax::{DeclKind, Ident};
+use onvm_lang::syntax::{DeclKind, Ident, Span};
 
 use crate::{
     context::Context,
@@ -95,11 +95,19 @@ impl<'a> NfTypes<'a> {
         let read = match (imported, standard) {
             (Some(source), _) => {
                 names.get(name);
-                read(cx, place, &source.name, &source.text)
+                read(
+                    cx,
+                    place,
+                    &source.name,
+                    &source.text,
+                    self.imported.get(name).copied(),
+                )
             }
             // An import that failed has been reported.
             (None, _) if matches!(names.get(name).map(|s| s.item), Some(Item::NfType | Item::Broken)) => None,
-            (None, Some(&(name, text))) => read(cx, place, &format!("of the standard NF `{name}`"), text),
+            (None, Some(&(name, text))) => {
+                read(cx, place, &format!("of the standard NF `{name}`"), text, None)
+            }
             (None, None) => {
                 let mut known: Vec<&str> = standard_names().collect();
                 known.extend(self.imported.keys());
@@ -120,11 +128,17 @@ impl<'a> NfTypes<'a> {
     }
 }
 
-fn read(cx: &Context<'_>, place: Place, path: &str, text: &str) -> Option<Rc<NfType>> {
+fn read(cx: &Context<'_>, place: Place, path: &str, text: &str, file: Option<FileId>) -> Option<Rc<NfType>> {
     match parse(text) {
         Ok(nf_type) => Some(Rc::new(nf_type)),
         Err(reason) => {
-            cx.report(bad_manifest::bad_manifest(place, path, &reason));
+            // What TOML cannot read has a place; of the rest the reason names the key.
+            let span = toml::from_str::<Manifest>(text).err().and_then(|e| e.span());
+            let span = span.filter(|s| !s.is_empty() && text.get(s.clone()).is_some());
+            let fault = file
+                .zip(span)
+                .map(|(file, s)| cx.place(file, Span::new(s.start, s.end)));
+            cx.report(bad_manifest::bad_manifest(place, path, &reason, fault));
             None
         }
     }

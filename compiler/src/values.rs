@@ -1,23 +1,17 @@
 //! Following `$name` to values, reading records against their specs, and collecting the files that they name.
 
-use std::{
-    cell::RefCell,
-    collections::{BTreeMap, BTreeSet, HashMap},
-    path::PathBuf,
-    rc::Rc,
-};
+use std::{cell::RefCell, collections::HashMap, rc::Rc};
 
-use onvm_bundle::{ParamKind, hash_bytes};
+use onvm_bundle::ParamKind;
 use onvm_lang::syntax::{Ident, Record, Span, Spanned, Value};
 
 use crate::{
+    assets::Assets,
     context::Context,
     diagnostics::{
-        missing_file, missing_input, missing_setting, out_of_range, reference_cycle, set_twice,
-        unknown_setting, unknown_word, wrong_unit, wrong_value_type,
+        missing_input, missing_setting, out_of_range, reference_cycle, set_twice, unknown_setting,
+        unknown_word, wrong_unit, wrong_value_type,
     },
-    host::clean,
-    load::describe,
     names::{Item, Names},
     notation::{describe_value, notation},
     overrides::Overrides,
@@ -34,7 +28,7 @@ pub(crate) struct Given {
     /// Where it is written, when that is elsewhere: in a `let` or a `param`.
     origin: Option<Place>,
     /// The file in which it is written, from which relative paths start.
-    file: FileId,
+    pub(crate) file: FileId,
 }
 
 #[derive(Debug, Clone)]
@@ -43,17 +37,8 @@ pub(crate) enum What {
     List(Vec<Given>),
 }
 
-/// The files and secrets that the values name.
-#[derive(Debug, Default)]
-pub(crate) struct Assets {
-    by_path: HashMap<PathBuf, String>,
-    /// Content by path in the bundle.
-    pub(crate) files: BTreeMap<String, Vec<u8>>,
-    pub(crate) secrets: BTreeSet<String>,
-}
-
 pub(crate) struct Values<'a> {
-    cx: &'a Context<'a>,
+    pub(crate) cx: &'a Context<'a>,
     names: &'a Names<'a>,
     overrides: &'a Overrides,
     /// None while it is being found.
@@ -344,29 +329,6 @@ impl<'a> Values<'a> {
         }
     }
 
-    /// Takes a file into the bundle; returns its path there. None: reported.
-    fn file(&self, given: &Given, path: &str) -> Option<String> {
-        let on_host = clean(&self.cx.directory(given.file).join(path));
-        if let Some(known) = self.assets.borrow().by_path.get(&on_host) {
-            return Some(known.clone());
-        }
-        match self.cx.host.read(&on_host) {
-            Ok(content) => {
-                let hash = hash_bytes(&content);
-                let in_bundle = format!("files/{}-{}", &hash[..16], file_name(path));
-                let mut assets = self.assets.borrow_mut();
-                assets.files.insert(in_bundle.clone(), content);
-                assets.by_path.insert(on_host, in_bundle.clone());
-                Some(in_bundle)
-            }
-            Err(e) => {
-                let found = missing_file::missing_file(given.place, path, &describe(&e));
-                self.cx.report(given.with_origin(found));
-                None
-            }
-        }
-    }
-
     fn refuse(&self, spec: &Spec, given: &Given, problem: Problem) {
         if let Problem::Unit { got: Some(unit), .. } = &problem
             && !onvm_lang::UNITS.contains(&unit.as_str())
@@ -408,23 +370,10 @@ impl<'a> Values<'a> {
 }
 
 impl Given {
-    fn with_origin(&self, found: onvm_lang::Diagnostic) -> onvm_lang::Diagnostic {
+    pub(crate) fn with_origin(&self, found: onvm_lang::Diagnostic) -> onvm_lang::Diagnostic {
         match self.origin {
             Some(origin) => found.label(origin.span(), "the value is written here"),
             None => found,
         }
     }
-}
-
-/// The last component, of characters that are safe in any file system and in a TOML comment.
-fn file_name(path: &str) -> String {
-    let name = path.rsplit('/').next().unwrap_or(path);
-    let safe = |c: char| {
-        if c.is_ascii_alphanumeric() || ".-_".contains(c) {
-            c
-        } else {
-            '_'
-        }
-    };
-    name.chars().map(safe).take(64).collect()
 }

@@ -81,9 +81,17 @@ impl<'a> Graph<'a> {
             };
             let name = |n: usize| chains[n].1.name.node.as_str();
             let path: Vec<&str> = circle.iter().chain([&first]).map(|n| name(*n)).collect();
+            let steps = circle.iter().zip(circle.iter().skip(1));
+            let way: Vec<_> = steps
+                .filter_map(|(from, to)| {
+                    let (_, named) = mentions[*from].iter().find(|(n, _)| n == to)?;
+                    Some((self.cx.place(chains[*from].0, named.span), name(*to)))
+                })
+                .collect();
             self.cx.report(chain_cycle::chain_cycle(
                 self.cx.place(chains[last].0, closing.span),
                 &path,
+                &way,
             ));
             self.cyclic.borrow_mut().extend(circle.iter().map(|n| name(*n)));
         }

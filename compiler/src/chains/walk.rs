@@ -273,7 +273,9 @@ impl<'g, 'a> Walk<'g, 'a> {
             let (output, at) = (arm.output.node.as_str(), cx.place(file, arm.output.span));
             if !outputs.iter().any(|o| o.name == output) {
                 let known: Vec<&str> = outputs.iter().map(|o| o.name.as_str()).collect();
-                cx.report(unknown_output::unknown_output(at, nf.name, output, known));
+                cx.report(unknown_output::unknown_output(
+                    at, nf.name, nf.place, output, known,
+                ));
                 self.failed = true;
             } else if let Some(first) = handled.insert(output, at) {
                 cx.report(output_twice::output_twice(at, output, first));
@@ -288,6 +290,7 @@ impl<'g, 'a> Walk<'g, 'a> {
             cx.report(unhandled_output::unhandled_output(
                 at,
                 nf.name,
+                nf.place,
                 &output.name,
                 &output.doc,
             ));

@@ -23,9 +23,14 @@ steer wan { else -> x { suspect -> drop } -> drop }
 "#,
 };
 
-pub(crate) fn bad_manifest(place: Place, path: &str, reason: &str) -> Diagnostic {
-    PAGE.at(place, format!("the manifest {path} cannot be used: {reason}"), "needed here")
-        .help("correct the manifest; `docs` describe every key, and `onvmc new nf` writes a valid one")
+/// `fault` is the place within the manifest, where it is known.
+pub(crate) fn bad_manifest(place: Place, path: &str, reason: &str, fault: Option<Place>) -> Diagnostic {
+    let found = PAGE.at(place, format!("the manifest {path} cannot be used: {reason}"), "needed here");
+    let found = match fault {
+        Some(at) => found.label(at.span(), "this is wrong"),
+        None => found,
+    };
+    found.help("correct the manifest; docs/writing-an-nf.md describes every key, and `onvmc new nf` writes a valid one")
 }
 
 #[cfg(test)]

@@ -30,9 +30,13 @@ steer wan { else -> a }
 "#,
 };
 
-/// `path` is the way round, chain by chain.
-pub(crate) fn chain_cycle(place: Place, path: &[&str]) -> Diagnostic {
-    PAGE.at(place, "a chain contains itself", format!("this closes the circle {}", path.join(" -> ")))
+/// `path` is the way round, chain by chain; `place` closes it, and `way` are the places where the others are named.
+pub(crate) fn chain_cycle(place: Place, path: &[&str], way: &[(Place, &str)]) -> Diagnostic {
+    let closes = format!("this closes the circle {}", path.join(" -> "));
+    let found = PAGE.at(place, "a chain contains itself", closes);
+    way.iter()
+        .take(3)
+        .fold(found, |found, (at, name)| found.label(at.span(), format!("`{name}` is named here")))
         .help("end one of the chains in a port or `drop` instead")
 }
 

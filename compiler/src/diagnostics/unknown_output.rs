@@ -28,10 +28,12 @@ steer wan { else -> scan { match -> drop } -> lan }
 pub(crate) fn unknown_output<'a>(
     place: Place,
     nf: &str,
+    declared: Place,
     output: &str,
     known: impl IntoIterator<Item = &'a str> + Clone,
 ) -> Diagnostic {
-    let found = PAGE.at(place, format!("`{nf}` has no output `{output}`"), "no such output");
+    let found = PAGE.at(place, format!("`{nf}` has no output `{output}`"), "no such output")
+        .label(declared.span(), format!("`{nf}` is declared here"));
     match super::closest(output, known.clone()) {
         Some(close) => found.help(format!("did you mean `{close}`?")),
         None => match super::one_of(known) {
