@@ -1,10 +1,11 @@
-//! `assert` and `test`: the names in them. Nothing is proved or run here; `tests` reads what tests do.
+//! `assert` and `test`: the names in them. Assertions are proved in [`crate::proofs`]; `tests` reads what tests do.
 
+use onvm_bundle::filter::Expr;
 use onvm_lang::syntax::{self, Claim, Ident};
 
 use crate::{
     chains::Graph,
-    diagnostics::{missing_file, not_yet_checked, unknown_output},
+    diagnostics::{missing_file, unknown_output},
     filters::Filters,
     host::clean,
     load::{Unit, describe},
@@ -13,63 +14,60 @@ use crate::{
     tests::Test,
 };
 
+/// An assertion whose names are right.
+pub(crate) struct Assertion<'a> {
+    pub(crate) port: &'a str,
+    /// Which packets, and where that is written.
+    pub(crate) filter: Expr,
+    pub(crate) packets: Place,
+    pub(crate) claim: &'a Claim,
+    pub(crate) place: Place,
+}
+
 pub(crate) struct Claims<'g, 'a> {
     pub(crate) graph: &'g Graph<'a>,
     pub(crate) filters: &'g Filters<'a>,
 }
 
 impl Claims<'_, '_> {
-    /// Checks the names, and says once for each kind of declaration that only this was done. Gives the tests.
-    pub(crate) fn check(&self, units: &[Unit]) -> Vec<Test> {
+    /// Checks the names. Returns what is to be proved, and the tests.
+    pub(crate) fn check<'u>(&self, units: &'u [Unit]) -> (Vec<Assertion<'u>>, Vec<Test>) {
         let mut asserts = Vec::new();
         let mut tests = Vec::new();
-        let mut programs = Vec::new();
         for unit in units {
             for decl in &unit.tree.decls {
-                let place = self.graph.cx.place(unit.file, decl.span());
                 match &decl.kind.node {
-                    syntax::DeclKind::Assert(assert) => {
-                        self.assert(unit.file, assert);
-                        asserts.push(place);
-                    }
+                    syntax::DeclKind::Assert(assert) => asserts.extend(self.assert(unit.file, assert)),
                     syntax::DeclKind::Test(test) => {
                         tests.extend(self.test(unit.file, test));
-                    }
-                    syntax::DeclKind::Allow(syntax::Allow {
-                        grant: syntax::Grant::Program { .. },
-                        ..
-                    }) => {
-                        programs.push(place);
                     }
                     _ => {}
                 }
             }
         }
-        self.not_yet(&asserts, "assertions are not proved");
-        self.not_yet(&programs, "permissions to change flow tables are not granted");
-        tests
+        (asserts, tests)
     }
 
-    fn not_yet(&self, places: &[Place], what: &str) {
-        if let Some(first) = places.first() {
-            self.graph
-                .cx
-                .report(not_yet_checked::not_yet_checked(*first, what, places.len()));
-        }
-    }
-
-    fn assert(&self, file: FileId, assert: &syntax::Assert) {
-        self.port(file, &assert.port);
-        self.filters.lower(file, &assert.filter);
-        match &assert.claim.node {
+    fn assert<'u>(&self, file: FileId, assert: &'u syntax::Assert) -> Option<Assertion<'u>> {
+        let port = self.port(file, &assert.port);
+        let filter = self.filters.lower(file, &assert.filter);
+        let claim = match &assert.claim.node {
             Claim::Passes { nf, before } => {
-                self.nf(file, nf);
-                before.iter().for_each(|node| self.node(file, node));
+                let nf = self.nf(file, nf).is_some();
+                before.as_ref().is_none_or(|node| self.node(file, node)) && nf
             }
-            Claim::NeverPasses { nf } => drop(self.nf(file, nf)),
+            Claim::NeverPasses { nf } => self.nf(file, nf).is_some(),
             Claim::Reaches { node } | Claim::NeverReaches { node } => self.node(file, node),
-            Claim::Dropped => {}
-        }
+            Claim::Dropped => true,
+        };
+        (port && claim).then_some(())?;
+        Some(Assertion {
+            port: &assert.port.node,
+            filter: filter?,
+            packets: self.graph.cx.place(file, assert.filter.span),
+            claim: &assert.claim.node,
+            place: self.graph.cx.place(file, assert.claim.span),
+        })
     }
 
     /// The counter is one of those that the NF's manifest declares.
@@ -90,11 +88,14 @@ impl Claims<'_, '_> {
         }
     }
 
-    pub(crate) fn port(&self, file: FileId, name: &Ident) {
+    /// Whether it is one; reported if not.
+    pub(crate) fn port(&self, file: FileId, name: &Ident) -> bool {
         let graph = self.graph;
-        graph.names.expect(graph.cx, file, name, "a port", |s| {
-            matches!(s.item, Item::Port).then_some(())
-        });
+        let is_port = |s: &crate::names::Symbol<'_>| matches!(s.item, Item::Port).then_some(());
+        graph
+            .names
+            .expect(graph.cx, file, name, "a port", is_port)
+            .is_some()
     }
 
     /// The NF's index; none as well for an NF whose declaration was refused.
@@ -105,11 +106,14 @@ impl Claims<'_, '_> {
         graph.by_name.get(name.node.as_str()).copied()
     }
 
-    pub(crate) fn node(&self, file: FileId, name: &Ident) {
+    /// Whether it is one; reported if not.
+    pub(crate) fn node(&self, file: FileId, name: &Ident) -> bool {
         let graph = self.graph;
-        graph.names.expect(graph.cx, file, name, "an NF or a port", |s| {
-            matches!(s.item, Item::Nf | Item::Port).then_some(())
-        });
+        let is_node = |s: &crate::names::Symbol<'_>| matches!(s.item, Item::Nf | Item::Port).then_some(());
+        graph
+            .names
+            .expect(graph.cx, file, name, "an NF or a port", is_node)
+            .is_some()
     }
 
     pub(crate) fn file(&self, file: FileId, path: &syntax::Spanned<String>) {

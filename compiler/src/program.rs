@@ -21,6 +21,7 @@ use crate::{
     names::Names,
     notation::notation,
     overrides::{Overrides, add_command_line, input_spec, refuse_record},
+    proofs,
     sources::{FileId, Sources},
     steering::Steering,
     tests::Test,
@@ -170,9 +171,14 @@ fn analyse(
         values: &values,
         oversized: std::cell::Cell::default(),
     };
-    for (file, class) in declarations!(units, Class) {
-        filters.lower(file, &class.filter);
-    }
+    let classes: Vec<_> = declarations!(units, Class)
+        .filter_map(|(file, class)| {
+            Some((
+                cx.place(file, class.name.span),
+                filters.lower(file, &class.filter)?,
+            ))
+        })
+        .collect();
     let mut config = manager_block(cx, &values, units);
     let mtu = u64::from(config.buffers.mtu);
     let declared = declarations!(units, Port).enumerate();
@@ -187,7 +193,8 @@ fn analyse(
         })
         .collect();
     services::number(cx, &mut nfs, inputs.previous);
-    let idle: Vec<effects::Idle> = nfs.iter().flat_map(|nf| nf.idle.iter().copied()).collect();
+    let mut idle: Vec<effects::Idle> = nfs.iter().flat_map(|nf| nf.idle.iter().copied()).collect();
+    idle.extend(declarations!(units, Allow).filter_map(|(file, allow)| effects::of_allow(cx, file, allow)));
     effects::report(cx, &idle);
     let graph = Graph::new(cx, &names, &nfs);
     graph.check_declarations(&declarations!(units, Chain).collect::<Vec<_>>());
@@ -196,17 +203,18 @@ fn analyse(
     for (file, steer) in declarations!(units, Steer) {
         steering.block(file, steer);
     }
-    let tests = Claims {
+    let (claims, tests) = Claims {
         graph: &graph,
         filters: &filters,
     }
     .check(units);
+    proofs::check(cx, &classes, &steering, &claims);
     names.report_unused(cx);
     if cx.has_errors() {
         return None;
     }
-    config.chains = steering.chains;
-    let flows = steering.flows;
+    let (flows, chains) = steering.finish();
+    config.chains = chains;
     report_unsteered(cx, &names, &config, &flows);
     let assets = values.assets.take();
     let mut instances = BTreeMap::new();

@@ -7,7 +7,7 @@ use onvm_lang::syntax::{self, Match, StepKind};
 
 use crate::{
     chains::{self, Graph, Permits},
-    diagnostics::{after_else, missing_else, table_full, two_steers},
+    diagnostics::{after_else, table_full, two_steers},
     filters::Filters,
     names::Item,
     sources::{FileId, Place},
@@ -26,8 +26,29 @@ pub(crate) struct Steering<'g, 'a> {
     /// Chains already lowered, by name; none where that failed.
     lowered: HashMap<String, Option<usize>>,
     pub(crate) chains: Vec<Chain>,
+    /// The place of each hop of each chain.
+    pub(crate) places: Vec<Vec<Place>>,
     hops: usize,
-    pub(crate) flows: Flows,
+    pub(crate) blocks: Vec<Block>,
+}
+
+/// A `steer` block.
+pub(crate) struct Block {
+    /// The port, where it is one and has no block before this.
+    pub(crate) port: Option<String>,
+    pub(crate) name: String,
+    /// Place of the port's name.
+    pub(crate) at: Place,
+    /// Place of the braces and all between them.
+    pub(crate) body: Place,
+    /// Those without errors.
+    pub(crate) rules: Vec<Rule>,
+    /// The place of each rule's filter.
+    pub(crate) places: Vec<Place>,
+    /// Whether `rules` are all rules.
+    pub(crate) complete: bool,
+    /// `else`, and its chain if that has no errors.
+    pub(crate) otherwise: Option<(Place, Option<String>)>,
 }
 
 impl<'g, 'a> Steering<'g, 'a> {
@@ -45,9 +66,34 @@ impl<'g, 'a> Steering<'g, 'a> {
             steered: HashMap::new(),
             lowered: HashMap::new(),
             chains: Vec::new(),
+            places: Vec::new(),
             hops: 0,
-            flows: Flows { tables: Vec::new() },
+            blocks: Vec::new(),
         }
+    }
+
+    /// The index of a chain by its name.
+    pub(crate) fn chain_index(&self, name: &str) -> Option<usize> {
+        self.lowered.get(name).copied().flatten()
+    }
+
+    /// The flow tables and the chains of the bundle.
+    pub(crate) fn finish(self) -> (Flows, Vec<Chain>) {
+        let tables = self.blocks.into_iter().filter_map(|block| {
+            let (_, otherwise) = block.otherwise?;
+            Some(Table {
+                port: block.port?,
+                source: self.graph.cx.sources.reference(block.at),
+                otherwise: otherwise?,
+                rules: block.rules,
+            })
+        });
+        (
+            Flows {
+                tables: tables.collect(),
+            },
+            self.chains,
+        )
     }
 
     /// Lowers one block.
@@ -65,6 +111,8 @@ impl<'g, 'a> Steering<'g, 'a> {
             None => self.steered.insert(&steer.port.node, at).is_some(),
         };
         let mut rules = Vec::with_capacity(steer.rules.len());
+        let mut places = Vec::with_capacity(steer.rules.len());
+        let mut complete = true;
         let mut otherwise: Option<(Place, Option<String>)> = None;
         for rule in &steer.rules {
             let matched = cx.place(file, rule.matcher.span());
@@ -86,26 +134,23 @@ impl<'g, 'a> Steering<'g, 'a> {
                             chain,
                             source,
                         });
+                        places.push(matched);
+                    } else {
+                        complete = false;
                     }
                 }
             }
         }
-        if otherwise.is_none() {
-            cx.report(missing_else::missing_else(
-                at,
-                &steer.port.node,
-                cx.place(file, steer.block.span),
-            ));
-        }
-        if let (Some(port), Some((_, Some(otherwise))), false) = (port, otherwise, repeated) {
-            let source = cx.sources.reference(at);
-            self.flows.tables.push(Table {
-                port: port.to_owned(),
-                source,
-                otherwise,
-                rules,
-            });
-        }
+        self.blocks.push(Block {
+            port: port.filter(|_| !repeated).map(str::to_owned),
+            name: steer.port.node.clone(),
+            at,
+            body: cx.place(file, steer.block.span),
+            rules,
+            places,
+            complete,
+            otherwise,
+        });
     }
 
     /// The name of the chain that a rule leads to. None: it could not be lowered, which is reported.
@@ -163,7 +208,7 @@ impl<'g, 'a> Steering<'g, 'a> {
             steps,
             self.max_hops,
         );
-        let index = made.map(|chain| self.add(chain, rule));
+        let index = made.map(|(chain, places)| self.add(chain, places, rule));
         self.lowered.insert(name.clone(), index);
         index.is_some().then_some(name)
     }
@@ -184,6 +229,7 @@ impl<'g, 'a> Steering<'g, 'a> {
                     source,
                     hops: vec![hop],
                 },
+                vec![place],
                 place,
             );
             self.lowered.insert(DROP.to_owned(), Some(index));
@@ -192,10 +238,11 @@ impl<'g, 'a> Steering<'g, 'a> {
     }
 
     /// Takes a chain into the bundle's tables, and says once when they are full.
-    fn add(&mut self, chain: Chain, rule: Place) -> usize {
+    fn add(&mut self, chain: Chain, places: Vec<Place>, rule: Place) -> usize {
         let before = self.hops;
         self.hops += chain.hops.len();
         self.chains.push(chain);
+        self.places.push(places);
         if before <= MAX_HOPS && self.hops > MAX_HOPS {
             self.graph
                 .cx

@@ -39,7 +39,7 @@ steer lan { else -> drop }                                    // C0503
 steer nowhere { else -> drop }                                // C0101
 allow mon to steer lan                                        // C0601
 manager { ring = 1000, idle = lazy }                          // C0203 C0204
-assert wan: all passes nobody                                 // C0101 C0605
+assert wan: all passes nobody                                 // C0101
 "#;
 
 #[test]

@@ -12,7 +12,7 @@ use crate::{
     sources::{FileId, Place},
 };
 
-/// Lowers the chain that begins with `steps`. None: reported.
+/// Lowers the chain that begins with `steps`; beside it the place of each hop. None: reported.
 #[allow(clippy::too_many_arguments)]
 pub(crate) fn lower<'a>(
     graph: &Graph<'a>,
@@ -23,7 +23,7 @@ pub(crate) fn lower<'a>(
     file: FileId,
     steps: &'a [syntax::Step],
     max_hops: u8,
-) -> Option<Chain> {
+) -> Option<(Chain, Vec<Place>)> {
     let mut walk = Walk::new(graph, Some(rule));
     walk.run(steps, file, Bindings::new());
     if walk.failed || walk.hops.is_empty() {
@@ -40,12 +40,14 @@ pub(crate) fn lower<'a>(
             .report(too_many_hops::too_many_hops(place, name, usize::from(max_hops)));
         return None;
     }
+    let places = walk.hops.iter().map(|draft| draft.place).collect();
     let hops = walk.hops.into_iter().map(|draft| hop(graph, draft)).collect();
-    Some(Chain {
+    let chain = Chain {
         name: name.to_owned(),
         source: graph.cx.sources.reference(place),
         hops,
-    })
+    };
+    Some((chain, places))
 }
 
 fn hop(graph: &Graph<'_>, draft: Draft) -> Hop {

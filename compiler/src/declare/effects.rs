@@ -1,9 +1,14 @@
 //! Settings that the runtime of this version does not act on: said once each, so that nobody relies on them.
 
-use onvm_lang::syntax::{Record, Value};
+use onvm_lang::syntax::{Allow, Grant, Record, Value};
 
 use super::Table;
-use crate::{context::Context, diagnostics::no_effect_yet::no_effect_yet, sources::Place, values::Settings};
+use crate::{
+    context::Context,
+    diagnostics::no_effect_yet::no_effect_yet,
+    sources::{FileId, Place},
+    values::Settings,
+};
 
 /// A setting without effect, and where it is given.
 #[derive(Debug, Clone, Copy)]
@@ -22,10 +27,11 @@ enum Setting {
     Affinity,
     Backpressure,
     Workers,
+    Program,
 }
 
 impl Setting {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Replicas,
         Self::Run,
         Self::Cores,
@@ -33,6 +39,7 @@ impl Setting {
         Self::Affinity,
         Self::Backpressure,
         Self::Workers,
+        Self::Program,
     ];
 
     /// What it does not do, and what is done instead.
@@ -67,6 +74,10 @@ impl Setting {
                 "`onvm-run` refuses more than one worker",
                 "write `workers = 1`, or leave it out",
             ),
+            Self::Program => (
+                "`allow ... to program` has no effect",
+                "NFs cannot change flow tables; write the rules in a `steer` block, and change them with `onvmc apply`",
+            ),
         }
     }
 }
@@ -98,6 +109,17 @@ pub(crate) fn of_manager(read: &Settings) -> Vec<Idle> {
         (Setting::Workers, "workers", many),
     ];
     placed(read, &given)
+}
+
+pub(crate) fn of_allow(cx: &Context<'_>, file: FileId, allow: &Allow) -> Option<Idle> {
+    let setting = Setting::Program;
+    match &allow.grant {
+        Grant::Program { port } => Some(Idle {
+            setting,
+            place: cx.place(file, port.span),
+        }),
+        Grant::Steer { .. } => None,
+    }
 }
 
 fn placed(read: &Settings, given: &[(Setting, &str, bool)]) -> Vec<Idle> {

@@ -3,7 +3,7 @@
 use onvm_lang::{Diagnostic, Severity};
 
 use super::Page;
-use crate::sources::Place;
+use crate::{sets::Answer, sources::Place};
 
 pub(crate) const PAGE: Page = Page {
     code: "C0501",
@@ -26,8 +26,14 @@ steer wan {
 "#,
 };
 
-pub(crate) fn missing_else(port: Place, name: &str, block: Place) -> Diagnostic {
-    PAGE.at(port, format!("the rules of `{name}` have no `else`"), "packets that match no rule have nowhere to go")
+/// `left` is a packet that no rule takes.
+pub(crate) fn missing_else(port: Place, name: &str, block: Place, left: &Answer) -> Diagnostic {
+    let label = match left {
+        Answer::Yes(packet) => format!("no rule takes {packet}, for example"),
+        Answer::No => "the rules take every packet, and `else` has to say so".to_owned(),
+        Answer::Unknown => "packets that match no rule have nowhere to go".to_owned(),
+    };
+    PAGE.at(port, format!("the rules of `{name}` have no `else`"), label)
         .label(block.span(), "`else` belongs at the end of this block")
         .help("add `else -> drop`, or steer the rest into a chain")
 }

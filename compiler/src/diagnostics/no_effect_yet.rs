@@ -12,7 +12,7 @@ pub(crate) const PAGE: Page = Page {
     text: r#"The setting belongs to the language and is kept in the bundle, and the `onvm-run` of this version does not act on
 it. The warning comes once for each setting, so that nobody relies on it. In `with`: `cores`, `numa`,
 `affinity = none`, `run = container` and the upper end of a range of `replicas`. In `manager`: `backpressure = on`, and
-`workers` other than 1, which `onvm-run` refuses. Values that say what is done anyway get no warning."#,
+`workers` other than 1, which `onvm-run` refuses. `allow ... to program`: NFs cannot change flow tables. Values that say what is done anyway get no warning."#,
     wrong: r#"port wan = null {}
 
 nf fw = firewall with { cores = 2 }

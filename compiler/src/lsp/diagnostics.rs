@@ -8,9 +8,7 @@ use gen_lsp_types::{
 use onvm_lang::{Label, Severity};
 
 use super::{Client, analysis::Analysis, documents::Documents, position::Lines};
-use crate::{
-    diagnostics::{missing_input, unreachable_step, unused},
-};
+use crate::diagnostics::{missing_input, unreachable_step, unused};
 
 /// The diagnostics of a program by the file of their primary place. Every chain source has an entry.
 pub(super) fn by_file(

@@ -156,7 +156,9 @@ impl Claims<'_, '_> {
         Some(match expect {
             Expect::Path(nodes) => {
                 let named = nodes.iter().filter(|n| n.node != "drop");
-                named.for_each(|n| self.node(file, n));
+                named.for_each(|n| {
+                    self.node(file, n);
+                });
                 Expected::Path(nodes.iter().map(|n| n.node.clone()).collect())
             }
             Expect::Passes(nf) => {
@@ -164,7 +166,9 @@ impl Claims<'_, '_> {
                 Expected::Passes(nf.node.clone())
             }
             Expect::Drop { at } => {
-                at.iter().for_each(|n| self.node(file, n));
+                at.iter().for_each(|n| {
+                    self.node(file, n);
+                });
                 Expected::Drop {
                     at: at.as_ref().map(|n| n.node.clone()),
                 }

@@ -1,0 +1,74 @@
+//! C0607: an assertion that does not hold.
+
+use onvm_lang::{Diagnostic, Severity};
+
+use super::Page;
+use crate::sources::Place;
+
+pub(crate) const PAGE: Page = Page {
+    code: "C0607",
+    title: "assertion that does not hold",
+    severity: Severity::Error,
+    text: r#"An `assert` is proved for every packet of its filter and for every path that the source allows: the main line, every
+arm, every steer that an `allow` permits. Here is a packet for which it fails, the rule that takes it, and the step where
+its path goes wrong. NFs are taken to do whatever their outputs and permissions allow."#,
+    wrong: r#"port wan = null {}
+port lan = null {}
+
+nf ids = forward
+
+steer wan {
+    tcp and dst port 443 -> lan
+    tcp                  -> ids -> lan
+    else                 -> drop
+}
+
+assert wan: tcp passes ids before lan
+"#,
+    right: r#"port wan = null {}
+port lan = null {}
+
+nf ids = forward
+
+steer wan {
+    tcp and dst port 443 -> drop
+    tcp                  -> ids -> lan
+    else                 -> drop
+}
+
+assert wan: tcp passes ids before lan
+"#,
+};
+
+/// `packet` takes `path` by `rule`; `end` is where that goes wrong, and what is to be said there.
+pub(crate) fn refuted(
+    claim: Place,
+    message: String,
+    rule: Option<Place>,
+    end: Option<(Place, String)>,
+    packet: &str,
+    path: &str,
+) -> Diagnostic {
+    let mut found = PAGE.at(claim, message, "does not hold");
+    if let Some(rule) = rule {
+        found = found.label(rule.span(), "this rule takes the packet");
+    }
+    if let Some((place, text)) = end {
+        found = found.label(place.span(), text);
+    }
+    found.help(format!("the packet: {packet}\nits path: {path}"))
+}
+
+/// The port has no rules at all, so nothing reaches anything.
+pub(crate) fn nothing_enters(claim: Place, port: &str) -> Diagnostic {
+    PAGE.at(claim, format!("`{port}` has no `steer` block: what it receives is dropped"), "does not hold")
+        .help(format!("say where packets go: `steer {port} {{ else -> ... }}`"))
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn page() {
+        crate::testing::check_page(&super::PAGE);
+    }
+}

@@ -1,0 +1,95 @@
+//! What is proved of steering: rules that no packet reaches, packets that no rule takes, assertions.
+//!
+//! Warnings are given only for what is proved, and packets are shown only when the rules themselves have taken them the way
+//! that is claimed; see [`crate::sets`].
+
+mod asserts;
+mod paths;
+
+use onvm_bundle::filter::Expr;
+
+use crate::{
+    claims::Assertion,
+    context::Context,
+    diagnostics::{empty_filter, missing_else, shadowed_rule},
+    sets::{Answer, Budget, Fields, Set, Table, Verdict},
+    sources::Place,
+    steering::{Block, Steering},
+};
+
+/// For the verdicts on the rules of a table: units of a [`Budget`], and more for each rule.
+const TABLE_BUDGET: u64 = 2_000_000;
+const BUDGET_PER_RULE: u64 = 500;
+/// For one question that ends in a packet.
+const PACKET_BUDGET: u64 = 1_000_000;
+/// For all assertions.
+const ASSERTIONS_BUDGET: u64 = 30_000_000;
+
+/// Reports on classes, steering and assertions.
+pub(crate) fn check(
+    cx: &Context<'_>,
+    classes: &[(Place, Expr)],
+    steering: &Steering<'_, '_>,
+    assertions: &[Assertion<'_>],
+) {
+    let mut fields = Fields::default();
+    for (place, filter) in classes {
+        if Set::new(&mut fields, filter).is_empty() {
+            cx.report(empty_filter::empty_filter(*place, "class"));
+        }
+    }
+    let tables: Vec<(&Block, Table<'_>)> = steering
+        .blocks
+        .iter()
+        .map(|block| (block, table(&mut fields, block)))
+        .collect();
+    let packets: Vec<Set<'_>> = assertions
+        .iter()
+        .map(|a| Set::new(&mut fields, &a.filter))
+        .collect();
+    for (block, table) in &tables {
+        report_rules(cx, &fields, block, table);
+        if block.otherwise.is_none() {
+            report_missing_else(cx, &fields, block, table);
+        }
+    }
+    asserts::check(cx, &fields, steering, &tables, assertions, &packets);
+}
+
+fn table<'b>(fields: &mut Fields, block: &'b Block) -> Table<'b> {
+    let mut table = Table::default();
+    for rule in &block.rules {
+        table.push(fields, &rule.filter);
+    }
+    table
+}
+
+fn report_rules(cx: &Context<'_>, fields: &Fields, block: &Block, table: &Table<'_>) {
+    let mut budget = Budget::new(TABLE_BUDGET + BUDGET_PER_RULE * block.rules.len() as u64);
+    for (place, verdict) in block.places.iter().zip(table.verdicts(fields, &mut budget)) {
+        match verdict {
+            Verdict::Useful => {}
+            Verdict::Empty => cx.report(empty_filter::empty_filter(*place, "rule")),
+            Verdict::Shadowed { by, but_cut_off } => {
+                let by: Vec<Place> = by.iter().map(|rule| block.places[*rule]).collect();
+                cx.report(shadowed_rule::shadowed_rule(*place, &by, but_cut_off));
+            }
+        }
+    }
+}
+
+fn report_missing_else(cx: &Context<'_>, fields: &Fields, block: &Block, table: &Table<'_>) {
+    let answer = if block.complete {
+        table
+            .effective(None)
+            .meets(fields, None, &mut Budget::new(PACKET_BUDGET))
+    } else {
+        Answer::Unknown
+    };
+    cx.report(missing_else::missing_else(
+        block.at,
+        &block.name,
+        block.body,
+        &answer,
+    ));
+}

@@ -1,0 +1,66 @@
+//! A point of the space of fields: one value for each, nearly always those of a real frame.
+
+use super::{
+    cube::Cube,
+    field::{FieldId, Fields},
+    frame::Frame,
+};
+
+#[derive(Debug)]
+pub(crate) struct Point<'f> {
+    fields: &'f Fields,
+    pub(crate) frame: Frame,
+    /// Values that the frame does not have: no frame may have all of them together.
+    pub(super) forced: Vec<(FieldId, u128)>,
+    /// Values already read, each with the round in which it was.
+    known: Vec<(u32, u128)>,
+    round: u32,
+    /// Room for the index's lookups.
+    pub(super) open: Vec<u32>,
+}
+
+impl<'f> Point<'f> {
+    pub(crate) fn new(fields: &'f Fields) -> Self {
+        Self {
+            fields,
+            frame: Frame::default(),
+            forced: Vec::new(),
+            known: vec![(0, 0); fields.len()],
+            round: 0,
+            open: Vec::new(),
+        }
+    }
+
+    /// Moves to a point of `cube`.
+    pub(crate) fn enter(&mut self, cube: &Cube) {
+        self.forced.clear();
+        self.frame.build(self.fields, cube, &mut self.forced);
+        self.round += 1;
+    }
+
+    /// Whether the frame has all of the point's values.
+    pub(crate) fn is_real(&self) -> bool {
+        self.forced.is_empty()
+    }
+
+    pub(crate) fn value(&mut self, field: FieldId) -> u128 {
+        let round = self.round;
+        let known = &mut self.known[field.index()];
+        if known.0 != round {
+            let forced = self.forced.iter().find(|(f, _)| *f == field);
+            let read = || {
+                self.fields
+                    .get(field)
+                    .read(&self.frame.bytes, self.frame.wire_len)
+            };
+            *known = (round, forced.map_or_else(read, |(_, value)| *value));
+        }
+        known.1
+    }
+
+    pub(crate) fn is_in(&mut self, cube: &Cube) -> bool {
+        cube.terms()
+            .iter()
+            .all(|(field, values)| values.contains(self.value(*field)))
+    }
+}

@@ -1,0 +1,188 @@
+//! Covering by witness search.
+
+use super::{
+    cube::Cube,
+    field::{FieldId, Fields},
+    frame::Frame,
+    index::Index,
+    point::Point,
+};
+
+/// How much a search may look at: a unit is about one cube held against one point.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Budget {
+    left: u64,
+}
+
+/// Making a point costs about as much as this many cubes.
+const POINT: u64 = 16;
+
+impl Budget {
+    pub fn new(units: u64) -> Self {
+        Self { left: units }
+    }
+
+    /// Runs one search with at most `units` of what is left.
+    pub(crate) fn part<T>(&mut self, units: u64, search: impl FnOnce(&mut Self) -> T) -> T {
+        let given = units.min(self.left);
+        let mut part = Self { left: given };
+        let result = search(&mut part);
+        self.left -= given - part.left;
+        result
+    }
+
+    fn spend(&mut self, units: u64) -> bool {
+        let enough = self.left >= units;
+        self.left = self.left.saturating_sub(units);
+        enough
+    }
+}
+
+/// The rules before `limit` of a table.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Cover<'t> {
+    pub(crate) index: &'t Index,
+    pub(crate) limit: u32,
+}
+
+/// What a search found out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// No packet is left over, but perhaps some that end within their headers.
+    Covered {
+        /// The rules of the first cover that it took, as they were met.
+        by: Vec<u32>,
+        /// None at all is left over.
+        wholly: bool,
+    },
+    /// This packet is left over.
+    Left(Frame),
+    /// Neither was found: the budget is spent, or no frame could be made of what is left over.
+    Unknown,
+}
+
+/// What is looked for.
+pub(crate) struct Search<'s> {
+    /// A packet in one of these is not.
+    pub(crate) covers: &'s [Cover<'s>],
+    /// The last word on whether a packet is.
+    pub(crate) confirm: &'s dyn Fn(&Frame) -> bool,
+    /// Anything left over that is not a matter of frames cut short ends the search; which packet it is does not matter.
+    pub(crate) yes_or_no: bool,
+}
+
+impl Search<'_> {
+    /// Looks for a packet of `start` outside of all covers.
+    pub(crate) fn run(
+        &self,
+        fields: &Fields,
+        start: &[Cube],
+        point: &mut Point<'_>,
+        budget: &mut Budget,
+    ) -> Outcome {
+        // The first cube is on top: filters name IPv4 before IPv6.
+        let (cut_off, whole) = start
+            .iter()
+            .cloned()
+            .rev()
+            .partition(|cube| is_cut_off(fields, cube));
+        let mut run = Run {
+            search: self,
+            fields,
+            cut_off,
+            by: Vec::new(),
+            doubtful: false,
+        };
+        if let Some(outcome) = run.exhaust(whole, false, point, budget) {
+            return outcome;
+        }
+        if run.doubtful {
+            return Outcome::Unknown;
+        }
+        let cut_off = std::mem::take(&mut run.cut_off);
+        let found = run.exhaust(cut_off, true, point, budget);
+        match found {
+            Some(Outcome::Left(frame)) if !self.yes_or_no => Outcome::Left(frame),
+            found => Outcome::Covered {
+                by: run.by,
+                wholly: found.is_none() && !run.doubtful,
+            },
+        }
+    }
+}
+
+struct Run<'s> {
+    search: &'s Search<'s>,
+    fields: &'s Fields,
+    /// What differs from a cover in how much is captured. It is looked at last, so that a whole packet is shown where there is
+    /// one.
+    cut_off: Vec<Cube>,
+    by: Vec<u32>,
+    /// Something is left over of which no frame could be made.
+    doubtful: bool,
+}
+
+impl Run<'_> {
+    /// Takes all cubes apart; none when nothing is left of them.
+    fn exhaust(
+        &mut self,
+        mut open: Vec<Cube>,
+        last: bool,
+        point: &mut Point<'_>,
+        budget: &mut Budget,
+    ) -> Option<Outcome> {
+        while let Some(cube) = open.pop() {
+            if is_impossible(&cube) {
+                continue;
+            }
+            point.enter(&cube);
+            let mut looks = POINT;
+            let covers = self.search.covers.iter().enumerate();
+            let cover = covers
+                .filter_map(|(n, cover)| Some((n, cover.index.find(point, cover.limit, &mut looks)?)))
+                .next();
+            if !budget.spend(looks) {
+                return Some(Outcome::Unknown);
+            }
+            let Some((n, (rule, by))) = cover else {
+                if self.search.yes_or_no || point.is_real() && (self.search.confirm)(&point.frame) {
+                    return Some(Outcome::Left(point.frame.clone()));
+                }
+                self.doubtful = true;
+                continue;
+            };
+            if n == 0 && self.by.last() != Some(&rule) {
+                self.by.push(rule);
+            }
+            cube.cut(by, self.fields, |field, piece| {
+                if self.fields.get(field).is_capture() && !last {
+                    self.cut_off.push(piece);
+                } else {
+                    open.push(piece);
+                }
+            });
+        }
+        None
+    }
+}
+
+/// No more than so much of its packets is captured.
+fn is_cut_off(fields: &Fields, cube: &Cube) -> bool {
+    let mut terms = cube.terms().iter();
+    terms.any(|(field, values)| {
+        let field = fields.get(*field);
+        field.is_capture() && values.max() < field.max()
+    })
+}
+
+/// More bytes would be captured than there are.
+fn is_impossible(cube: &Cube) -> bool {
+    let captured = cube.get(FieldId::CAPTURED).map_or(0, |v| v.min());
+    cube.get(FieldId::LENGTH).is_some_and(|v| v.max() < captured)
+}
+
+/// Leaves out what can hold no packet for that reason.
+pub(super) fn possible(mut cubes: Vec<Cube>) -> Vec<Cube> {
+    cubes.retain(|cube| !is_impossible(cube));
+    cubes
+}

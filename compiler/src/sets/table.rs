@@ -1,0 +1,277 @@
+//! Rules in order, the first match wins.
+
+use onvm_bundle::filter::Expr;
+
+use super::{
+    cube::Cube,
+    field::Fields,
+    frame::Frame,
+    index::Index,
+    lower::{TooComplex, lower},
+    point::Point,
+    search::{Budget, Cover, Outcome, Search, possible},
+    witness::Witness,
+};
+
+/// A set of packets, given by a filter.
+#[derive(Debug, Clone)]
+pub struct Set<'a> {
+    filter: &'a Expr,
+    cubes: Result<Vec<Cube>, TooComplex>,
+}
+
+impl<'a> Set<'a> {
+    pub fn new(fields: &mut Fields, filter: &'a Expr) -> Self {
+        Self {
+            filter,
+            cubes: lower(fields, filter).map(possible),
+        }
+    }
+
+    /// No packet is in it. False also where that is not known.
+    pub fn is_empty(&self) -> bool {
+        matches!(&self.cubes, Ok(cubes) if cubes.is_empty())
+    }
+
+    fn holds(&self, frame: &Frame) -> bool {
+        self.filter.matches(&frame.bytes, frame.wire_len)
+    }
+}
+
+/// The rules of one port.
+#[derive(Debug, Default)]
+pub struct Table<'a> {
+    rules: Vec<Set<'a>>,
+    /// The cubes of all rules that have some.
+    index: Index,
+}
+
+/// Who gets a packet: a rule by its place, or nobody before `else`.
+pub type Taker = Option<usize>;
+
+/// Whether there is such a packet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// There is none: proved.
+    No,
+    /// There is, and here it is.
+    Yes(Witness),
+    /// Neither could be shown.
+    Unknown,
+}
+
+/// What is to be said of a rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Some packets may be left to it.
+    Useful,
+    /// No packet matches its filter.
+    Empty,
+    /// Earlier rules take every packet that it matches.
+    Shadowed {
+        /// These together, in order. None of them can be left out, unless there are very many.
+        by: Vec<usize>,
+        /// Except frames that end within the headers which those rules read.
+        but_cut_off: bool,
+    },
+}
+
+/// For one rule against the rules before it.
+const RULE_BUDGET: u64 = 200_000;
+/// Of more covering rules than these, none is tried for being needed.
+const MAX_MINIMISED: usize = 24;
+
+impl<'a> Table<'a> {
+    /// Adds a rule at the end.
+    pub fn push(&mut self, fields: &mut Fields, filter: &'a Expr) {
+        let set = Set::new(fields, filter);
+        let rule = number(self.rules.len());
+        for cube in set.cubes.iter().flatten() {
+            self.index.add(fields, rule, cube.clone());
+        }
+        self.rules.push(set);
+    }
+
+    /// A verdict on every rule. `budget` is for all of them; rules for which it does not suffice count as useful.
+    pub fn verdicts(&self, fields: &Fields, budget: &mut Budget) -> Vec<Verdict> {
+        let mut point = Point::new(fields);
+        (0..self.rules.len())
+            .map(|rule| budget.part(RULE_BUDGET, |part| self.verdict(fields, rule, &mut point, part)))
+            .collect()
+    }
+
+    fn verdict(&self, fields: &Fields, rule: usize, point: &mut Point<'_>, budget: &mut Budget) -> Verdict {
+        let set = &self.rules[rule];
+        let Ok(cubes) = &set.cubes else {
+            return Verdict::Useful;
+        };
+        if cubes.is_empty() {
+            return Verdict::Empty;
+        }
+        let search = |index: &Index, point: &mut Point<'_>, budget: &mut Budget| {
+            let covers = [Cover {
+                index,
+                limit: number(rule),
+            }];
+            let confirm = |_: &Frame| true;
+            Search {
+                covers: &covers,
+                confirm: &confirm,
+                yes_or_no: true,
+            }
+            .run(fields, cubes, point, budget)
+        };
+        let Outcome::Covered { mut by, wholly } = search(&self.index, point, budget) else {
+            return Verdict::Useful;
+        };
+        by.sort_unstable();
+        by.dedup();
+        if (2..=MAX_MINIMISED).contains(&by.len()) {
+            // Late rules go first: what is left are the ones that the operator wrote first.
+            for candidate in by.clone().into_iter().rev() {
+                let fewer: Vec<u32> = by.iter().copied().filter(|r| *r != candidate).collect();
+                let outcome = search(&self.index_of(fields, &fewer), point, budget);
+                if matches!(outcome, Outcome::Covered { wholly: now, .. } if now == wholly) {
+                    by = fewer;
+                }
+            }
+        }
+        let by = by.into_iter().map(|r| r as usize).collect();
+        Verdict::Shadowed {
+            by,
+            but_cut_off: !wholly,
+        }
+    }
+
+    fn index_of(&self, fields: &Fields, rules: &[u32]) -> Index {
+        let mut index = Index::default();
+        for rule in rules {
+            for cube in self.rules[*rule as usize].cubes.iter().flatten() {
+                index.add(fields, *rule, cube.clone());
+            }
+        }
+        index
+    }
+
+    /// The effective set of a rule, or of `else`: what it matches and no earlier rule takes.
+    pub fn effective(&self, taker: Taker) -> Effective<'_, 'a> {
+        Effective { table: self, taker }
+    }
+
+    /// Every rule, in order, that takes packets of `set`, with one of them. `else` comes last.
+    pub fn takers(&self, fields: &Fields, set: &Set<'a>, budget: &mut Budget) -> Vec<(Taker, Answer)> {
+        let takers = (0..self.rules.len()).map(Some).chain([None]);
+        takers
+            .map(|taker| (taker, self.effective(taker).meets(fields, Some(set), budget)))
+            .filter(|(_, answer)| *answer != Answer::No)
+            .collect()
+    }
+
+    /// Who gets a packet.
+    pub fn taker(&self, frame: &Frame) -> Taker {
+        self.rules.iter().position(|rule| rule.holds(frame))
+    }
+}
+
+/// What a rule matches and no earlier rule takes.
+#[derive(Debug, Clone, Copy)]
+pub struct Effective<'t, 'a> {
+    table: &'t Table<'a>,
+    taker: Taker,
+}
+
+impl<'a> Effective<'_, 'a> {
+    /// Whether a packet of it is in `set`; in itself, if there is no set.
+    pub fn meets(&self, fields: &Fields, set: Option<&Set<'a>>, budget: &mut Budget) -> Answer {
+        let all = [Cube::default()];
+        let own = match self.start(&all) {
+            Some(own) => own,
+            None => return Answer::Unknown,
+        };
+        let start = match set.map(|s| &s.cubes) {
+            None => own.to_vec(),
+            Some(Ok(cubes)) => both(own, cubes),
+            Some(Err(TooComplex)) => return Answer::Unknown,
+        };
+        let covers = [self.cover()];
+        let confirm = |frame: &Frame| self.holds(frame) && set.is_none_or(|s| s.holds(frame));
+        answer(fields, start, &covers, &confirm, budget)
+    }
+
+    /// Whether there is a packet in this set and in that one, of another table.
+    pub fn meets_effective(&self, fields: &Fields, other: &Effective<'_, 'a>, budget: &mut Budget) -> Answer {
+        let all = [Cube::default()];
+        let (Some(own), Some(others)) = (self.start(&all), other.start(&all)) else {
+            return Answer::Unknown;
+        };
+        let covers = [self.cover(), other.cover()];
+        let confirm = |frame: &Frame| self.holds(frame) && other.holds(frame);
+        answer(fields, both(own, others), &covers, &confirm, budget)
+    }
+
+    fn start<'s>(&'s self, all: &'s [Cube]) -> Option<&'s [Cube]> {
+        match self.taker {
+            None => Some(all),
+            Some(rule) => self.table.rules[rule].cubes.as_deref().ok(),
+        }
+    }
+
+    fn cover(&self) -> Cover<'_> {
+        let limit = number(self.taker.unwrap_or(self.table.rules.len()));
+        Cover {
+            index: &self.table.index,
+            limit,
+        }
+    }
+
+    fn holds(&self, frame: &Frame) -> bool {
+        self.table.taker(frame) == self.taker
+    }
+}
+
+/// Whether two sets have a packet in common.
+pub fn intersect(fields: &Fields, a: &Set<'_>, b: &Set<'_>, budget: &mut Budget) -> Answer {
+    let (Ok(left), Ok(right)) = (&a.cubes, &b.cubes) else {
+        return Answer::Unknown;
+    };
+    answer(
+        fields,
+        both(left, right),
+        &[],
+        &|frame| a.holds(frame) && b.holds(frame),
+        budget,
+    )
+}
+
+fn answer(
+    fields: &Fields,
+    start: Vec<Cube>,
+    covers: &[Cover<'_>],
+    confirm: &dyn Fn(&Frame) -> bool,
+    budget: &mut Budget,
+) -> Answer {
+    let start = possible(start);
+    if start.is_empty() {
+        return Answer::No;
+    }
+    let search = Search {
+        covers,
+        confirm,
+        yes_or_no: false,
+    };
+    match search.run(fields, &start, &mut Point::new(fields), budget) {
+        Outcome::Covered { wholly: true, .. } => Answer::No,
+        Outcome::Left(frame) => Answer::Yes(Witness::new(frame, confirm)),
+        Outcome::Covered { .. } | Outcome::Unknown => Answer::Unknown,
+    }
+}
+
+fn both(left: &[Cube], right: &[Cube]) -> Vec<Cube> {
+    left.iter()
+        .flat_map(|a| right.iter().filter_map(|b| a.and(b)))
+        .collect()
+}
+
+fn number(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}

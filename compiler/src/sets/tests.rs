@@ -1,0 +1,440 @@
+//! The packets that one test takes, and those that it does not.
+
+use ipnet::IpNet;
+use onvm_bundle::filter::{Direction, Length, Mac, Primitive, Test, Transport, Version, Within};
+
+use super::{
+    cube::Cube,
+    ends::{Ends, Members},
+    field::{Bytes, FALSE, Field, FieldId, Fields, TRUE},
+    lower::TooComplex,
+    relation,
+    values::{Range, Values},
+};
+
+const IP: u128 = 0x0800;
+const IP6: u128 = 0x86dd;
+const ARP: u128 = 0x0806;
+const RARP: u128 = 0x8035;
+const VLAN: [Range; 3] = [(0x8100, 0x8100), (0x88a8, 0x88a8), (0x9100, 0x9100)];
+/// EtherTypes up to this are lengths.
+const LLC: Values = Values::One(0, 1500);
+const IP6_FRAGMENT: u128 = 44;
+
+pub(super) struct Tests<'f> {
+    pub(super) fields: &'f mut Fields,
+    tags: u8,
+    /// The first byte behind the EtherType.
+    pub(super) l3: u16,
+}
+
+impl<'f> Tests<'f> {
+    pub(super) fn new(fields: &'f mut Fields, tags: u8) -> Self {
+        let l3 = 14 + 4 * u16::from(tags);
+        Self { fields, tags, l3 }
+    }
+
+    /// The packets for which `test` comes out as `wanted`.
+    pub(super) fn cubes(&mut self, test: &Test, wanted: bool) -> Result<Vec<Cube>, TooComplex> {
+        Ok(match test {
+            Test::Mac { dir, macs } => self.mac(*dir, macs, wanted)?,
+            Test::EtherProto(value) => self.ether_proto(test, *value, wanted),
+            Test::Vlan(ids) => self.vlan(ids, wanted),
+            Test::Proto { version, number } => self.proto(*version, u128::from(*number), wanted),
+            Test::FirstFragment => {
+                let fragment = self.fragment_offset();
+                let cube = self.captured(Cube::default(), self.at(8));
+                self.split(cube, fragment, Some(Values::one(0)), wanted)
+            }
+            Test::Net { within, dir, nets } => self.net(test, *within, *dir, nets.members(), wanted)?,
+            Test::Port {
+                transport,
+                dir,
+                ports,
+            } => {
+                let ranges = ports.members().iter();
+                let ranges: Vec<Range> = ranges.map(|r| (r.low.into(), r.high.into())).collect();
+                self.port(*transport, *dir, &ranges, wanted)?
+            }
+            Test::Length(length) => self.length(*length, wanted),
+            Test::Dscp(values) => self.dscp(&values.iter().collect::<Vec<_>>(), wanted),
+            Test::Relation { op, left, right } => relation::cubes(self, test, *op, left, right, wanted),
+        })
+    }
+
+    pub(super) fn bytes(&mut self, bytes: Bytes) -> FieldId {
+        self.fields.id(Field::Bytes(bytes))
+    }
+
+    /// Offset in the frame of an offset from the network header.
+    pub(super) fn at(&self, offset: u16) -> u16 {
+        self.l3 + offset
+    }
+
+    fn ether_type(&mut self) -> FieldId {
+        self.bytes(Bytes::new(self.l3 - 2, 2))
+    }
+
+    fn fragment_offset(&mut self) -> FieldId {
+        self.bytes(Bytes::masked(self.at(6), 2, 0x1fff))
+    }
+
+    /// At least `bytes` are captured.
+    pub(super) fn captured(&mut self, cube: Cube, bytes: u16) -> Cube {
+        let field = self.fields.id(Field::Captured);
+        self.at_least(cube, field, u128::from(bytes))
+    }
+
+    pub(super) fn at_least(&mut self, cube: Cube, field: FieldId, bytes: u128) -> Cube {
+        let max = self.fields.get(field).max();
+        // A lower bound alone leaves nothing empty.
+        cube.with(field, &Values::One(bytes, max)).unwrap_or_default()
+    }
+
+    /// The packets of `cube` whose field has one of the values, or none of them.
+    pub(super) fn split(
+        &mut self,
+        cube: Cube,
+        field: FieldId,
+        values: Option<Values>,
+        wanted: bool,
+    ) -> Vec<Cube> {
+        let values = if wanted {
+            values
+        } else {
+            self.others(field, values)
+        };
+        values.and_then(|v| cube.with(field, &v)).into_iter().collect()
+    }
+
+    fn others(&self, field: FieldId, values: Option<Values>) -> Option<Values> {
+        let all = Values::One(0, self.fields.get(field).max());
+        match values {
+            None => Some(all),
+            Some(values) => all.minus(&values),
+        }
+    }
+
+    /// The packets of one of these EtherTypes, or of none of them.
+    fn link(&mut self, types: Values, wanted: bool) -> Vec<Cube> {
+        let field = self.ether_type();
+        let cube = self.captured(Cube::default(), self.l3);
+        self.split(cube, field, Some(types), wanted)
+    }
+
+    fn of_type(&mut self, types: Values) -> Cube {
+        self.link(types, true).pop().unwrap_or_default()
+    }
+
+    fn mac(&mut self, dir: Direction, macs: &[Mac], wanted: bool) -> Result<Vec<Cube>, TooComplex> {
+        let (dst, src) = (self.bytes(Bytes::new(0, 6)), self.bytes(Bytes::new(6, 6)));
+        let value = |mac: &Mac| mac.0.iter().fold(0, |v, b| v << 8 | u128::from(*b));
+        let members = Members::new(macs.iter().map(|m| (value(m), value(m))).collect());
+        // A frame that ends within the source address is rejected before the destination is looked at.
+        let cap = if dir == Direction::Dst { 6 } else { 12 };
+        let base = self.captured(Cube::default(), cap);
+        let captured = self.fields.id(Field::Captured);
+        let ends = Ends {
+            src,
+            dst,
+            captured,
+            src_end: cap.into(),
+            dst_end: cap.into(),
+        };
+        match members {
+            Some(members) => ends.cubes(self, &base, dir, &members, wanted),
+            None => Ok(if wanted { Vec::new() } else { vec![base] }),
+        }
+    }
+
+    fn ether_proto(&mut self, test: &Test, value: u16, wanted: bool) -> Vec<Cube> {
+        let sap = |tests: &mut Self, size: u8, sap: u128| {
+            let llc = tests.of_type(LLC);
+            let llc = tests.captured(llc, tests.l3 + u16::from(size));
+            let field = tests.bytes(Bytes::new(tests.l3, size));
+            let mut cubes = tests.split(llc, field, Some(Values::one(sap)), wanted);
+            if !wanted {
+                cubes.extend(tests.link(LLC, false));
+            }
+            cubes
+        };
+        let value128 = u128::from(value);
+        match value {
+            0x06 | 0xf0 | 0xfe => sap(self, 2, value128 << 8 | value128),
+            0xe0 | 0x809b | 0x80f3 => {
+                let framed = if value == 0xe0 { 0x8137 } else { value128 };
+                // What these look like behind LLC is left to the test itself.
+                let llc = self.of_type(LLC);
+                let mut cubes = self.outcome(llc, test, wanted);
+                let neither = Values::new(vec![(0, 1500), (framed, framed)]);
+                match neither.filter(|_| !wanted) {
+                    Some(types) => cubes.extend(self.link(types, false)),
+                    None => cubes.extend(self.link(Values::one(framed), true)),
+                }
+                cubes
+            }
+            0..=1500 => sap(self, 1, value128),
+            _ => self.link(Values::one(value128), wanted),
+        }
+    }
+
+    /// The packets of `cube` for which the test itself comes out as wanted.
+    pub(super) fn outcome(&mut self, cube: Cube, test: &Test, wanted: bool) -> Vec<Cube> {
+        let test = onvm_bundle::filter::Expr::Test(Primitive {
+            tags: self.tags,
+            test: test.clone(),
+        });
+        let field = self.fields.id(Field::Outcome(Box::new(test)));
+        let outcome = Values::one(if wanted { TRUE } else { FALSE });
+        self.split(cube, field, Some(outcome), true)
+    }
+
+    fn vlan(&mut self, ids: &[u16], wanted: bool) -> Vec<Cube> {
+        let Some(types) = Values::new(VLAN.to_vec()) else {
+            return Vec::new();
+        };
+        let mut cubes = if wanted {
+            Vec::new()
+        } else {
+            self.link(types.clone(), false)
+        };
+        let tagged = self.of_type(types);
+        match Values::new(ids.iter().map(|id| (u128::from(*id), u128::from(*id))).collect()) {
+            None if wanted => cubes.push(tagged),
+            None => {}
+            some => {
+                let tagged = self.captured(tagged, self.at(2));
+                let id = self.bytes(Bytes::masked(self.l3, 2, 0x0fff));
+                cubes.extend(self.split(tagged, id, some, wanted));
+            }
+        }
+        cubes
+    }
+
+    fn proto(&mut self, version: Version, number: u128, wanted: bool) -> Vec<Cube> {
+        let mut cubes = Vec::new();
+        let mut types = Vec::new();
+        if version != Version::V6 {
+            types.push((IP, IP));
+            let ip = self.of_type(Values::one(IP));
+            let ip = self.captured(ip, self.at(10));
+            let field = self.bytes(Bytes::new(self.at(9), 1));
+            cubes.extend(self.split(ip, field, Some(Values::one(number)), wanted));
+        }
+        if version != Version::V4 {
+            types.push((IP6, IP6));
+            let ip6 = self.of_type(Values::one(IP6));
+            let ip6 = self.captured(ip6, self.at(7));
+            let next = self.bytes(Bytes::new(self.at(6), 1));
+            if number != IP6_FRAGMENT {
+                let behind = self.bytes(Bytes::new(self.at(40), 1));
+                let fragment = self.split(ip6.clone(), next, Some(Values::one(IP6_FRAGMENT)), true);
+                for cube in fragment {
+                    let cube = self.captured(cube, self.at(41));
+                    cubes.extend(self.split(cube, behind, Some(Values::one(number)), wanted));
+                }
+            }
+            let decided = if wanted {
+                Values::new(vec![(number, number)])
+            } else {
+                Values::new(vec![(number, number), (IP6_FRAGMENT, IP6_FRAGMENT)])
+            };
+            cubes.extend(self.split(ip6, next, decided, wanted));
+        }
+        if let Some(types) = Values::new(types).filter(|_| !wanted) {
+            cubes.extend(self.link(types, false));
+        }
+        cubes
+    }
+
+    fn net(
+        &mut self,
+        test: &Test,
+        within: Within,
+        dir: Direction,
+        nets: &[IpNet],
+        wanted: bool,
+    ) -> Result<Vec<Cube>, TooComplex> {
+        let (v4, v6) = ranges(nets);
+        let (v4, v6) = (Members::new(v4), Members::new(v6));
+        let groups: &[(&[Range], u16, u16)] = match within {
+            Within::Any => &[(&[(IP, IP)], 12, 16), (&[(ARP, ARP), (RARP, RARP)], 14, 24)],
+            Within::Ip => &[(&[(IP, IP)], 12, 16)],
+            Within::Arp => &[(&[(ARP, ARP)], 14, 24)],
+            Within::Rarp => &[(&[(RARP, RARP)], 14, 24)],
+        };
+        let mut types = Vec::new();
+        let mut cubes = Vec::new();
+        for (group, src, dst) in groups {
+            let (Some(members), Some(group)) = (&v4, Values::new(group.to_vec())) else {
+                continue;
+            };
+            types.extend(group.ranges());
+            let base = self.of_type(group);
+            let ends = self.addresses(*src, *dst, 4);
+            cubes.extend(ends.cubes(self, &base, dir, members, wanted)?);
+        }
+        if let (Within::Any, Some(members)) = (within, &v6) {
+            types.push((IP6, IP6));
+            let base = self.of_type(Values::one(IP6));
+            let ends = self.addresses(8, 24, 16);
+            cubes.extend(ends.cubes(self, &base, dir, members, wanted)?);
+            cubes.extend(self.cut_off(test, base, dir, &ends, members, wanted));
+        }
+        match Values::new(types) {
+            Some(types) if !wanted => cubes.extend(self.link(types, false)),
+            None if !wanted => {
+                let any = self.captured(Cube::default(), self.l3);
+                cubes.push(any);
+            }
+            _ => {}
+        }
+        Ok(cubes)
+    }
+
+    fn addresses(&mut self, src: u16, dst: u16, size: u8) -> Ends {
+        let (src, dst) = (self.at(src), self.at(dst));
+        let end = |at: u16| u128::from(at) + u128::from(size);
+        Ends {
+            src: self.bytes(Bytes::new(src, size)),
+            dst: self.bytes(Bytes::new(dst, size)),
+            captured: self.fields.id(Field::Captured),
+            src_end: end(src),
+            dst_end: end(dst),
+        }
+    }
+
+    /// IPv6 packets that end within the addresses. They are compared word by word, so a first word that differs decides
+    /// before the missing one is looked for: that is left to the test itself.
+    fn cut_off(
+        &mut self,
+        test: &Test,
+        base: Cube,
+        dir: Direction,
+        ends: &Ends,
+        members: &Members,
+        wanted: bool,
+    ) -> Vec<Cube> {
+        let cut = match (dir, wanted) {
+            (Direction::Src, false) => Values::One(u128::from(self.at(12)), ends.src_end - 1),
+            (Direction::Dst, false) => Values::One(u128::from(self.at(28)), ends.dst_end - 1),
+            (Direction::Either | Direction::Both, false) => {
+                Values::One(u128::from(self.at(12)), ends.dst_end - 1)
+            }
+            // Which member is tried first tells whether the missing destination is looked for.
+            (Direction::Either, true) if !members.is_single() => Values::One(ends.src_end, ends.dst_end - 1),
+            _ => return Vec::new(),
+        };
+        let base = base.with(ends.captured, &cut);
+        base.map_or_else(Vec::new, |cube| self.outcome(cube, test, wanted))
+    }
+
+    fn port(
+        &mut self,
+        transport: Transport,
+        dir: Direction,
+        ranges: &[Range],
+        wanted: bool,
+    ) -> Result<Vec<Cube>, TooComplex> {
+        let numbers: &[Range] = match transport {
+            Transport::Any => &[(6, 6), (17, 17), (132, 132)],
+            Transport::Tcp => &[(6, 6)],
+            Transport::Udp => &[(17, 17)],
+            Transport::Sctp => &[(132, 132)],
+        };
+        let with_ports = Values::new(numbers.to_vec());
+        let Some(members) = Members::new(ranges.to_vec()) else {
+            return Ok(Vec::new());
+        };
+        let mut cubes = Vec::new();
+
+        let ip = self.of_type(Values::one(IP));
+        let ip = self.captured(ip, self.at(10));
+        let proto = self.bytes(Bytes::new(self.at(9), 1));
+        let fragment = self.fragment_offset();
+        let ends = self.ports_behind_ip4();
+        for carrier in self.split(ip.clone(), proto, with_ports.clone(), true) {
+            for first in self.split(carrier.clone(), fragment, Some(Values::one(0)), true) {
+                cubes.extend(ends.cubes(self, &first, dir, &members, wanted)?);
+            }
+            if !wanted {
+                cubes.extend(self.split(carrier, fragment, Some(Values::one(0)), false));
+            }
+        }
+        let ip6 = self.of_type(Values::one(IP6));
+        let ip6 = self.captured(ip6, self.at(7));
+        let next = self.bytes(Bytes::new(self.at(6), 1));
+        let ends = self.addresses(40, 42, 2);
+        for cube in self.split(ip6.clone(), next, with_ports.clone(), true) {
+            cubes.extend(ends.cubes(self, &cube, dir, &members, wanted)?);
+        }
+        if !wanted {
+            cubes.extend(self.split(ip6, next, with_ports.clone(), false));
+            cubes.extend(self.split(ip, proto, with_ports, false));
+            if let Some(types) = Values::new(vec![(IP, IP), (IP6, IP6)]) {
+                cubes.extend(self.link(types, false));
+            }
+        }
+        Ok(cubes)
+    }
+
+    fn ports_behind_ip4(&mut self) -> Ends {
+        let l3 = self.l3;
+        let mut field = |at| {
+            self.fields.id(Field::BehindIp4 {
+                l3,
+                bytes: Bytes::new(at, 2),
+            })
+        };
+        let (src, dst) = (field(0), field(2));
+        let captured = self.fields.id(Field::CapturedBehindIp4(l3));
+        Ends {
+            src,
+            dst,
+            captured,
+            src_end: 2,
+            dst_end: 4,
+        }
+    }
+
+    fn length(&mut self, length: Length, wanted: bool) -> Vec<Cube> {
+        let field = self.fields.id(Field::Length);
+        let values = match length {
+            Length::AtMost(bytes) => Values::One(0, bytes.into()),
+            Length::AtLeast(bytes) => Values::One(bytes.into(), u32::MAX.into()),
+        };
+        self.split(Cube::default(), field, Some(values), wanted)
+    }
+
+    fn dscp(&mut self, values: &[u8], wanted: bool) -> Vec<Cube> {
+        let points = values.iter().map(|v| u128::from(*v));
+        let in_tos = Values::new(points.clone().map(|v| (v << 2, v << 2 | 3)).collect());
+        let in_class = Values::new(points.map(|v| (v, v)).collect());
+        let tos = self.bytes(Bytes::new(self.at(1), 1));
+        let class = self.bytes(Bytes::masked(self.l3, 2, 0x0fc0));
+        let mut cubes = Vec::new();
+        for (kind, field, values) in [(IP, tos, in_tos), (IP6, class, in_class)] {
+            let cube = self.of_type(Values::one(kind));
+            let cube = self.captured(cube, self.at(2));
+            cubes.extend(self.split(cube, field, values, wanted));
+        }
+        if let Some(types) = Values::new(vec![(IP, IP), (IP6, IP6)]).filter(|_| !wanted) {
+            cubes.extend(self.link(types, false));
+        }
+        cubes
+    }
+}
+
+fn ranges(nets: &[IpNet]) -> (Vec<Range>, Vec<Range>) {
+    let (mut v4, mut v6) = (Vec::new(), Vec::new());
+    for net in nets {
+        match net {
+            IpNet::V4(net) => v4.push((
+                u128::from(net.network().to_bits()),
+                u128::from(net.broadcast().to_bits()),
+            )),
+            IpNet::V6(net) => v6.push((net.network().to_bits(), net.broadcast().to_bits())),
+        }
+    }
+    (v4, v6)
+}
