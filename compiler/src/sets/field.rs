@@ -1,7 +1,9 @@
 //! What of a packet a test can look at.
 
 use hashbrown::HashMap;
-use onvm_bundle::filter::Expr;
+use onvm_bundle::filter::{Expr, Version};
+
+use super::cube::Cube;
 
 /// A part of a packet that tests look at, as a number. Two fields may overlap in the packet; the algebra treats them as
 /// independent.
@@ -164,6 +166,8 @@ impl FieldId {
 pub struct Fields {
     known: Vec<Field>,
     ids: HashMap<Field, FieldId>,
+    /// Tests of protocols already lowered, with their tags and outcome.
+    pub(super) protocols: HashMap<(u8, Version, u8, bool), Vec<Cube>>,
 }
 
 impl Default for Fields {
@@ -171,6 +175,7 @@ impl Default for Fields {
         let mut fields = Self {
             known: Vec::new(),
             ids: HashMap::new(),
+            protocols: HashMap::new(),
         };
         fields.id(Field::Captured);
         fields.id(Field::Length);

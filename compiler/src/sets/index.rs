@@ -23,7 +23,9 @@ const MAX_PREFIXES: usize = 8;
 /// Cubes in the order of their rules.
 #[derive(Debug)]
 pub(crate) struct Index {
-    cubes: Vec<(u32, Cube)>,
+    cubes: Vec<Cube>,
+    /// The rule of each cube.
+    rules: Vec<u32>,
     nodes: Vec<Node>,
     children: HashMap<(u32, Prefix), u32>,
 }
@@ -53,6 +55,7 @@ impl Default for Index {
     fn default() -> Self {
         Self {
             cubes: Vec::new(),
+            rules: Vec::new(),
             nodes: vec![Node::leaf(Vec::new(), LEAF)],
             children: HashMap::new(),
         }
@@ -63,8 +66,14 @@ impl Index {
     /// Adds a cube of a rule that is not before any added so far.
     pub(crate) fn add(&mut self, fields: &Fields, rule: u32, cube: Cube) {
         let id = number(self.cubes.len());
-        self.cubes.push((rule, cube));
+        self.cubes.push(cube);
+        self.rules.push(rule);
         self.insert(fields, 0, id, &mut Vec::new());
+    }
+
+    /// All cubes, in the order in which they were added.
+    pub(crate) fn cubes(&self) -> &[Cube] {
+        &self.cubes
     }
 
     /// Some cube of a rule before `limit` that holds the point; wide ones are tried first. Counts the cubes looked at.
@@ -72,13 +81,14 @@ impl Index {
         let mut found = None;
         self.visit(point, |cubes, point| {
             for id in cubes {
-                let (rule, cube) = &self.cubes[*id as usize];
-                if *rule >= limit {
+                let rule = self.rules[*id as usize];
+                if rule >= limit {
                     break;
                 }
+                let cube = &self.cubes[*id as usize];
                 *looks += 1;
                 if point.is_in(cube) {
-                    found = Some((*rule, cube));
+                    found = Some((rule, cube));
                     return true;
                 }
             }
@@ -138,7 +148,6 @@ impl Index {
             } => {
                 let (field, width, any) = (*field, *width, *any);
                 let prefixes = self.cubes[id as usize]
-                    .1
                     .get(field)
                     .and_then(|v| prefixes(v, width));
                 above.push(field);
@@ -174,8 +183,7 @@ impl Index {
         let Node::Leaf { cubes, limit } = &mut self.nodes[at as usize] else {
             return;
         };
-        let Some(field) = best_field(fields, cubes.iter().map(|id| &self.cubes[*id as usize].1), above)
-        else {
+        let Some(field) = best_field(fields, cubes.iter().map(|id| &self.cubes[*id as usize]), above) else {
             *limit *= 2;
             return;
         };

@@ -1,6 +1,6 @@
 //! From filters to unions of cubes.
 
-use onvm_bundle::filter::{Expr, Primitive};
+use onvm_bundle::filter::{Expr, Primitive, Test};
 
 use super::{cube::Cube, field::Fields, tests::Tests};
 
@@ -37,11 +37,24 @@ impl Lowering<'_> {
             Expr::And(of) => self.first(of, false),
             Expr::Or(of) if wanted => self.first(of, true),
             Expr::Or(of) => self.each(of, false),
-            Expr::Test(Primitive { tags, test }) => {
-                let cubes = Tests::new(self.fields, *tags).cubes(test, wanted)?;
-                limited(cubes)
-            }
+            Expr::Test(primitive) => self.test(primitive, wanted, &[Cube::default()]),
         }
+    }
+
+    /// Tests of protocols stand in nearly every filter and are kept.
+    fn test(&mut self, primitive: &Primitive, wanted: bool, among: &[Cube]) -> Cubes {
+        let key = match primitive.test {
+            Test::Proto { version, number } => Some((primitive.tags, version, number, wanted)),
+            _ => None,
+        };
+        if let Some(known) = key.and_then(|key| self.fields.protocols.get(&key)) {
+            return Ok(known.clone());
+        }
+        let cubes = limited(Tests::new(self.fields, primitive.tags, among).cubes(&primitive.test, wanted)?)?;
+        if let Some(key) = key {
+            self.fields.protocols.insert(key, cubes.clone());
+        }
+        Ok(cubes)
     }
 
     /// Every operand comes out as `wanted`.
@@ -51,8 +64,11 @@ impl Lowering<'_> {
             if all.is_empty() {
                 break;
             }
-            let next = self.cubes(operand, wanted)?;
-            all = self.product(&all, &next)?;
+            let next = match operand {
+                Expr::Test(primitive) => self.test(primitive, wanted, &all)?,
+                other => self.cubes(other, wanted)?,
+            };
+            all = self.product(&all, next)?;
         }
         Ok(all)
     }
@@ -63,10 +79,10 @@ impl Lowering<'_> {
         let mut all = Vec::new();
         for (n, operand) in of.iter().enumerate() {
             let here = self.cubes(operand, wanted)?;
-            all.extend(self.product(&before, &here)?);
+            all.extend(self.product(&before, here)?);
             if n + 1 < of.len() {
                 let other = self.cubes(operand, !wanted)?;
-                before = self.product(&before, &other)?;
+                before = self.product(&before, other)?;
             }
             all = limited(all)?;
             if before.is_empty() {
@@ -76,7 +92,10 @@ impl Lowering<'_> {
         Ok(all)
     }
 
-    fn product(&mut self, left: &[Cube], right: &[Cube]) -> Cubes {
+    fn product(&mut self, left: &[Cube], right: Vec<Cube>) -> Cubes {
+        if matches!(left, [all] if all.terms().is_empty()) {
+            return Ok(right);
+        }
         self.pairs += left.len() * right.len();
         if self.pairs > MAX_PAIRS {
             return Err(TooComplex);

@@ -1,4 +1,37 @@
-//! Packet sets.
+//! Sets of packets: which packets a filter takes, which a rule leaves over for the next, and one of them to look at.
+//!
+//! # Idea
+//! A packet is a point in a space with one dimension for each *field* that filters look at: bytes at an offset, bytes behind
+//! the IPv4 header, the captured length, the length on the wire, and the outcome of any test that is no set of values of
+//! these. A filter is a union of *cubes*, which say for some fields which values they may have ([`lower`]). That is the
+//! geometry of header space analysis (Kazemian, Varghese, McKeown, NSDI 2012), with sets of ranges in place of bits and
+//! wildcards.
+//!
+//! Rules are not subtracted from each other: what is left of a set would fall into ever more pieces. Instead a packet is
+//! looked for ([`search`]):
+//!
+//! ```text
+//! rules  1: src 10.0.0.0/9     2: src 10.128.0.0/9 and tcp     3: src 10.0.0.0/8
+//! is there a packet for rule 3?   point in 3:                   10.0.0.7 tcp      taken by 1
+//!                                 point in 3 outside 1:         10.128.0.7 tcp    taken by 2
+//!                                 point in 3 outside 1 and 2:   10.128.0.7 udp    left over: rule 3 is useful
+//! ```
+//!
+//! Each step asks the [`index`] which earlier rule takes the point, and cuts its cube out, along one field after the other, in
+//! disjoint pieces. Most rules are done after one or two points. When no piece is left, the rules met cover the set.
+//!
+//! # What is exact
+//! Lowering is: a packet is in a cube of a filter if and only if the filter takes it, captures cut short included. The
+//! space is not: fields may overlap in a packet, and there they cannot have all values independently. So the space holds
+//! every packet and more. That nothing is left over is therefore a proof; a point left over is none. Points are made as
+//! frames ([`frame`]), and a [`Witness`] has been confirmed by evaluating the filters on its bytes.
+//!
+//! # Effort
+//! A search has a [`Budget`], and a filter at most [`lower::MAX_CUBES`] cubes. Where they do not suffice the answer is
+//! that nothing is known.
+//!
+//! Measured on generated rules with nested prefixes, port ranges and wildcards (`onvm-bench b7`): near linear from 1,000 to
+//! 100,000 rules; most of the time goes into lowering, not into searching.
 
 mod cube;
 mod ends;

@@ -1,5 +1,7 @@
 //! Rules in order, the first match wins.
 
+use std::ops::Range;
+
 use onvm_bundle::filter::Expr;
 
 use super::{
@@ -41,9 +43,16 @@ impl<'a> Set<'a> {
 /// The rules of one port.
 #[derive(Debug, Default)]
 pub struct Table<'a> {
-    rules: Vec<Set<'a>>,
-    /// The cubes of all rules that have some.
+    rules: Vec<Rule<'a>>,
+    /// The cubes of all rules.
     index: Index,
+}
+
+#[derive(Debug)]
+struct Rule<'a> {
+    filter: &'a Expr,
+    /// Its cubes in the index; none where there are too many to be spelled out.
+    cubes: Option<Range<usize>>,
 }
 
 /// Who gets a packet: a rule by its place, or nobody before `else`.
@@ -84,12 +93,22 @@ const MAX_MINIMISED: usize = 24;
 impl<'a> Table<'a> {
     /// Adds a rule at the end.
     pub fn push(&mut self, fields: &mut Fields, filter: &'a Expr) {
-        let set = Set::new(fields, filter);
         let rule = number(self.rules.len());
-        for cube in set.cubes.iter().flatten() {
-            self.index.add(fields, rule, cube.clone());
-        }
-        self.rules.push(set);
+        let first = self.index.cubes().len();
+        let cubes = lower(fields, filter).map(possible).map(|cubes| {
+            for cube in cubes {
+                self.index.add(fields, rule, cube);
+            }
+            first..self.index.cubes().len()
+        });
+        self.rules.push(Rule {
+            filter,
+            cubes: cubes.ok(),
+        });
+    }
+
+    fn cubes(&self, rule: usize) -> Option<&[Cube]> {
+        self.index.cubes().get(self.rules[rule].cubes.clone()?)
     }
 
     /// A verdict on every rule. `budget` is for all of them; rules for which it does not suffice count as useful.
@@ -101,8 +120,7 @@ impl<'a> Table<'a> {
     }
 
     fn verdict(&self, fields: &Fields, rule: usize, point: &mut Point<'_>, budget: &mut Budget) -> Verdict {
-        let set = &self.rules[rule];
-        let Ok(cubes) = &set.cubes else {
+        let Some(cubes) = self.cubes(rule) else {
             return Verdict::Useful;
         };
         if cubes.is_empty() {
@@ -146,7 +164,7 @@ impl<'a> Table<'a> {
     fn index_of(&self, fields: &Fields, rules: &[u32]) -> Index {
         let mut index = Index::default();
         for rule in rules {
-            for cube in self.rules[*rule as usize].cubes.iter().flatten() {
+            for cube in self.cubes(*rule as usize).unwrap_or_default() {
                 index.add(fields, *rule, cube.clone());
             }
         }
@@ -169,7 +187,9 @@ impl<'a> Table<'a> {
 
     /// Who gets a packet.
     pub fn taker(&self, frame: &Frame) -> Taker {
-        self.rules.iter().position(|rule| rule.holds(frame))
+        self.rules
+            .iter()
+            .position(|rule| rule.filter.matches(&frame.bytes, frame.wire_len))
     }
 }
 
@@ -212,7 +232,7 @@ impl<'a> Effective<'_, 'a> {
     fn start<'s>(&'s self, all: &'s [Cube]) -> Option<&'s [Cube]> {
         match self.taker {
             None => Some(all),
-            Some(rule) => self.table.rules[rule].cubes.as_deref().ok(),
+            Some(rule) => self.table.cubes(rule),
         }
     }
 

@@ -26,12 +26,27 @@ pub(super) struct Tests<'f> {
     tags: u8,
     /// The first byte behind the EtherType.
     pub(super) l3: u16,
+    /// What else is known of the packets, if anything.
+    among: &'f [Cube],
 }
 
 impl<'f> Tests<'f> {
-    pub(super) fn new(fields: &'f mut Fields, tags: u8) -> Self {
+    /// Of the packets behind `tags` tags that lie in one of the cubes `among`; others may be left out.
+    pub(super) fn new(fields: &'f mut Fields, tags: u8, among: &'f [Cube]) -> Self {
         let l3 = 14 + 4 * u16::from(tags);
-        Self { fields, tags, l3 }
+        Self {
+            fields,
+            tags,
+            l3,
+            among,
+        }
+    }
+
+    /// Whether there are such packets of an EtherType.
+    fn any_of_type(&mut self, kind: u128) -> bool {
+        let field = self.ether_type();
+        let allows = |cube: &Cube| cube.get(field).is_none_or(|v| v.contains(kind));
+        self.among.iter().any(allows)
     }
 
     /// The packets for which `test` comes out as `wanted`.
@@ -270,16 +285,21 @@ impl<'f> Tests<'f> {
                 continue;
             };
             types.extend(group.ranges());
+            if !group.ranges().any(|(kind, _)| self.any_of_type(kind)) {
+                continue;
+            }
             let base = self.of_type(group);
             let ends = self.addresses(*src, *dst, 4);
             cubes.extend(ends.cubes(self, &base, dir, members, wanted)?);
         }
         if let (Within::Any, Some(members)) = (within, &v6) {
             types.push((IP6, IP6));
-            let base = self.of_type(Values::one(IP6));
-            let ends = self.addresses(8, 24, 16);
-            cubes.extend(ends.cubes(self, &base, dir, members, wanted)?);
-            cubes.extend(self.cut_off(test, base, dir, &ends, members, wanted));
+            if self.any_of_type(IP6) {
+                let base = self.of_type(Values::one(IP6));
+                let ends = self.addresses(8, 24, 16);
+                cubes.extend(ends.cubes(self, &base, dir, members, wanted)?);
+                cubes.extend(self.cut_off(test, base, dir, &ends, members, wanted));
+            }
         }
         match Values::new(types) {
             Some(types) if !wanted => cubes.extend(self.link(types, false)),
@@ -348,6 +368,35 @@ impl<'f> Tests<'f> {
         };
         let mut cubes = Vec::new();
 
+        if self.any_of_type(IP) {
+            self.port_in_ip4(&with_ports, dir, &members, wanted, &mut cubes)?;
+        }
+        if self.any_of_type(IP6) {
+            let ip6 = self.of_type(Values::one(IP6));
+            let ip6 = self.captured(ip6, self.at(7));
+            let next = self.bytes(Bytes::new(self.at(6), 1));
+            let ends = self.addresses(40, 42, 2);
+            for cube in self.split(ip6.clone(), next, with_ports.clone(), true) {
+                cubes.extend(ends.cubes(self, &cube, dir, &members, wanted)?);
+            }
+            if !wanted {
+                cubes.extend(self.split(ip6, next, with_ports, false));
+            }
+        }
+        if let Some(types) = Values::new(vec![(IP, IP), (IP6, IP6)]).filter(|_| !wanted) {
+            cubes.extend(self.link(types, false));
+        }
+        Ok(cubes)
+    }
+
+    fn port_in_ip4(
+        &mut self,
+        with_ports: &Option<Values>,
+        dir: Direction,
+        members: &Members,
+        wanted: bool,
+        cubes: &mut Vec<Cube>,
+    ) -> Result<(), TooComplex> {
         let ip = self.of_type(Values::one(IP));
         let ip = self.captured(ip, self.at(10));
         let proto = self.bytes(Bytes::new(self.at(9), 1));
@@ -355,27 +404,16 @@ impl<'f> Tests<'f> {
         let ends = self.ports_behind_ip4();
         for carrier in self.split(ip.clone(), proto, with_ports.clone(), true) {
             for first in self.split(carrier.clone(), fragment, Some(Values::one(0)), true) {
-                cubes.extend(ends.cubes(self, &first, dir, &members, wanted)?);
+                cubes.extend(ends.cubes(self, &first, dir, members, wanted)?);
             }
             if !wanted {
                 cubes.extend(self.split(carrier, fragment, Some(Values::one(0)), false));
             }
         }
-        let ip6 = self.of_type(Values::one(IP6));
-        let ip6 = self.captured(ip6, self.at(7));
-        let next = self.bytes(Bytes::new(self.at(6), 1));
-        let ends = self.addresses(40, 42, 2);
-        for cube in self.split(ip6.clone(), next, with_ports.clone(), true) {
-            cubes.extend(ends.cubes(self, &cube, dir, &members, wanted)?);
-        }
         if !wanted {
-            cubes.extend(self.split(ip6, next, with_ports.clone(), false));
-            cubes.extend(self.split(ip, proto, with_ports, false));
-            if let Some(types) = Values::new(vec![(IP, IP), (IP6, IP6)]) {
-                cubes.extend(self.link(types, false));
-            }
+            cubes.extend(self.split(ip, proto, with_ports.clone(), false));
         }
-        Ok(cubes)
+        Ok(())
     }
 
     fn ports_behind_ip4(&mut self) -> Ends {
