@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use gen_lsp_types as lsp;
 use lsp::{TextDocumentPositionParams, Uri};
-use lsp_server::{ErrorCode, Message, Notification};
+use lsp_server::{ErrorCode, Message, Notification, Request};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
@@ -22,6 +22,8 @@ pub(super) struct Client {
     pub(super) set: Vec<(String, String)>,
     /// It takes edits that say of which version of a buffer they are.
     pub(super) versioned_edits: bool,
+    /// It tells of files that change on the disk, if it is asked to.
+    watches: bool,
     folders: Vec<PathBuf>,
 }
 
@@ -55,6 +57,8 @@ pub(super) struct Server<'s> {
     client: Client,
     documents: Documents,
     programs: Programs,
+    /// What the client is to be told besides diagnostics.
+    outgoing: Vec<Message>,
 }
 
 impl<'s> Server<'s> {
@@ -63,6 +67,7 @@ impl<'s> Server<'s> {
             encoding: Encoding::Utf16,
             set: Vec::new(),
             versioned_edits: false,
+            watches: false,
             folders: Vec::new(),
         };
         Self {
@@ -70,6 +75,7 @@ impl<'s> Server<'s> {
             client,
             documents: Documents::default(),
             programs: Programs::default(),
+            outgoing: Vec::new(),
         }
     }
 
@@ -82,8 +88,9 @@ impl<'s> Server<'s> {
         if offers_utf8 {
             self.client.encoding = Encoding::Utf8;
         }
-        let versioned = params.pointer("/capabilities/workspace/workspaceEdit/documentChanges");
-        self.client.versioned_edits = versioned == Some(&Value::Bool(true));
+        let can = |path: &str| params.pointer(path) == Some(&Value::Bool(true));
+        self.client.versioned_edits = can("/capabilities/workspace/workspaceEdit/documentChanges");
+        self.client.watches = can("/capabilities/workspace/didChangeWatchedFiles/dynamicRegistration");
         let set = params
             .pointer("/initializationOptions/set")
             .and_then(Value::as_object);
@@ -182,6 +189,7 @@ impl<'s> Server<'s> {
 
     pub(super) fn notification(&mut self, method: &str, params: Value) -> Result<(), Fault> {
         match method {
+            "initialized" => self.outgoing.extend(self.client.watches.then(watch)),
             "textDocument/didOpen" => {
                 let params: lsp::DidOpenTextDocumentParams = read(params)?;
                 let path = self.documents.open(params.text_document);
@@ -223,7 +231,9 @@ impl<'s> Server<'s> {
         for uri in uris {
             self.programs.changed(&path_of(&uri.0));
         }
-        self.programs.importers.scan(self.disk, &self.client.folders);
+        if uris.iter().any(|uri| uri.0.ends_with(".chain")) {
+            self.programs.importers.scan(self.disk, &self.client.folders);
+        }
     }
 
     /// Checks what changed; returns what the client is to be told.
@@ -231,10 +241,10 @@ impl<'s> Server<'s> {
         self.programs.refresh(&self.documents, self.disk, &self.client);
         let messages = self.programs.publish(&self.documents, &self.client);
         let notification = |m| Notification::new("textDocument/publishDiagnostics".to_owned(), m);
-        messages
+        let diagnostics = messages
             .into_iter()
-            .map(|m| Message::Notification(notification(m)))
-            .collect()
+            .map(|m| Message::Notification(notification(m)));
+        self.outgoing.drain(..).chain(diagnostics).collect()
     }
 
     /// After a panic nothing that was concluded is trusted.
@@ -266,6 +276,20 @@ impl<'s> Server<'s> {
     fn meaning(&self, at: TextDocumentPositionParams) -> Option<references::Meaning> {
         references::meaning(&self.view(at)?)
     }
+}
+
+/// Asks to be told of files: a source can name any.
+fn watch() -> Message {
+    let watcher = serde_json::json!({ "globPattern": "**/*" });
+    let registration = serde_json::json!({
+        "id": "files", "method": "workspace/didChangeWatchedFiles", "registerOptions": { "watchers": [watcher] },
+    });
+    let params = serde_json::json!({ "registrations": [registration] });
+    Message::Request(Request::new(
+        "watch".to_owned().into(),
+        "client/registerCapability".to_owned(),
+        params,
+    ))
 }
 
 fn capabilities(encoding: Encoding) -> lsp::ServerCapabilities {

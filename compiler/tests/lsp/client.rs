@@ -119,7 +119,7 @@ impl Editor {
     pub(crate) fn answer(&mut self, id: i64) -> Result<Value, (i64, String)> {
         loop {
             let message = self.receive().expect("the server answers before it ends");
-            if message["id"] == id {
+            if message["id"] == id && message.get("method").is_none() {
                 return match message.get("error") {
                     Some(e) => Err((
                         e["code"].as_i64().unwrap(),

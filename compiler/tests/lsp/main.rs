@@ -4,6 +4,8 @@
 
 mod client;
 mod complete;
+mod edits;
+mod grammar;
 mod look_up;
 mod refactor;
 mod session;

@@ -1,5 +1,10 @@
 //! The life of a session: what is published when, and what must not end it.
 
+use lsp_server::{Connection, Message, Notification, Request};
+use onvmc::{
+    host::Host,
+    lsp::{Ended, serve},
+};
 use serde_json::{Value, json};
 
 use crate::client::Editor;
@@ -142,6 +147,17 @@ fn files_that_come_and_go() {
 }
 
 #[test]
+fn files_are_watched_where_the_client_can() {
+    let capabilities = json!({ "workspace": { "didChangeWatchedFiles": { "dynamicRegistration": true } } });
+    let mut editor = Editor::with_client(&[], capabilities, json!({}));
+    let asked = editor.notification("client/registerCapability");
+    assert_eq!(
+        asked["registrations"][0]["method"],
+        "workspace/didChangeWatchedFiles"
+    );
+}
+
+#[test]
 fn what_the_client_sets() {
     let text = "param uplink: string\nport wan = tap { name = $uplink }\nsteer wan { else -> drop }\n";
     let mut editor = Editor::with(&[]);
@@ -276,4 +292,50 @@ fn a_cancelled_request_is_answered_so_or_was_too_fast() {
         Ok(hover) => assert!(hover["contents"].is_object()),
         Err((code, _)) => assert_eq!(code, -32800),
     }
+}
+
+/// A disk on which one file finds a defect in the server.
+struct Trap;
+
+impl Host for Trap {
+    fn read(&self, path: &std::path::Path) -> std::io::Result<Vec<u8>> {
+        assert!(!path.ends_with("trap.chain"), "the trap is sprung");
+        Err(std::io::ErrorKind::NotFound.into())
+    }
+}
+
+#[test]
+fn a_defect_in_one_answer_does_not_end_the_server() {
+    let (server, client) = Connection::memory();
+    let serving = std::thread::spawn(move || serve(&server, &Trap));
+    let ask = |id: i32, method: &str, params: Value| {
+        let request = Request::new(id.into(), method.to_owned(), params);
+        client.sender.send(Message::Request(request)).unwrap();
+        loop {
+            if let Message::Response(response) = client.receiver.recv().unwrap() {
+                return response.response_result;
+            }
+        }
+    };
+    let tell = |method: &str, params: Value| {
+        let notification = Notification::new(method.to_owned(), params);
+        client.sender.send(Message::Notification(notification)).unwrap();
+    };
+    let document = json!({ "uri": "file:///a.chain", "languageId": "chain", "version": 1, "text": "use \"trap.chain\"" });
+    let hover = json!({ "textDocument": document, "position": { "line": 0, "character": 5 } });
+    assert!(ask(1, "initialize", json!({})).is_ok());
+    tell("textDocument/didOpen", json!({ "textDocument": document }));
+    assert_eq!(
+        ask(2, "textDocument/hover", hover.clone()).unwrap_err().code,
+        -32603
+    );
+    let document = json!({ "uri": "file:///a.chain", "version": 2 });
+    tell(
+        "textDocument/didChange",
+        json!({ "textDocument": document, "contentChanges": [{ "text": "port p = null" }] }),
+    );
+    assert!(ask(3, "textDocument/hover", hover).unwrap().is_object());
+    assert!(ask(4, "shutdown", Value::Null).is_ok());
+    tell("exit", Value::Null);
+    assert_eq!(serving.join().unwrap(), Ended::Orderly);
 }
