@@ -18,6 +18,8 @@ pub enum BenchError {
     },
     #[error("onvm-run {what}. Its log ends:\n{log}")]
     Manager { what: String, log: String },
+    #[error("onvmc lsp: {0}")]
+    LanguageServer(String),
     #[error("the NF {0}")]
     Nf(String),
     #[error("this benchmark needs {0}")]

@@ -1,6 +1,6 @@
 //! What the benchmark programs are made of. `benches/README.md` says what each benchmark measures and how to read it.
 //!
-//! One module a benchmark (`ring`, `chain_length`, `nf_start`, `compiler`, `idle`, `instructions`), each with a `run` that
+//! One module a benchmark (`ring`, `chain_length`, `nf_start`, `compiler`, `language_server`, `idle`, `instructions`), each with a `run` that
 //! returns a [`results::Record`]; the rest is what they share.
 
 pub mod chain_length;
@@ -9,6 +9,7 @@ mod error;
 pub mod host;
 pub mod idle;
 pub mod instructions;
+pub mod language_server;
 pub mod manager;
 pub mod nf_start;
 pub mod report;

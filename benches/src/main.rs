@@ -12,7 +12,7 @@ use clap::{Parser, ValueEnum};
 use onvm_benches::{
     BenchError, Effort, chain_length, compiler,
     host::Host,
-    idle, instructions, nf_start, report,
+    idle, instructions, language_server, nf_start, report,
     results::{Record, Results},
 };
 
@@ -48,6 +48,8 @@ enum Benchmark {
     B5,
     /// Compiler: time and memory by number of rules
     B7,
+    /// Language server: from a keystroke to its diagnostics
+    B9,
     /// Processor time of an idle system
     Idle,
     /// Instructions per descriptor against the baseline (needs valgrind)
@@ -102,6 +104,7 @@ fn measure(benchmark: Benchmark, arguments: &Arguments, host: &Host) -> Record {
         Benchmark::B1 => (chain_length::ID, chain_length::run(effort, host)),
         Benchmark::B5 => (nf_start::ID, nf_start::run()),
         Benchmark::B7 => (compiler::ID, compiler::run(effort)),
+        Benchmark::B9 => (language_server::ID, language_server::run(effort)),
         Benchmark::Idle => (idle::ID, idle::run(effort)),
         Benchmark::Instructions => (instructions::ID, instructions::run(&arguments.baseline)),
     };
