@@ -54,7 +54,11 @@ pub fn short(sources: &Sources, diagnostics: &[Diagnostic]) -> String {
         let level = level(d.severity);
         out.push_str(&format!(
             "{}:{}:{}: {level}[{}]: {}\n",
-            at.file, at.line, at.column, d.code, d.message
+            at.file,
+            at.line,
+            at.column,
+            d.code,
+            printable(&d.message)
         ));
     }
     out
@@ -67,6 +71,15 @@ pub fn json(sources: &Sources, diagnostics: &[Diagnostic]) -> String {
         .map(|d| JsonDiagnostic::new(sources, d))
         .collect();
     serde_json::json!({ "version": 1, "diagnostics": list }).to_string()
+}
+
+/// With escapes for control characters, which names and paths of a source may hold: a terminal would obey them.
+fn printable(text: &str) -> String {
+    let shown = |c: char| match c {
+        c if c.is_control() => c.escape_default().to_string(),
+        c => c.to_string(),
+    };
+    text.chars().map(shown).collect()
 }
 
 fn level(severity: Severity) -> &'static str {
@@ -155,7 +168,7 @@ impl fmt::Debug for Shown<'_> {
 
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.diagnostic.message)
+        f.write_str(&printable(&self.diagnostic.message))
     }
 }
 
@@ -178,6 +191,7 @@ impl miette::Diagnostic for Shown<'_> {
         self.diagnostic
             .help
             .as_ref()
+            .map(|h| h.lines().map(printable).collect::<Vec<_>>().join("\n"))
             .map(|h| Box::new(h) as Box<dyn fmt::Display>)
     }
 
@@ -189,8 +203,8 @@ impl miette::Diagnostic for Shown<'_> {
         Some(Box::new(self.diagnostic.labels.iter().map(|l| {
             let span = SourceSpan::new((l.span.start as usize).into(), l.span.len() as usize);
             match l.primary {
-                true => LabeledSpan::new_primary_with_span(Some(l.text.clone()), span),
-                false => LabeledSpan::new_with_span(Some(l.text.clone()), span),
+                true => LabeledSpan::new_primary_with_span(Some(printable(&l.text)), span),
+                false => LabeledSpan::new_with_span(Some(printable(&l.text)), span),
             }
         })))
     }
@@ -221,5 +235,24 @@ impl SourceCode for Shown<'_> {
         let name = file.path.display().to_string();
         let contents = MietteSpanContents::new_named(name, data.as_bytes(), shown, first - 1, column, lines);
         Ok(Box::new(contents))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::checked;
+
+    #[test]
+    fn names_in_messages_do_nothing_to_a_terminal() {
+        let found = checked("use \"\\x1b[2J\\n.chain\"\nport wan = null\nsteer wan { else -> wan }\n");
+        let short = super::short(&found.sources, &found.diagnostics);
+        assert_eq!(short.lines().count(), found.diagnostics.len(), "{short}");
+        let human = super::human(&found.sources, &found.diagnostics, false, 100);
+        for shown in [short, human] {
+            assert!(
+                shown.contains("\\u{1b}[2J\\n.chain") && !shown.contains('\u{1b}'),
+                "{shown}"
+            );
+        }
     }
 }
