@@ -1,4 +1,4 @@
-//! B7: time and memory of `onvmc build` by the number of steering rules.
+//! B7: time and memory of `onvmc build` by the number of steering rules, disjoint and overlapping, and of assertions.
 
 use std::{
     fmt::Write as _,
@@ -7,6 +7,8 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
+
+mod acl;
 
 use crate::{
     BenchError, Effort,
@@ -19,66 +21,126 @@ pub const ID: &str = "b7";
 const LOOK_PERIOD: Duration = Duration::from_micros(500);
 const GOAL_RULES: usize = 10_000;
 const GOAL_MS: f64 = 500.0;
+const GOAL_ACL_MS: f64 = 300.0;
+const GOAL_ACL_MIB: f64 = 200.0;
+const GOAL_LARGE_ACL_MS: f64 = 3000.0;
+const GOAL_ASSERTS_MS: f64 = 1000.0;
+/// Rules and assertions of the file with assertions.
+const ASSERTS: usize = 1_000;
+
+/// What a generated source is like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// No two rules overlap.
+    Disjoint,
+    /// Rules as in access lists: nested prefixes, port ranges, wildcards.
+    Acl,
+    /// As before, and as many assertions as rules.
+    Asserts,
+}
+
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Disjoint => "disjoint rules",
+            Self::Acl => "overlapping rules",
+            Self::Asserts => "overlapping rules and as many asserts",
+        }
+    }
+
+    fn source(self, rules: usize) -> String {
+        match self {
+            Self::Disjoint => source(rules),
+            Self::Acl => acl::source(rules, 0),
+            Self::Asserts => acl::source(rules, rules),
+        }
+    }
+}
 
 /// Builds sources of 1 to 100,000 rules, in turn, all again for each repetition.
 pub fn run(effort: Effort) -> Result<Record, BenchError> {
     let mut record = Record::new(
         ID,
         "Compiler",
-        "`onvmc build` of one port with N disjoint rules (a /28 network, a host, a host and TCP port, a host and UDP port \
-         range, by turns) to two chains of two NFs; wall time of the process, and its largest resident set in a run of its own.",
+        "`onvmc build` of one port with N rules to two chains of two NFs, with all checks; wall time of the process, and its \
+         largest resident set in a run of its own. Disjoint rules: a /28 network, a host, a host and TCP port, a host and UDP \
+         port range, by turns. Overlapping rules: generated like ClassBench's access lists (Taylor and Turner 2007), with \
+         nested prefixes of both addresses, port ranges, protocols and wildcards, the more specific ones first.",
         "none in the paper, whose chains are set up by hand",
     );
     let dir = tempfile::tempdir().map_err(BenchError::system("a temporary directory"))?;
-    let sizes: &[usize] = if effort.quick {
-        &[1, 1_000, 10_000]
-    } else {
-        &[1, 1_000, 10_000, 100_000]
-    };
-    for &rules in sizes {
-        std::fs::write(source_path(dir.path(), rules), source(rules))
+    let mut cases: Vec<(Kind, usize)> = Vec::new();
+    let large = if effort.quick { 10_000 } else { 100_000 };
+    let up_to = |sizes: &[usize]| sizes.iter().copied().filter(|n| *n <= large).collect::<Vec<_>>();
+    cases.extend(
+        up_to(&[1, 1_000, 10_000, 100_000])
+            .into_iter()
+            .map(|n| (Kind::Disjoint, n)),
+    );
+    cases.extend(
+        up_to(&[1_000, 3_000, 10_000, 30_000, 100_000])
+            .into_iter()
+            .map(|n| (Kind::Acl, n)),
+    );
+    cases.push((Kind::Asserts, ASSERTS));
+    for &(kind, rules) in &cases {
+        std::fs::write(source_path(dir.path(), kind, rules), kind.source(rules))
             .map_err(BenchError::system("the generated source"))?;
     }
-    let mut times = vec![Vec::new(); sizes.len()];
+    let mut times = vec![Vec::new(); cases.len()];
     for repetition in 1..=effort.repetitions {
         eprintln!("{ID}: repetition {repetition} of {}", effort.repetitions);
-        for (&rules, times) in sizes.iter().zip(&mut times) {
+        for (&(kind, rules), times) in cases.iter().zip(&mut times) {
             let began = Instant::now();
-            host::must(&mut build(dir.path(), rules)?)?;
+            host::must(&mut build(dir.path(), kind, rules)?)?;
             times.push(began.elapsed().as_secs_f64() * 1e3);
         }
     }
-    for (&rules, times) in sizes.iter().zip(times) {
+    for (&(kind, rules), times) in cases.iter().zip(times) {
         let median = record
-            .add(format!("{rules} rules: time"), "ms", times)
+            .add(format!("{rules} {}: time", kind.name()), "ms", times)
             .unwrap_or(f64::INFINITY);
-        if rules == GOAL_RULES {
-            record
-                .goals
-                .push(Goal::below("build of 10,000 rules", "ms", GOAL_MS, median));
+        let goal = match (kind, rules) {
+            (Kind::Disjoint, GOAL_RULES) => Some(GOAL_MS),
+            (Kind::Acl, GOAL_RULES) => Some(GOAL_ACL_MS),
+            (Kind::Acl, 100_000) => Some(GOAL_LARGE_ACL_MS),
+            (Kind::Asserts, _) => Some(GOAL_ASSERTS_MS),
+            _ => None,
+        };
+        if let Some(limit) = goal {
+            let what = format!("build of {rules} {}", kind.name());
+            record.goals.push(Goal::below(what, "ms", limit, median));
+        }
+        if kind == Kind::Acl {
+            record.add(
+                format!("{rules} {}: time for each", kind.name()),
+                "us",
+                vec![median * 1e3 / rules as f64],
+            );
         }
     }
-    for &rules in sizes {
-        record.add(
-            format!("{rules} rules: memory"),
-            "MiB",
-            vec![peak_memory(build(dir.path(), rules)?)?],
-        );
+    for &(kind, rules) in &cases {
+        let peak = peak_memory(build(dir.path(), kind, rules)?)?;
+        record.add(format!("{rules} {}: memory", kind.name()), "MiB", vec![peak]);
+        if (kind, rules) == (Kind::Acl, GOAL_RULES) {
+            let what = format!("memory for {rules} {}", kind.name());
+            record.goals.push(Goal::below(what, "MiB", GOAL_ACL_MIB, peak));
+        }
     }
     Ok(record)
 }
 
-fn source_path(dir: &Path, rules: usize) -> std::path::PathBuf {
-    dir.join(format!("rules{rules}.chain"))
+fn source_path(dir: &Path, kind: Kind, rules: usize) -> std::path::PathBuf {
+    dir.join(format!("{kind:?}{rules}.chain"))
 }
 
-fn build(dir: &Path, rules: usize) -> Result<Command, BenchError> {
+fn build(dir: &Path, kind: Kind, rules: usize) -> Result<Command, BenchError> {
     let mut command = Command::new(host::program("onvmc")?);
-    let out = dir.join(format!("rules{rules}.bundle"));
+    let out = dir.join(format!("{kind:?}{rules}.bundle"));
     command
         .args(["build", "--out"])
         .arg(out)
-        .arg(source_path(dir, rules));
+        .arg(source_path(dir, kind, rules));
     Ok(command)
 }
 

@@ -5,6 +5,8 @@
 
 mod asserts;
 mod paths;
+#[cfg(test)]
+mod tests;
 
 use onvm_bundle::filter::Expr;
 
@@ -18,8 +20,8 @@ use crate::{
 };
 
 /// For the verdicts on the rules of a table: units of a [`Budget`], and more for each rule.
-const TABLE_BUDGET: u64 = 2_000_000;
-const BUDGET_PER_RULE: u64 = 500;
+const TABLE_BUDGET: u64 = 500_000;
+const BUDGET_PER_RULE: u64 = 100;
 /// For one question that ends in a packet.
 const PACKET_BUDGET: u64 = 1_000_000;
 /// For all assertions.

@@ -12,6 +12,7 @@ use super::{
     cube::Cube,
     field::{FieldId, Fields},
     point::Point,
+    search::Cover,
     values::Values,
 };
 
@@ -76,13 +77,22 @@ impl Index {
         &self.cubes
     }
 
-    /// Some cube of a rule before `limit` that holds the point; wide ones are tried first. Counts the cubes looked at.
-    pub(crate) fn find(&self, point: &mut Point<'_>, limit: u32, looks: &mut u64) -> Option<(u32, &Cube)> {
+    /// Some cube of the cover's rules that holds the point; wide ones are tried first. Counts the looks that it takes.
+    pub(crate) fn find(
+        &self,
+        point: &mut Point<'_>,
+        cover: &Cover<'_>,
+        looks: &mut u64,
+    ) -> Option<(u32, &Cube)> {
+        if let Some(only) = cover.only {
+            return self.find_among(point, only, looks);
+        }
         let mut found = None;
         self.visit(point, |cubes, point| {
+            *looks += 1;
             for id in cubes {
                 let rule = self.rules[*id as usize];
-                if rule >= limit {
+                if rule >= cover.limit {
                     break;
                 }
                 let cube = &self.cubes[*id as usize];
@@ -95,6 +105,20 @@ impl Index {
             false
         });
         found
+    }
+
+    /// As [`Self::find`], among the cubes of a few rules.
+    fn find_among(&self, point: &mut Point<'_>, rules: &[u32], looks: &mut u64) -> Option<(u32, &Cube)> {
+        rules.iter().find_map(|rule| {
+            let first = self.rules.partition_point(|r| r < rule);
+            let own = self.rules[first..].iter().take_while(|r| *r == rule).count();
+            let mut cubes = self.cubes[first..first + own].iter();
+            let cube = cubes.find(|cube| {
+                *looks += 1;
+                point.is_in(cube)
+            })?;
+            Some((*rule, cube))
+        })
     }
 
     /// Shows the leaves that may hold the point, until told to stop.

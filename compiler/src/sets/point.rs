@@ -59,8 +59,10 @@ impl<'f> Point<'f> {
     }
 
     pub(crate) fn is_in(&mut self, cube: &Cube) -> bool {
+        // The fields named last tell cubes apart best: every filter begins with the EtherType.
         cube.terms()
             .iter()
+            .rev()
             .all(|(field, values)| values.contains(self.value(*field)))
     }
 }

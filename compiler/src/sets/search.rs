@@ -43,6 +43,8 @@ impl Budget {
 pub(crate) struct Cover<'t> {
     pub(crate) index: &'t Index,
     pub(crate) limit: u32,
+    /// Of those, these; none for all.
+    pub(crate) only: Option<&'t [u32]>,
 }
 
 /// What a search found out.
@@ -136,10 +138,10 @@ impl Run<'_> {
                 continue;
             }
             point.enter(&cube);
-            let mut looks = POINT;
+            let mut looks = POINT + ranges(&cube);
             let covers = self.search.covers.iter().enumerate();
             let cover = covers
-                .filter_map(|(n, cover)| Some((n, cover.index.find(point, cover.limit, &mut looks)?)))
+                .filter_map(|(n, cover)| Some((n, cover.index.find(point, cover, &mut looks)?)))
                 .next();
             if !budget.spend(looks) {
                 return Some(Outcome::Unknown);
@@ -164,6 +166,11 @@ impl Run<'_> {
         }
         None
     }
+}
+
+/// Cutting costs as much as there are ranges.
+fn ranges(cube: &Cube) -> u64 {
+    cube.terms().iter().map(|(_, values)| values.count() as u64).sum()
 }
 
 /// No more than so much of its packets is captured.

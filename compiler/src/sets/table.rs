@@ -88,7 +88,7 @@ pub enum Verdict {
 /// For one rule against the rules before it.
 const RULE_BUDGET: u64 = 200_000;
 /// Of more covering rules than these, none is tried for being needed.
-const MAX_MINIMISED: usize = 24;
+const MAX_MINIMISED: usize = 16;
 
 impl<'a> Table<'a> {
     /// Adds a rule at the end.
@@ -126,10 +126,11 @@ impl<'a> Table<'a> {
         if cubes.is_empty() {
             return Verdict::Empty;
         }
-        let search = |index: &Index, point: &mut Point<'_>, budget: &mut Budget| {
+        let search = |only: Option<&[u32]>, point: &mut Point<'_>, budget: &mut Budget| {
             let covers = [Cover {
-                index,
+                index: &self.index,
                 limit: number(rule),
+                only,
             }];
             let confirm = |_: &Frame| true;
             Search {
@@ -139,7 +140,7 @@ impl<'a> Table<'a> {
             }
             .run(fields, cubes, point, budget)
         };
-        let Outcome::Covered { mut by, wholly } = search(&self.index, point, budget) else {
+        let Outcome::Covered { mut by, wholly } = search(None, point, budget) else {
             return Verdict::Useful;
         };
         by.sort_unstable();
@@ -148,7 +149,7 @@ impl<'a> Table<'a> {
             // Late rules go first: what is left are the ones that the operator wrote first.
             for candidate in by.clone().into_iter().rev() {
                 let fewer: Vec<u32> = by.iter().copied().filter(|r| *r != candidate).collect();
-                let outcome = search(&self.index_of(fields, &fewer), point, budget);
+                let outcome = search(Some(&fewer), point, budget);
                 if matches!(outcome, Outcome::Covered { wholly: now, .. } if now == wholly) {
                     by = fewer;
                 }
@@ -159,16 +160,6 @@ impl<'a> Table<'a> {
             by,
             but_cut_off: !wholly,
         }
-    }
-
-    fn index_of(&self, fields: &Fields, rules: &[u32]) -> Index {
-        let mut index = Index::default();
-        for rule in rules {
-            for cube in self.cubes(*rule as usize).unwrap_or_default() {
-                index.add(fields, *rule, cube.clone());
-            }
-        }
-        index
     }
 
     /// The effective set of a rule, or of `else`: what it matches and no earlier rule takes.
@@ -241,6 +232,7 @@ impl<'a> Effective<'_, 'a> {
         Cover {
             index: &self.table.index,
             limit,
+            only: None,
         }
     }
 

@@ -241,20 +241,20 @@ impl<'f> Tests<'f> {
             let ip6 = self.of_type(Values::one(IP6));
             let ip6 = self.captured(ip6, self.at(7));
             let next = self.bytes(Bytes::new(self.at(6), 1));
-            if number != IP6_FRAGMENT {
-                let behind = self.bytes(Bytes::new(self.at(40), 1));
-                let fragment = self.split(ip6.clone(), next, Some(Values::one(IP6_FRAGMENT)), true);
-                for cube in fragment {
-                    let cube = self.captured(cube, self.at(41));
-                    cubes.extend(self.split(cube, behind, Some(Values::one(number)), wanted));
-                }
-            }
             let decided = if wanted {
                 Values::new(vec![(number, number)])
             } else {
                 Values::new(vec![(number, number), (IP6_FRAGMENT, IP6_FRAGMENT)])
             };
-            cubes.extend(self.split(ip6, next, decided, wanted));
+            cubes.extend(self.split(ip6.clone(), next, decided, wanted));
+            if number != IP6_FRAGMENT {
+                let behind = self.bytes(Bytes::new(self.at(40), 1));
+                let fragment = self.split(ip6, next, Some(Values::one(IP6_FRAGMENT)), true);
+                for cube in fragment {
+                    let cube = self.captured(cube, self.at(41));
+                    cubes.extend(self.split(cube, behind, Some(Values::one(number)), wanted));
+                }
+            }
         }
         if let Some(types) = Values::new(types).filter(|_| !wanted) {
             cubes.extend(self.link(types, false));

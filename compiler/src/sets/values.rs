@@ -52,6 +52,14 @@ impl Values {
         }
     }
 
+    /// How many ranges.
+    pub(crate) fn count(&self) -> usize {
+        match self {
+            Self::One(..) => 1,
+            Self::Many(ranges) => ranges.len(),
+        }
+    }
+
     pub(crate) fn min(&self) -> u128 {
         match self {
             Self::One(low, _) => *low,

@@ -322,3 +322,85 @@ fn v4(bytes: &[u8], at: usize) -> Option<Ipv4Addr> {
 fn v6_at(bytes: &[u8], at: usize) -> Option<Ipv6Addr> {
     Some(Ipv6Addr::from(*bytes.get(at..)?.first_chunk::<16>()?))
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+
+    use super::super::{Answer, Budget, Fields, Set, intersect};
+    use super::*;
+
+    fn witness(filter: &str) -> Witness {
+        let (filter, all) = (filter.parse().unwrap(), "(all)".parse().unwrap());
+        let mut fields = Fields::default();
+        let (set, all) = (Set::new(&mut fields, &filter), Set::new(&mut fields, &all));
+        match intersect(&fields, &set, &all, &mut Budget::new(100_000)) {
+            Answer::Yes(witness) => witness,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[track_caller]
+    fn shown(filter: &str, text: &str) {
+        assert_eq!(witness(filter).to_string(), text);
+    }
+
+    #[test]
+    fn packets_are_shown_as_a_test_would_send_them() {
+        shown("(tcp)", "tcp { src = 198.51.100.7:4000, dst = 203.0.113.9:80 }");
+        shown(
+            "(and (udp-port dst 53) (net src 10.0.0.0/8))",
+            "udp { src = 10.0.0.7:4000, dst = 203.0.113.9:53 }",
+        );
+        shown(
+            "(and (tcp) (ip6))",
+            "tcp { src = [2001:db8:1::7]:4000, dst = [2001:db8:2::9]:80 }",
+        );
+        shown("(arp)", "arp { src = 198.51.100.7, dst = 203.0.113.9 }");
+        shown("(ether-proto 35020)", "ether { type = 0x88cc }");
+        shown(
+            "(and (vlan 7) (ip@1))",
+            "tcp { vlan = 7, src = 198.51.100.7:4000, dst = 203.0.113.9:80 }",
+        );
+    }
+
+    #[test]
+    fn what_a_test_cannot_send_is_said_beside_it() {
+        shown(
+            "(and (tcp) (greater 1000))",
+            "tcp { src = 198.51.100.7:4000, dst = 203.0.113.9:80 } 1000 bytes long",
+        );
+        shown(
+            "(and (ip) (not (first-fragment)))",
+            "tcp { src = 198.51.100.7, dst = 203.0.113.9 } as a fragment at offset 8",
+        );
+        shown(
+            "(less 20)",
+            "a frame of 20 bytes: 0200 0000 0002 0200 0000 0001 0800 4500 0028 0001",
+        );
+    }
+
+    #[test]
+    fn lengths_and_checksums_are_right() {
+        for filter in ["(tcp)", "(proto 17)", "(ip-proto 1)", "(and (ip) (greater 400))"] {
+            let Frame { bytes, .. } = witness(filter).frame;
+            let total = usize::from(u16_at(&bytes, 16).unwrap());
+            assert_eq!(fold(sum(&bytes[14..34])), 0xffff, "{filter}");
+            let mut check = sum(&bytes[34..14 + total]);
+            if bytes[23] != 1 {
+                check += sum(&bytes[26..34]) + u32::from(bytes[23]) + (total - 20) as u32;
+            }
+            assert_eq!(fold(check), 0xffff, "{filter}");
+            assert!(bytes.len() == 60 || bytes.len() == 14 + total);
+        }
+    }
+
+    #[test]
+    fn relations_between_bytes_are_solved_where_that_is_easy() {
+        // `tcp[((tcp[12] & 0xf0) >> 2):4] = 0x47455420`, the beginning of an HTTP request.
+        let get = witness(
+            "(and (ip) (tcp) (first-fragment) (= (ip4-payload (>> (& (ip4-payload 12 1) 240) 2) 4) 1195725856) (greater 100))",
+        );
+        assert!(get.frame.bytes.windows(4).any(|w| w == b"GET "));
+    }
+}

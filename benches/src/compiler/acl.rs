@@ -1,0 +1,129 @@
+//! Steering rules like the access lists that ClassBench makes (Taylor and Turner, IEEE/ACM Transactions on Networking 2007):
+//! prefixes of both addresses nested within a few hundred networks, port ranges, protocols, wildcards.
+
+use std::fmt::Write as _;
+
+/// The same sequence every time (xorshift, Marsaglia 2003).
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, n: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 11) % n
+    }
+}
+
+/// A source with so many rules and assertions.
+pub(super) fn source(rules: usize, asserts: usize) -> String {
+    let mut random = Random(88_172_645_463_325_252);
+    let networks = 20 + rules as u64 / 50;
+    let mut list: Vec<(u32, String)> = (0..rules).map(|_| rule(&mut random, networks)).collect();
+    // As operators keep them: exceptions before what they are exceptions to.
+    list.sort_by_key(|(precision, _)| std::cmp::Reverse(*precision));
+    let mut text = String::from(
+        "port wan = null { size = 64 }\nport lan = null { size = 64 }\n\
+         nf a = forward\nnf b = forward\nnf c = forward\n\
+         chain left = a -> b -> lan\nchain right = c -> b -> lan\n\
+         steer lan { else -> drop }\nsteer wan {\n",
+    );
+    // Writing to a string does not fail.
+    for (i, (_, filter)) in list.iter().enumerate() {
+        let chain = if i % 3 == 0 { "left" } else { "right" };
+        let _ = writeln!(text, "    {filter} -> {chain}");
+    }
+    text += "    else -> left\n}\n";
+    for i in 0..asserts {
+        let (_, filter) = rule(&mut random, networks);
+        let claim = [
+            "passes b before lan",
+            "never reaches wan",
+            "reaches lan",
+            "passes b",
+        ][i % 4];
+        let _ = writeln!(text, "assert wan: {filter} {claim}");
+    }
+    text
+}
+
+/// A rule's filter, and how much of a packet it lays down.
+fn rule(random: &mut Random, networks: u64) -> (u32, String) {
+    let mut parts = Vec::new();
+    let mut precision = 0;
+    let protocol = match random.below(10) {
+        0..=5 => Some("tcp"),
+        6..=8 => Some("udp"),
+        _ => None,
+    };
+    if let Some(protocol) = protocol {
+        parts.push(protocol.to_owned());
+        precision += 8;
+    }
+    for end in ["src", "dst"] {
+        if let Some((net, length)) = prefix(random, networks) {
+            parts.push(format!("{end} net {net}/{length}"));
+            precision += length;
+        }
+    }
+    if protocol.is_some() {
+        if let Some((ports, bits)) = ports(random) {
+            parts.push(format!("dst {ports}"));
+            precision += bits;
+        }
+        if random.below(5) == 0 {
+            parts.push("src portrange 1024-65535".to_owned());
+            precision += 1;
+        }
+    }
+    if parts.is_empty() {
+        parts.push("ip".to_owned());
+    }
+    (precision, parts.join(" and "))
+}
+
+/// A prefix within one of the networks; none for any address.
+fn prefix(random: &mut Random, networks: u64) -> Option<(std::net::Ipv4Addr, u32)> {
+    let length = match random.below(100) {
+        0..=7 => return None,
+        8..=11 => 8,
+        12..=24 => 16,
+        25..=34 => 20,
+        35..=59 => 24,
+        60..=74 => 28,
+        _ => 32,
+    };
+    let network = random.below(networks) as u32;
+    let low = random.below(1 << 16) as u32 & if random.below(2) == 0 { 0xffff } else { 0x0f0f };
+    let address = (10 + network % 64) << 24 | (network * 37 % 256) << 16 | low;
+    let mask = u32::MAX << (32 - length);
+    Some(((address & mask).into(), length))
+}
+
+fn ports(random: &mut Random) -> Option<(String, u32)> {
+    const KNOWN: [u16; 8] = [80, 443, 53, 22, 25, 8080, 3306, 123];
+    Some(match random.below(10) {
+        0..=2 => return None,
+        3..=6 => (format!("port {}", KNOWN[random.below(8) as usize]), 16),
+        7 => ("portrange 1024-65535".to_owned(), 1),
+        8 => (format!("port {}", random.below(1 << 16)), 16),
+        _ => {
+            let low = random.below(60_000);
+            (format!("portrange {low}-{}", low + random.below(3_000)), 6)
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::source;
+
+    #[test]
+    fn as_many_as_asked_for_and_the_same_every_time() {
+        let text = source(1_000, 50);
+        let count = |start: &str| text.lines().filter(|l| l.starts_with(start)).count();
+        assert_eq!(count("    "), 1_001);
+        assert_eq!(count("assert wan: "), 50);
+        assert_eq!(text, source(1_000, 50));
+    }
+}

@@ -1,0 +1,200 @@
+//! What assertions mean, form by form, and paths against enumeration.
+
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+
+use onvm_bundle::{Chain, Hop, SourceRef, Target};
+use proptest::prelude::*;
+
+use super::paths::{Fault, describe};
+use crate::testing::checked;
+
+/// Checks one assertion on a fixed program; the codes of what is found, and the help of the first.
+fn assert(claim: &str) -> (Vec<&'static str>, String) {
+    let source = format!(
+        "use \"guard.nf.toml\" as guard_type\n\
+         port wan = null\nport lan = null\nport jail = null\n\
+         nf fw = firewall\nnf ids = payload_scan {{ patterns = file(\"web.patterns\") }}\nnf mon = forward\n\
+         nf guard = guard_type\nnf scrub = forward\n\
+         allow guard to steer scrub, jail\n\
+         chain web = fw -> ids {{ match -> mon -> drop }} -> lan\n\
+         chain guarded = guard {{ suspect -> jail }} -> lan\n\
+         steer wan {{\n tcp and dst port 80 -> web\n tcp and dst port 443 -> fw -> lan\n tcp -> guarded\n\
+         udp -> drop\n else -> fw -> drop }}\n\
+         steer lan {{ else -> drop }}\n\
+         assert wan: {claim}\n"
+    );
+    let found = checked(&source).diagnostics;
+    let help = found.first().and_then(|d| d.help.clone()).unwrap_or_default();
+    (found.iter().map(|d| d.code).collect(), help)
+}
+
+fn holds(claim: &str) {
+    let (codes, help) = assert(claim);
+    assert!(codes.is_empty(), "{claim}: {codes:?} {help}");
+}
+
+fn fails(claim: &str, path: &str) {
+    let (codes, help) = assert(claim);
+    assert_eq!(codes, ["C0607"], "{claim}");
+    assert!(help.ends_with(&format!("its path: {path}")), "{claim}: {help}");
+}
+
+#[test]
+fn passes() {
+    holds("tcp and dst port 80 passes ids");
+    holds("tcp and dst port (80 or 443) passes fw");
+    fails("tcp and dst port (80 or 443) passes ids", "fw -> lan");
+    // What is dropped has passed nothing by.
+    holds("udp passes ids");
+    fails("tcp passes fw", "guard -> lan");
+}
+
+#[test]
+fn passes_before() {
+    holds("tcp and dst port 80 passes fw before ids");
+    fails("tcp and dst port 80 passes mon before lan", "fw -> ids -> lan");
+    // Only what comes to the node matters: packets for `jail` do not come to `lan`.
+    holds("tcp and dst port 22 passes guard before lan");
+    fails("tcp and dst port 80 passes ids before fw", "fw");
+}
+
+#[test]
+fn never_passes() {
+    holds("udp never passes fw");
+    holds("tcp and dst port 443 never passes ids");
+    fails("tcp never passes mon", "fw -> ids -(match)-> mon");
+    fails("tcp never passes scrub", "guard -(steers)-> scrub");
+}
+
+#[test]
+fn reaches() {
+    // The firewall may drop by its own decision.
+    holds("tcp and dst port 443 reaches lan");
+    fails(
+        "tcp and dst port 80 reaches lan",
+        "fw -> ids -(match)-> mon -> drop",
+    );
+    holds("tcp and dst port 80 reaches ids");
+    fails("tcp and dst port 22 reaches lan", "guard -(suspect)-> jail");
+    fails("udp reaches lan", "drop");
+}
+
+#[test]
+fn never_reaches_and_dropped() {
+    holds("tcp never reaches wan");
+    fails("all never reaches jail", "guard -(suspect)-> jail");
+    holds("udp or arp dropped");
+    holds("not tcp dropped");
+    fails("all dropped", "fw -> ids -> lan");
+}
+
+#[test]
+fn a_port_without_rules_drops_all() {
+    let source = |claim: &str| {
+        format!("port wan = null\nport lan = null\nsteer lan {{ else -> wan }}\nassert wan: {claim}\n")
+    };
+    let codes = |claim: &str| -> Vec<_> {
+        checked(&source(claim))
+            .diagnostics
+            .iter()
+            .map(|d| d.code)
+            .collect()
+    };
+    assert_eq!(codes("tcp dropped"), Vec::<&str>::new());
+    assert_eq!(codes("tcp never reaches lan"), Vec::<&str>::new());
+    assert_eq!(codes("tcp reaches lan"), ["C0607"]);
+}
+
+/// Hop tables without circles: every way leads to a later hop.
+fn chains() -> impl Strategy<Value = Chain> {
+    let hop = (
+        0_usize..6,
+        prop::collection::vec(any::<prop::sample::Index>(), 0..4),
+    );
+    prop::collection::vec(hop, 1..8).prop_map(|hops| {
+        let count = hops.len();
+        let make = |(n, (kind, ways)): (usize, (usize, Vec<prop::sample::Index>))| {
+            let later = |way: &prop::sample::Index| (n + 1 + way.index((count - n - 1).max(1))) as u16;
+            let last = n + 1 == count;
+            let at = match kind {
+                0 => Target::Drop,
+                1 => Target::Port("lan".to_owned()),
+                _ if last => Target::Port("wan".to_owned()),
+                kind => Target::Nf(format!("n{kind}")),
+            };
+            let leads = matches!(at, Target::Nf(_));
+            let ways: Vec<u16> = if leads {
+                ways.iter().map(later).collect()
+            } else {
+                Vec::new()
+            };
+            let table = |skip: usize, name: &str| -> BTreeMap<String, u16> {
+                ways.iter()
+                    .skip(skip)
+                    .take(1)
+                    .map(|to| (name.to_owned(), *to))
+                    .collect()
+            };
+            Hop {
+                at,
+                source: SourceRef(String::new()),
+                next: if leads {
+                    Some(ways.first().copied().unwrap_or(n as u16 + 1))
+                } else {
+                    None
+                },
+                outputs: table(1, "out"),
+                steers: table(2, "x"),
+            }
+        };
+        let hops = hops.into_iter().enumerate().map(make).collect();
+        Chain {
+            name: "c".to_owned(),
+            source: SourceRef(String::new()),
+            hops,
+        }
+    })
+}
+
+fn all_paths(chain: &Chain, at: usize, path: &mut Vec<usize>, found: &mut Vec<Vec<usize>>) {
+    path.push(at);
+    found.push(path.clone());
+    let hop = &chain.hops[at];
+    for to in hop
+        .next
+        .iter()
+        .chain(hop.outputs.values())
+        .chain(hop.steers.values())
+    {
+        all_paths(chain, usize::from(*to), path, found);
+    }
+    path.pop();
+}
+
+proptest! {
+    #[test]
+    fn faults_are_those_of_all_paths(chain in chains(), goal in 0_usize..3, avoid in 2_usize..6) {
+        let is_goal = |t: &Target| match goal {
+            0 => matches!(t, Target::Port(_)),
+            1 => matches!(t, Target::Drop),
+            _ => *t == Target::Nf("n3".to_owned()),
+        };
+        let is_avoided = |t: &Target| *t == Target::Nf(format!("n{avoid}"));
+        let mut paths = Vec::new();
+        all_paths(&chain, 0, &mut Vec::new(), &mut paths);
+        let at = |hop: &usize| &chain.hops[*hop].at;
+        let faulty = |path: &&Vec<usize>| {
+            let (end, before) = path.split_last().unwrap();
+            is_goal(at(end)) && !before.iter().any(|hop| is_avoided(at(hop)))
+        };
+        let shortest = paths.iter().filter(faulty).map(Vec::len).min();
+        let found = Fault { goal: is_goal, avoid: is_avoided }.find(&chain);
+        prop_assert_eq!(found.as_ref().map(Vec::len), shortest);
+        if let Some(found) = found {
+            prop_assert!(paths.contains(&found));
+            prop_assert!(!describe(&chain, &found).is_empty());
+        }
+    }
+}
