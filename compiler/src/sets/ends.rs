@@ -6,7 +6,7 @@ use super::{
     cube::Cube,
     field::FieldId,
     lower::{MAX_CUBES, TooComplex},
-    tests::Tests,
+    primitive::Tests,
     values::{Range, Values},
 };
 

@@ -2,7 +2,7 @@
 
 use onvm_bundle::filter::{Expr, Primitive, Test};
 
-use super::{cube::Cube, field::Fields, tests::Tests};
+use super::{cube::Cube, field::Fields, primitive::Tests};
 
 /// The most cubes that one filter, or a part of it, may become.
 pub(crate) const MAX_CUBES: usize = 1024;

@@ -33,6 +33,7 @@
 //! Measured on generated rules with nested prefixes, port ranges and wildcards (`onvm-bench b7`): near linear from 1,000 to
 //! 100,000 rules; most of the time goes into lowering, not into searching.
 
+mod addresses;
 mod cube;
 mod ends;
 mod field;
@@ -40,11 +41,11 @@ mod frame;
 mod index;
 mod lower;
 mod point;
+mod primitive;
 mod relation;
 mod search;
 mod solve;
 mod table;
-mod tests;
 mod values;
 mod witness;
 

@@ -5,7 +5,7 @@ use onvm_bundle::filter::{Arith, ArithOp, Base, Comparison, Size, Test};
 use super::{
     cube::Cube,
     field::{Bytes, Field, FieldId, full},
-    tests::Tests,
+    primitive::Tests,
     values::{Range, Values},
 };
 
