@@ -28,6 +28,7 @@ mod names;
 mod notation;
 mod overrides;
 mod packet;
+pub mod placement;
 mod program;
 mod proofs;
 pub mod render;

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use onvm_bundle::{Flows, InstanceConfig, ManagerConfig};
+use onvm_bundle::{Flows, InstanceConfig, ManagerConfig, Service};
 use onvm_lang::{
     Diagnostic, Severity,
     syntax::{self, DeclKind},
@@ -21,6 +21,7 @@ use crate::{
     names::Names,
     notation::notation,
     overrides::{Overrides, add_command_line, input_spec, refuse_record},
+    placement::check_cores,
     proofs,
     sources::{FileId, Sources},
     steering::Steering,
@@ -193,7 +194,15 @@ fn analyse(
         })
         .collect();
     services::number(cx, &mut nfs, inputs.previous);
-    let mut idle: Vec<effects::Idle> = nfs.iter().flat_map(|nf| nf.idle.iter().copied()).collect();
+    let built: Vec<&Service> = nfs
+        .iter()
+        .filter_map(|nf| nf.built.as_ref())
+        .map(|b| &b.service)
+        .collect();
+    let fits = check_cores(cx, &config, &built, declarations!(units, Manager).next());
+    let idle = nfs.iter().flat_map(|nf| nf.idle.iter().copied());
+    // Cores that there are not need no word on what is done with them.
+    let mut idle: Vec<effects::Idle> = idle.filter(|i| fits || !i.is_cores()).collect();
     idle.extend(declarations!(units, Allow).filter_map(|(file, allow)| effects::of_allow(cx, file, allow)));
     effects::report(cx, &idle);
     let graph = Graph::new(cx, &names, &nfs);

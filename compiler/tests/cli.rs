@@ -585,3 +585,36 @@ fn manual_pages_are_written_once_for_each_command() {
     assert_eq!(json["pages"].as_array().unwrap().len(), written);
     run(dir.path(), &["man", "a.chain"], 1);
 }
+
+#[test]
+fn placement_is_explained() {
+    let dir = workspace(&format!("{CHAIN}manager {{ cores = [4, 5, 6] }}\n"));
+    let (out, _) = run(dir.path(), &["check", "a.chain", "--explain-placement"], 0);
+    let (same, _) = run(
+        dir.path(),
+        &["build", "a.chain", "-o", "a.bundle", "--explain-placement"],
+        0,
+    );
+    assert_eq!(out, same);
+    insta::assert_snapshot!(out);
+    let json = |args: &[&str]| {
+        let (out, _) = run(dir.path(), args, 0);
+        serde_json::from_str::<serde_json::Value>(&out).unwrap()
+    };
+    let checked = json(&["check", "a.chain", "--explain-placement", "--json"]);
+    let built = json(&[
+        "build",
+        "a.chain",
+        "-o",
+        "a.bundle",
+        "--explain-placement",
+        "--json",
+    ]);
+    assert_eq!(checked["placements"][0]["placement"], built["placement"]);
+    assert_eq!(
+        built["placement"]["seats"][1]["runs_on"],
+        serde_json::json!([5, 6])
+    );
+    assert_eq!(built["placement"]["version"], 1);
+    assert!(json(&["check", "a.chain", "--json"])["placements"].is_null());
+}

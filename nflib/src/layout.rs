@@ -102,6 +102,11 @@ impl Layout {
         layout
     }
 
+    /// The region that a manager gives to an instance.
+    pub fn of_instance(workers: u32, capacity: u32) -> Self {
+        Self::new(workers, capacity, MAX_COUNTERS as u32)
+    }
+
     pub fn find(&self, kind: SectionKind, index: u32) -> Option<Section> {
         self.sections
             .iter()

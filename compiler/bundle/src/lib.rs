@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod api;
+mod demand;
 pub mod diff;
 mod error;
 pub mod filter;
@@ -22,6 +23,7 @@ mod room;
 pub mod tables;
 mod validate;
 
+pub use demand::share_cores;
 pub use error::BundleError;
 pub use fixed::fixed_while_running;
 pub use flows::{Flows, Rule, Table};

@@ -87,6 +87,9 @@ pub(crate) struct CheckArgs {
     /// The sources, each a program of its own
     #[arg(required = true, value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
+    /// Show what runs on which cores, what memory is asked of the host, and the sums
+    #[arg(long)]
+    pub(crate) explain_placement: bool,
     #[command(flatten)]
     pub(crate) source: SourceArgs,
 }
@@ -115,6 +118,9 @@ pub(crate) struct BuildArgs {
     /// Keep the service ids of this bundle
     #[arg(long, value_name = "BUNDLE")]
     pub(crate) previous: Option<PathBuf>,
+    /// Show what runs on which cores, what memory is asked of the host, and the sums
+    #[arg(long)]
+    pub(crate) explain_placement: bool,
     #[command(flatten)]
     pub(crate) source: SourceArgs,
 }

@@ -3,13 +3,14 @@
 use std::path::Path;
 
 use onvm_bundle::Bundle;
-use onvmc::{Inputs, Program, artifact::Artifact, disk::write_bundle};
+use onvmc::{Inputs, Program, artifact::Artifact, disk::write_bundle, placement::Placement};
 
 use super::{
     Outcome,
     args::{BuildArgs, SourceArgs, VerifyArgs},
     check::compile,
     output::Output,
+    placement,
 };
 
 pub(super) fn run(out: &Output, args: &BuildArgs) -> Outcome {
@@ -33,18 +34,26 @@ pub(super) fn run(out: &Output, args: &BuildArgs) -> Outcome {
         previous: previous.as_ref(),
         ..Inputs::default()
     };
-    let Some((_, artifact)) = make(out, &args.file, &args.source, &inputs) else {
+    let Some((program, artifact)) = make(out, &args.file, &args.source, &inputs) else {
         return Outcome::Refused;
     };
     if !write(out, &artifact, &args.out) {
         return Outcome::Refused;
     }
     let (dir, index) = (args.out.display(), &artifact.index);
+    let placement = args.explain_placement.then(|| Placement::new(&program.manager));
     if out.json {
         let generation = &index.generation;
         let path = args.out.to_string_lossy();
-        out.data_json(&serde_json::json!({ "version": 1, "bundle": path, "generation": generation }));
+        let mut result = serde_json::json!({ "version": 1, "bundle": path, "generation": generation });
+        if let Some(placement) = placement {
+            result["placement"] = serde_json::json!(placement);
+        }
+        out.data_json(&result);
     } else {
+        if let Some(placement) = placement {
+            out.data(&placement::text(&placement));
+        }
         out.note(&format!(
             "{dir}: {} files, generation {}",
             index.files.len() + 1,

@@ -2,25 +2,47 @@
 
 use std::path::Path;
 
-use onvmc::{Checked, Inputs, disk::DiskHost};
+use onvmc::{Checked, Inputs, disk::DiskHost, placement::Placement};
 
 use super::{
     Outcome,
     args::{CheckArgs, SourceArgs},
     output::{Output, count},
+    placement,
 };
 
 pub(super) fn run(out: &Output, args: &CheckArgs) -> Outcome {
     let mut refused = 0;
+    let mut placements = Vec::new();
     for file in &args.files {
-        if compile(out, file, &args.source, &Inputs::default()).is_none() {
-            refused += 1;
+        match compile(out, file, &args.source, &Inputs::default()) {
+            None => refused += 1,
+            Some(checked) => {
+                let placement = checked.program.map(|p| Placement::new(&p.manager));
+                placements.extend(placement.filter(|_| args.explain_placement).map(|p| (file, p)));
+            }
         }
     }
     if out.json {
-        out.data_json(&serde_json::json!({ "version": 1, "files": args.files.len(), "refused": refused }));
-    } else if refused == 0 {
-        out.note(&format!("{} checked", count(args.files.len(), "file")));
+        let mut result = serde_json::json!({ "version": 1, "files": args.files.len(), "refused": refused });
+        if args.explain_placement {
+            let named = placements
+                .iter()
+                .map(|(file, p)| serde_json::json!({ "file": file.to_string_lossy(), "placement": p }));
+            result["placements"] = named.collect();
+        }
+        out.data_json(&result);
+    } else {
+        for (n, (file, placement)) in placements.iter().enumerate() {
+            if args.files.len() > 1 {
+                let gap = if n > 0 { "\n" } else { "" };
+                out.data(&format!("{gap}{}\n\n", file.display()));
+            }
+            out.data(&placement::text(placement));
+        }
+        if refused == 0 {
+            out.note(&format!("{} checked", count(args.files.len(), "file")));
+        }
     }
     if refused == 0 {
         Outcome::Done

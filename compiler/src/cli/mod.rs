@@ -14,6 +14,7 @@ mod man;
 mod new;
 mod output;
 mod packets;
+mod placement;
 mod replay;
 mod status;
 mod test;

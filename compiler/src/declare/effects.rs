@@ -17,6 +17,13 @@ pub(crate) struct Idle {
     place: Place,
 }
 
+impl Idle {
+    /// Whether it is `cores` of an NF.
+    pub(crate) fn is_cores(self) -> bool {
+        self.setting == Setting::Cores
+    }
+}
+
 /// In the order in which they are reported, and once each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Setting {

@@ -75,6 +75,7 @@ pages![
     service_id_taken,
     contradictory_packet,
     misplaced_expectation,
+    too_few_cores,
 ];
 
 /// What `onvmc explain CODE` shows.

@@ -1,7 +1,7 @@
 //! Which cores the worker and the NFs run on, and how they idle there.
 
 use nflib::session::IdlePolicy;
-use onvm_bundle::{Idle, ManagerConfig};
+use onvm_bundle::{Idle, ManagerConfig, share_cores};
 use rustix::thread::{CpuSet, sched_getaffinity};
 
 use crate::error::RunError;
@@ -30,21 +30,14 @@ impl Cores {
     /// The worker gets the first core that the manager may use, the NFs the others; with one core, all share it.
     pub(super) fn of_host(manager: &ManagerConfig) -> Self {
         let allowed = Allowed::get();
-        let mut cores: Vec<usize> = match manager.workers.cores.as_slice() {
+        let named = manager.named_cores();
+        let cores: Vec<usize> = match named.as_slice() {
             [] if allowed.0.is_none() => Vec::new(),
             [] => (0..CpuSet::MAX_CPU).filter(|&c| allowed.may(c)).collect(),
             named => named.iter().map(|&c| usize::from(c)).collect(),
         };
-        match cores.len() {
-            0 | 1 => Self {
-                worker: None,
-                nfs: Vec::new(),
-            },
-            _ => Self {
-                worker: Some(cores.remove(0)),
-                nfs: cores,
-            },
-        }
+        let (worker, nfs) = share_cores(cores);
+        Self { worker, nfs }
     }
 
     fn shared(&self) -> bool {

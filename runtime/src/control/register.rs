@@ -116,7 +116,7 @@ impl Supervisor {
             idle,
             ..
         } = *self.shared;
-        let layout = Layout::new(workers, ring, MAX_COUNTERS as u32);
+        let layout = Layout::of_instance(workers, ring);
         let (region_fd, region) = Region::create(&self.spec.name, layout)?;
         let configuration = serde_json::to_vec(&self.spec.configuration)?;
         let mut contents = vec![session::content_descriptor("configuration", &configuration)?];

@@ -177,10 +177,6 @@ fn refuse_unsupported(manager: &ManagerConfig) -> Result<(), RunError> {
 }
 
 fn eal_options(manager: &ManagerConfig, plans: &[ports::Plan]) -> EalOptions {
-    let queues: u64 = plans
-        .iter()
-        .map(|p| u64::from(p.config.rx_queues + p.config.tx_queues))
-        .sum();
     EalOptions {
         huge_pages: match manager.hugepages {
             HugePages::Auto => dpdk::HugePages::Auto,
@@ -188,7 +184,7 @@ fn eal_options(manager: &ManagerConfig, plans: &[ports::Plan]) -> EalOptions {
             HugePages::Size(bytes) if bytes > HUGE_PAGE as u64 => dpdk::HugePages::Size(PageSize::Gib1),
             HugePages::Size(_) => dpdk::HugePages::Size(PageSize::Mib2),
         },
-        memory_mib: EalOptions::memory_for(u64::from(manager.buffers.count), queues),
+        memory_mib: manager.dpdk_mib(),
         file_prefix: format!("onvm-{}", std::process::id()),
         pci: plans
             .iter()
@@ -211,7 +207,7 @@ struct Memory {
 impl Memory {
     fn new(eal: &Eal, manager: &ManagerConfig) -> Result<Self, RunError> {
         let failed = RunError::system("the packet file cannot be made");
-        let stride = manager.buffer_room() + u32::from(HEADROOM);
+        let stride = manager.buffer_stride();
         let geometry = Geometry {
             buffers: manager.buffers.count,
             stride,

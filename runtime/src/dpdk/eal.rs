@@ -22,7 +22,8 @@ use super::{
 #[derive(Debug, Clone)]
 pub struct EalOptions {
     pub huge_pages: HugePages,
-    /// Memory for DPDK's own objects in MiB; packet buffers are not in it. See [`EalOptions::memory_for`].
+    /// Memory for DPDK's own objects in MiB; packet buffers are not in it. See
+    /// [`onvm_bundle::ManagerConfig::dpdk_mib`].
     pub memory_mib: u32,
     /// Names this process among those that use DPDK: letters, digits, `-` and `_`.
     pub file_prefix: String,
@@ -30,14 +31,6 @@ pub struct EalOptions {
     pub pci: Vec<String>,
     /// CPUs for the EAL's own threads (interrupts, alarms). Empty: those that the calling thread may run on.
     pub main_cores: Vec<usize>,
-}
-
-impl EalOptions {
-    /// MiB that suffice for pools of `buffers` buffers in all and `queues` port queues: 320 bytes for an mbuf with its
-    /// pool header and ring slots, a quarter of a MiB for a queue, and 32 MiB for DPDK itself.
-    pub fn memory_for(buffers: u64, queues: u64) -> u32 {
-        u32::try_from(32 + buffers.saturating_mul(320) / (1 << 20) + queues / 4 + 1).unwrap_or(u32::MAX)
-    }
 }
 
 impl Default for EalOptions {

@@ -1,0 +1,47 @@
+//! What a configuration takes of a host; the manager does so, and the compiler says so beforehand.
+
+use crate::{HEADROOM, ManagerConfig};
+
+impl ManagerConfig {
+    /// Bytes from one packet buffer to the next.
+    pub fn buffer_stride(&self) -> u32 {
+        self.buffer_room() + u32::from(HEADROOM)
+    }
+
+    /// Bytes of all packet buffers.
+    pub fn packet_bytes(&self) -> u64 {
+        u64::from(self.buffers.count) * u64::from(self.buffer_stride())
+    }
+
+    /// Queues of all ports: those for receiving, and one for sending for each port.
+    pub fn port_queues(&self) -> u64 {
+        self.ports.iter().map(|p| u64::from(p.queues) + 1).sum()
+    }
+
+    /// MiB for DPDK's own objects: 320 bytes for an mbuf with its pool header and ring slots, a quarter of a MiB for a
+    /// queue, and 32 MiB for DPDK itself.
+    pub fn dpdk_mib(&self) -> u32 {
+        let mbufs = u64::from(self.buffers.count) * 320 / (1 << 20);
+        u32::try_from(32 + mbufs + self.port_queues() / 4 + 1).unwrap_or(u32::MAX)
+    }
+
+    /// The cores that `cores` names, each once, in its order; empty: all that the host allows.
+    pub fn named_cores(&self) -> Vec<u16> {
+        let mut cores = Vec::new();
+        for core in &self.workers.cores {
+            if !cores.contains(core) {
+                cores.push(*core);
+            }
+        }
+        cores
+    }
+}
+
+/// Which cores do what: the worker has the first one, NFs the others. One core is shared by all.
+pub fn share_cores<T>(mut cores: Vec<T>) -> (Option<T>, Vec<T>) {
+    if cores.len() < 2 {
+        return (None, Vec::new());
+    }
+    let worker = cores.remove(0);
+    (Some(worker), cores)
+}

@@ -1,0 +1,97 @@
+//! What a program asks of a host, and where its parts run: cores, NUMA nodes, memory, huge pages, buffers.
+//!
+//! The sizes are those that the manager takes: [`ManagerConfig`]'s own of a buffer and of DPDK's memory, and `nflib`'s
+//! layout of an instance's region.
+
+mod cores;
+mod memory;
+mod sum;
+
+use onvm_bundle::{ManagerConfig, share_cores};
+use serde::Serialize;
+
+pub use cores::CoreDemand;
+pub(crate) use cores::check_cores;
+pub use memory::{BufferDemand, MemoryDemand, PageDemand};
+pub use sum::{Line, bytes, rows};
+
+/// Version 1 of `--explain-placement --json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Placement {
+    pub version: u32,
+    pub seats: Vec<Seat>,
+    pub cores: CoreDemand,
+    pub memory: MemoryDemand,
+    pub huge_pages: Vec<PageDemand>,
+    pub buffers: BufferDemand,
+}
+
+/// A worker or an instance, and where it runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Seat {
+    pub name: String,
+    /// `worker`, or the NF's type.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Cores asked for itself alone; none: it shares.
+    pub cores_asked: Option<u16>,
+    /// The cores that the scheduler may put it on; none: chosen on the host, of those that the manager may use.
+    pub runs_on: Option<Vec<u16>>,
+    /// NUMA node asked for; none: any.
+    pub numa: Option<u16>,
+    /// Bytes that an NF may allocate; none: no limit, or a worker.
+    pub memory_limit: Option<u64>,
+    /// Bytes of an NF's rings and counters.
+    pub region: u64,
+}
+
+impl Placement {
+    pub fn new(manager: &ManagerConfig) -> Self {
+        Self {
+            version: 1,
+            seats: seats(manager),
+            cores: CoreDemand::new(manager),
+            memory: MemoryDemand::new(manager),
+            huge_pages: PageDemand::all(manager),
+            buffers: BufferDemand::new(manager),
+        }
+    }
+}
+
+fn seats(manager: &ManagerConfig) -> Vec<Seat> {
+    let named = manager.named_cores();
+    let (workers, nfs) = match share_cores(named.clone()) {
+        _ if named.is_empty() => (None, None),
+        (Some(worker), nfs) => (Some(vec![worker]), Some(nfs)),
+        (None, _) => (Some(named.clone()), Some(named)),
+    };
+    let worker = |n| Seat {
+        name: format!("worker-{n}"),
+        kind: "worker".to_owned(),
+        cores_asked: Some(1),
+        runs_on: workers.clone(),
+        numa: None,
+        memory_limit: None,
+        region: 0,
+    };
+    let instances = manager
+        .services
+        .iter()
+        .flat_map(|s| s.instances.iter().map(move |i| (s, i)));
+    let instance = |(service, instance): (&onvm_bundle::Service, &onvm_bundle::Instance)| Seat {
+        name: instance.name.clone(),
+        kind: service.nf_type.clone(),
+        cores_asked: instance.cores,
+        runs_on: nfs.clone(),
+        numa: instance.numa,
+        memory_limit: instance.memory,
+        region: memory::region_bytes(manager),
+    };
+    (0..manager.workers.count)
+        .map(worker)
+        .chain(instances.map(instance))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;
