@@ -16,6 +16,7 @@ pub mod disk;
 #[cfg(test)]
 mod docs;
 mod fields;
+pub mod doctor;
 pub mod filter;
 mod filters;
 pub mod graph;

@@ -618,3 +618,41 @@ fn placement_is_explained() {
     assert_eq!(built["placement"]["version"], 1);
     assert!(json(&["check", "a.chain", "--json"])["placements"].is_null());
 }
+
+/// On the host that the test runs on: the answer is whole, and its exit code says whether something failed.
+#[test]
+fn doctor_looks_at_this_host() {
+    let dir = workspace(CHAIN);
+    let examined = |args: &[&str]| {
+        let output = onvmc(dir.path(), args);
+        let (out, err) = (text(&output.stdout), text(&output.stderr));
+        (output.status.code(), out, err)
+    };
+    for target in [&["doctor", "a.chain", "--json"][..], &["doctor", "--json"]] {
+        let (code, out, _) = examined(target);
+        let json: serde_json::Value = serde_json::from_str(&out).unwrap();
+        let checks = json["checks"].as_array().unwrap();
+        let failed = checks.iter().filter(|c| c["state"] == "failed").count();
+        assert_eq!(
+            (json["version"].as_u64(), json["failed"].as_u64()),
+            (Some(1), Some(failed as u64))
+        );
+        assert_eq!(code, Some(i32::from(failed > 0)), "{out}");
+        assert!(
+            checks.iter().all(|c| (c["state"] == "ok") == c["mend"].is_null()),
+            "{out}"
+        );
+        let memory = checks.iter().find(|c| c["name"] == "memory").unwrap();
+        assert!(memory["found"].as_str().unwrap().contains("free"), "{out}");
+    }
+    let (_, out, err) = examined(&["doctor", "a.chain"]);
+    assert!(out.contains("cores") && err.contains("failed"), "{out}{err}");
+    fs::write(
+        dir.path().join("b.chain"),
+        CHAIN.replace("null {}", "af_packet { interface = \"nosuch0\" }"),
+    )
+    .unwrap();
+    let (out, _) = run(dir.path(), &["doctor", "b.chain"], 1);
+    assert!(out.contains("nosuch0") && out.contains("mend: "), "{out}");
+    run(dir.path(), &["doctor", "none.chain"], 1);
+}

@@ -12,7 +12,7 @@ const OLDEST: &str = "21.11";
 const LIBRARIES: [&str; 5] = ["rte_eal", "rte_ethdev", "rte_mbuf", "rte_mempool", "rte_ring"];
 
 const FUNCTIONS: &str = "onvm_.*|rte_eal_(init|cleanup|hotplug_add|hotplug_remove)|rte_strerror\
-    |rte_thread_register|rte_extmem_(un)?register|rte_vfio_container_dma_(un)?map|rte_pktmbuf_pool_create(_extbuf)?\
+    |rte_version_(year|month|minor)|rte_thread_register|rte_extmem_(un)?register|rte_vfio_container_dma_(un)?map|rte_pktmbuf_pool_create(_extbuf)?\
     |rte_mempool_(free|in_use_count|avail_count)\
     |rte_eth_dev_(info_get|configure|start|stop|close|get_port_by_name|set_mtu|get_mtu|adjust_nb_rx_tx_desc|socket_id\
     |default_mac_addr_set)\

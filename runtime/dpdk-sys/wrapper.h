@@ -8,6 +8,7 @@
 #include <rte_mbuf.h>
 #include <rte_memory.h>
 #include <rte_mempool.h>
+#include <rte_version.h>
 #include <rte_vfio.h>
 
 #include "shim.h"

@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use std::{io::Write, path::PathBuf, process::ExitCode};
+use std::{io::Write, path::PathBuf, process::ExitCode, sync::LazyLock};
 
 use clap::Parser;
 use onvm_run::control::{self, HostOptions, NfMode, Options};
@@ -10,7 +10,7 @@ use tracing_subscriber::EnvFilter;
 
 /// Run the chains of a bundle until stopped by SIGTERM or Ctrl-C
 #[derive(Debug, Parser)]
-#[command(name = "onvm-run", version)]
+#[command(name = "onvm-run", version = VERSION.as_str())]
 struct Arguments {
     /// The directory that `onvmc build -o` wrote
     bundle: PathBuf,
@@ -36,6 +36,15 @@ struct Arguments {
     #[arg(short, long, action = clap::ArgAction::Count)]
     verbose: u8,
 }
+
+/// Its own version and DPDK's.
+static VERSION: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "{} (DPDK {})",
+        env!("CARGO_PKG_VERSION"),
+        onvm_run::dpdk::version()
+    )
+});
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();

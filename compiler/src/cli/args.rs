@@ -61,6 +61,8 @@ pub(crate) enum Command {
     Trace(TraceArgs),
     /// Run the tests of sources
     Test(TestArgs),
+    /// Compare what a program asks with what this host has
+    Doctor(DoctorArgs),
     /// Print a completion script
     Completions {
         /// For which shell
@@ -278,6 +280,24 @@ pub(crate) struct ExplainArgs {
     /// A code such as C0101; none: the list of all
     #[arg(value_name = "CODE")]
     pub(crate) code: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    /// A source or a bundle; none: what every program needs
+    #[arg(value_name = "FILE|BUNDLE")]
+    pub(crate) target: Option<PathBuf>,
+    /// As `onvm-run --secrets`
+    #[arg(long, value_name = "DIR")]
+    pub(crate) secrets: Option<PathBuf>,
+    /// As `onvm-run --nf-path`; may be given more than once
+    #[arg(long, value_name = "DIR")]
+    pub(crate) nf_path: Vec<PathBuf>,
+    /// As `onvm-run --run-dir`
+    #[arg(long, value_name = "DIR", env = "ONVM_RUN_DIR")]
+    pub(crate) run_dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
 }
 
 #[derive(Debug, Args)]

@@ -44,6 +44,14 @@ impl Side {
         }
     }
 
+    /// Names of the secrets that its NFs need.
+    pub(super) fn secrets(&self) -> &[String] {
+        match self {
+            Self::Source(made) => &made.0.secrets,
+            Self::Bundle(bundle) => &bundle.index.secrets,
+        }
+    }
+
     /// The bundle's name.
     pub(super) fn name(&self) -> &str {
         match self {

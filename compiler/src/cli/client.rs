@@ -160,7 +160,7 @@ async fn exchange(
 }
 
 /// As `onvm-run` chooses it.
-fn default_run_dir() -> PathBuf {
+pub(super) fn default_run_dir() -> PathBuf {
     let user = rustix::process::geteuid();
     match std::env::var_os("XDG_RUNTIME_DIR") {
         _ if user.is_root() => PathBuf::from("/run/onvm"),

@@ -6,10 +6,12 @@ mod build;
 mod changes;
 mod check;
 mod client;
+mod doctor;
 mod explain;
 mod format;
 mod graph;
 mod lsp;
+mod machine;
 mod man;
 mod new;
 mod output;
@@ -82,6 +84,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Apply(args) => apply::apply(&out, args),
         Command::Diff(args) => changes::run(&out, args),
         Command::Graph(args) => graph::run(&out, args),
+        Command::Doctor(args) => doctor::run(&out, args),
         Command::Completions { shell } => man::completions(&out, *shell),
         Command::Man(args) => man::run(&out, args),
         Command::Lsp => lsp::run(&out),

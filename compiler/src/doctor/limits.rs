@@ -1,0 +1,74 @@
+//! Limits of the system that stop a manager.
+
+use std::path::Path;
+
+use onvm_bundle::{ManagerConfig, PortKind};
+
+use super::{Check, Machine, facts};
+use crate::placement::bytes;
+
+/// Descriptors that `onvm-run` holds for each instance: its socket, its connection, its region, its configuration and files,
+/// two for its output, its directory, its process. Rounded up, as an edit holds two generations.
+const PER_INSTANCE: u64 = 24;
+const PER_PORT: u64 = 8;
+const ANYWAY: u64 = 64;
+
+pub(super) fn all(machine: &dyn Machine, manager: Option<&ManagerConfig>) -> Vec<Check> {
+    let mut checks = vec![open_files(machine, manager), memory_files(machine)];
+    let pinned = |p: &onvm_bundle::Port| matches!(p.kind, PortKind::Pci { .. } | PortKind::AfXdp { .. });
+    if let Some(manager) = manager.filter(|m| m.ports.iter().any(pinned)) {
+        checks.push(locked_memory(machine, manager));
+    }
+    checks
+}
+
+fn open_files(machine: &dyn Machine, manager: Option<&ManagerConfig>) -> Check {
+    const NAME: &str = "open files";
+    let instances = manager.map_or(0, |m| m.services.iter().map(|s| s.instances.len() as u64).sum());
+    let ports = manager.map_or(0, |m| m.ports.len() as u64);
+    let needed = ANYWAY + instances * PER_INSTANCE + ports * PER_PORT;
+    let found = format!("about {needed} needed for {instances} instances and {ports} ports");
+    match facts::soft_limit(machine, "Max open files") {
+        Some(limit) if limit < needed => Check::failed(
+            NAME,
+            format!("{found}, {limit} allowed"),
+            format!("ulimit -n {}", needed.next_power_of_two()),
+        ),
+        Some(limit) => Check::ok(NAME, format!("{found}, {limit} allowed")),
+        None => Check::ok(NAME, format!("{found}, without a limit")),
+    }
+}
+
+/// Packets, rings and configurations are in memory files, which some hosts let nobody make that could be executed.
+fn memory_files(machine: &dyn Machine) -> Check {
+    const NAME: &str = "memory files";
+    match facts::number(machine, Path::new("/proc/sys/vm/memfd_noexec")) {
+        Some(2..) => Check::failed(
+            NAME,
+            "vm.memfd_noexec = 2 refuses the files that packets and rings are in",
+            "sudo sysctl -w vm.memfd_noexec=1",
+        ),
+        _ => Check::ok(NAME, "they can be made"),
+    }
+}
+
+/// A device reaches packets in memory that must stay where it is.
+fn locked_memory(machine: &dyn Machine, manager: &ManagerConfig) -> Check {
+    const NAME: &str = "locked memory";
+    let needed = manager.packet_bytes() + (u64::from(manager.dpdk_mib()) << 20);
+    if facts::has_capability(machine, facts::IPC_LOCK) {
+        return Check::ok(NAME, "this user may lock as much as it likes");
+    }
+    match facts::soft_limit(machine, "Max locked memory") {
+        Some(limit) if limit < needed => Check::failed(
+            NAME,
+            format!(
+                "ports of kind pci and af_xdp lock {}, and {} are allowed",
+                bytes(needed),
+                bytes(limit)
+            ),
+            "ulimit -l unlimited",
+        ),
+        _ => Check::ok(NAME, format!("{} can be locked", bytes(needed))),
+    }
+}

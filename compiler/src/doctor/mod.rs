@@ -1,0 +1,107 @@
+//! `onvmc doctor`: what a program asks, against what a host has.
+//!
+//! Facts come through [`Machine`], so that tests can make up hosts; nothing is changed and nothing is kept open.
+
+mod devices;
+mod facts;
+mod files;
+mod limits;
+mod machine;
+mod resources;
+mod runtime;
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use onvm_bundle::{InstanceConfig, ManagerConfig};
+use serde::Serialize;
+
+pub use machine::{Access, Machine};
+
+/// One thing that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Check {
+    /// As in `huge pages` or `port wan`.
+    pub name: String,
+    pub state: State,
+    /// One line of what was found.
+    pub found: String,
+    /// What to type, or to write into the source, where something is to be mended.
+    pub mend: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    Ok,
+    /// It runs, though not as it might.
+    Warning,
+    /// `onvm-run` would refuse it, or no packet would pass.
+    Failed,
+}
+
+/// A program to be run on the host.
+#[derive(Debug, Clone, Copy)]
+pub struct Subject<'a> {
+    pub name: &'a str,
+    pub manager: &'a ManagerConfig,
+    /// By instance name.
+    pub instances: &'a BTreeMap<String, InstanceConfig>,
+    pub secrets: &'a [String],
+}
+
+/// What `onvm-run` would be told, as far as it matters here.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Where sockets are made.
+    pub run_dir: PathBuf,
+    pub secrets: Option<PathBuf>,
+    pub nf_path: Vec<PathBuf>,
+}
+
+/// Looks at the host: at what every program needs, and, given one, at what it asks.
+pub fn examine(machine: &dyn Machine, subject: Option<Subject<'_>>, options: &Options) -> Vec<Check> {
+    let mut checks = runtime::all(machine, options, subject);
+    checks.extend(resources::all(machine, subject.map(|s| s.manager)));
+    checks.extend(limits::all(machine, subject.map(|s| s.manager)));
+    if let Some(subject) = subject {
+        checks.extend(
+            subject
+                .manager
+                .ports
+                .iter()
+                .map(|port| devices::port(machine, port)),
+        );
+        checks.extend(files::all(machine, subject, options));
+    }
+    checks
+}
+
+impl Check {
+    fn ok(name: impl Into<String>, found: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            state: State::Ok,
+            found: found.into(),
+            mend: None,
+        }
+    }
+
+    fn warning(name: impl Into<String>, found: impl Into<String>, mend: impl Into<String>) -> Self {
+        Self {
+            state: State::Warning,
+            mend: Some(mend.into()),
+            ..Self::ok(name, found)
+        }
+    }
+
+    fn failed(name: impl Into<String>, found: impl Into<String>, mend: impl Into<String>) -> Self {
+        Self {
+            state: State::Failed,
+            mend: Some(mend.into()),
+            ..Self::ok(name, found)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

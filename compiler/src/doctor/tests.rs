@@ -1,0 +1,457 @@
+use std::{
+    collections::{HashMap, HashSet},
+    io,
+    path::{Path, PathBuf},
+};
+
+use super::*;
+use crate::testing::checked;
+
+/// A host that is made up. Everything that is there is named.
+#[derive(Debug, Clone, Default)]
+struct Fake {
+    files: HashMap<PathBuf, String>,
+    links: HashMap<PathBuf, String>,
+    /// May be neither read nor written.
+    closed: HashSet<PathBuf>,
+    variables: HashMap<String, String>,
+    programs: HashMap<String, Result<String, String>>,
+}
+
+impl Fake {
+    /// Root on a host of eight cores with everything that the programs below need.
+    fn sound() -> Self {
+        let mut fake = Self::default();
+        fake.file(
+            "/proc/self/status",
+            "Name:\tonvmc\nUid:\t0\t0\t0\t0\nCapEff:\t000001ffffffffff\nCpus_allowed_list:\t0-7\n",
+        );
+        fake.file("/proc/self/uid_map", "         0          0 4294967295\n");
+        fake.file("/proc/self/limits", "Limit                     Soft Limit           Hard Limit           Units\nMax locked memory         8388608              8388608              bytes\nMax open files            1024                 1048576              files\n");
+        fake.file("/proc/self/cgroup", "0::/user.slice/a.service\n");
+        fake.file("/proc/self/fd", "");
+        fake.file(
+            "/proc/meminfo",
+            "MemTotal:       16000000 kB\nMemAvailable:    8388608 kB\n",
+        );
+        fake.file("/sys/devices/system/node/online", "0-1\n");
+        fake.file("/dev/net/tun", "");
+        fake.file("/run/onvm", "");
+        fake.pages(2 << 20, 0, 0).pages(1 << 30, 0, 0);
+        for program in ["onvm-nf", "guard", "screen"] {
+            fake.programs.insert(program.into(), Ok(String::new()));
+        }
+        fake.programs.insert(
+            "onvm-run".into(),
+            Ok(format!("onvm-run {} (DPDK 22.11.5)\n", env!("CARGO_PKG_VERSION"))),
+        );
+        fake
+    }
+
+    fn file(&mut self, path: &str, text: &str) -> &mut Self {
+        self.files.insert(path.into(), text.into());
+        self
+    }
+
+    fn pages(&mut self, page: u64, all: u64, free: u64) -> &mut Self {
+        let dir = facts::pages_dir(page);
+        self.files.insert(dir.join("nr_hugepages"), format!("{all}\n"));
+        self.files.insert(dir.join("free_hugepages"), format!("{free}\n"));
+        self
+    }
+
+    fn not_root(&mut self) -> &mut Self {
+        self.file(
+            "/proc/self/status",
+            "Uid:\t1000\t1000\t1000\t1000\nCapEff:\t0000000000000000\nCpus_allowed_list:\t0-7\n",
+        )
+    }
+}
+
+impl Machine for Fake {
+    fn read(&self, path: &Path) -> io::Result<String> {
+        self.files
+            .get(path)
+            .cloned()
+            .ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    fn link(&self, path: &Path) -> Option<String> {
+        self.links.get(path).cloned()
+    }
+
+    fn exists(&self, path: &Path) -> bool {
+        path == Path::new("/") || self.files.keys().any(|p| p.starts_with(path)) || self.closed.contains(path)
+    }
+
+    fn may(&self, path: &Path, _: Access) -> bool {
+        self.exists(path) && !self.closed.contains(path)
+    }
+
+    fn variable(&self, name: &str) -> Option<String> {
+        self.variables.get(name).cloned()
+    }
+
+    fn program(&self, name: &str, _: &[PathBuf]) -> Option<PathBuf> {
+        self.programs
+            .contains_key(name)
+            .then(|| Path::new("/usr/local/bin").join(name))
+    }
+
+    fn run(&self, program: &Path, _: &[&str]) -> Result<String, String> {
+        let name = program.file_name().unwrap_or_default().to_string_lossy();
+        self.programs
+            .get(name.as_ref())
+            .cloned()
+            .unwrap_or_else(|| Err("not found".into()))
+    }
+}
+
+const PLAIN: &str = "port wan = null {}\nnf fw = forward\nsteer wan { else -> fw -> wan }\n";
+
+fn examined(fake: &Fake, source: &str) -> Vec<Check> {
+    let checked = checked(source);
+    let shown = crate::render::human(&checked.sources, &checked.diagnostics, false, 100);
+    let program = checked.program.expect(&shown);
+    let subject = Subject {
+        name: "a",
+        manager: &program.manager,
+        instances: &program.instances,
+        secrets: &program.secrets,
+    };
+    examine(
+        fake,
+        Some(subject),
+        &Options {
+            run_dir: "/run/onvm".into(),
+            ..Options::default()
+        },
+    )
+}
+
+/// The one check of this host and program that is not ok: its name, state and what mends it.
+#[track_caller]
+fn wrong(fake: &Fake, source: &str) -> (String, State, String) {
+    let checks = examined(fake, source);
+    let wrong: Vec<&Check> = checks.iter().filter(|c| c.state != State::Ok).collect();
+    let [only] = wrong.as_slice() else {
+        panic!("{checks:#?}")
+    };
+    (only.name.clone(), only.state, only.mend.clone().unwrap())
+}
+
+fn expected(name: &str, state: State, mend: &str) -> (String, State, String) {
+    (name.to_owned(), state, mend.to_owned())
+}
+
+#[test]
+fn a_sound_host_is_all_right() {
+    let all = examined(&Fake::sound(), PLAIN);
+    assert!(
+        all.iter().all(|c| c.state == State::Ok && c.mend.is_none()),
+        "{all:#?}"
+    );
+    let names: Vec<&str> = all.iter().map(|c| c.name.as_str()).collect();
+    assert_eq!(
+        names,
+        [
+            "onvm-run",
+            "isolation",
+            "run directory",
+            "cores",
+            "NUMA nodes",
+            "memory",
+            "huge pages of 2 MiB",
+            "open files",
+            "memory files",
+            "port wan",
+            "program onvm-nf"
+        ]
+    );
+    assert!(all[0].found.contains("DPDK 22.11.5"));
+    let without = examine(
+        &Fake::sound(),
+        None,
+        &Options {
+            run_dir: "/run/onvm".into(),
+            ..Options::default()
+        },
+    );
+    assert!(without.iter().all(|c| c.state == State::Ok), "{without:#?}");
+}
+
+#[test]
+fn the_runtime_itself() {
+    let mut fake = Fake::sound();
+    fake.programs.remove("onvm-run");
+    assert_eq!(
+        wrong(&fake, PLAIN),
+        expected("onvm-run", State::Failed, "make release && sudo make install")
+    );
+    fake.programs.insert(
+        "onvm-run".into(),
+        Err("librte_eal.so.23: cannot open shared object file".into()),
+    );
+    assert_eq!(wrong(&fake, PLAIN).1, State::Failed);
+    fake.programs
+        .insert("onvm-run".into(), Ok("onvm-run 9.9.9 (DPDK 99.11.0)\n".into()));
+    assert_eq!(wrong(&fake, PLAIN).1, State::Warning);
+    let mut fake = Fake::sound();
+    fake.closed.insert("/run/onvm".into());
+    assert_eq!(wrong(&fake, PLAIN).0, "run directory");
+    let mut fake = Fake::sound();
+    fake.programs.remove("onvm-nf");
+    assert_eq!(wrong(&fake, PLAIN).0, "program onvm-nf");
+}
+
+#[test]
+fn isolation_needs_root_and_user_ids() {
+    let mut fake = Fake::sound();
+    assert_eq!(
+        wrong(fake.not_root(), PLAIN),
+        expected("isolation", State::Warning, "sudo onvm-run BUNDLE")
+    );
+    let mut fake = Fake::sound();
+    fake.file("/proc/self/uid_map", "         0     100000      60000\n");
+    assert_eq!(wrong(&fake, PLAIN).1, State::Failed);
+    fake.file("/proc/self/uid_map", "         0     100000      65536\n");
+    assert!(examined(&fake, PLAIN).iter().all(|c| c.state == State::Ok));
+}
+
+#[test]
+fn cores_and_nodes() {
+    let with = |block: &str| format!("{PLAIN}manager {{ {block} }}\n");
+    let (name, state, mend) = wrong(&Fake::sound(), &with("cores = [6, 7, 8, 9]"));
+    assert_eq!((name.as_str(), state), ("cores", State::Warning));
+    assert_eq!(mend, "manager { cores = [0, 1, 2, 3, 4, 5, 6, 7] }");
+    assert_eq!(wrong(&Fake::sound(), &with("cores = [3]")).0, "cores");
+    let greedy = PLAIN.replace("forward", "forward with { cores = 8 }");
+    assert_eq!(wrong(&Fake::sound(), &greedy).0, "cores");
+    let far = PLAIN.replace("forward", "forward with { numa = 2 }");
+    assert_eq!(wrong(&Fake::sound(), &far).0, "NUMA nodes");
+    assert!(
+        examined(&Fake::sound(), &far.replace("numa = 2", "numa = 1"))
+            .iter()
+            .all(|c| c.state == State::Ok)
+    );
+}
+
+#[test]
+fn memory_of_the_host_and_of_its_control_groups() {
+    let mut fake = Fake::sound();
+    fake.file("/proc/meminfo", "MemAvailable:    60000 kB\n");
+    let (name, state, mend) = wrong(&fake, PLAIN);
+    assert_eq!(
+        (name.as_str(), state, mend.as_str()),
+        ("memory", State::Failed, "manager { buffers = 4096 }")
+    );
+    let mended = format!("{PLAIN}{mend}\n");
+    assert!(
+        examined(&fake, &mended).iter().all(|c| c.state != State::Failed),
+        "what it says helps"
+    );
+    let mut fake = Fake::sound();
+    fake.file("/sys/fs/cgroup/user.slice/memory.max", "104857600\n")
+        .file("/sys/fs/cgroup/user.slice/memory.current", "100000000\n");
+    assert_eq!(wrong(&fake, PLAIN).1, State::Failed);
+    fake.file("/sys/fs/cgroup/user.slice/memory.max", "max\n");
+    assert!(examined(&fake, PLAIN).iter().all(|c| c.state == State::Ok));
+    let mut fake = Fake::sound();
+    let large = PLAIN.replace("forward", "forward with { memory = 20 GiB }");
+    assert_eq!(wrong(&fake, &large).1, State::Warning);
+    fake.files.remove(Path::new("/proc/meminfo"));
+    assert_eq!(wrong(&fake, PLAIN).1, State::Warning);
+}
+
+#[test]
+fn huge_pages_that_are_required() {
+    let with = |size: &str| format!("{PLAIN}manager {{ hugepages = {size} }}\n");
+    let mut fake = Fake::sound();
+    // 38 MiB for DPDK and 35 MiB of packets.
+    let small = "echo 47 | sudo tee /sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages";
+    assert_eq!(
+        wrong(fake.pages(2 << 20, 20, 10), &with("2 MiB")),
+        expected("huge pages of 2 MiB", State::Failed, small)
+    );
+    assert!(
+        examined(fake.pages(2 << 20, 47, 37), &with("2 MiB"))
+            .iter()
+            .all(|c| c.state == State::Ok)
+    );
+    let large = "echo 1 | sudo tee /sys/kernel/mm/hugepages/hugepages-1048576kB/nr_hugepages";
+    assert_eq!(
+        wrong(&fake, &with("1 GiB")),
+        expected("huge pages of 1 GiB", State::Failed, large)
+    );
+    assert!(
+        examined(&Fake::sound(), &with("auto"))
+            .iter()
+            .all(|c| c.state == State::Ok)
+    );
+}
+
+#[test]
+fn limits() {
+    let many = PLAIN.replace("forward", "forward with { replicas = 100 }");
+    let (name, _, mend) = wrong(&Fake::sound(), &many);
+    assert_eq!((name.as_str(), mend.as_str()), ("open files", "ulimit -n 4096"));
+    let mut fake = Fake::sound();
+    fake.file("/proc/sys/vm/memfd_noexec", "2\n");
+    assert_eq!(
+        wrong(&fake, PLAIN),
+        expected("memory files", State::Failed, "sudo sysctl -w vm.memfd_noexec=1")
+    );
+}
+
+#[test]
+fn ports_on_the_host() {
+    let source = |port: &str| PLAIN.replace("null {}", port);
+    let state = |fake: &Fake, port: &str| {
+        let checks = examined(fake, &source(port));
+        let check = checks.into_iter().find(|c| c.name == "port wan").unwrap();
+        (check.state, check.mend.unwrap_or_default())
+    };
+    let ok = (State::Ok, String::new());
+    let failed = |mend: &str| (State::Failed, mend.to_owned());
+    let mut fake = Fake::sound();
+    let packet = "af_packet { interface = \"eth0\" }";
+    assert_eq!(state(&fake, packet), failed("ip -brief link"));
+    fake.file("/sys/class/net/eth0/flags", "0x1002\n");
+    assert_eq!(state(&fake, packet), failed("sudo ip link set eth0 up"));
+    fake.file("/sys/class/net/eth0/flags", "0x1003\n");
+    assert_eq!(state(&fake, packet), ok);
+    assert_eq!(
+        state(fake.clone().not_root(), packet),
+        failed("sudo setcap cap_net_raw+ep \"$(command -v onvm-run)\"")
+    );
+    let mut given = fake.clone();
+    given.programs.insert(
+        "getcap".into(),
+        Ok("/usr/local/bin/onvm-run cap_net_raw=ep\n".into()),
+    );
+    assert_eq!(state(given.not_root(), packet), ok);
+    assert_eq!(state(&fake, "tap { name = \"tap0\" }"), ok);
+    assert_eq!(
+        state(&fake, "tap { name = \"eth0\" }"),
+        failed("sudo ip link delete eth0")
+    );
+    fake.files.remove(Path::new("/dev/net/tun"));
+    assert_eq!(
+        state(&fake, "tap { name = \"tap0\" }"),
+        failed("sudo modprobe tun")
+    );
+    let nic = "pci { address = \"0000:3b:00.0\" }";
+    assert_eq!(state(&fake, nic), failed("lspci -D | grep -i ethernet"));
+    fake.file("/sys/bus/pci/devices/0000:3b:00.0/vendor", "0x8086");
+    fake.links
+        .insert("/sys/bus/pci/devices/0000:3b:00.0/driver".into(), "ice".into());
+    assert_eq!(
+        state(&fake, nic),
+        failed("sudo modprobe vfio-pci && sudo dpdk-devbind.py --bind=vfio-pci 0000:3b:00.0")
+    );
+    fake.links.insert(
+        "/sys/bus/pci/devices/0000:3b:00.0/driver".into(),
+        "vfio-pci".into(),
+    );
+    assert_eq!(state(&fake, nic), ok);
+    assert_eq!(
+        state(&fake, "pcap { read = \"/in.pcap\" }"),
+        failed("ls -l /in.pcap")
+    );
+    assert_eq!(
+        state(&fake, "pcap { write = \"/data/it's/out.pcap\" }"),
+        failed(r"mkdir -p '/data/it'\''s'")
+    );
+    fake.file("/data/it's/other", "").file("/in.pcap", "");
+    assert_eq!(
+        state(
+            &fake,
+            "pcap { write = \"/data/it's/out.pcap\", read = \"/in.pcap\" }"
+        ),
+        ok
+    );
+}
+
+#[test]
+fn devices_lock_memory() {
+    let mut fake = Fake::sound();
+    let nic = PLAIN.replace("null {}", "pci { address = \"0000:3b:00.0\" }");
+    let check = |fake: &Fake| {
+        examined(fake, &nic)
+            .into_iter()
+            .find(|c| c.name == "locked memory")
+            .unwrap()
+    };
+    assert_eq!(check(&fake).state, State::Ok, "root may");
+    assert_eq!(
+        check(fake.not_root()).mend.as_deref(),
+        Some("ulimit -l unlimited")
+    );
+}
+
+#[test]
+fn secrets() {
+    let nf = "name = \"keyed\"\nversion = \"1.0.0\"\nsummary = \"x\"\n[run]\nbinary = \"onvm-nf\"\n[[params]]\nname = \"key\"\ntype = \"secret\"\ndoc = \"x\"\n";
+    let main = "use \"keyed.nf.toml\" as keyed\nport wan = null {}\nnf a = keyed { key = secret(\"API_KEY\") }\nsteer wan { else -> a -> wan }\n";
+    let host = crate::host::MemoryHost::default()
+        .with("test.chain", main)
+        .with("keyed.nf.toml", nf);
+    let program = crate::check(&host, Path::new("test.chain"), &crate::Inputs::default())
+        .unwrap()
+        .program
+        .unwrap();
+    let subject = Subject {
+        name: "a",
+        manager: &program.manager,
+        instances: &program.instances,
+        secrets: &program.secrets,
+    };
+    let options = Options {
+        run_dir: "/run/onvm".into(),
+        secrets: Some("/etc/secrets".into()),
+        ..Options::default()
+    };
+    let state = |fake: &Fake| {
+        let checks = examine(fake, Some(subject), &options);
+        checks
+            .into_iter()
+            .find(|c| c.name == "secret API_KEY")
+            .map(|c| (c.state, c.mend.unwrap_or_default()))
+            .unwrap()
+    };
+    let mut fake = Fake::sound();
+    assert_eq!(
+        state(&fake),
+        (State::Failed, "read -rs API_KEY && export API_KEY".into())
+    );
+    fake.variables.insert("API_KEY".into(), "x".into());
+    assert_eq!(state(&fake).0, State::Ok);
+    fake.closed.insert("/etc/secrets/API_KEY".into());
+    assert_eq!(
+        state(&fake),
+        (State::Failed, "sudo chown \"$USER\" /etc/secrets/API_KEY".into())
+    );
+}
+
+#[test]
+fn containers_need_an_engine() {
+    let source = PLAIN.replace("forward", "forward with { run = container }");
+    let mut fake = Fake::sound();
+    assert_eq!(
+        wrong(&fake, &source).2,
+        "sudo apt-get install docker.io docker-compose"
+    );
+    fake.programs
+        .insert("docker".into(), Err("Cannot connect to the Docker daemon".into()));
+    assert_eq!(wrong(&fake, &source).2, "sudo systemctl start docker");
+    fake.programs
+        .insert("docker".into(), Ok("28.2.2 28.2.2\n".into()));
+    assert!(examined(&fake, &source).iter().all(|c| c.state == State::Ok));
+}
+
+#[test]
+fn lists_of_the_kernel() {
+    assert_eq!(facts::list("0-3,8\n"), [0, 1, 2, 3, 8]);
+    assert_eq!(facts::list(""), Vec::<u64>::new());
+    assert_eq!(facts::list("0-18446744073709551615").len(), 65_536);
+}
