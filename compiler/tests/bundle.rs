@@ -38,7 +38,7 @@ nf guard = waf { key = secret("WAF_KEY"), limits = [10 kpps, 1 Mpps], nets = $tr
 nf mon = monitor { every = 250 ms } with { affinity = none }
 
 manager {
-    cores = [2, 3], workers = 2, buffers = 65536, mtu = 2000, hugepages = 2 MiB, idle = spin,
+    cores = [2, 3, 4, 5, 6, 7], workers = 2, buffers = 65536, mtu = 2000, hugepages = 2 MiB, idle = spin,
     backpressure = off, ring = 1024, max_hops = 20
 }
 
@@ -151,7 +151,7 @@ fn values_are_normalised() {
     let m = &program.manager;
     assert_eq!((m.ring, m.max_hops, m.backpressure), (1024, 20, false));
     assert_eq!((m.hugepages, m.idle), (HugePages::Size(2 << 20), Idle::Spin));
-    assert_eq!((m.workers.count, m.workers.cores.as_slice()), (2, &[2, 3][..]));
+    assert_eq!((m.workers.count, m.workers.cores.as_slice()), (2, &[2, 3, 4, 5, 6, 7][..]));
     let params = &program.instances["guard-0"].params;
     assert_eq!(params["wait"], toml::Value::Integer(1_500_000_000));
     assert_eq!(params["limits"].to_string(), "[10000, 1000000]");

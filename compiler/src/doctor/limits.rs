@@ -7,9 +7,9 @@ use onvm_bundle::{ManagerConfig, PortKind};
 use super::{Check, Machine, facts};
 use crate::placement::bytes;
 
-/// Descriptors that `onvm-run` holds for each instance: its socket, its connection, its region, its configuration and files,
-/// two for its output, its directory, its process. Rounded up, as an edit holds two generations.
-const PER_INSTANCE: u64 = 24;
+/// Descriptors that `onvm-run` holds for each instance: its directory, its socket, its connection, its process, and two pipes for
+/// its output.
+const PER_INSTANCE: u64 = 6;
 const PER_PORT: u64 = 8;
 const ANYWAY: u64 = 64;
 
@@ -27,13 +27,15 @@ fn open_files(machine: &dyn Machine, manager: Option<&ManagerConfig>) -> Check {
     let instances = manager.map_or(0, |m| m.services.iter().map(|s| s.instances.len() as u64).sum());
     let ports = manager.map_or(0, |m| m.ports.len() as u64);
     let needed = ANYWAY + instances * PER_INSTANCE + ports * PER_PORT;
-    let found = format!("about {needed} needed for {instances} instances and {ports} ports");
+    // An edit that replaces all NFs has the old and the new ones.
+    let most = needed + instances * PER_INSTANCE;
+    let found = format!(
+        "about {needed} needed for {instances} instances and {ports} ports, {most} in an edit of all NFs"
+    );
+    let mend = format!("ulimit -n {}", most.next_power_of_two());
     match facts::soft_limit(machine, "Max open files") {
-        Some(limit) if limit < needed => Check::failed(
-            NAME,
-            format!("{found}, {limit} allowed"),
-            format!("ulimit -n {}", needed.next_power_of_two()),
-        ),
+        Some(limit) if limit < needed => Check::failed(NAME, format!("{found}, {limit} allowed"), mend),
+        Some(limit) if limit < most => Check::warning(NAME, format!("{found}, {limit} allowed"), mend),
         Some(limit) => Check::ok(NAME, format!("{found}, {limit} allowed")),
         None => Check::ok(NAME, format!("{found}, without a limit")),
     }

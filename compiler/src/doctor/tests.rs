@@ -292,9 +292,15 @@ fn huge_pages_that_are_required() {
 
 #[test]
 fn limits() {
-    let many = PLAIN.replace("forward", "forward with { replicas = 100 }");
-    let (name, _, mend) = wrong(&Fake::sound(), &many);
-    assert_eq!((name.as_str(), mend.as_str()), ("open files", "ulimit -n 4096"));
+    let many = |n| PLAIN.replace("forward", &format!("forward with {{ replicas = {n} }}"));
+    assert_eq!(
+        wrong(&Fake::sound(), &many(200)),
+        expected("open files", State::Failed, "ulimit -n 4096")
+    );
+    assert_eq!(
+        wrong(&Fake::sound(), &many(100)),
+        expected("open files", State::Warning, "ulimit -n 2048")
+    );
     let mut fake = Fake::sound();
     fake.file("/proc/sys/vm/memfd_noexec", "2\n");
     assert_eq!(
