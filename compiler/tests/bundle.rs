@@ -151,7 +151,10 @@ fn values_are_normalised() {
     let m = &program.manager;
     assert_eq!((m.ring, m.max_hops, m.backpressure), (1024, 20, false));
     assert_eq!((m.hugepages, m.idle), (HugePages::Size(2 << 20), Idle::Spin));
-    assert_eq!((m.workers.count, m.workers.cores.as_slice()), (2, &[2, 3, 4, 5, 6, 7][..]));
+    assert_eq!(
+        (m.workers.count, m.workers.cores.as_slice()),
+        (2, &[2, 3, 4, 5, 6, 7][..])
+    );
     let params = &program.instances["guard-0"].params;
     assert_eq!(params["wait"], toml::Value::Integer(1_500_000_000));
     assert_eq!(params["limits"].to_string(), "[10000, 1000000]");

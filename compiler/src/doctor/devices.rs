@@ -131,47 +131,53 @@ fn pcap(machine: &dyn Machine, read: Option<&PathRef>, write: Option<&PathRef>) 
         None => {}
     }
     if let Some(PathRef::Host(path)) = write {
-        let there = machine.exists(Path::new(path));
-        if there && machine.may(Path::new(path), Access::Write) {
-            found.push(format!("writes {path}"));
-            return Ok(found.join("; "));
-        }
-        let parent = Path::new(path)
-            .parent()
-            .filter(|p| !p.as_os_str().is_empty())
-            .unwrap_or(Path::new("."));
-        writable(machine, parent)?;
+        let file = Path::new(path);
+        let place = if machine.exists(file) {
+            file
+        } else {
+            directory(file)
+        };
+        writable(machine, place)?;
         found.push(format!("writes {path}"));
     }
     Ok(found.join("; "))
+}
+
+/// Where a file is or will be.
+fn directory(file: &Path) -> &Path {
+    file.parent()
+        .filter(|p| !p.as_os_str().is_empty())
+        .unwrap_or(Path::new("."))
 }
 
 fn memif(machine: &dyn Machine, socket: &str, role: MemifRole) -> Found {
     let path = Path::new(socket);
     match role {
         MemifRole::Server => {
-            writable(machine, path.parent().unwrap_or(Path::new(".")))?;
+            writable(machine, directory(path))?;
             Ok(format!("the socket {socket} can be made"))
         }
         MemifRole::Client if machine.exists(path) => Ok(format!("the socket {socket} is there")),
-        MemifRole::Client => Ok(format!(
-            "the socket {socket} is not there yet; packets pass once its server is"
+        MemifRole::Client => Err((
+            format!("there is no socket {socket}"),
+            "start its server first, or write `role = server`".to_owned(),
         )),
     }
 }
 
-fn writable(machine: &dyn Machine, dir: &Path) -> Result<(), (String, String)> {
-    let shown = quoted(&dir.to_string_lossy());
-    if !machine.exists(dir) {
+/// A file that is there, or a directory.
+fn writable(machine: &dyn Machine, place: &Path) -> Result<(), (String, String)> {
+    let shown = quoted(&place.to_string_lossy());
+    if !machine.exists(place) {
         return Err((
-            format!("the directory {} is not there", dir.display()),
+            format!("the directory {} is not there", place.display()),
             format!("mkdir -p {shown}"),
         ));
     }
-    match machine.may(dir, Access::Write) {
+    match machine.may(place, Access::Write) {
         true => Ok(()),
         false => Err((
-            format!("the directory {} cannot be written by this user", dir.display()),
+            format!("{} cannot be written by this user", place.display()),
             format!("sudo chown \"$USER\" {shown}"),
         )),
     }

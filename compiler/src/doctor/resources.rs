@@ -32,7 +32,7 @@ fn cores(machine: &dyn Machine, manager: Option<&ManagerConfig>, placement: Opti
         .map(u16::to_string)
         .collect();
     if !missing.is_empty() {
-        return Check::warning(
+        return Check::failed(
             NAME,
             format!(
                 "`cores` names {}, and this process may use {shown}",

@@ -1,111 +1,11 @@
-use std::{
-    collections::{HashMap, HashSet},
-    io,
-    path::{Path, PathBuf},
-};
+mod fake;
+
+use std::path::Path;
+
+use fake::Fake;
 
 use super::*;
 use crate::testing::checked;
-
-/// A host that is made up. Everything that is there is named.
-#[derive(Debug, Clone, Default)]
-struct Fake {
-    files: HashMap<PathBuf, String>,
-    links: HashMap<PathBuf, String>,
-    /// May be neither read nor written.
-    closed: HashSet<PathBuf>,
-    variables: HashMap<String, String>,
-    programs: HashMap<String, Result<String, String>>,
-}
-
-impl Fake {
-    /// Root on a host of eight cores with everything that the programs below need.
-    fn sound() -> Self {
-        let mut fake = Self::default();
-        fake.file(
-            "/proc/self/status",
-            "Name:\tonvmc\nUid:\t0\t0\t0\t0\nCapEff:\t000001ffffffffff\nCpus_allowed_list:\t0-7\n",
-        );
-        fake.file("/proc/self/uid_map", "         0          0 4294967295\n");
-        fake.file("/proc/self/limits", "Limit                     Soft Limit           Hard Limit           Units\nMax locked memory         8388608              8388608              bytes\nMax open files            1024                 1048576              files\n");
-        fake.file("/proc/self/cgroup", "0::/user.slice/a.service\n");
-        fake.file("/proc/self/fd", "");
-        fake.file(
-            "/proc/meminfo",
-            "MemTotal:       16000000 kB\nMemAvailable:    8388608 kB\n",
-        );
-        fake.file("/sys/devices/system/node/online", "0-1\n");
-        fake.file("/dev/net/tun", "");
-        fake.file("/run/onvm", "");
-        fake.pages(2 << 20, 0, 0).pages(1 << 30, 0, 0);
-        for program in ["onvm-nf", "guard", "screen"] {
-            fake.programs.insert(program.into(), Ok(String::new()));
-        }
-        fake.programs.insert(
-            "onvm-run".into(),
-            Ok(format!("onvm-run {} (DPDK 22.11.5)\n", env!("CARGO_PKG_VERSION"))),
-        );
-        fake
-    }
-
-    fn file(&mut self, path: &str, text: &str) -> &mut Self {
-        self.files.insert(path.into(), text.into());
-        self
-    }
-
-    fn pages(&mut self, page: u64, all: u64, free: u64) -> &mut Self {
-        let dir = facts::pages_dir(page);
-        self.files.insert(dir.join("nr_hugepages"), format!("{all}\n"));
-        self.files.insert(dir.join("free_hugepages"), format!("{free}\n"));
-        self
-    }
-
-    fn not_root(&mut self) -> &mut Self {
-        self.file(
-            "/proc/self/status",
-            "Uid:\t1000\t1000\t1000\t1000\nCapEff:\t0000000000000000\nCpus_allowed_list:\t0-7\n",
-        )
-    }
-}
-
-impl Machine for Fake {
-    fn read(&self, path: &Path) -> io::Result<String> {
-        self.files
-            .get(path)
-            .cloned()
-            .ok_or_else(|| io::ErrorKind::NotFound.into())
-    }
-
-    fn link(&self, path: &Path) -> Option<String> {
-        self.links.get(path).cloned()
-    }
-
-    fn exists(&self, path: &Path) -> bool {
-        path == Path::new("/") || self.files.keys().any(|p| p.starts_with(path)) || self.closed.contains(path)
-    }
-
-    fn may(&self, path: &Path, _: Access) -> bool {
-        self.exists(path) && !self.closed.contains(path)
-    }
-
-    fn variable(&self, name: &str) -> Option<String> {
-        self.variables.get(name).cloned()
-    }
-
-    fn program(&self, name: &str, _: &[PathBuf]) -> Option<PathBuf> {
-        self.programs
-            .contains_key(name)
-            .then(|| Path::new("/usr/local/bin").join(name))
-    }
-
-    fn run(&self, program: &Path, _: &[&str]) -> Result<String, String> {
-        let name = program.file_name().unwrap_or_default().to_string_lossy();
-        self.programs
-            .get(name.as_ref())
-            .cloned()
-            .unwrap_or_else(|| Err("not found".into()))
-    }
-}
 
 const PLAIN: &str = "port wan = null {}\nnf fw = forward\nsteer wan { else -> fw -> wan }\n";
 
@@ -222,7 +122,7 @@ fn isolation_needs_root_and_user_ids() {
 fn cores_and_nodes() {
     let with = |block: &str| format!("{PLAIN}manager {{ {block} }}\n");
     let (name, state, mend) = wrong(&Fake::sound(), &with("cores = [6, 7, 8, 9]"));
-    assert_eq!((name.as_str(), state), ("cores", State::Warning));
+    assert_eq!((name.as_str(), state), ("cores", State::Failed));
     assert_eq!(mend, "manager { cores = [0, 1, 2, 3, 4, 5, 6, 7] }");
     assert_eq!(wrong(&Fake::sound(), &with("cores = [3]")).0, "cores");
     let greedy = PLAIN.replace("forward", "forward with { cores = 8 }");
@@ -360,6 +260,17 @@ fn ports_on_the_host() {
         "vfio-pci".into(),
     );
     assert_eq!(state(&fake, nic), ok);
+    let client = "memif { socket = \"/run/x.sock\", role = client }";
+    assert_eq!(state(&fake, client).0, State::Failed);
+    fake.file("/run/x.sock", "");
+    assert_eq!(state(&fake, client), ok);
+    fake.file("/full/out.pcap", "")
+        .closed
+        .insert("/full/out.pcap".into());
+    assert_eq!(
+        state(&fake, "pcap { write = \"/full/out.pcap\" }"),
+        failed("sudo chown \"$USER\" /full/out.pcap")
+    );
     assert_eq!(
         state(&fake, "pcap { read = \"/in.pcap\" }"),
         failed("ls -l /in.pcap")
