@@ -45,11 +45,15 @@ pub(super) fn is_root(machine: &dyn Machine) -> bool {
     ids.split_whitespace().nth(1) == Some("0")
 }
 
-/// The soft limit of a resource as `/proc/self/limits` names it; none: unlimited or not known.
-pub(super) fn soft_limit(machine: &dyn Machine, name: &str) -> Option<u64> {
-    let text = machine.read(Path::new("/proc/self/limits")).ok()?;
-    let line = text.lines().find_map(|l| l.strip_prefix(name))?;
-    line.split_whitespace().next()?.parse().ok()
+/// The soft and the hard limit of a resource as `/proc/self/limits` names it; none: unlimited or not known.
+pub(super) fn limits(machine: &dyn Machine, name: &str) -> [Option<u64>; 2] {
+    let text = machine.read(Path::new("/proc/self/limits")).unwrap_or_default();
+    let line = text
+        .lines()
+        .find_map(|l| l.strip_prefix(name))
+        .unwrap_or_default();
+    let mut words = line.split_whitespace().map(|word| word.parse().ok());
+    [words.next().flatten(), words.next().flatten()]
 }
 
 /// Bytes that may still be allocated: what the system has, and what the control groups above this process leave.

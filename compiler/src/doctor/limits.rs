@@ -32,8 +32,9 @@ fn open_files(machine: &dyn Machine, manager: Option<&ManagerConfig>) -> Check {
     let found = format!(
         "about {needed} needed for {instances} instances and {ports} ports, {most} in an edit of all NFs"
     );
-    let mend = format!("ulimit -n {}", most.next_power_of_two());
-    match facts::soft_limit(machine, "Max open files") {
+    let mend = format!("sudo prlimit --pid $$ --nofile={0}:{0}", most.next_power_of_two());
+    // `onvm-run` raises its own limit to the hard one.
+    match facts::limits(machine, "Max open files")[1] {
         Some(limit) if limit < needed => Check::failed(NAME, format!("{found}, {limit} allowed"), mend),
         Some(limit) if limit < most => Check::warning(NAME, format!("{found}, {limit} allowed"), mend),
         Some(limit) => Check::ok(NAME, format!("{found}, {limit} allowed")),
@@ -61,7 +62,7 @@ fn locked_memory(machine: &dyn Machine, manager: &ManagerConfig) -> Check {
     if facts::has_capability(machine, facts::IPC_LOCK) {
         return Check::ok(NAME, "this user may lock as much as it likes");
     }
-    match facts::soft_limit(machine, "Max locked memory") {
+    match facts::limits(machine, "Max locked memory")[0] {
         Some(limit) if limit < needed => Check::failed(
             NAME,
             format!(

@@ -28,7 +28,7 @@ impl Fake {
             "Name:\tonvmc\nUid:\t0\t0\t0\t0\nCapEff:\t000001ffffffffff\nCpus_allowed_list:\t0-7\n",
         );
         fake.file("/proc/self/uid_map", "         0          0 4294967295\n");
-        fake.file("/proc/self/limits", "Limit                     Soft Limit           Hard Limit           Units\nMax locked memory         8388608              8388608              bytes\nMax open files            1024                 1048576              files\n");
+        fake.file("/proc/self/limits", "Limit                     Soft Limit           Hard Limit           Units\nMax locked memory         8388608              8388608              bytes\nMax open files            256                  1024                 files\n");
         fake.file("/proc/self/cgroup", "0::/user.slice/a.service\n");
         fake.file("/proc/self/fd", "");
         fake.file(

@@ -195,11 +195,19 @@ fn limits() {
     let many = |n| PLAIN.replace("forward", &format!("forward with {{ replicas = {n} }}"));
     assert_eq!(
         wrong(&Fake::sound(), &many(200)),
-        expected("open files", State::Failed, "ulimit -n 4096")
+        expected(
+            "open files",
+            State::Failed,
+            "sudo prlimit --pid $$ --nofile=4096:4096"
+        )
     );
     assert_eq!(
         wrong(&Fake::sound(), &many(100)),
-        expected("open files", State::Warning, "ulimit -n 2048")
+        expected(
+            "open files",
+            State::Warning,
+            "sudo prlimit --pid $$ --nofile=2048:2048"
+        )
     );
     let mut fake = Fake::sound();
     fake.file("/proc/sys/vm/memfd_noexec", "2\n");
