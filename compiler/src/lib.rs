@@ -15,8 +15,8 @@ pub mod diagnostics;
 pub mod disk;
 #[cfg(test)]
 mod docs;
-mod fields;
 pub mod doctor;
+mod fields;
 pub mod filter;
 mod filters;
 pub mod graph;
