@@ -2,7 +2,7 @@
 //! those of the code (`UPDATE_DOCS=1 cargo test -p onvmc docs` writes them).
 //!
 //! A fence that begins with
-//! - `chain` holds a whole source that gets no diagnostic;
+//! - `chain` holds a whole source that gets no diagnostic, and whose tests pass;
 //! - `chain error=C0501` holds one that gets this error and no other (`error=C0003,C0107` for several); `warning=`
 //!   likewise. A name that is unused because of the mistake is no other mistake;
 //! - `chain fragment` holds declarations that parse, of a source that is not whole. So do all in `docs/nfs`.
@@ -20,7 +20,13 @@ use std::{
 
 use onvm_lang::Severity;
 
-use crate::{diagnostics::all_pages, render, testing::checked};
+use crate::{
+    Checked,
+    diagnostics::all_pages,
+    render,
+    testing::checked,
+    tests::{self, Body},
+};
 
 /// A fenced example.
 struct Fence {
@@ -118,7 +124,20 @@ fn fault(fence: &Fence, fragment: bool) -> Option<String> {
         let shown = render::short(&checked.sources, &checked.diagnostics);
         return Some(format!("gets something else than it says:\n{shown}"));
     }
-    layout_fault(&fence.text)
+    failed_test(&checked).or_else(|| layout_fault(&fence.text))
+}
+
+/// The first test of an example that does not pass. Replays need captures, which examples have none of.
+fn failed_test(checked: &Checked) -> Option<String> {
+    let program = checked.program.as_ref()?;
+    program.tests.iter().find_map(|test| {
+        let Body::Paths(statements) = &test.body else {
+            return None;
+        };
+        let outcome = tests::run(program, &checked.sources, statements);
+        let passed = outcome.is_ok_and(|failures| failures.is_empty());
+        (!passed).then(|| format!("its test \"{}\" does not pass", test.name))
+    })
 }
 
 fn layout_fault(source: &str) -> Option<String> {
@@ -271,6 +290,7 @@ fn index() -> String {
         ("C05", "Steering"),
         ("C06", "Contracts and claims"),
         ("C07", "Capacity"),
+        ("C08", "Tests"),
     ];
     let pages = all_pages();
     for (prefix, title) in groups {

@@ -110,7 +110,7 @@ impl Output {
     pub(crate) fn unreadable(&self, file: &Path, e: &std::io::Error) {
         let remedy = match e.kind() {
             _ if file.is_dir() => "it is a directory. Name a `.chain` file.".to_owned(),
-            ErrorKind::InvalidData => "it is not UTF-8 text. Save it as UTF-8.".to_owned(),
+            ErrorKind::InvalidData => format!("{e}. Save it as UTF-8."),
             _ => format!("{e}. Check that the file exists and can be read."),
         };
         self.error("source", &format!("cannot read {}: {remedy}", file.display()));
