@@ -354,3 +354,32 @@ fn intersections_are_those_of_enumeration() {
         Ok(())
     });
 }
+
+#[test]
+fn packets_that_change_hands_between_two_tables() {
+    let whole = whole_frames();
+    let tables = (
+        prop::collection::vec(filters(), 1..4),
+        prop::collection::vec(filters(), 1..4),
+    );
+    run(600, 4, tables, |(old, new)| {
+        let mut fields = Fields::default();
+        let (mut before, mut after) = (Table::default(), Table::default());
+        old.iter().for_each(|rule| before.push(&mut fields, rule));
+        new.iter().for_each(|rule| after.push(&mut fields, rule));
+        let takers = |n: usize| (0..n).map(Some).chain([None]);
+        for (from, to) in takers(old.len()).flat_map(|a| takers(new.len()).map(move |b| (a, b))) {
+            let moves = |f: &Frame| before.taker(f) == from && after.taker(f) == to;
+            let there = whole.iter().any(moves);
+            let (left, right) = (before.effective(from), after.effective(to));
+            match left.meets_effective(&fields, &right, &mut Budget::new(u64::MAX)) {
+                Answer::Yes(w) => {
+                    prop_assert!(moves(&w.frame));
+                    prop_assert!(there || w.frame.bytes.len() < 60, "{w} {from:?} {to:?}");
+                }
+                Answer::No | Answer::Unknown => prop_assert!(!there, "{from:?} {to:?} {}", show(&old)),
+            }
+        }
+        Ok(())
+    });
+}

@@ -287,3 +287,47 @@ fn both(left: &[Cube], right: &[Cube]) -> Vec<Cube> {
 fn number(n: usize) -> u32 {
     u32::try_from(n).unwrap_or(u32::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn last_verdict(rules: &[Expr], budget: u64) -> Verdict {
+        let mut fields = Fields::default();
+        let mut table = Table::default();
+        rules.iter().for_each(|rule| table.push(&mut fields, rule));
+        let verdicts = table.verdicts(&fields, &mut Budget::new(budget));
+        verdicts.last().unwrap().clone()
+    }
+
+    #[test]
+    fn a_spent_budget_leaves_nothing_to_say() {
+        let parts = (0..256).map(|n| format!("(net dst 10.{n}.0.0/16)"));
+        let rules: Vec<Expr> = parts
+            .chain(["(net dst 10.0.0.0/8)".to_owned()])
+            .map(|r| r.parse().unwrap())
+            .collect();
+        let all = Verdict::Shadowed {
+            by: (0..256).collect(),
+            but_cut_off: false,
+        };
+        assert_eq!(last_verdict(&rules, u64::MAX), all);
+        assert_eq!(last_verdict(&rules, 10_000), Verdict::Useful);
+    }
+
+    #[test]
+    fn a_filter_with_too_many_cases_is_left_alone() {
+        let any_of = |k: usize| {
+            format!(
+                "(or (= (frame {} 1) 1) (= (frame {} 1) 1))",
+                60 + 2 * k,
+                61 + 2 * k
+            )
+        };
+        let filter = format!("(and {})", (0..12).map(any_of).collect::<Vec<_>>().join(" "));
+        let rules = [filter.parse().unwrap(), filter.parse().unwrap()];
+        assert_eq!(last_verdict(&rules, u64::MAX), Verdict::Useful);
+    }
+}
