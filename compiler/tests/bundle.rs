@@ -480,6 +480,20 @@ fn nothing_leads_outside() {
 }
 
 #[test]
+fn a_name_that_is_a_path_is_refused() {
+    for name in ["../secret", "/tmp/a", "", "a b"] {
+        let root = tempfile::tempdir().unwrap();
+        let (_, dir) = written(root.path());
+        forge(&dir, |index| index.name = name.into());
+        let error = Bundle::load(&dir).unwrap_err();
+        assert!(
+            error.to_string().contains("is no name for a bundle"),
+            "{name:?}: {error}"
+        );
+    }
+}
+
+#[test]
 fn links_are_refused() {
     let root = tempfile::tempdir().unwrap();
     let (_, dir) = written(root.path());

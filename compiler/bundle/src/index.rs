@@ -12,6 +12,7 @@ pub const FORMAT_VERSION: u32 = 1;
 #[serde(deny_unknown_fields)]
 pub struct Index {
     pub format: u32,
+    /// As [`is_bundle_name`] has it; the manager's directory in its run directory is named so.
     pub name: String,
     /// [`generation_id`] of this index: names the content of the whole bundle.
     pub generation: String,
@@ -38,6 +39,12 @@ pub struct FileEntry {
     pub sha256: String,
     /// Bytes.
     pub size: u64,
+}
+
+/// Whether this can be the name of a bundle, and so of a directory: 1 to 64 letters, digits, `-` and `_`.
+pub fn is_bundle_name(name: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
+    (1..=64).contains(&name.len()) && name.chars().all(plain)
 }
 
 /// The generation id: SHA-256 over every field of the index but itself, so over all content by hash.

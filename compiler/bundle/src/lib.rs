@@ -27,7 +27,7 @@ pub use demand::share_cores;
 pub use error::BundleError;
 pub use fixed::fixed_while_running;
 pub use flows::{Flows, Rule, Table};
-pub use index::{FORMAT_VERSION, FileEntry, Index, generation_id, hash_bytes};
+pub use index::{FORMAT_VERSION, FileEntry, Index, generation_id, hash_bytes, is_bundle_name};
 pub use instance::InstanceConfig;
 pub use load::Bundle;
 pub use manager::{

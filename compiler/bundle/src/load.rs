@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 
 use crate::{
     BundleError, FORMAT_VERSION, Flows, Index, InstanceConfig, ManagerConfig, PathRef, generation_id,
-    hash_bytes, validate,
+    hash_bytes, is_bundle_name, validate,
 };
 
 /// A verified bundle.
@@ -117,6 +117,13 @@ fn read_index(dir: &Path) -> Result<Index, BundleError> {
             expected: index.generation,
             found,
         });
+    }
+    if !is_bundle_name(&index.name) {
+        let reason = format!(
+            "`{}` is no name for a bundle: it takes letters, digits, `-` and `_`",
+            index.name.escape_debug()
+        );
+        return Err(BundleError::Inconsistent { path, reason });
     }
     Ok(index)
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use onvm_bundle::Bundle;
+use onvm_bundle::{Bundle, is_bundle_name};
 use onvmc::{Inputs, Program, artifact::Artifact, disk::write_bundle, placement::Placement};
 
 use super::{
@@ -22,7 +22,7 @@ pub(super) fn run(out: &Output, args: &BuildArgs) -> Outcome {
             return Outcome::Refused;
         }
     };
-    if let Some(name) = args.name.as_deref().filter(|n| !is_name(n)) {
+    if let Some(name) = args.name.as_deref().filter(|n| !is_bundle_name(n)) {
         out.error(
             "name",
             &format!("`{name}` is no name for a bundle: use letters, digits, `-` and `_`"),
@@ -115,12 +115,4 @@ pub(super) fn verify(out: &Output, args: &VerifyArgs) -> Outcome {
             Outcome::Refused
         }
     }
-}
-
-/// A name that can be a directory's.
-fn is_name(name: &str) -> bool {
-    (1..=64).contains(&name.len())
-        && name
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || "-_".contains(c))
 }
