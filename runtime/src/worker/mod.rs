@@ -121,6 +121,7 @@ pub struct Worker {
     commands: Arc<SegQueue<Command>>,
     events: UnboundedSender<Event>,
     idle: nflib::idle::Idle,
+    pace: idle::Pace,
     /// What was taken from a ring last.
     taken: Box<[[u64; 2]; BURST]>,
     exit: bool,
@@ -166,6 +167,7 @@ impl Worker {
             commands,
             events,
             idle: nflib::idle::Idle::new(idle),
+            pace: idle::Pace::new(),
             taken: Box::new([[0; 2]; BURST]),
             exit: false,
         }
@@ -190,9 +192,11 @@ impl Worker {
     fn rest(&mut self, moved: usize) {
         if moved > 0 {
             self.idle.reset();
+            self.pace.reset();
         } else if self.idle.rest() == nflib::idle::Rest::Sleep {
             let polled = self.ingress.must_be_polled();
             idle::nap(
+                &mut self.pace,
                 &mut self.forward.links,
                 self.generations.in_flight,
                 polled,
