@@ -3,6 +3,7 @@
 //! Rules are parsed once into compact records and walked in order for each packet, so the cost grows with the number of
 //! rules before the deciding one. A rules file is described in [`parse`] and in `docs/nfs/firewall.md`.
 
+pub mod model;
 pub mod parse;
 pub mod rules;
 

@@ -6,6 +6,7 @@
 mod error;
 pub mod firewall;
 pub mod forward;
+mod model;
 pub mod monitor;
 pub mod payload_scan;
 #[cfg(test)]
@@ -19,6 +20,7 @@ use nflib::{
 };
 
 pub use error::Error;
+pub use model::{Model, ModelRule};
 
 /// One NF of the multi-call binary.
 #[derive(Debug, Clone, Copy)]
@@ -31,6 +33,8 @@ pub struct StandardNf {
     pub run: fn() -> ExitCode,
     /// Builds the NF without a manager, for one packet at a time.
     pub bench: fn(Params) -> Result<Box<dyn AnyBench>, SetupError>,
+    /// What its verdicts depend on.
+    pub model: fn(&Params) -> Result<Model, SetupError>,
 }
 
 /// All standard NFs, in the order of their names.
@@ -40,29 +44,37 @@ pub const NFS: &[StandardNf] = &[
         manifest: include_str!("firewall.nf.toml"),
         run: nflib::run::<firewall::Firewall>,
         bench: bench::<firewall::Firewall>,
+        model: firewall::model::model,
     },
     StandardNf {
         name: "forward",
         manifest: include_str!("forward.nf.toml"),
         run: nflib::run::<forward::Forward>,
         bench: bench::<forward::Forward>,
+        model: passes,
     },
     StandardNf {
         name: "monitor",
         manifest: include_str!("monitor.nf.toml"),
         run: nflib::run::<monitor::Monitor>,
         bench: bench::<monitor::Monitor>,
+        model: passes,
     },
     StandardNf {
         name: "payload_scan",
         manifest: include_str!("payload_scan.nf.toml"),
         run: nflib::run::<payload_scan::PayloadScan>,
         bench: bench::<payload_scan::PayloadScan>,
+        model: payload_scan::model,
     },
 ];
 
 fn bench<N: Nf + 'static>(params: Params) -> Result<Box<dyn AnyBench>, SetupError> {
     Ok(Box::new(Bench::<N>::new(params)?))
+}
+
+fn passes(_params: &Params) -> Result<Model, SetupError> {
+    Ok(Model::Passes)
 }
 
 /// The standard NF of this name.

@@ -14,6 +14,7 @@ use nflib::{
 use serde::Deserialize;
 
 use self::patterns::Pattern;
+use crate::Model;
 
 /// Index in the manifest's outputs.
 const MATCH: u16 = 0;
@@ -149,6 +150,14 @@ impl Nf for PayloadScan {
         self.search = search;
         Ok(Reconfigured::Done)
     }
+}
+
+pub fn model(params: &Params) -> Result<Model, SetupError> {
+    let search = Search::new(params)?;
+    Ok(Model::Payload {
+        patterns: search.patterns.into_iter().map(|p| p.bytes).collect(),
+        found: search.on_match,
+    })
 }
 
 impl PayloadScan {

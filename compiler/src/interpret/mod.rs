@@ -11,12 +11,13 @@ use std::collections::{BTreeMap, HashMap};
 
 use nflib::Verdict;
 use onvm_bundle::{
-    SourceRef,
+    Service, SourceRef,
     diff::Contents,
     tables::{At, HopIndex, NO_HOP, Tables, Way, Wish},
 };
 
 use self::nfs::Behaviour;
+pub(crate) use self::nfs::standard;
 pub use self::story::{Story, StoryExit, StoryHop, StoryRule};
 
 /// Everything that a packet can meet, with the state of the NFs that it has met.
@@ -38,6 +39,16 @@ pub struct InterpretError {
     pub service: String,
     pub source_ref: SourceRef,
     pub reason: String,
+}
+
+impl InterpretError {
+    pub(crate) fn new(service: &Service, reason: &nflib::SetupError) -> Self {
+        Self {
+            service: service.name.clone(),
+            source_ref: service.source.clone(),
+            reason: reason.to_string(),
+        }
+    }
 }
 
 /// The way of one packet. Two packets with equal paths were treated alike.

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, convert::Infallible, fmt};
 
 use nflib::{Params, Verdict, testing::AnyBench};
-use onvm_bundle::{InstanceConfig, Manifest, ParamSource, Service};
+use onvm_bundle::{InstanceConfig, ParamSource, Service};
 use stdlib_nfs::StandardNf;
 
 use super::{InterpretError, Moved};
@@ -28,18 +28,12 @@ impl Behaviour {
         instances: &BTreeMap<String, InstanceConfig>,
         files: &BTreeMap<String, Vec<u8>>,
     ) -> Result<Self, InterpretError> {
-        let config = service.instances.first().and_then(|i| instances.get(&i.name));
-        let Some((config, standard)) = config.and_then(|c| Some((c, standard(&c.manifest)?))) else {
+        let Some((standard, params)) = standard(service, instances, files) else {
             return Ok(Self::PassesOn);
         };
-        let refused = |e: nflib::SetupError| InterpretError {
-            service: service.name.clone(),
-            source_ref: service.source.clone(),
-            reason: e.to_string(),
-        };
-        (standard.bench)(params(config, files))
+        (standard.bench)(params)
             .map(Self::Run)
-            .map_err(refused)
+            .map_err(|e| InterpretError::new(service, &e))
     }
 
     /// The NF's verdict, and whether it is an assumption.
@@ -81,12 +75,18 @@ fn values(nf: &dyn AnyBench) -> Vec<u64> {
     nf.counters().into_iter().map(|(_, value)| value).collect()
 }
 
-/// The standard NF that `onvm-run` would start for this manifest.
-pub(super) fn standard(manifest: &Manifest) -> Option<&'static StandardNf> {
-    let [name] = manifest.run.args.as_slice() else {
+/// The standard NF that `onvm-run` would start for this service, with its parameters.
+pub(crate) fn standard(
+    service: &Service,
+    instances: &BTreeMap<String, InstanceConfig>,
+    files: &BTreeMap<String, Vec<u8>>,
+) -> Option<(&'static StandardNf, Params)> {
+    let config = instances.get(&service.instances.first()?.name)?;
+    let [name] = config.manifest.run.args.as_slice() else {
         return None;
     };
-    (manifest.run.binary == "onvm-nf").then(|| stdlib_nfs::find(name))?
+    let standard = (config.manifest.run.binary == "onvm-nf").then(|| stdlib_nfs::find(name))??;
+    Some((standard, params(config, files)))
 }
 
 fn params(config: &InstanceConfig, files: &BTreeMap<String, Vec<u8>>) -> Params {

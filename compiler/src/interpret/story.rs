@@ -1,6 +1,6 @@
 //! A path in the names and places of the source.
 
-use onvm_bundle::{Hop, Service, SourceRef, Target};
+use onvm_bundle::{Hop, Rule, Service, SourceRef, Table, Target};
 use serde::Serialize;
 
 use super::{Exit, Interpreter, Moved, Path, Said, Steered, Step};
@@ -24,6 +24,27 @@ pub struct StoryRule {
     pub chain: String,
     /// Of `else`: the steered port's name.
     pub source: SourceRef,
+}
+
+impl From<&Rule> for StoryRule {
+    fn from(rule: &Rule) -> Self {
+        Self {
+            text: rule.text.clone(),
+            chain: rule.chain.clone(),
+            source: rule.source.clone(),
+        }
+    }
+}
+
+impl StoryRule {
+    /// `else`
+    pub(crate) fn otherwise(table: &Table) -> Self {
+        Self {
+            text: "else".to_owned(),
+            chain: table.otherwise.clone(),
+            source: table.source.clone(),
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -105,16 +126,8 @@ impl Interpreter<'_> {
     fn rule(&self, port: &str, path: &Path) -> Option<StoryRule> {
         let table = self.contents.flows.tables.iter().find(|t| t.port == port)?;
         match path.steered {
-            Steered::Rule(index) => table.rules.get(index).map(|rule| StoryRule {
-                text: rule.text.clone(),
-                chain: rule.chain.clone(),
-                source: rule.source.clone(),
-            }),
-            Steered::Else => Some(StoryRule {
-                text: "else".to_owned(),
-                chain: table.otherwise.clone(),
-                source: table.source.clone(),
-            }),
+            Steered::Rule(index) => table.rules.get(index).map(StoryRule::from),
+            Steered::Else => Some(StoryRule::otherwise(table)),
             Steered::Nowhere => None,
         }
     }

@@ -11,7 +11,7 @@ use onvm_bundle::filter::{
 };
 use proptest::{prelude::*, sample::select, test_runner::TestRunner};
 
-use super::{Answer, Budget, Fields, Frame, Set, Table, Verdict, exact::config, intersect};
+use super::{Answer, Budget, Fields, Frame, Set, Table, Verdict, common, exact::config};
 
 const NETS: [&str; 7] = [
     "10.0.0.0/8",
@@ -343,7 +343,7 @@ fn intersections_are_those_of_enumeration() {
         let mut fields = Fields::default();
         let (left, right) = (Set::new(&mut fields, &a), Set::new(&mut fields, &b));
         let there = whole.iter().any(|p| matches(&a, p) && matches(&b, p));
-        match intersect(&fields, &left, &right, &mut Budget::new(u64::MAX)) {
+        match common(&fields, &[], &[&left, &right], &mut Budget::new(u64::MAX)) {
             Answer::No => prop_assert!(!there, "{a} {b}"),
             Answer::Yes(w) => {
                 prop_assert!(matches(&a, &w.frame) && matches(&b, &w.frame));
@@ -372,7 +372,7 @@ fn packets_that_change_hands_between_two_tables() {
             let moves = |f: &Frame| before.taker(f) == from && after.taker(f) == to;
             let there = whole.iter().any(moves);
             let (left, right) = (before.effective(from), after.effective(to));
-            match left.meets_effective(&fields, &right, &mut Budget::new(u64::MAX)) {
+            match common(&fields, &[left, right], &[], &mut Budget::new(u64::MAX)) {
                 Answer::Yes(w) => {
                     prop_assert!(moves(&w.frame));
                     prop_assert!(there || w.frame.bytes.len() < 60, "{w} {from:?} {to:?}");

@@ -14,6 +14,8 @@ pub(crate) struct Cube {
 }
 
 impl Cube {
+    pub(crate) const EVERYTHING: Self = Self { terms: Vec::new() };
+
     pub(crate) fn terms(&self) -> &[(FieldId, Values)] {
         &self.terms
     }

@@ -57,5 +57,5 @@ mod exact;
 pub use field::Fields;
 pub use frame::Frame;
 pub use search::Budget;
-pub use table::{Answer, Effective, Set, Table, Taker, Verdict, intersect};
+pub use table::{Answer, Effective, Set, Table, Taker, Verdict, common};
 pub use witness::Witness;

@@ -31,7 +31,11 @@ impl Budget {
         result
     }
 
-    fn spend(&mut self, units: u64) -> bool {
+    pub(crate) fn is_spent(&self) -> bool {
+        self.left == 0
+    }
+
+    pub(crate) fn spend(&mut self, units: u64) -> bool {
         let enough = self.left >= units;
         self.left = self.left.saturating_sub(units);
         enough

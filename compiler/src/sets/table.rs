@@ -194,35 +194,13 @@ pub struct Effective<'t, 'a> {
 impl<'a> Effective<'_, 'a> {
     /// Whether a packet of it is in `set`; in itself, if there is no set.
     pub fn meets(&self, fields: &Fields, set: Option<&Set<'a>>, budget: &mut Budget) -> Answer {
-        let all = [Cube::default()];
-        let own = match self.start(&all) {
-            Some(own) => own,
-            None => return Answer::Unknown,
-        };
-        let start = match set.map(|s| &s.cubes) {
-            None => own.to_vec(),
-            Some(Ok(cubes)) => both(own, cubes),
-            Some(Err(TooComplex)) => return Answer::Unknown,
-        };
-        let covers = [self.cover()];
-        let confirm = |frame: &Frame| self.holds(frame) && set.is_none_or(|s| s.holds(frame));
-        answer(fields, start, &covers, &confirm, budget)
+        common(fields, &[*self], set.as_slice(), budget)
     }
 
-    /// Whether there is a packet in this set and in that one, of another table.
-    pub fn meets_effective(&self, fields: &Fields, other: &Effective<'_, 'a>, budget: &mut Budget) -> Answer {
-        let all = [Cube::default()];
-        let (Some(own), Some(others)) = (self.start(&all), other.start(&all)) else {
-            return Answer::Unknown;
-        };
-        let covers = [self.cover(), other.cover()];
-        let confirm = |frame: &Frame| self.holds(frame) && other.holds(frame);
-        answer(fields, both(own, others), &covers, &confirm, budget)
-    }
-
-    fn start<'s>(&'s self, all: &'s [Cube]) -> Option<&'s [Cube]> {
+    /// None: too complex to be spelled out.
+    fn start(&self) -> Option<&[Cube]> {
         match self.taker {
-            None => Some(all),
+            None => Some(EVERYTHING),
             Some(rule) => self.table.cubes(rule),
         }
     }
@@ -241,47 +219,50 @@ impl<'a> Effective<'_, 'a> {
     }
 }
 
-/// Whether two sets have a packet in common.
-pub fn intersect(fields: &Fields, a: &Set<'_>, b: &Set<'_>, budget: &mut Budget) -> Answer {
-    let (Ok(left), Ok(right)) = (&a.cubes, &b.cubes) else {
-        return Answer::Unknown;
-    };
-    answer(
-        fields,
-        both(left, right),
-        &[],
-        &|frame| a.holds(frame) && b.holds(frame),
-        budget,
-    )
-}
+const EVERYTHING: &[Cube] = &[Cube::EVERYTHING];
 
-fn answer(
+/// Pairs of cubes that are looked at for what they have in common; of more, nothing is known.
+const MAX_PAIRS: usize = 1 << 20;
+
+/// Whether there is a packet that all of these take, each in its table, and that is in all of the sets.
+pub fn common<'a>(
     fields: &Fields,
-    start: Vec<Cube>,
-    covers: &[Cover<'_>],
-    confirm: &dyn Fn(&Frame) -> bool,
+    taken: &[Effective<'_, 'a>],
+    sets: &[&Set<'a>],
     budget: &mut Budget,
 ) -> Answer {
+    let mut start = EVERYTHING.to_vec();
+    let sets_cubes = sets.iter().map(|set| set.cubes.as_deref().ok());
+    for cubes in taken.iter().map(Effective::start).chain(sets_cubes) {
+        match cubes.and_then(|cubes| both(&start, cubes)) {
+            Some(met) => start = met,
+            None => return Answer::Unknown,
+        }
+    }
     let start = possible(start);
+    if !budget.spend(1) {
+        return Answer::Unknown;
+    }
     if start.is_empty() {
         return Answer::No;
     }
+    let covers: Vec<Cover<'_>> = taken.iter().map(Effective::cover).collect();
+    let confirm = |frame: &Frame| taken.iter().all(|t| t.holds(frame)) && sets.iter().all(|s| s.holds(frame));
     let search = Search {
-        covers,
-        confirm,
+        covers: &covers,
+        confirm: &confirm,
         yes_or_no: false,
     };
     match search.run(fields, &start, &mut Point::new(fields), budget) {
         Outcome::Covered { wholly: true, .. } => Answer::No,
-        Outcome::Left(frame) => Answer::Yes(Witness::new(frame, confirm)),
+        Outcome::Left(frame) => Answer::Yes(Witness::new(frame, &confirm)),
         Outcome::Covered { .. } | Outcome::Unknown => Answer::Unknown,
     }
 }
 
-fn both(left: &[Cube], right: &[Cube]) -> Vec<Cube> {
-    left.iter()
-        .flat_map(|a| right.iter().filter_map(|b| a.and(b)))
-        .collect()
+fn both(left: &[Cube], right: &[Cube]) -> Option<Vec<Cube>> {
+    let meet = |a: &Cube| right.iter().filter_map(|b| a.and(b)).collect::<Vec<_>>();
+    (left.len().saturating_mul(right.len()) <= MAX_PAIRS).then(|| left.iter().flat_map(meet).collect())
 }
 
 fn number(n: usize) -> u32 {

@@ -24,6 +24,42 @@ impl Witness {
     }
 }
 
+impl Frame {
+    /// The same headers before another payload, lengths and checksums mended. None: there is no place for a payload.
+    pub(crate) fn with_payload(&self, payload: &[u8]) -> Option<Self> {
+        let mut bytes = self.bytes.clone();
+        let Layers {
+            kind,
+            l3,
+            l4,
+            fragment,
+            ..
+        } = layers(&bytes)?;
+        let (protocol, l4) = l4?;
+        let header = match protocol {
+            _ if fragment.is_some() => 0,
+            6 => usize::from(bytes.get(l4 + 12)? >> 4) * 4,
+            17 | 1 | 58 => 8,
+            132 => 12,
+            _ => 0,
+        };
+        let end = l4 + header + payload.len();
+        let stated = |from: usize| u16::try_from(end - from).ok();
+        match kind {
+            0x0800 => put(&mut bytes, l3 + 2, stated(l3)?),
+            _ => put(&mut bytes, l3 + 4, stated(l3 + 40)?),
+        }
+        bytes.resize(l4 + header, 0);
+        bytes.extend(payload);
+        bytes.resize(end.max(60), 0);
+        mend(&mut bytes);
+        Some(Self {
+            wire_len: u32::try_from(bytes.len()).ok()?,
+            bytes,
+        })
+    }
+}
+
 /// As a `send` of the language would have it, with what that does not say in words behind it.
 impl fmt::Display for Witness {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -327,14 +363,14 @@ fn v6_at(bytes: &[u8], at: usize) -> Option<Ipv6Addr> {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::panic)]
 
-    use super::super::{Answer, Budget, Fields, Set, intersect};
+    use super::super::{Answer, Budget, Fields, Set, common};
     use super::*;
 
     fn witness(filter: &str) -> Witness {
         let (filter, all) = (filter.parse().unwrap(), "(all)".parse().unwrap());
         let mut fields = Fields::default();
         let (set, all) = (Set::new(&mut fields, &filter), Set::new(&mut fields, &all));
-        match intersect(&fields, &set, &all, &mut Budget::new(100_000)) {
+        match common(&fields, &[], &[&set, &all], &mut Budget::new(100_000)) {
             Answer::Yes(witness) => witness,
             other => panic!("{other:?}"),
         }

@@ -1,6 +1,6 @@
 //! Rules as they are matched.
 
-use std::net::IpAddr;
+use std::{fmt, net::IpAddr};
 
 use ipnet::IpNet;
 use nflib::headers::{Fragment, Headers, L3, L4, ethertype};
@@ -150,9 +150,24 @@ impl Side {
 }
 
 impl Network {
+    pub fn is_ipv6(&self) -> bool {
+        self.is_ipv6
+    }
+
     #[inline(always)]
     fn contains(&self, facts: &Facts, address: u128) -> bool {
         facts.is_ip && self.is_ipv6 == facts.is_ipv6 && address & self.mask == self.bits
+    }
+}
+
+/// `10.0.0.0/8`
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let address = match self.is_ipv6 {
+            true => IpAddr::V6(self.bits.into()),
+            false => IpAddr::V4((self.bits as u32).into()),
+        };
+        write!(f, "{address}/{}", self.mask.count_ones())
     }
 }
 

@@ -276,3 +276,58 @@ fn errors_name_line_column_and_what_was_expected() {
         "parameter `rules`: rules:1:1: expected `accept` or `drop`, found `x`"
     );
 }
+
+#[test]
+fn the_model_knows_flags_types_tags_and_fragments() {
+    let tagged = |packet: &[u8]| p::tagged(packet, 5);
+    for (rule, packet, expected) in [
+        ("accept tcp flags syn,!ack", p::syn(p::CLIENT, 22), true),
+        ("accept tcp flags ack", p::syn(p::CLIENT, 22), false),
+        ("accept icmp type 3,8-9", p::ping(), true),
+        ("accept icmp type 0", p::ping(), false),
+        ("accept icmp6 type 128", p::ping6(), true),
+        ("accept icmp6 type 1", p::ping6(), false),
+        ("accept arp", p::arp(), true),
+        ("accept ether 0x88cc", p::arp(), false),
+        (
+            "accept udp to any port 2 vlan 5",
+            tagged(&p::udp(p::CLIENT, 1, 2, b"")),
+            true,
+        ),
+        (
+            "accept tcp flags syn vlan 5",
+            tagged(&p::syn(p::CLIENT, 22)),
+            true,
+        ),
+        (
+            "accept tcp flags syn vlan 6",
+            tagged(&p::syn(p::CLIENT, 22)),
+            false,
+        ),
+        ("accept icmp type 8 vlan 5", tagged(&p::ping()), true),
+        ("accept arp vlan 5", tagged(&p::arp()), true),
+        (
+            "accept udp fragment",
+            p::fragment(&p::udp(p::CLIENT, 1, 2, b"x"), 1480, false),
+            true,
+        ),
+        ("accept udp fragment", p::udp(p::CLIENT, 1, 2, b"x"), false),
+        (
+            "accept udp to any port 2",
+            p::fragment(&p::udp(p::CLIENT, 1, 2, b"x"), 1480, false),
+            false,
+        ),
+        ("accept from 10.0.0.0/8,2001:db8::/32", p::udp6(1, 53, b""), true),
+    ] {
+        let Ok(crate::Model::Rules { rules, .. }) = model::model(&params(rule)) else {
+            panic!("{rule}");
+        };
+        let filter: onvm_bundle::filter::Expr = rules[0].filter.parse().unwrap();
+        assert_eq!(
+            filter.matches(&packet, packet.len() as u32),
+            expected,
+            "{rule}: {filter}"
+        );
+        assert_eq!(accepts(rule, &packet), expected, "{rule}");
+    }
+}

@@ -3,9 +3,11 @@
 use std::{fmt::Write, net::IpAddr};
 
 use etherparse::{NetSlice, PacketBuilder, SlicedPacket, TransportSlice};
+use onvm_bundle::filter::Expr;
 use proptest::{prelude::*, sample::select};
 
 use super::*;
+use crate::Model;
 
 /// A rule as a person would think of it.
 #[derive(Debug, Clone)]
@@ -229,6 +231,27 @@ proptest! {
         }
         let real_hits: Vec<u64> = (1..=rules.len()).map(|line| hits(&bench.nf, line)).collect();
         prop_assert_eq!(real_hits, expected_hits);
+    }
+
+    #[test]
+    fn the_model_describes_the_rules(
+        rules in prop::collection::vec(rule(), 1..12),
+        packets in prop::collection::vec(packet(), 1..40),
+    ) {
+        let text: Vec<String> = rules.iter().map(Plain::text).collect();
+        let Ok(Model::Rules { rules: filters, .. }) = model::model(&params(&text.join("\n"))) else {
+            panic!("a firewall decides by rules");
+        };
+        for (rule, told) in rules.iter().zip(&filters) {
+            let filter: Expr = told.filter.parse().unwrap();
+            prop_assert_eq!(told.verdict == Verdict::Next, rule.accept);
+            for packet in &packets {
+                let says = filter.matches(packet, packet.len() as u32);
+                // A filter looks at untagged packets, unless it names the tag; one without any test takes all.
+                let is = rule.matches(&see(packet)) && (packet[12..14] != [0x81, 0] || told.filter == "(all)");
+                prop_assert_eq!(says, is, "{} {:02x?}", told.filter, packet);
+            }
+        }
     }
 
     #[test]
