@@ -40,6 +40,7 @@ mod steering;
 #[cfg(test)]
 mod testing;
 pub mod tests;
+pub mod traffic;
 mod units;
 mod values;
 

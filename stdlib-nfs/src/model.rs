@@ -14,7 +14,12 @@ pub enum Model {
         otherwise: Verdict,
     },
     /// IP packets whose payload holds one of the patterns get the verdict; the others go on.
-    Payload { patterns: Vec<Vec<u8>>, found: Verdict },
+    Payload {
+        patterns: Vec<Vec<u8>>,
+        /// ASCII letters match in either case.
+        any_case: bool,
+        found: Verdict,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

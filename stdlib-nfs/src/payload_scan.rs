@@ -41,6 +41,7 @@ pub struct PayloadScan {
 #[derive(Debug)]
 struct Search {
     patterns: Vec<Pattern>,
+    any_case: bool,
     automaton: AhoCorasick,
     on_match: Verdict,
     /// Index in [`PayloadScan::hits`] for each pattern.
@@ -156,6 +157,7 @@ pub fn model(params: &Params) -> Result<Model, SetupError> {
     let search = Search::new(params)?;
     Ok(Model::Payload {
         patterns: search.patterns.into_iter().map(|p| p.bytes).collect(),
+        any_case: search.any_case,
         found: search.on_match,
     })
 }
@@ -187,6 +189,7 @@ impl Search {
         let last_packet = vec![0; patterns.len()];
         Ok(Self {
             patterns,
+            any_case: !case_sensitive,
             automaton,
             on_match,
             counters: Vec::new(),

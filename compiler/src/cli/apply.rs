@@ -10,7 +10,7 @@ use onvm_bundle::{
     api::{API_VERSION, ApiError, ApplyRequest, Status},
     diff::{Diff, diff},
 };
-use onvmc::Inputs;
+use onvmc::{Inputs, traffic::Changes};
 
 use super::{
     Outcome,
@@ -19,6 +19,7 @@ use super::{
     changes::{Side, text},
     client::{Client, ClientError},
     output::Output,
+    traffic,
 };
 
 /// What would be done, and to which manager.
@@ -27,6 +28,8 @@ struct Planned {
     status: Status,
     side: Side,
     diff: Diff,
+    /// None: there is nothing to change, or it cannot be known.
+    moved: Option<Changes>,
 }
 
 pub(super) fn plan(out: &Output, args: &PlanArgs) -> Outcome {
@@ -115,12 +118,15 @@ fn prepare(
         ..Inputs::default()
     };
     let side = Side::read(out, target, source, &inputs).ok_or(Outcome::Refused)?;
-    let diff = diff((&running).into(), side.contents());
+    let running = Side::Bundle(Box::new(running));
+    let diff = diff(running.contents(), side.contents());
+    let moved = traffic::compare(out, &running, &side, &diff);
     Ok(Planned {
         client,
         status,
         side,
         diff,
+        moved,
     })
 }
 
@@ -130,7 +136,7 @@ fn show(out: &Output, planned: &Planned) {
         out.data_json(&serde_json::json!({
             "version": 1, "bundle": planned.status.bundle, "from": from, "to": to,
             "changes": planned.diff.changes, "needs_restart": planned.diff.needs_restart,
-            "instances": planned.diff.instances,
+            "instances": planned.diff.instances, "traffic": planned.moved.as_ref().map(traffic::json),
         }));
     } else {
         let title = format!(
@@ -139,7 +145,8 @@ fn show(out: &Output, planned: &Planned) {
             short(from),
             short(to)
         );
-        out.data(&(title + &text(&planned.diff)));
+        let moved = planned.moved.as_ref().map(traffic::text).unwrap_or_default();
+        out.data(&(title + &text(&planned.diff) + &moved));
     }
 }
 

@@ -1,6 +1,6 @@
 //! `onvmc diff`, and showing what differs.
 
-use std::path::Path;
+use std::{borrow::Cow, collections::BTreeMap, path::Path};
 
 use onvm_bundle::{
     Bundle,
@@ -13,6 +13,7 @@ use super::{
     args::{DiffArgs, SourceArgs},
     build::make,
     output::Output,
+    traffic,
 };
 
 /// A source that has been compiled, or a bundle that has been loaded.
@@ -60,6 +61,19 @@ impl Side {
         }
     }
 
+    /// What `file("...")` named, by path in the bundle, as far as it can be read.
+    pub(super) fn files(&self) -> Cow<'_, BTreeMap<String, Vec<u8>>> {
+        match self {
+            Self::Source(made) => Cow::Borrowed(&made.0.files),
+            Self::Bundle(bundle) => {
+                let files = bundle.index.files.iter().filter(|f| f.path.starts_with("files/"));
+                let read = files
+                    .filter_map(|f| Some((f.path.clone(), std::fs::read(bundle.dir.join(&f.path)).ok()?)));
+                Cow::Owned(read.collect())
+            }
+        }
+    }
+
     /// The texts of the chain files that it was made from, as far as they can be read.
     pub(super) fn sources(&self) -> Vec<String> {
         let is_chain = |path: &str| path.starts_with("source/") && path.ends_with(".chain");
@@ -99,13 +113,16 @@ pub(super) fn run(out: &Output, args: &DiffArgs) -> Outcome {
         return Outcome::Refused;
     };
     let found = diff(old.contents(), new.contents());
+    let moved = traffic::compare(out, &old, &new, &found);
     if out.json {
         out.data_json(&serde_json::json!({
             "version": 1, "from": old.generation(), "to": new.generation(),
             "changes": found.changes, "needs_restart": found.needs_restart, "instances": found.instances,
+            "traffic": moved.as_ref().map(traffic::json),
         }));
     } else {
         out.data(&text(&found));
+        out.data(&moved.as_ref().map(traffic::text).unwrap_or_default());
     }
     Outcome::Done
 }

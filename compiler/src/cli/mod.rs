@@ -21,6 +21,7 @@ mod replay;
 mod status;
 mod test;
 mod trace;
+mod traffic;
 
 use std::process::ExitCode;
 

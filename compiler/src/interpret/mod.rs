@@ -149,13 +149,19 @@ impl<'p> Interpreter<'p> {
 
     /// Follows a frame. `wire_length` is what it had on the wire, where a capture holds less of it.
     pub fn send(&mut self, port: u16, frame: &[u8], wire_length: u32) -> Path {
+        self.follow(port, &mut frame.to_vec(), wire_length, None)
+    }
+
+    /// As [`Self::send`]; `frame` becomes what its exit sees of it.
+    pub fn send_through(&mut self, port: u16, frame: &mut Vec<u8>) -> Path {
+        let wire_length = u32::try_from(frame.len()).unwrap_or(u32::MAX);
         self.follow(port, frame, wire_length, None)
     }
 
     /// As [`Self::send`], and says which counters moved at each step.
     pub fn send_and_watch(&mut self, port: u16, frame: &[u8], wire_length: u32) -> (Path, Vec<Moved>) {
         let mut moved = Vec::new();
-        let path = self.follow(port, frame, wire_length, Some(&mut moved));
+        let path = self.follow(port, &mut frame.to_vec(), wire_length, Some(&mut moved));
         (path, moved)
     }
 
@@ -168,7 +174,7 @@ impl<'p> Interpreter<'p> {
     fn follow(
         &mut self,
         port: u16,
-        frame: &[u8],
+        frame: &mut Vec<u8>,
         wire_length: u32,
         mut moved: Option<&mut Vec<Moved>>,
     ) -> Path {
@@ -191,7 +197,6 @@ impl<'p> Interpreter<'p> {
             return path;
         }
         path.steered = steered;
-        let mut frame = frame.to_vec();
         let mut visits_left = self.max_hops;
         path.exit = loop {
             let Some(at) = self.tables.hops.get(usize::from(hop)) else {
@@ -213,11 +218,11 @@ impl<'p> Interpreter<'p> {
             }
             visits_left -= 1;
             let nf = &mut self.services[usize::from(slot)];
-            let (verdict, assumed) = nf.visit(&mut frame, moved.as_deref_mut());
+            let (verdict, assumed) = nf.visit(frame, moved.as_deref_mut());
             let way = match (verdict, wish(verdict)) {
                 (_, Some(wish)) => at.way(wish),
                 (Verdict::Lookup, None) => {
-                    match self.tables.ports[usize::from(port)].classify(&frame, wire_length) {
+                    match self.tables.ports[usize::from(port)].classify(frame, wire_length) {
                         NO_HOP => Way::To(at.next),
                         to => Way::To(to),
                     }

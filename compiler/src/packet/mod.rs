@@ -3,7 +3,7 @@
 mod fields;
 mod frame;
 
-pub(crate) use fields::specs;
+pub(crate) use fields::{FLAGS, PSH_ACK, SYN, specs};
 pub(crate) use frame::frame;
 
 /// Why fields that are right by themselves make no packet.

@@ -11,7 +11,8 @@ use onvm_bundle::filter::{
 };
 use proptest::{prelude::*, sample::select, test_runner::TestRunner};
 
-use super::{Answer, Budget, Fields, Frame, Set, Table, Verdict, common, exact::config};
+pub(crate) use super::exact::config;
+use super::{Answer, Budget, Fields, Frame, Set, Table, Verdict, common};
 
 const NETS: [&str; 7] = [
     "10.0.0.0/8",
@@ -60,14 +61,15 @@ fn transport() -> Vec<Vec<u8>> {
     let header = |port: &u16| {
         let mut header = vec![0x0f, 0xa0];
         header.extend(port.to_be_bytes());
-        header.extend([0; 16]);
+        // Of TCP: a header of 20 bytes.
+        header.extend([0, 0, 0, 0, 0, 0, 0, 0, 0x50, 0, 0, 0, 0, 0, 0, 0]);
         header
     };
     PORTS.iter().map(header).collect()
 }
 
 /// Every packet that the filters below can tell apart, but for those cut short.
-fn whole_frames() -> Vec<Frame> {
+pub(crate) fn whole_frames() -> Vec<Frame> {
     let mut all = vec![frame(0x88b5, &[0; 46])];
     for src in V4 {
         for dst in V4 {

@@ -17,7 +17,7 @@ pub(super) mod frames;
 #[path = "../../bundle/tests/filter_packets/trees.rs"]
 pub(super) mod trees;
 
-pub(super) fn config(cases: u32, seed: u64) -> ProptestConfig {
+pub(crate) fn config(cases: u32, seed: u64) -> ProptestConfig {
     ProptestConfig {
         cases,
         failure_persistence: None,

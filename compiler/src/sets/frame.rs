@@ -26,7 +26,7 @@ const MACS: [[u8; 6]; 2] = [[2, 0, 0, 0, 0, 2], [2, 0, 0, 0, 0, 1]];
 /// The shortest frame on the wire, without the frame check sequence.
 const MIN_FRAME: usize = 60;
 /// No frame is made longer than this; one that is to be longer is shown as captured in part.
-const MAX_FRAME: u128 = 9216 + 18;
+pub(super) const MAX_FRAME: u128 = 9216 + 18;
 
 /// A packet as a filter sees it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

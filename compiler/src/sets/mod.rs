@@ -35,6 +35,7 @@
 
 mod addresses;
 mod cube;
+mod describe;
 mod ends;
 mod field;
 mod frame;
@@ -50,7 +51,7 @@ mod values;
 mod witness;
 
 #[cfg(test)]
-mod brute;
+pub(crate) mod brute;
 #[cfg(test)]
 mod exact;
 

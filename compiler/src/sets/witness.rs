@@ -1,11 +1,6 @@
 //! Packets that are shown.
 
-use std::{
-    fmt::{self, Write as _},
-    net::{Ipv4Addr, Ipv6Addr},
-};
-
-use super::frame::Frame;
+use super::frame::{Frame, MAX_FRAME};
 
 /// A packet that shows something: bytes that a port can receive, and how an operator would write them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,31 +20,33 @@ impl Witness {
 }
 
 impl Frame {
+    /// The frame with all that it had on the wire. None: it was longer than frames are.
+    pub(crate) fn whole(&self) -> Option<Self> {
+        let length = (self.wire_len as usize).max(self.bytes.len());
+        if length > MAX_FRAME as usize {
+            return None;
+        }
+        let mut bytes = self.bytes.clone();
+        bytes.resize(length, 0);
+        Some(Self {
+            wire_len: u32::try_from(length).ok()?,
+            bytes,
+        })
+    }
+
     /// The same headers before another payload, lengths and checksums mended. None: there is no place for a payload.
     pub(crate) fn with_payload(&self, payload: &[u8]) -> Option<Self> {
         let mut bytes = self.bytes.clone();
-        let Layers {
-            kind,
-            l3,
-            l4,
-            fragment,
-            ..
-        } = layers(&bytes)?;
-        let (protocol, l4) = l4?;
-        let header = match protocol {
-            _ if fragment.is_some() => 0,
-            6 => usize::from(bytes.get(l4 + 12)? >> 4) * 4,
-            17 | 1 | 58 => 8,
-            132 => 12,
-            _ => 0,
-        };
-        let end = l4 + header + payload.len();
+        let layers = layers(&bytes)?;
+        let Layers { kind, l3, .. } = layers;
+        let begin = layers.payload_at(&bytes)?;
+        let end = begin + payload.len();
         let stated = |from: usize| u16::try_from(end - from).ok();
         match kind {
             0x0800 => put(&mut bytes, l3 + 2, stated(l3)?),
             _ => put(&mut bytes, l3 + 4, stated(l3 + 40)?),
         }
-        bytes.resize(l4 + header, 0);
+        bytes.resize(begin, 0);
         bytes.extend(payload);
         bytes.resize(end.max(60), 0);
         mend(&mut bytes);
@@ -60,27 +57,41 @@ impl Frame {
     }
 }
 
-/// As a `send` of the language would have it, with what that does not say in words behind it.
-impl fmt::Display for Witness {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match describe(&self.frame) {
-            Some(text) => f.write_str(&text),
-            None => raw(&self.frame, f),
-        }
+/// Where the layers of a frame begin.
+pub(super) struct Layers {
+    pub(super) tags: Vec<(u16, u16)>,
+    pub(super) kind: u16,
+    pub(super) l3: usize,
+    /// Protocol and begin of the transport header; none for all but the first fragment.
+    pub(super) l4: Option<(u8, usize)>,
+    pub(super) fragment: Option<u16>,
+}
+
+impl Layers {
+    /// Where what a packet of IP carries begins; in all but the first fragment, behind the IP header.
+    pub(super) fn payload_at(&self, bytes: &[u8]) -> Option<usize> {
+        let (protocol, l4) = self.l4?;
+        let header = match protocol {
+            _ if self.fragment.is_some_and(|offset| offset > 0) => 0,
+            6 => usize::from(bytes.get(l4 + 12)? >> 4) * 4,
+            17 | 1 | 58 => 8,
+            132 => 12,
+            _ => 0,
+        };
+        Some(l4 + header)
+    }
+
+    /// What a packet of IP carries, as far as its header says that it does.
+    pub(super) fn payload<'b>(&self, bytes: &'b [u8]) -> Option<&'b [u8]> {
+        let end = match self.kind {
+            0x0800 => self.l3 + usize::from(u16_at(bytes, self.l3 + 2)?),
+            _ => self.l3 + 40 + usize::from(u16_at(bytes, self.l3 + 4)?),
+        };
+        bytes.get(self.payload_at(bytes)?..end.min(bytes.len()))
     }
 }
 
-/// Where the layers of a frame begin.
-struct Layers {
-    tags: Vec<(u16, u16)>,
-    kind: u16,
-    l3: usize,
-    /// Protocol and begin of the transport header; none for all but the first fragment.
-    l4: Option<(u8, usize)>,
-    fragment: Option<u16>,
-}
-
-fn layers(bytes: &[u8]) -> Option<Layers> {
+pub(super) fn layers(bytes: &[u8]) -> Option<Layers> {
     let mut at = 12;
     let mut tags = Vec::new();
     let mut kind = u16_at(bytes, at)?;
@@ -123,152 +134,6 @@ fn layers(bytes: &[u8]) -> Option<Layers> {
     Some(layers)
 }
 
-fn describe(frame: &Frame) -> Option<String> {
-    let bytes = &frame.bytes;
-    let layers = layers(bytes)?;
-    let mut fields = Vec::new();
-    let mut beside = Vec::new();
-    for (kind, tag) in &layers.tags {
-        match kind {
-            0x8100 => fields.push(format!("vlan = {}", tag & 0x0fff)),
-            other => beside.push(format!("behind a tag {other:#06x} of VLAN {}", tag & 0x0fff)),
-        }
-    }
-    let proto = match layers.kind {
-        0x0800 | 0x86dd => ip(bytes, &layers, &mut fields, &mut beside)?,
-        0x0806 | 0x8035 => {
-            let at = layers.l3;
-            fields.push(format!("src = {}", v4(bytes, at + 14)?));
-            fields.push(format!("dst = {}", v4(bytes, at + 24)?));
-            if layers.kind == 0x8035 {
-                beside.push("as RARP".to_owned());
-            }
-            "arp"
-        }
-        kind => {
-            fields.push(format!("type = {kind:#06x}"));
-            "ether"
-        }
-    };
-    let macs = [("to", 0, [2, 0, 0, 0, 0, 2]), ("from", 6, [2, 0, 0, 0, 0, 1])];
-    for (word, at, usual) in macs {
-        let mac = bytes.get(at..at + 6)?;
-        if mac != usual {
-            let text: Vec<String> = mac.iter().map(|b| format!("{b:02x}")).collect();
-            beside.push(format!("{word} {}", text.join(":")));
-        }
-    }
-    let length = frame.wire_len as usize;
-    if !(60..=66).contains(&length) && length != shortest(&layers) {
-        beside.push(format!("{length} bytes long"));
-    }
-    if bytes.len() < length {
-        beside.push(format!("captured only up to byte {}", bytes.len()));
-    }
-    let mut text = format!("{proto} {{ {} }}", fields.join(", "));
-    for (n, what) in beside.iter().enumerate() {
-        // Writing to a string does not fail.
-        let _ = write!(text, "{} {what}", if n == 0 { "" } else { "," });
-    }
-    Some(text)
-}
-
-/// Length of a packet without payload.
-fn shortest(layers: &Layers) -> usize {
-    let transport = match layers.l4 {
-        Some((6, at)) => at + 20,
-        Some((132, at)) => at + 12,
-        Some((_, at)) => at + 8,
-        None => layers.l3,
-    };
-    transport.max(60)
-}
-
-fn ip(
-    bytes: &[u8],
-    layers: &Layers,
-    fields: &mut Vec<String>,
-    beside: &mut Vec<String>,
-) -> Option<&'static str> {
-    let l3 = layers.l3;
-    let v6 = layers.kind == 0x86dd;
-    let (protocol, l4) = layers.l4?;
-    let (src, dst, class) = if v6 {
-        let class = (u16_at(bytes, l3)? >> 4) as u8;
-        (
-            v6_at(bytes, l3 + 8)?.to_string(),
-            v6_at(bytes, l3 + 24)?.to_string(),
-            class,
-        )
-    } else {
-        (
-            v4(bytes, l3 + 12)?.to_string(),
-            v4(bytes, l3 + 16)?.to_string(),
-            *bytes.get(l3 + 1)?,
-        )
-    };
-    let name = match (protocol, v6) {
-        (6, _) => "tcp",
-        (17, _) => "udp",
-        (1, false) => "icmp",
-        (58, true) => "icmp6",
-        (_, false) => "ip",
-        (_, true) => "ip6",
-    };
-    let has_ports = matches!(protocol, 6 | 17 | 132) && layers.fragment.is_none_or(|at| v6 && at == 0);
-    let ports = (u16_at(bytes, l4), u16_at(bytes, l4 + 2));
-    match (has_ports, ports) {
-        (true, (Some(from), Some(to))) if v6 => {
-            fields.extend([format!("src = [{src}]:{from}"), format!("dst = [{dst}]:{to}")]);
-        }
-        (true, (Some(from), Some(to))) => {
-            fields.extend([format!("src = {src}:{from}"), format!("dst = {dst}:{to}")]);
-        }
-        (true, _) => return None,
-        (false, _) => fields.extend([format!("src = {src}"), format!("dst = {dst}")]),
-    }
-    if matches!(name, "ip" | "ip6") {
-        fields.push(format!("proto = {protocol}"));
-    }
-    if class >> 2 != 0 {
-        fields.push(format!("dscp = {}", class >> 2));
-    }
-    if name == "tcp" && has_ports {
-        let flags = *bytes.get(l4 + 13)?;
-        if flags != 0x02 {
-            beside.push(format!("with TCP flags {flags:#04x}"));
-        }
-    }
-    if let Some(at) = layers.fragment {
-        beside.push(format!("as a fragment at offset {at}"));
-    }
-    if !v6 && l4 - l3 > 20 {
-        beside.push(format!("with an IP header of {} bytes", l4 - l3));
-    }
-    Some(name)
-}
-
-/// `a frame of 10 bytes: 0200 0000 0002 ...`
-fn raw(frame: &Frame, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    const SHOWN: usize = 48;
-    write!(f, "a frame of {} bytes", frame.wire_len)?;
-    if frame.bytes.len() < frame.wire_len as usize {
-        write!(f, ", captured up to byte {}", frame.bytes.len())?;
-    }
-    f.write_str(":")?;
-    for pair in frame.bytes.chunks(2).take(SHOWN / 2) {
-        f.write_char(' ')?;
-        for byte in pair {
-            write!(f, "{byte:02x}")?;
-        }
-    }
-    if frame.bytes.len() > SHOWN {
-        f.write_str(" ...")
-    } else {
-        Ok(())
-    }
-}
-
 /// Sets lengths and checksums of IP and what it carries.
 fn mend(bytes: &mut [u8]) {
     let Some(layers) = layers(bytes) else { return };
@@ -301,7 +166,7 @@ fn mend(bytes: &mut [u8]) {
         put(bytes, l3 + 4, (end - l3 - 40) as u16);
         pseudo += sum_of(bytes, l3 + 8, l3 + 40);
     }
-    if layers.fragment.is_some() {
+    if layers.fragment.is_some_and(|offset| offset > 0) {
         return;
     }
     if protocol == 17 && end >= l4 + 8 {
@@ -347,26 +212,18 @@ fn fold(mut sum: u32) -> u16 {
     sum as u16
 }
 
-fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
+pub(super) fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_be_bytes(*bytes.get(at..)?.first_chunk()?))
 }
 
-fn v4(bytes: &[u8], at: usize) -> Option<Ipv4Addr> {
-    Some(Ipv4Addr::from(*bytes.get(at..)?.first_chunk::<4>()?))
-}
-
-fn v6_at(bytes: &[u8], at: usize) -> Option<Ipv6Addr> {
-    Some(Ipv6Addr::from(*bytes.get(at..)?.first_chunk::<16>()?))
-}
-
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     #![allow(clippy::unwrap_used, clippy::panic)]
 
     use super::super::{Answer, Budget, Fields, Set, common};
     use super::*;
 
-    fn witness(filter: &str) -> Witness {
+    pub(in super::super) fn witness(filter: &str) -> Witness {
         let (filter, all) = (filter.parse().unwrap(), "(all)".parse().unwrap());
         let mut fields = Fields::default();
         let (set, all) = (Set::new(&mut fields, &filter), Set::new(&mut fields, &all));
@@ -374,46 +231,6 @@ mod tests {
             Answer::Yes(witness) => witness,
             other => panic!("{other:?}"),
         }
-    }
-
-    #[track_caller]
-    fn shown(filter: &str, text: &str) {
-        assert_eq!(witness(filter).to_string(), text);
-    }
-
-    #[test]
-    fn packets_are_shown_as_a_test_would_send_them() {
-        shown("(tcp)", "tcp { src = 198.51.100.7:4000, dst = 203.0.113.9:80 }");
-        shown(
-            "(and (udp-port dst 53) (net src 10.0.0.0/8))",
-            "udp { src = 10.0.0.7:4000, dst = 203.0.113.9:53 }",
-        );
-        shown(
-            "(and (tcp) (ip6))",
-            "tcp { src = [2001:db8:1::7]:4000, dst = [2001:db8:2::9]:80 }",
-        );
-        shown("(arp)", "arp { src = 198.51.100.7, dst = 203.0.113.9 }");
-        shown("(ether-proto 35020)", "ether { type = 0x88cc }");
-        shown(
-            "(and (vlan 7) (ip@1))",
-            "tcp { vlan = 7, src = 198.51.100.7:4000, dst = 203.0.113.9:80 }",
-        );
-    }
-
-    #[test]
-    fn what_a_test_cannot_send_is_said_beside_it() {
-        shown(
-            "(and (tcp) (greater 1000))",
-            "tcp { src = 198.51.100.7:4000, dst = 203.0.113.9:80 } 1000 bytes long",
-        );
-        shown(
-            "(and (ip) (not (first-fragment)))",
-            "tcp { src = 198.51.100.7, dst = 203.0.113.9 } as a fragment at offset 8",
-        );
-        shown(
-            "(less 20)",
-            "a frame of 20 bytes: 0200 0000 0002 0200 0000 0001 0800 4500 0028 0001",
-        );
     }
 
     #[test]

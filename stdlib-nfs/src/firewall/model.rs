@@ -1,5 +1,5 @@
-//! Firewall rules as filters of a flow table. They describe the packets without a VLAN tag, and those with one tag where the
-//! rule names it.
+//! Firewall rules as filters of a flow table. They describe the packets with at most one VLAN tag; where a rule names the tag,
+//! those with that one.
 
 use std::fmt::Display;
 
@@ -28,23 +28,32 @@ pub fn model(params: &Params) -> Result<Model, SetupError> {
 }
 
 pub(super) fn filter(rule: &Rule) -> String {
-    let tests = Tests {
-        at: if rule.vlan.is_some() { "@1" } else { "" },
+    let behind_tag = |tag: String| {
+        all([Some(tag), network(rule, &Tests { at: "@1" })]
+            .into_iter()
+            .flatten())
     };
-    let vlan = rule.vlan.map(|id| format!("(vlan {id})"));
+    match (rule.vlan, network(rule, &Tests { at: "" })) {
+        (Some(id), _) => behind_tag(format!("(vlan {id})")),
+        (None, None) => all([""; 0]),
+        (None, Some(untagged)) => any([untagged, behind_tag("(vlan)".to_owned())]),
+    }
+}
+
+/// None: the rule asks for nothing but, perhaps, a tag.
+fn network(rule: &Rule, tests: &Tests) -> Option<String> {
     let by_version = |v4: bool, v6: bool| {
         let v4 = v4.then(|| tests.of_ip(rule, Ip::V4));
         let v6 = v6.then(|| tests.of_ip(rule, Ip::V6));
         any(v4.into_iter().chain(v6))
     };
-    let network = match rule.family {
+    match rule.family {
         Family::Any => None,
         Family::Ip => Some(by_version(true, true)),
         Family::Ipv4 => Some(by_version(true, false)),
         Family::Ipv6 => Some(by_version(false, true)),
         Family::Ether(number) => Some(format!("(ether-proto{} {number})", tests.at)),
-    };
-    all(vlan.into_iter().chain(network))
+    }
 }
 
 #[derive(Debug, Clone, Copy)]

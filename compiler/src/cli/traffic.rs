@@ -1,0 +1,109 @@
+//! Which traffic goes another way after an edit, for `onvmc diff`, `plan` and `apply`.
+
+use onvm_bundle::diff::Diff;
+use onvmc::{
+    interpret::Interpreter,
+    traffic::{Certainty, Changes, Models, PathChange, Taken, changes},
+};
+
+use super::{changes::Side, output::Output, trace::does_not_start};
+
+/// More changes of path are only counted.
+const MAX_SHOWN: usize = 40;
+
+/// None: nothing is changed, or a standard NF does not take its parameters, which has been said.
+pub(super) fn compare(out: &Output, old: &Side, new: &Side, diff: &Diff) -> Option<Changes> {
+    if diff.is_empty() {
+        return None;
+    }
+    let files = [old.files(), new.files()];
+    let contents = [old.contents(), new.contents()];
+    let started = |n: usize| {
+        let models = Models::new(contents[n], &files[n])?;
+        Ok((models, Interpreter::new(contents[n], &files[n])?))
+    };
+    match (started(0), started(1)) {
+        (Ok((before, mut was)), Ok((after, mut now))) => Some(changes(
+            (contents[0], &before, &mut was),
+            (contents[1], &after, &mut now),
+        )),
+        (Err(e), _) | (_, Err(e)) => {
+            does_not_start(out, &e);
+            None
+        }
+    }
+}
+
+pub(super) fn text(found: &Changes) -> String {
+    let mut text = String::new();
+    if !found.paths.is_empty() {
+        text.push_str("Traffic that changes path, a packet of each kind:\n");
+    }
+    found
+        .paths
+        .iter()
+        .take(MAX_SHOWN)
+        .for_each(|change| text.push_str(&one(change)));
+    if found.paths.len() > MAX_SHOWN {
+        let left = found.paths.len() - MAX_SHOWN;
+        text.push_str(&format!("  and {left} kinds more; --json shows all\n"));
+    }
+    let other = if found.paths.is_empty() {
+        "traffic"
+    } else {
+        "other traffic"
+    };
+    text.push_str(&match found.certainty {
+        Certainty::Proved => format!("No {other} changes path.\n"),
+        Certainty::Modelled => format!(
+            "No {other} changes path, by the rules and patterns of the NFs; malformed packets and stacked VLAN tags are not \
+             looked at.\n"
+        ),
+        Certainty::Partial => "There may be more: the search was ended before everything was looked at.\n".to_owned(),
+    });
+    for nf in &found.unknown {
+        text.push_str(&format!(
+            "`{nf}` is changed: for which packets it decides otherwise is not known here.\n"
+        ));
+    }
+    text
+}
+
+fn one(change: &PathChange) -> String {
+    let given = change
+        .given
+        .iter()
+        .map(|(nf, what)| format!(", if `{nf}` {what}"));
+    let given: String = given.collect();
+    let side = |taken: &Taken| match &taken.rule {
+        Some(rule) => format!(
+            "{}   by `{} -> {}` at {}",
+            taken.path, rule.text, rule.chain, rule.source
+        ),
+        None => format!("{}   (no `steer` block)", taken.path),
+    };
+    format!(
+        "  {} {}{given}\n      was {}\n      now {}\n",
+        change.port,
+        change.packet,
+        side(&change.was),
+        side(&change.now)
+    )
+}
+
+pub(super) fn json(found: &Changes) -> serde_json::Value {
+    let paths = found.paths.iter().map(|change| {
+        let given = change.given.iter().map(|(nf, what)| serde_json::json!({ "nf": nf, "what": what }));
+        serde_json::json!({
+            "port": change.port, "packet": change.packet.to_string(), "bytes": hex(&change.packet.frame.bytes),
+            "was": change.was, "now": change.now, "given": given.collect::<Vec<_>>(),
+        })
+    });
+    serde_json::json!({
+        "paths": paths.collect::<Vec<_>>(), "certainty": found.certainty, "unknown": found.unknown,
+    })
+}
+
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,206 @@
+//! Which packets go another way after an edit.
+
+use std::collections::{HashMap, HashSet};
+
+use onvm_bundle::diff::Contents;
+use serde::Serialize;
+
+use super::{
+    aligned::Aligned,
+    routes::{Route, Through, describe, names},
+    search::{Certainty, Finder, Found},
+    side::{Models, Outcome, Side},
+};
+use crate::{
+    interpret::{Interpreter, StoryRule},
+    sets::{Budget, Fields, Frame, Set, Taker, Witness},
+};
+
+/// For one comparison; well under a second.
+const BUDGET: u64 = 20_000_000;
+/// More changes of path than these are not shown.
+const MAX_CHANGES: usize = 1000;
+
+/// What an edit does to packets.
+#[derive(Debug)]
+pub struct Changes {
+    /// One for each port, way before and way after, in the order of the ports.
+    pub paths: Vec<PathChange>,
+    /// That there is no other.
+    pub certainty: Certainty,
+    /// Third-party NFs that are changed: whether they decide otherwise now cannot be known.
+    pub unknown: Vec<String>,
+}
+
+/// Packets that go another way now, by one of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PathChange {
+    pub port: String,
+    pub packet: Witness,
+    pub was: Taken,
+    pub now: Taken,
+    /// Only those of which third-party NFs decide so: `waf` and `blocked`.
+    pub given: Vec<(String, String)>,
+}
+
+/// What takes a packet, and its way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Taken {
+    /// None: the port has no `steer` block.
+    pub rule: Option<StoryRule>,
+    /// `fw -> ids -(match)-> drop`
+    pub path: String,
+}
+
+/// The packets that go another way after the edit. The interpreters are of the same contents as the models.
+pub fn changes<'a>(
+    old: (Contents<'a>, &'a Models, &mut Interpreter<'a>),
+    new: (Contents<'a>, &'a Models, &mut Interpreter<'a>),
+) -> Changes {
+    let mut fields = Fields::default();
+    let sides = [
+        Side::new(old.0, old.1, &mut fields),
+        Side::new(new.0, new.1, &mut fields),
+    ];
+    let with_payload = Set::new(&mut fields, old.1.with_payload());
+    let [old_side, new_side] = &sides;
+    let finder = Finder {
+        fields: &fields,
+        old: old_side,
+        new: new_side,
+        with_payload: &with_payload,
+    };
+    let mut search = Search {
+        finder,
+        interpreters: [old.2, new.2],
+        budget: Budget::new(BUDGET),
+        found: Changes {
+            paths: Vec::new(),
+            certainty: Certainty::Proved,
+            unknown: unknown(old_side, new_side),
+        },
+        seen: HashSet::new(),
+    };
+    for port in &old.0.manager.ports {
+        search.port(&port.name);
+    }
+    search.found
+}
+
+/// Third-party NFs that are on both sides and not alike.
+fn unknown(old: &Side<'_>, new: &Side<'_>) -> Vec<String> {
+    let names = old.contents.manager.services.iter().map(|s| s.name.as_str());
+    let both = names.filter(|nf| new.service(nf).is_some());
+    let strange = both.filter(|nf| old.is_strange(nf) || new.is_strange(nf));
+    let changed = strange.filter(|nf| !old.decides_alike(new, nf));
+    changed.map(str::to_owned).collect()
+}
+
+struct Search<'s, 'a> {
+    finder: Finder<'s, 'a>,
+    interpreters: [&'s mut Interpreter<'a>; 2],
+    budget: Budget,
+    found: Changes,
+    /// What need not be shown again.
+    seen: HashSet<(String, String, Vec<(String, String)>)>,
+}
+
+impl<'s, 'a> Search<'s, 'a> {
+    fn port(&mut self, port: &str) {
+        let (old, new) = (self.finder.old.steering(port), self.finder.new.steering(port));
+        let (Some(old), Some(new)) = (old, new) else {
+            return;
+        };
+        self.seen.clear();
+        let mut parting: HashMap<(Option<&str>, Option<&str>), Vec<Route<'a>>> = HashMap::new();
+        for (a, b) in Aligned::new(&old.filters(), &new.filters()).candidates() {
+            if !self.budget.spend(1) || self.found.paths.len() >= MAX_CHANGES {
+                self.found.certainty = Certainty::Partial;
+                return;
+            }
+            let chains = (old.chain(a), new.chain(b));
+            let key = (
+                chains.0.map(|c| c.name.as_str()),
+                chains.1.map(|c| c.name.as_str()),
+            );
+            let routes = parting.entry(key).or_insert_with(|| {
+                let through = |side, chain| Through { side, chain };
+                let (old, new) = (
+                    through(self.finder.old, chains.0),
+                    through(self.finder.new, chains.1),
+                );
+                let (routes, certainty) = self.finder.partings(old, new);
+                self.found.certainty = self.found.certainty.min(certainty);
+                routes
+            });
+            routes.retain(|route| !self.route(port, (a, b), route));
+        }
+    }
+
+    /// Looks for a packet between two rules; true: this route need not be looked at again.
+    fn route(&mut self, port: &str, (a, b): (Taker, Taker), route: &Route<'a>) -> bool {
+        let (Some(old), Some(new)) = (self.finder.old.steering(port), self.finder.new.steering(port)) else {
+            return true;
+        };
+        let given = self.given(route);
+        let interpreters = &mut self.interpreters;
+        let mut confirm = |frame: &Frame| {
+            let mut told = || interpreters.each_mut().map(|i| follow(i, port, frame));
+            !given.is_empty() || told() == [names(&route.old), names(&route.new)]
+        };
+        let taken = vec![old.table.effective(a), new.table.effective(b)];
+        let found = self.finder.find(taken, route, &mut self.budget, &mut confirm);
+        let packet = match found {
+            Found::Packet(packet) => packet,
+            Found::None(certainty) => {
+                self.found.certainty = self.found.certainty.min(certainty);
+                return false;
+            }
+        };
+        let (was, now) = (describe(&route.old), describe(&route.new));
+        if self.seen.insert((was.clone(), now.clone(), given.clone())) {
+            self.found.paths.push(PathChange {
+                port: port.to_owned(),
+                packet,
+                was: Taken {
+                    rule: old.rule(a),
+                    path: was,
+                },
+                now: Taken {
+                    rule: new.rule(b),
+                    path: now,
+                },
+                given,
+            });
+        }
+        true
+    }
+
+    /// What third-party NFs have to decide on this route, other than to pass the packet on.
+    fn given(&self, route: &Route<'a>) -> Vec<(String, String)> {
+        let sides = [self.finder.old, self.finder.new];
+        let decisions = route.decisions.iter();
+        let strange = decisions.filter(|d| sides.iter().any(|side| side.is_strange(d.nf)));
+        strange
+            .filter_map(|d| {
+                let what = match d.old.as_ref().or(d.new.as_ref())? {
+                    Outcome::Next => return None,
+                    Outcome::Output(name) => format!("puts out on `{name}`"),
+                    Outcome::To(name) => format!("steers to `{name}`"),
+                    Outcome::Drop => "drops".to_owned(),
+                };
+                Some((d.nf.to_owned(), what))
+            })
+            .collect()
+    }
+}
+
+/// What the packet visits: `fw`, `ids`, `drop`
+fn follow(interpreter: &mut Interpreter<'_>, port: &str, frame: &Frame) -> Vec<String> {
+    let Some(id) = interpreter.port(port) else {
+        return Vec::new();
+    };
+    let path = interpreter.send(id, &frame.bytes, frame.wire_len);
+    let story = interpreter.tell(&path, &[]);
+    story.names().into_iter().map(str::to_owned).collect()
+}

@@ -1,0 +1,33 @@
+//! Which packets go which way: a packet for each way of a program ([`witnesses`]), and the packets that an edit sends another
+//! way ([`changes`]).
+//!
+//! # Idea
+//! This is the abstract counterpart of [`crate::interpret`]. A *route* ([`routes`]) is a way through a chain, with what its NFs
+//! decided to bring it about; two chains are walked in step, up to where they part. For a rule and a route a packet is looked for
+//! ([`search`]) that the rule takes and of which the NFs decide so. The packets of a steering rule, and of a rule of a
+//! firewall, are sets ([`crate::sets`]); a payload is made of the patterns that an NF looks for. What an NF decides by is told by
+//! its model ([`stdlib_nfs::Model`]).
+//!
+//! # What is exact
+//! That nothing goes a route is a proof where only steering decides; models may leave packets out. A packet that is found has
+//! gone its way through the interpreter, through the standard NFs' own code. A third-party NF can do all that its manifest and
+//! the chain permit; what it decides on cannot be known, and is said.
+//!
+//! # Effort
+//! An edit of a few rules is looked at by the rules that have no counterpart ([`aligned`]), not by every pair. All searches of
+//! one question share a [`Budget`](crate::sets::Budget).
+
+mod aligned;
+mod changes;
+mod routes;
+mod scanner;
+mod search;
+mod side;
+#[cfg(test)]
+mod tests;
+mod witnesses;
+
+pub use changes::{Changes, PathChange, Taken, changes};
+pub use search::Certainty;
+pub use side::Models;
+pub use witnesses::{Missing, Way, Witnesses, witnesses};

@@ -1,0 +1,268 @@
+//! A program or a bundle, ready for questions about its packets.
+
+use std::collections::{BTreeMap, HashMap};
+
+use onvm_bundle::{Chain, Hop, InstanceConfig, Service, Table as Seed, diff::Contents, filter::Expr};
+use stdlib_nfs::Model as Told;
+
+use super::scanner::Scanner;
+use crate::{
+    interpret::{InterpretError, StoryRule, standard},
+    sets::{Effective, Fields, Table, Taker},
+};
+
+/// What an NF does with a packet, by the names of its manifest and of the program.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Outcome {
+    Next,
+    Output(String),
+    /// Steered to this NF or port.
+    To(String),
+    Drop,
+}
+
+/// What an NF's outcomes depend on.
+#[derive(Debug)]
+pub(crate) enum Model {
+    Passes,
+    Rules {
+        filters: Vec<Expr>,
+        /// Of each rule, and of what no rule takes.
+        outcomes: Vec<Outcome>,
+    },
+    Payload {
+        scanner: Scanner,
+        found: Outcome,
+    },
+    /// All that its manifest declares can be.
+    Unknown,
+}
+
+/// The models of a program's NFs by name. Apart from [`Side`], which looks into them.
+#[derive(Debug)]
+pub struct Models {
+    by_name: HashMap<String, Model>,
+    with_payload: Expr,
+}
+
+/// IP, also behind a VLAN tag.
+const WITH_PAYLOAD: &str = "(or (ip) (ip6) (and (vlan) (or (ip@1) (ip6@1))))";
+
+impl Models {
+    /// Reads the parameters of every standard NF. `files` are the bundle's files by path.
+    ///
+    /// # Errors
+    /// A standard NF that refuses its parameters.
+    pub fn new(contents: Contents<'_>, files: &BTreeMap<String, Vec<u8>>) -> Result<Self, InterpretError> {
+        let models = contents.manager.services.iter().map(|service| {
+            let Some((nf, params)) = standard(service, contents.instances, files) else {
+                return Ok((service.name.clone(), Model::Unknown));
+            };
+            let told = (nf.model)(&params).map_err(|e| InterpretError::new(service, &e))?;
+            Ok((service.name.clone(), Model::new(told, service)))
+        });
+        Ok(Self {
+            by_name: models.collect::<Result<_, _>>()?,
+            with_payload: WITH_PAYLOAD.parse().unwrap_or(Expr::Const(true)),
+        })
+    }
+
+    /// Packets that have a payload to be scanned.
+    pub(crate) fn with_payload(&self) -> &Expr {
+        &self.with_payload
+    }
+}
+
+impl Model {
+    fn new(told: Told, service: &Service) -> Self {
+        let outcome = |verdict| match verdict {
+            nflib::Verdict::Drop => Outcome::Drop,
+            nflib::Verdict::Output(index) => match service.outputs.get(usize::from(index)) {
+                Some(name) => Outcome::Output(name.clone()),
+                None => Outcome::Next,
+            },
+            _ => Outcome::Next,
+        };
+        match told {
+            Told::Passes => Self::Passes,
+            Told::Payload {
+                patterns,
+                any_case,
+                found,
+            } => Self::Payload {
+                scanner: Scanner { patterns, any_case },
+                found: outcome(found),
+            },
+            Told::Rules { rules, otherwise } => {
+                let filters: Result<Vec<Expr>, _> = rules.iter().map(|r| r.filter.parse()).collect();
+                let outcomes = rules.iter().map(|r| r.verdict).chain([otherwise]).map(outcome);
+                match filters {
+                    Ok(filters) => Self::Rules {
+                        filters,
+                        outcomes: outcomes.collect(),
+                    },
+                    Err(_) => Self::Unknown,
+                }
+            }
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Side<'a> {
+    pub(crate) contents: Contents<'a>,
+    models: &'a Models,
+    /// By port.
+    steering: HashMap<&'a str, Steering<'a>>,
+    /// The rules of NFs.
+    rules: HashMap<&'a str, Table<'a>>,
+}
+
+/// The rules of a port, with what they take. A port without `steer` has none, and drops what no rule takes.
+#[derive(Debug, Default)]
+pub(crate) struct Steering<'a> {
+    pub(crate) table: Table<'a>,
+    seed: Option<&'a Seed>,
+    /// The chain of each rule, and of `else`.
+    chains: Vec<Option<&'a Chain>>,
+}
+
+impl<'a> Steering<'a> {
+    pub(crate) fn filters(&self) -> Vec<&'a Expr> {
+        self.seed
+            .iter()
+            .flat_map(|seed| &seed.rules)
+            .map(|r| &r.filter)
+            .collect()
+    }
+
+    /// Every rule, and `else`, in order.
+    pub(crate) fn takers(&self) -> impl Iterator<Item = Taker> + use<> {
+        let rules = self.seed.map_or(0, |seed| seed.rules.len());
+        (0..rules).map(Some).chain([None])
+    }
+
+    /// None drops all that it gets.
+    pub(crate) fn chain(&self, taker: Taker) -> Option<&'a Chain> {
+        self.chains
+            .get(taker.unwrap_or(self.chains.len().checked_sub(1)?))
+            .copied()?
+    }
+
+    pub(crate) fn rule(&self, taker: Taker) -> Option<StoryRule> {
+        let seed = self.seed?;
+        Some(match taker {
+            Some(rule) => StoryRule::from(seed.rules.get(rule)?),
+            None => StoryRule::otherwise(seed),
+        })
+    }
+}
+
+impl<'a> Side<'a> {
+    pub(crate) fn new(contents: Contents<'a>, models: &'a Models, fields: &mut Fields) -> Self {
+        let chains = contents.manager.chains.iter();
+        let chains: HashMap<&str, &Chain> = chains.map(|c| (c.name.as_str(), c)).collect();
+        let steering = contents.manager.ports.iter().map(|port| {
+            let seed = contents.flows.tables.iter().find(|t| t.port == port.name);
+            let rules = || seed.iter().flat_map(|seed| &seed.rules);
+            let targets = rules().map(|r| &r.chain).chain(seed.map(|s| &s.otherwise));
+            let steering = Steering {
+                table: table(fields, rules().map(|r| &r.filter)),
+                seed,
+                chains: targets.map(|chain| chains.get(chain.as_str()).copied()).collect(),
+            };
+            (port.name.as_str(), steering)
+        });
+        let steering = steering.collect();
+        let rules = models.by_name.iter().filter_map(|(name, model)| match model {
+            Model::Rules { filters, .. } => Some((name.as_str(), table(fields, filters))),
+            _ => None,
+        });
+        Self {
+            contents,
+            models,
+            rules: rules.collect(),
+            steering,
+        }
+    }
+
+    pub(crate) fn model(&self, nf: &str) -> &'a Model {
+        self.models.by_name.get(nf).unwrap_or(&Model::Unknown)
+    }
+
+    /// What it decides on cannot be known.
+    pub(crate) fn is_strange(&self, nf: &str) -> bool {
+        matches!(self.models.by_name.get(nf), Some(Model::Unknown))
+    }
+
+    pub(crate) fn steering(&self, port: &str) -> Option<&Steering<'a>> {
+        self.steering.get(port)
+    }
+
+    /// Everything that the NF at a hop can do there.
+    pub(crate) fn outcomes(&self, nf: &str, hop: &Hop) -> Vec<Outcome> {
+        let mut all = Vec::with_capacity(2);
+        let mut add = |outcome: &Outcome| {
+            if !all.contains(outcome) {
+                all.push(outcome.clone());
+            }
+        };
+        match self.model(nf) {
+            Model::Passes => add(&Outcome::Next),
+            Model::Rules { outcomes, .. } => outcomes.iter().for_each(add),
+            Model::Payload { found, .. } => [&Outcome::Next, found].into_iter().for_each(add),
+            Model::Unknown => {
+                add(&Outcome::Next);
+                let outputs = self.service(nf).map(|s| s.outputs.as_slice()).unwrap_or_default();
+                outputs
+                    .iter()
+                    .for_each(|name| add(&Outcome::Output(name.clone())));
+                hop.steers.keys().for_each(|name| add(&Outcome::To(name.clone())));
+                if self.config(nf).is_some_and(|c| c.manifest.effects.drops) {
+                    add(&Outcome::Drop);
+                }
+            }
+        }
+        all
+    }
+
+    /// The rules by which an NF comes to an outcome, each as what it takes.
+    pub(crate) fn takers(&self, nf: &str, outcome: &Outcome) -> Vec<Taker> {
+        let Model::Rules { filters, outcomes } = self.model(nf) else {
+            return Vec::new();
+        };
+        let takers = (0..filters.len()).map(Some).chain([None]);
+        let those = takers.zip(outcomes).filter(|(_, o)| *o == outcome);
+        those.map(|(taker, _)| taker).collect()
+    }
+
+    pub(crate) fn taken(&self, nf: &str, taker: Taker) -> Option<Effective<'_, 'a>> {
+        Some(self.rules.get(nf)?.effective(taker))
+    }
+
+    pub(crate) fn service(&self, nf: &str) -> Option<&'a Service> {
+        self.contents.manager.services.iter().find(|s| s.name == nf)
+    }
+
+    fn config(&self, nf: &str) -> Option<&'a InstanceConfig> {
+        self.contents
+            .instances
+            .get(&self.service(nf)?.instances.first()?.name)
+    }
+
+    /// Whether the NF of that name decides on the other side as it does here, as far as its declaration says.
+    pub(crate) fn decides_alike(&self, other: &Self, nf: &str) -> bool {
+        match (self.config(nf), other.config(nf)) {
+            (Some(a), Some(b)) => a.params == b.params && a.manifest == b.manifest,
+            _ => false,
+        }
+    }
+}
+
+fn table<'a>(fields: &mut Fields, filters: impl IntoIterator<Item = &'a Expr>) -> Table<'a> {
+    let mut table = Table::default();
+    for filter in filters {
+        table.push(fields, filter);
+    }
+    table
+}
