@@ -656,3 +656,49 @@ fn doctor_looks_at_this_host() {
     assert!(out.contains("nosuch0") && out.contains("mend: "), "{out}");
     run(dir.path(), &["doctor", "none.chain"], 1);
 }
+
+#[test]
+fn an_edit_is_shown_with_the_packets_that_it_sends_another_way() {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../chains");
+    let dir = tempfile::tempdir().unwrap();
+    run(
+        &examples,
+        &[
+            "build",
+            "edge.chain",
+            "-o",
+            dir.path().join("edge.bundle").to_str().unwrap(),
+        ],
+        0,
+    );
+    let bundle = dir.path().join("edge.bundle");
+    let (out, err) = run(&examples, &["diff", bundle.to_str().unwrap(), "edge-v2.chain"], 0);
+    assert_eq!(err, "");
+    insta::assert_snapshot!("diff_edge", out);
+    let (out, _) = run(
+        &examples,
+        &["diff", bundle.to_str().unwrap(), "edge-v2.chain", "--json"],
+        0,
+    );
+    let report: serde_json::Value = serde_json::from_str(&out).unwrap();
+    let traffic = &report["traffic"];
+    assert_eq!(traffic["certainty"], "modelled");
+    assert_eq!(traffic["paths"].as_array().unwrap().len(), 3);
+    for change in traffic["paths"].as_array().unwrap() {
+        let bytes = change["bytes"].as_str().unwrap();
+        assert!(bytes.len() >= 120 && bytes.len().is_multiple_of(2), "{bytes}");
+        assert_ne!(change["was"]["path"], change["now"]["path"]);
+    }
+    let (out, _) = run(&examples, &["diff", "edge.chain", "edge.chain", "--json"], 0);
+    let report: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(report["traffic"], serde_json::Value::Null);
+    // An edit that changes no packet's way.
+    fs::write(dir.path().join("a.chain"), CHAIN).unwrap();
+    fs::write(
+        dir.path().join("b.chain"),
+        CHAIN.replace("forward", "forward with { replicas = 2 }"),
+    )
+    .unwrap();
+    let (out, _) = run(dir.path(), &["diff", "a.chain", "b.chain"], 0);
+    assert!(out.ends_with("No traffic changes path.\n"), "{out}");
+}

@@ -264,6 +264,12 @@ pub(crate) struct TestArgs {
     /// Only tests whose name holds this text
     #[arg(long, value_name = "TEXT")]
     pub(crate) filter: Option<String>,
+    /// In place of the tests: make a packet for every way through the chains, and send them through onvm-run
+    #[arg(long, conflicts_with = "filter")]
+    pub(crate) witness: bool,
+    /// Where the packets and what is expected of them are written, as captures
+    #[arg(short, long, value_name = "DIR", requires = "witness")]
+    pub(crate) out: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) source: SourceArgs,
 }

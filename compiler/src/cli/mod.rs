@@ -22,6 +22,7 @@ mod status;
 mod test;
 mod trace;
 mod traffic;
+mod witness;
 
 use std::process::ExitCode;
 

@@ -11,7 +11,7 @@ use std::{
 
 use onvm_bundle::{
     HugePages, PathRef, Port, PortKind, Workers,
-    api::{Drop, PortStatus, ServiceStatus},
+    api::{ChainStatus, Drop, PortStatus, ServiceStatus},
     hash_bytes,
 };
 use onvmc::{
@@ -31,40 +31,27 @@ const DECIDED: [&str; 5] = ["chain", "nf_verdict", "hop_limit", "too_long", "mal
 
 /// Runs the captures of a test to their end. Gives the expectations that do not hold.
 pub(super) fn run(program: &Program, sources: &Sources, replay: &Replay) -> Result<Vec<Failure>, String> {
-    let scratch = tempfile::Builder::new()
-        .prefix("onvmc-test-")
-        .tempdir()
-        .map_err(|e| format!("cannot make a directory for the run: {e}"))?;
-    let bundle = scratch.path().join("bundle");
-    let replaced = on_captures(program, replay, scratch.path())?;
-    let artifact =
-        Artifact::new(&replaced, sources).map_err(|e| format!("{e}. This is a fault of onvmc."))?;
-    write_bundle(&artifact, &bundle).map_err(|e| e.to_string())?;
-    let summary = manage(&bundle, &scratch.path().join("run"))?;
-    let lost = summary
-        .drops
-        .iter()
-        .filter(|d| !DECIDED.contains(&d.reason.as_str()));
+    let captures = replay.captures.iter();
+    let captures: Vec<_> = captures
+        .map(|(port, c)| (port.as_str(), c.path.as_path()))
+        .collect();
+    let seen = Seen::of_run(program, sources, &captures)?;
+    let lost = seen.summary.drops.iter();
+    let lost = lost.filter(|d| !DECIDED.contains(&d.reason.as_str()));
     let lost: Vec<String> = lost
         .map(|d| format!("{} {} at {}", d.packets, d.reason, d.place))
         .collect();
-    if !lost.is_empty() || !summary.balanced {
+    if !lost.is_empty() || !seen.summary.balanced {
         return Err(format!(
             "the run lost packets that no chain drops ({}). Run the bundle with {MANAGER} to see its log.",
             lost.join(", ")
         ));
     }
-    Ok(compare(
-        replay,
-        &Seen {
-            summary,
-            directory: scratch.path(),
-        },
-    ))
+    Ok(compare(replay, &seen))
 }
 
 /// The program with captures in place of its ports, and nothing that needs a certain host.
-fn on_captures(program: &Program, replay: &Replay, directory: &Path) -> Result<Program, String> {
+fn on_captures(program: &Program, captures: &[(&str, &Path)], directory: &Path) -> Result<Program, String> {
     let mut program = program.clone();
     program.name = "test".to_owned();
     program.manager.hugepages = HugePages::Off;
@@ -73,15 +60,15 @@ fn on_captures(program: &Program, replay: &Replay, directory: &Path) -> Result<P
         cores: Vec::new(),
     };
     for port in &mut program.manager.ports {
-        let read = replay.captures.iter().find(|(name, _)| *name == port.name);
+        let read = captures.iter().find(|(name, _)| *name == port.name);
         // A link, since DPDK takes no path with a comma.
         let read = read
             .map(|(_, capture)| {
                 let link = directory.join(format!("in-{}.pcap", port.name));
-                std::fs::canonicalize(&capture.path)
+                std::fs::canonicalize(capture)
                     .and_then(|whole| symlink(whole, &link))
                     .map(|()| host(&link))
-                    .map_err(|e| format!("cannot use {}: {e}", capture.path.display()))
+                    .map_err(|e| format!("cannot use {}: {e}", capture.display()))
             })
             .transpose()?;
         *port = Port {
@@ -110,11 +97,12 @@ fn output(directory: &Path, port: &str) -> PathBuf {
 
 /// The final balance of `onvm-run`, as far as it is looked at here.
 #[derive(Debug, serde::Deserialize)]
-struct Summary {
-    ports: Vec<PortStatus>,
+pub(super) struct Summary {
+    pub(super) ports: Vec<PortStatus>,
+    pub(super) chains: Vec<ChainStatus>,
     services: Vec<ServiceStatus>,
-    drops: Vec<Drop>,
-    balanced: bool,
+    pub(super) drops: Vec<Drop>,
+    pub(super) balanced: bool,
 }
 
 fn manage(bundle: &Path, run_dir: &Path) -> Result<Summary, String> {
@@ -148,12 +136,39 @@ fn manage(bundle: &Path, run_dir: &Path) -> Result<Summary, String> {
 }
 
 /// What is left of a run.
-struct Seen<'a> {
-    summary: Summary,
-    directory: &'a Path,
+pub(super) struct Seen {
+    pub(super) summary: Summary,
+    /// With what left by each port.
+    scratch: tempfile::TempDir,
 }
 
-impl Observed for Seen<'_> {
+impl Seen {
+    /// Runs captures, each into its port, to their end.
+    pub(super) fn of_run(
+        program: &Program,
+        sources: &Sources,
+        captures: &[(&str, &Path)],
+    ) -> Result<Self, String> {
+        let scratch = tempfile::Builder::new()
+            .prefix("onvmc-test-")
+            .tempdir()
+            .map_err(|e| format!("cannot make a directory for the run: {e}"))?;
+        let bundle = scratch.path().join("bundle");
+        let replaced = on_captures(program, captures, scratch.path())?;
+        let artifact =
+            Artifact::new(&replaced, sources).map_err(|e| format!("{e}. This is a fault of onvmc."))?;
+        write_bundle(&artifact, &bundle).map_err(|e| e.to_string())?;
+        let summary = manage(&bundle, &scratch.path().join("run"))?;
+        Ok(Self { summary, scratch })
+    }
+
+    /// What left by the port.
+    pub(super) fn output(&self, port: &str) -> PathBuf {
+        output(self.scratch.path(), port)
+    }
+}
+
+impl Observed for Seen {
     fn packets(&self, port: &str) -> Option<u64> {
         let status = self.summary.ports.iter().find(|p| p.name == port)?;
         Some(status.tx_packets)
@@ -174,7 +189,7 @@ impl Observed for Seen<'_> {
         })?;
         let mut extra = 0;
         let mut first_extra = 0;
-        Packets::open(&output(self.directory, port))?.for_each(|p| {
+        Packets::open(&self.output(port))?.for_each(|p| {
             let entry = balance.entry(hash_bytes(p.data)).or_insert((0, 0));
             entry.0 -= 1;
             if entry.0 < 0 {

@@ -8,7 +8,9 @@ use onvmc::{
     tests::{self, Body, Failure, Test},
 };
 
-use super::{Outcome, args::TestArgs, check::compile, output::Output, replay, trace::does_not_start};
+use super::{
+    Outcome, args::TestArgs, check::compile, output::Output, replay, trace::does_not_start, witness,
+};
 
 /// Of all files.
 #[derive(Debug, Default)]
@@ -20,6 +22,9 @@ struct Tally {
 }
 
 pub(super) fn run(out: &Output, args: &TestArgs) -> Outcome {
+    if args.witness {
+        return witness::run(out, args);
+    }
     let mut tally = Tally::default();
     let mut files = Vec::new();
     for file in &args.files {

@@ -1,6 +1,6 @@
 //! A path in the names and places of the source.
 
-use onvm_bundle::{Hop, Rule, Service, SourceRef, Table, Target};
+use onvm_bundle::{Chain, Hop, Rule, Service, SourceRef, Table, Target};
 use serde::Serialize;
 
 use super::{Exit, Interpreter, Moved, Path, Said, Steered, Step};
@@ -158,14 +158,15 @@ impl Interpreter<'_> {
     }
 
     fn written(&self, step: &Step) -> Option<&Hop> {
+        let (chain, within) = self.place(step)?;
+        chain.hops.get(within)
+    }
+
+    /// The chain that a step is in, and its number there.
+    pub fn place(&self, step: &Step) -> Option<(&Chain, usize)> {
         let chain = usize::from(self.tables.hops.get(usize::from(step.hop))?.chain);
         let within = step.hop - self.tables.chains.get(chain)?.first;
-        self.contents
-            .manager
-            .chains
-            .get(chain)?
-            .hops
-            .get(usize::from(within))
+        Some((self.contents.manager.chains.get(chain)?, usize::from(within)))
     }
 
     fn verdict(&self, said: Said, service: &Service) -> String {

@@ -82,9 +82,11 @@ fn shortest(bytes: &[u8], layers: &Layers, carried: usize) -> usize {
     (headers + carried).max(60)
 }
 
-/// The payload, unless it is nothing but zeros.
+/// The payload, unless it is nothing but zeros or the middle of something.
 fn shown_payload<'b>(bytes: &'b [u8], layers: &Layers) -> Option<&'b [u8]> {
-    layers.payload(bytes).filter(|p| p.iter().any(|byte| *byte != 0))
+    let whole = layers.fragment.is_none_or(|offset| offset == 0);
+    let payload = layers.payload(bytes).filter(|_| whole)?;
+    payload.iter().any(|byte| *byte != 0).then_some(payload)
 }
 
 /// A string of the language: one character for each byte.

@@ -34,13 +34,28 @@ impl Frame {
         })
     }
 
-    /// The same headers before another payload, lengths and checksums mended. None: there is no place for a payload.
+    /// What it carries, also where its header does not say so; without zeros at the end.
+    pub(crate) fn payload(&self) -> &[u8] {
+        let begin = layers(&self.bytes).and_then(|layers| layers.payload_at(&self.bytes));
+        let payload = begin
+            .and_then(|begin| self.bytes.get(begin..))
+            .unwrap_or_default();
+        let end = payload
+            .iter()
+            .rposition(|byte| *byte != 0)
+            .map_or(0, |last| last + 1);
+        &payload[..end]
+    }
+
+    /// The same headers before another payload, lengths and checksums mended; a long frame does not become shorter. None:
+    /// there is no place for a payload.
     pub(crate) fn with_payload(&self, payload: &[u8]) -> Option<Self> {
         let mut bytes = self.bytes.clone();
         let layers = layers(&bytes)?;
         let Layers { kind, l3, .. } = layers;
         let begin = layers.payload_at(&bytes)?;
-        let end = begin + payload.len();
+        let long = if bytes.len() > 60 { bytes.len() } else { 0 };
+        let end = (begin + payload.len()).max(long);
         let stated = |from: usize| u16::try_from(end - from).ok();
         match kind {
             0x0800 => put(&mut bytes, l3 + 2, stated(l3)?),

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     interpret::{Interpreter, StoryRule},
-    sets::{Budget, Fields, Frame, Set, Taker, Witness},
+    sets::{Budget, Fields, Frame, Taker, Witness},
 };
 
 /// For one comparison; well under a second.
@@ -62,13 +62,13 @@ pub fn changes<'a>(
         Side::new(old.0, old.1, &mut fields),
         Side::new(new.0, new.1, &mut fields),
     ];
-    let with_payload = Set::new(&mut fields, old.1.with_payload());
+    let liked = old.1.liked(&mut fields);
     let [old_side, new_side] = &sides;
     let finder = Finder {
         fields: &fields,
         old: old_side,
         new: new_side,
-        with_payload: &with_payload,
+        liked: &liked,
     };
     let mut search = Search {
         finder,

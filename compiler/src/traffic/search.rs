@@ -9,7 +9,7 @@ use super::{
     aligned::Aligned,
     routes::{Decision, Route, Routes, Through},
     scanner::Scanner,
-    side::{Model, Outcome, Side},
+    side::{Liked, Model, Outcome, Side},
 };
 use crate::sets::{Answer, Budget, Effective, Fields, Frame, Set, Taker, Witness, common};
 
@@ -21,6 +21,8 @@ const TRY: u64 = 500;
 const MAX_PATTERNS: usize = 64;
 /// Without a demand on the payload: nothing, or what is hardly a pattern.
 const PLAIN: [&[u8]; 2] = [b"", b"onvm"];
+/// Payloads are made this long where short ones do not do, in bytes.
+const LENGTHS: [usize; 2] = [200, 1400];
 
 /// What was found for a route.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,8 +50,7 @@ pub(crate) struct Finder<'f, 'a> {
     pub(crate) fields: &'f Fields,
     pub(crate) old: &'f Side<'a>,
     pub(crate) new: &'f Side<'a>,
-    /// Packets that have a payload to be scanned, [`Models::with_payload`](super::Models::with_payload).
-    pub(crate) with_payload: &'f Set<'a>,
+    pub(crate) liked: &'f Liked<'a>,
 }
 
 impl<'f, 'a> Finder<'f, 'a> {
@@ -71,23 +72,37 @@ impl<'f, 'a> Finder<'f, 'a> {
                 payloads => payloads,
             };
             let modelled = route.decisions.iter().any(|d| self.is_modelled(d));
+            let certainty = if modelled {
+                Certainty::Modelled
+            } else {
+                Certainty::Proved
+            };
             let mut attempt = Attempt {
                 finder: self,
-                sets: payloads.iter().map(|_| self.with_payload).collect(),
+                sets: payloads.iter().map(|_| &self.liked.with_payload).collect(),
                 payloads: payloads.unwrap_or_default(),
                 taken,
                 confirm,
-                certainty: if modelled {
-                    Certainty::Modelled
-                } else {
-                    Certainty::Proved
-                },
+                certainty,
             };
-            let first = attempt.ask(budget);
-            match attempt.go(&route.decisions, first, budget) {
-                Some(packet) => Found::Packet(packet),
-                None => Found::None(attempt.certainty),
+            if let Some(packet) = attempt.run(&route.decisions, budget) {
+                return Found::Packet(packet);
             }
+            let certainty = attempt.certainty;
+            // A packet was refused: another may do.
+            for kind in self
+                .liked
+                .kinds
+                .iter()
+                .filter(|_| certainty == Certainty::Partial)
+            {
+                attempt.sets.push(kind);
+                if let Some(packet) = attempt.run(&route.decisions, budget) {
+                    return Found::Packet(packet);
+                }
+                attempt.sets.pop();
+            }
+            Found::None(certainty)
         })
     }
 
@@ -211,6 +226,11 @@ impl<'f, 'a> Attempt<'_, 'f, 'a> {
         common(self.finder.fields, &self.taken, &self.sets, budget)
     }
 
+    fn run(&mut self, decisions: &[Decision<'a>], budget: &mut Budget) -> Option<Witness> {
+        let first = self.ask(budget);
+        self.go(decisions, first, budget)
+    }
+
     /// Chooses a way to bring each of the decisions about, after those that are in `taken` already, of which `answer` tells.
     fn go(&mut self, decisions: &[Decision<'a>], answer: Answer, budget: &mut Budget) -> Option<Witness> {
         let packet = match answer {
@@ -257,14 +277,25 @@ impl<'f, 'a> Attempt<'_, 'f, 'a> {
         }
         let payloads = self.payloads.iter().map(Vec::as_slice);
         let plain = PLAIN.into_iter().filter(|_| self.payloads.is_empty());
-        for payload in payloads.chain(plain) {
-            if let Some(frame) = packet.frame.with_payload(payload)
-                && accepted(&frame)
-            {
+        let payloads: Vec<&[u8]> = payloads.chain(plain).collect();
+        let longer = LENGTHS
+            .iter()
+            .flat_map(|length| payloads.iter().take(2).map(|p| padded(p, *length)));
+        // A rule may ask for what the payload begins with.
+        let begun = payloads.iter().map(|p| [packet.frame.payload(), p].concat());
+        let payloads = payloads.iter().map(|p| p.to_vec()).chain(longer).chain(begun);
+        for frame in payloads.filter_map(|payload| packet.frame.with_payload(&payload)) {
+            if accepted(&frame) {
                 return Some(Witness { frame });
             }
         }
         self.certainty = Certainty::Partial;
         None
     }
+}
+
+fn padded(payload: &[u8], length: usize) -> Vec<u8> {
+    let mut padded = payload.to_vec();
+    padded.resize(length.max(payload.len()), 0);
+    padded
 }

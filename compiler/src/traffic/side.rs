@@ -8,7 +8,7 @@ use stdlib_nfs::Model as Told;
 use super::scanner::Scanner;
 use crate::{
     interpret::{InterpretError, StoryRule, standard},
-    sets::{Effective, Fields, Table, Taker},
+    sets::{Effective, Fields, Set, Table, Taker},
 };
 
 /// What an NF does with a packet, by the names of its manifest and of the program.
@@ -43,10 +43,27 @@ pub(crate) enum Model {
 pub struct Models {
     by_name: HashMap<String, Model>,
     with_payload: Expr,
+    kinds: Vec<Expr>,
 }
 
 /// IP, also behind a VLAN tag.
 const WITH_PAYLOAD: &str = "(or (ip) (ip6) (and (vlan) (or (ip@1) (ip6@1))))";
+/// Kinds of traffic that are tried one after the other.
+const KINDS: [&str; 5] = [
+    "(proto 17)",
+    "(proto 6)",
+    "(or (proto 1) (proto 58))",
+    "(ip)",
+    "(not (or (ip) (ip6)))",
+];
+
+/// Sets of packets that a packet is preferably taken from.
+#[derive(Debug)]
+pub(crate) struct Liked<'a> {
+    /// Packets that have a payload to be scanned.
+    pub(crate) with_payload: Set<'a>,
+    pub(crate) kinds: Vec<Set<'a>>,
+}
 
 impl Models {
     /// Reads the parameters of every standard NF. `files` are the bundle's files by path.
@@ -64,12 +81,15 @@ impl Models {
         Ok(Self {
             by_name: models.collect::<Result<_, _>>()?,
             with_payload: WITH_PAYLOAD.parse().unwrap_or(Expr::Const(true)),
+            kinds: KINDS.iter().filter_map(|kind| kind.parse().ok()).collect(),
         })
     }
 
-    /// Packets that have a payload to be scanned.
-    pub(crate) fn with_payload(&self) -> &Expr {
-        &self.with_payload
+    pub(crate) fn liked(&self, fields: &mut Fields) -> Liked<'_> {
+        Liked {
+            with_payload: Set::new(fields, &self.with_payload),
+            kinds: self.kinds.iter().map(|kind| Set::new(fields, kind)).collect(),
+        }
     }
 }
 

@@ -173,7 +173,7 @@ fn an_edit_is_told_by_packets() {
             "tcp { vlan = 1, src = 198.51.100.7:4000, dst = 203.0.113.9:443 }: fw -> drop => fw -> mon -> lan"
         ]
     );
-    assert_eq!(certainty, Certainty::Proved);
+    assert_eq!(certainty, Certainty::Modelled);
     let worm = old.replace("a.patterns", "b.patterns");
     let (lines, certainty) = edit(&worm, ACCEPT_WEB);
     assert_eq!(
@@ -183,7 +183,7 @@ fn an_edit_is_told_by_packets() {
             "tcp { src = 198.51.100.7:4000, dst = 203.0.113.9:80, flags = [syn], payload = \"probe\" }: fw -> scan -(match)-> jail => fw -> scan -> lan"
         ]
     );
-    assert_eq!(certainty, Certainty::Proved);
+    assert_eq!(certainty, Certainty::Modelled);
     let screened = old.replace("fw -> mon -> lan", "fw -> scan { match -> drop } -> lan");
     let (lines, certainty) = edit(&screened, ACCEPT_WEB);
     assert_eq!(
@@ -193,7 +193,7 @@ fn an_edit_is_told_by_packets() {
             "tcp { vlan = 1, src = 198.51.100.7:4000, dst = 203.0.113.9:80, flags = [syn], payload = \"attack\" }: fw -> mon -> lan => fw -> scan -(match)-> drop"
         ]
     );
-    assert_eq!(certainty, Certainty::Proved);
+    assert_eq!(certainty, Certainty::Modelled);
 }
 
 #[test]

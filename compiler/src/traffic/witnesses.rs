@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     interpret::{Interpreter, Path, Steered, Story, StoryRule},
-    sets::{Answer, Budget, Fields, Frame, Set, Taker, Witness},
+    sets::{Answer, Budget, Fields, Frame, Taker, Witness},
 };
 
 /// For all ways of a program; some seconds.
@@ -65,12 +65,12 @@ pub fn witnesses<'a>(
 ) -> Witnesses {
     let mut fields = Fields::default();
     let side = Side::new(contents, models, &mut fields);
-    let with_payload = Set::new(&mut fields, models.with_payload());
+    let liked = models.liked(&mut fields);
     let finder = Finder {
         fields: &fields,
         old: &side,
         new: &side,
-        with_payload: &with_payload,
+        liked: &liked,
     };
     let mut search = Search {
         finder,
