@@ -70,10 +70,7 @@ pub(super) fn text(found: &Changes) -> String {
 }
 
 fn one(change: &PathChange) -> String {
-    let given = change
-        .given
-        .iter()
-        .map(|(nf, what)| format!(", if `{nf}` {what}"));
+    let given = change.given.iter().map(|c| format!(", if `{}` {}", c.nf, c.does));
     let given: String = given.collect();
     let side = |taken: &Taken| match &taken.rule {
         Some(rule) => format!(
@@ -93,10 +90,9 @@ fn one(change: &PathChange) -> String {
 
 pub(super) fn json(found: &Changes) -> serde_json::Value {
     let paths = found.paths.iter().map(|change| {
-        let given = change.given.iter().map(|(nf, what)| serde_json::json!({ "nf": nf, "what": what }));
         serde_json::json!({
             "port": change.port, "packet": change.packet.to_string(), "bytes": hex(&change.packet.frame.bytes),
-            "was": change.was, "now": change.now, "given": given.collect::<Vec<_>>(),
+            "was": change.was, "now": change.now, "given": change.given,
         })
     });
     serde_json::json!({

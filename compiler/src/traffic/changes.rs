@@ -1,6 +1,6 @@
 //! Which packets go another way after an edit.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use onvm_bundle::diff::Contents;
 use serde::Serialize;
@@ -39,8 +39,15 @@ pub struct PathChange {
     pub packet: Witness,
     pub was: Taken,
     pub now: Taken,
-    /// Only those of which third-party NFs decide so: `waf` and `blocked`.
-    pub given: Vec<(String, String)>,
+    /// Only those of which third-party NFs decide so.
+    pub given: Vec<Condition>,
+}
+
+/// What a third-party NF does to the packet: `waf` `puts out on blocked`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Condition {
+    pub nf: String,
+    pub does: String,
 }
 
 /// What takes a packet, and its way.
@@ -79,7 +86,6 @@ pub fn changes<'a>(
             certainty: Certainty::Proved,
             unknown: unknown(old_side, new_side),
         },
-        seen: HashSet::new(),
     };
     for port in &old.0.manager.ports {
         search.port(&port.name);
@@ -101,8 +107,6 @@ struct Search<'s, 'a> {
     interpreters: [&'s mut Interpreter<'a>; 2],
     budget: Budget,
     found: Changes,
-    /// What need not be shown again.
-    seen: HashSet<(String, String, Vec<(String, String)>)>,
 }
 
 impl<'s, 'a> Search<'s, 'a> {
@@ -111,7 +115,6 @@ impl<'s, 'a> Search<'s, 'a> {
         let (Some(old), Some(new)) = (old, new) else {
             return;
         };
-        self.seen.clear();
         let mut parting: HashMap<(Option<&str>, Option<&str>), Vec<Route<'a>>> = HashMap::new();
         for (a, b) in Aligned::new(&old.filters(), &new.filters()).candidates() {
             if !self.budget.spend(1) || self.found.paths.len() >= MAX_CHANGES {
@@ -158,38 +161,48 @@ impl<'s, 'a> Search<'s, 'a> {
             }
         };
         let (was, now) = (describe(&route.old), describe(&route.new));
-        if self.seen.insert((was.clone(), now.clone(), given.clone())) {
-            self.found.paths.push(PathChange {
-                port: port.to_owned(),
-                packet,
-                was: Taken {
-                    rule: old.rule(a),
-                    path: was,
-                },
-                now: Taken {
-                    rule: new.rule(b),
-                    path: now,
-                },
-                given,
-            });
+        let change = PathChange {
+            port: port.to_owned(),
+            packet,
+            was: Taken {
+                rule: old.rule(a),
+                path: was,
+            },
+            now: Taken {
+                rule: new.rule(b),
+                path: now,
+            },
+            given,
+        };
+        let same = |shown: &PathChange| {
+            shown.port == change.port
+                && shown.was.path == change.was.path
+                && shown.now.path == change.now.path
+                && shown.given == change.given
+        };
+        if !self.found.paths.iter().any(same) {
+            self.found.paths.push(change);
         }
         true
     }
 
     /// What third-party NFs have to decide on this route, other than to pass the packet on.
-    fn given(&self, route: &Route<'a>) -> Vec<(String, String)> {
+    fn given(&self, route: &Route<'a>) -> Vec<Condition> {
         let sides = [self.finder.old, self.finder.new];
         let decisions = route.decisions.iter();
         let strange = decisions.filter(|d| sides.iter().any(|side| side.is_strange(d.nf)));
         strange
             .filter_map(|d| {
-                let what = match d.old.as_ref().or(d.new.as_ref())? {
+                let does = match d.old.as_ref().or(d.new.as_ref())? {
                     Outcome::Next => return None,
                     Outcome::Output(name) => format!("puts out on `{name}`"),
                     Outcome::To(name) => format!("steers to `{name}`"),
                     Outcome::Drop => "drops".to_owned(),
                 };
-                Some((d.nf.to_owned(), what))
+                Some(Condition {
+                    nf: d.nf.to_owned(),
+                    does,
+                })
             })
             .collect()
     }

@@ -27,7 +27,7 @@ mod side;
 mod tests;
 mod witnesses;
 
-pub use changes::{Changes, PathChange, Taken, changes};
+pub use changes::{Changes, Condition, PathChange, Taken, changes};
 pub use search::Certainty;
 pub use side::Models;
 pub use witnesses::{Missing, Way, Witnesses, witnesses};

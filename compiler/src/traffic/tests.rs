@@ -124,7 +124,7 @@ fn changed(old: (&str, &str), new: (&str, &str)) -> (Vec<String>, Certainty) {
     let (old, new) = (program(old.0, old.1), program(new.0, new.1));
     let found = compare(&old, &new);
     let line = |c: &PathChange| {
-        let given = c.given.iter().map(|(nf, what)| format!(" if {nf} {what}"));
+        let given = c.given.iter().map(|g| format!(" if {} {}", g.nf, g.does));
         format!(
             "{}: {} => {}{}",
             c.packet,
