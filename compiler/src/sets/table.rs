@@ -1,6 +1,6 @@
 //! Rules in order, the first match wins.
 
-use std::ops::Range;
+use std::{borrow::Cow, ops::Range};
 
 use onvm_bundle::filter::Expr;
 
@@ -231,18 +231,22 @@ pub fn common<'a>(
     sets: &[&Set<'a>],
     budget: &mut Budget,
 ) -> Answer {
-    let mut start = EVERYTHING.to_vec();
-    let sets_cubes = sets.iter().map(|set| set.cubes.as_deref().ok());
-    for cubes in taken.iter().map(Effective::start).chain(sets_cubes) {
-        match cubes.and_then(|cubes| both(&start, cubes)) {
-            Some(met) => start = met,
-            None => return Answer::Unknown,
-        }
-    }
-    let start = possible(start);
     if !budget.spend(1) {
         return Answer::Unknown;
     }
+    let mut start = Cow::Borrowed(EVERYTHING);
+    let sets_cubes = sets.iter().map(|set| set.cubes.as_deref().ok());
+    for cubes in taken.iter().map(Effective::start).chain(sets_cubes) {
+        let Some(cubes) = cubes else {
+            return Answer::Unknown;
+        };
+        start = match both(&start, cubes) {
+            None => return Answer::Unknown,
+            Some(met) if met.is_empty() => return Answer::No,
+            Some(met) => met,
+        };
+    }
+    let start = possible(start.into_owned());
     if start.is_empty() {
         return Answer::No;
     }
@@ -260,9 +264,14 @@ pub fn common<'a>(
     }
 }
 
-fn both(left: &[Cube], right: &[Cube]) -> Option<Vec<Cube>> {
+/// None: too many pairs.
+fn both<'c>(left: &[Cube], right: &'c [Cube]) -> Option<Cow<'c, [Cube]>> {
+    if left == EVERYTHING {
+        return Some(Cow::Borrowed(right));
+    }
     let meet = |a: &Cube| right.iter().filter_map(|b| a.and(b)).collect::<Vec<_>>();
-    (left.len().saturating_mul(right.len()) <= MAX_PAIRS).then(|| left.iter().flat_map(meet).collect())
+    let few = left.len().saturating_mul(right.len()) <= MAX_PAIRS;
+    few.then(|| Cow::Owned(left.iter().flat_map(meet).collect()))
 }
 
 fn number(n: usize) -> u32 {
