@@ -299,7 +299,7 @@ fn chain_details(a: &Chain, b: &Chain) -> Vec<Detail> {
 fn declared_chains(contents: Contents<'_>) -> Vec<Chain> {
     let chains = contents.manager.chains.iter();
     chains
-        .filter(|c| c.name != "drop" && !c.name.contains('@'))
+        .filter(|c| c.name != "drop" && !c.is_inline())
         .cloned()
         .collect()
 }
@@ -313,7 +313,7 @@ struct Rules<'a> {
 
 impl<'a> Rules<'a> {
     fn new(contents: Contents<'a>, port: &str) -> Self {
-        let inline = contents.manager.chains.iter().filter(|c| c.name.contains('@'));
+        let inline = contents.manager.chains.iter().filter(|c| c.is_inline());
         let inline: HashMap<&str, String> = inline.map(|c| (c.name.as_str(), c.path())).collect();
         let target = |chain: &str| inline.get(chain).cloned().unwrap_or_else(|| chain.to_owned());
         let table = contents.flows.tables.iter().find(|t| t.port == port);

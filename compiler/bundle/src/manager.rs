@@ -222,6 +222,22 @@ pub struct Chain {
     pub hops: Vec<Hop>,
 }
 
+impl Chain {
+    /// A rule's target that has no name of its own.
+    pub fn is_inline(&self) -> bool {
+        self.name.contains('@')
+    }
+
+    /// What the source says where it leads to this chain.
+    pub fn as_target(&self) -> String {
+        if self.is_inline() {
+            self.path()
+        } else {
+            self.name.clone()
+        }
+    }
+}
+
 /// One place of a chain. All indices are into the same chain's `hops`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

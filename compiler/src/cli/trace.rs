@@ -167,11 +167,7 @@ fn line(out: &Output, number: u64, story: &Story) -> String {
 fn text(story: &Story) -> String {
     let mut rows: Vec<[String; 3]> = Vec::new();
     if let Some(rule) = &story.rule {
-        rows.push([
-            rule.source.to_string(),
-            story.port.clone(),
-            format!("{} -> {}", rule.text, rule.chain),
-        ]);
+        rows.push([rule.source.to_string(), story.port.clone(), rule.to_string()]);
     }
     for hop in &story.hops {
         rows.push([hop.source.to_string(), hop.at.clone(), what(hop, story)]);

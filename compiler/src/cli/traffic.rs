@@ -73,10 +73,7 @@ fn one(change: &PathChange) -> String {
     let given = change.given.iter().map(|c| format!(", if `{}` {}", c.nf, c.does));
     let given: String = given.collect();
     let side = |taken: &Taken| match &taken.rule {
-        Some(rule) => format!(
-            "{}   by `{} -> {}` at {}",
-            taken.path, rule.text, rule.chain, rule.source
-        ),
+        Some(rule) => format!("{}   by `{rule}` at {}", taken.path, rule.source),
         None => format!("{}   (no `steer` block)", taken.path),
     };
     format!(

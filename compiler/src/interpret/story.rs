@@ -1,5 +1,7 @@
 //! A path in the names and places of the source.
 
+use std::fmt;
+
 use onvm_bundle::{Chain, Hop, Rule, Service, SourceRef, Table, Target};
 use serde::Serialize;
 
@@ -21,29 +23,39 @@ pub struct Story {
 pub struct StoryRule {
     /// The filter as it was written, or `else`.
     pub text: String,
+    /// By its name in the bundle and in `onvmc status`.
     pub chain: String,
+    /// As it was written: a chain's name, or an inline chain.
+    pub target: String,
     /// Of `else`: the steered port's name.
     pub source: SourceRef,
 }
 
-impl From<&Rule> for StoryRule {
-    fn from(rule: &Rule) -> Self {
+impl StoryRule {
+    pub(crate) fn new(rule: &Rule, chain: Option<&Chain>) -> Self {
         Self {
             text: rule.text.clone(),
             chain: rule.chain.clone(),
+            target: chain.map_or_else(|| rule.chain.clone(), Chain::as_target),
             source: rule.source.clone(),
+        }
+    }
+
+    /// `else`
+    pub(crate) fn otherwise(table: &Table, chain: Option<&Chain>) -> Self {
+        Self {
+            text: "else".to_owned(),
+            chain: table.otherwise.clone(),
+            target: chain.map_or_else(|| table.otherwise.clone(), Chain::as_target),
+            source: table.source.clone(),
         }
     }
 }
 
-impl StoryRule {
-    /// `else`
-    pub(crate) fn otherwise(table: &Table) -> Self {
-        Self {
-            text: "else".to_owned(),
-            chain: table.otherwise.clone(),
-            source: table.source.clone(),
-        }
+/// `web -> inspect`
+impl fmt::Display for StoryRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} -> {}", self.text, self.target)
     }
 }
 
@@ -125,9 +137,13 @@ impl Interpreter<'_> {
 
     fn rule(&self, port: &str, path: &Path) -> Option<StoryRule> {
         let table = self.contents.flows.tables.iter().find(|t| t.port == port)?;
+        let chain = |name: &str| self.contents.manager.chains.iter().find(|c| c.name == name);
         match path.steered {
-            Steered::Rule(index) => table.rules.get(index).map(StoryRule::from),
-            Steered::Else => Some(StoryRule::otherwise(table)),
+            Steered::Rule(index) => {
+                let rule = table.rules.get(index)?;
+                Some(StoryRule::new(rule, chain(&rule.chain)))
+            }
+            Steered::Else => Some(StoryRule::otherwise(table, chain(&table.otherwise))),
             Steered::Nowhere => None,
         }
     }

@@ -126,11 +126,11 @@ impl Expectation {
             return match rule.text.as_str() {
                 "else" => Some((
                     sources.find(&rule.source, &taken.port)?,
-                    format!("no rule matches it here, and `else` leads to `{}`", rule.chain),
+                    format!("no rule matches it here, and `else` leads to `{}`", rule.target),
                 )),
                 text => Some((
                     sources.find(&rule.source, text)?,
-                    format!("this rule takes it, to `{}`", rule.chain),
+                    format!("this rule takes it, to `{}`", rule.target),
                 )),
             };
         };

@@ -3,19 +3,26 @@
 //!
 //! # Idea
 //! This is the abstract counterpart of [`crate::interpret`]. A *route* ([`routes`]) is a way through a chain, with what its NFs
-//! decided to bring it about; two chains are walked in step, up to where they part. For a rule and a route a packet is looked for
-//! ([`search`]) that the rule takes and of which the NFs decide so. The packets of a steering rule, and of a rule of a
-//! firewall, are sets ([`crate::sets`]); a payload is made of the patterns that an NF looks for. What an NF decides by is told by
-//! its model ([`stdlib_nfs::Model`]).
+//! decided to bring it about; two chains are walked in step up to where they part, and then each to its end. For a rule and a
+//! route a packet is looked for ([`search`]) that the rule takes and of which the NFs decide so. The packets of a steering rule,
+//! and of a rule of a firewall, are sets ([`crate::sets`]); a payload is made of the patterns that an NF looks for ([`scanner`]).
+//! What an NF decides by is told by its model ([`stdlib_nfs::Model`]).
+//!
+//! ```text
+//! steer wan { tcp -> fw -> lan   else -> drop }      fw accepts what goes to port 80
+//! rule `tcp`, route `fw next, lan`:   tcp, and taken by fw's first rule     tcp to port 80
+//! rule `tcp`, route `fw drop`:        tcp, and taken by fw's default        tcp to port 81
+//! rule `else`, route `drop`:          not tcp                               udp
+//! ```
 //!
 //! # What is exact
-//! That nothing goes a route is a proof where only steering decides; models may leave packets out. A packet that is found has
-//! gone its way through the interpreter, through the standard NFs' own code. A third-party NF can do all that its manifest and
-//! the chain permit; what it decides on cannot be known, and is said.
+//! A packet that is found has gone its way through the interpreter, through the standard NFs' own code. That there is none is a
+//! proof where only steering decides; models leave out malformed packets and stacked VLAN tags ([`Certainty`]). A third-party NF
+//! can do all that its manifest and the chain permit; what it decides on cannot be known, and is said.
 //!
 //! # Effort
-//! An edit of a few rules is looked at by the rules that have no counterpart ([`aligned`]), not by every pair. All searches of
-//! one question share a [`Budget`](crate::sets::Budget).
+//! An edit of a few rules is looked at by the rules that have no counterpart ([`aligned`]), not by every pair; chains that are
+//! as they were are not walked. All searches of one question share a [`Budget`](crate::sets::Budget).
 
 mod aligned;
 mod changes;

@@ -172,8 +172,8 @@ impl<'a> Steering<'a> {
     pub(crate) fn rule(&self, taker: Taker) -> Option<StoryRule> {
         let seed = self.seed?;
         Some(match taker {
-            Some(rule) => StoryRule::from(seed.rules.get(rule)?),
-            None => StoryRule::otherwise(seed),
+            Some(rule) => StoryRule::new(seed.rules.get(rule)?, self.chain(taker)),
+            None => StoryRule::otherwise(seed, self.chain(taker)),
         })
     }
 }

@@ -70,7 +70,7 @@ fn ways(rules: &str, firewall: &str) -> Vec<String> {
     let missing = found.missing.iter().filter(|m| m.port == "wan");
     let missing = missing.map(|m| {
         let path = m.path.as_deref().unwrap_or("nothing");
-        format!("{} -> {}: {path}, {:?}", m.rule.text, m.rule.chain, m.certainty)
+        format!("{}: {path}, {:?}", m.rule, m.certainty)
     });
     there.chain(missing).collect()
 }

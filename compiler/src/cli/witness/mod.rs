@@ -171,11 +171,7 @@ fn write(path: &Path, frames: &[&[u8]]) -> Result<(), String> {
 fn text(found: &Witnesses) -> String {
     let mut text = String::new();
     for way in &found.ways {
-        let by = way
-            .story
-            .rule
-            .as_ref()
-            .map(|r| format!("{} -> {}", r.text, r.chain));
+        let by = way.story.rule.as_ref().map(ToString::to_string);
         text.push_str(&format!(
             "  {} {}\n      {}   by `{}`\n",
             way.port,
@@ -207,8 +203,8 @@ fn one_missing(missing: &Missing) -> String {
         certainty,
     } = missing;
     let way = match path {
-        None => format!("comes to the rule `{} -> {}`", rule.text, rule.chain),
-        Some(path) => format!("goes {path}   by `{} -> {}`", rule.text, rule.chain),
+        None => format!("comes to the rule `{rule}`"),
+        Some(path) => format!("goes {path}   by `{rule}`"),
     };
     match certainty {
         Certainty::Proved => format!("  {port}: no packet {way}\n"),
