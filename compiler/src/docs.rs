@@ -296,10 +296,7 @@ fn index() -> String {
     for (prefix, title) in groups {
         text.push_str(&format!("\n## {title}\n\n| code | | |\n|---|---|---|\n"));
         for page in pages.iter().filter(|p| p.code.starts_with(prefix)) {
-            let level = match page.severity {
-                Severity::Error => "error",
-                Severity::Warning => "warning",
-            };
+            let level = page.severity.word();
             let code = page.code;
             text.push_str(&format!("| [{code}]({code}.md) | {level} | {} |\n", page.title));
         }

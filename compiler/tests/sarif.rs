@@ -44,12 +44,14 @@ fn conforms(log: &Value) {
             assert!(!rule[text]["text"].as_str().unwrap().is_empty(), "{rule}");
         }
         assert!(rule["help"]["markdown"].as_str().unwrap().contains("```chain"));
-        assert!(["error", "warning"].contains(&rule["defaultConfiguration"]["level"].as_str().unwrap()));
+        assert!(
+            ["error", "warning", "note"].contains(&rule["defaultConfiguration"]["level"].as_str().unwrap())
+        );
     }
     for result in runs[0]["results"].as_array().unwrap() {
         let rule = &rules[usize::try_from(result["ruleIndex"].as_u64().unwrap()).unwrap()];
         assert_eq!(rule["id"], result["ruleId"]);
-        assert!(["error", "warning"].contains(&result["level"].as_str().unwrap()));
+        assert!(["error", "warning", "note"].contains(&result["level"].as_str().unwrap()));
         assert!(!result["message"]["text"].as_str().unwrap().is_empty());
         let locations = result["locations"].as_array().unwrap();
         assert_eq!(locations.len(), 1, "GitHub shows the first alone");

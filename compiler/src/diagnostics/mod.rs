@@ -96,10 +96,7 @@ impl Page {
     /// The page in Markdown.
     pub fn markdown(&self) -> String {
         let mut text = format!("# {}: {}\n\n{}\n", self.code, self.title, self.text.trim_end());
-        let level = match self.severity {
-            Severity::Error => "error",
-            Severity::Warning => "warning",
-        };
+        let level = self.severity.word();
         for (what, fence, example) in [
             ("This gets it", format!("chain {level}={}", self.code), self.wrong),
             ("This is right", "chain".to_owned(), self.right),
@@ -120,6 +117,7 @@ impl Page {
         match self.severity {
             Severity::Error => Diagnostic::error(self.code, message, place.span(), label),
             Severity::Warning => Diagnostic::warning(self.code, message, place.span(), label),
+            Severity::Note => Diagnostic::note(self.code, message, place.span(), label),
         }
     }
 }

@@ -20,7 +20,7 @@ use crate::{
     host::Host,
     load::{Trees, Unit},
     manifests::{NfType, NfTypes},
-    program::check_with_trees,
+    program::{Filtered, check_for_editor},
     sources::{FileId, Source, Sources},
 };
 
@@ -29,6 +29,7 @@ pub(super) struct Analysis {
     pub(super) main: PathBuf,
     pub(super) sources: Sources,
     pub(super) diagnostics: Vec<Diagnostic>,
+    pub(super) filtered: Filtered,
     trees: Trees,
     /// Every file that was asked for, those that are not there included.
     reads: BTreeSet<PathBuf>,
@@ -61,11 +62,12 @@ impl Analysis {
             set,
             ..Inputs::default()
         };
-        let (checked, trees) = check_with_trees(&host, main, &inputs)?;
+        let (checked, trees, filtered) = check_for_editor(&host, main, &inputs)?;
         Ok(Self {
             main: main.to_path_buf(),
             sources: checked.sources,
             diagnostics: checked.diagnostics,
+            filtered,
             trees,
             reads: host.reads.into_inner(),
         })

@@ -68,6 +68,7 @@ fn severity(d: &onvm_lang::Diagnostic) -> DiagnosticSeverity {
         _ if d.code == missing_input::PAGE.code => DiagnosticSeverity::Information,
         Severity::Error => DiagnosticSeverity::Error,
         Severity::Warning => DiagnosticSeverity::Warning,
+        Severity::Note => DiagnosticSeverity::Information,
     }
 }
 

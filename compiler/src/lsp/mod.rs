@@ -16,6 +16,7 @@ mod importers;
 mod marks;
 mod position;
 mod programs;
+mod reach;
 mod references;
 mod server;
 mod symbols;
@@ -23,6 +24,7 @@ mod traffic;
 pub mod transport;
 mod uri;
 mod view;
+mod ways;
 
 use std::{
     collections::VecDeque,

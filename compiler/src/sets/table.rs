@@ -115,11 +115,18 @@ impl<'a> Table<'a> {
     pub fn verdicts(&self, fields: &Fields, budget: &mut Budget) -> Vec<Verdict> {
         let mut point = Point::new(fields);
         (0..self.rules.len())
-            .map(|rule| budget.part(RULE_BUDGET, |part| self.verdict(fields, rule, &mut point, part)))
+            .map(|rule| budget.part(RULE_BUDGET, |part| self.judge(fields, rule, &mut point, part)))
             .collect()
     }
 
-    fn verdict(&self, fields: &Fields, rule: usize, point: &mut Point<'_>, budget: &mut Budget) -> Verdict {
+    /// The verdict on one rule; useful where the budget does not suffice.
+    pub fn verdict(&self, fields: &Fields, rule: usize, budget: &mut Budget) -> Verdict {
+        budget.part(RULE_BUDGET, |part| {
+            self.judge(fields, rule, &mut Point::new(fields), part)
+        })
+    }
+
+    fn judge(&self, fields: &Fields, rule: usize, point: &mut Point<'_>, budget: &mut Budget) -> Verdict {
         let Some(cubes) = self.cubes(rule) else {
             return Verdict::Useful;
         };

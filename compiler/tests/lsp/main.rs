@@ -9,3 +9,4 @@ mod grammar;
 mod look_up;
 mod refactor;
 mod session;
+mod traffic;
