@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use onvm_lang::Severity;
+use onvm_lang::{Fix, Severity};
 
 use crate::{Checked, Inputs, check, diagnostics::Page, host::MemoryHost};
 
@@ -86,6 +86,13 @@ pub(crate) fn checked(source: &str) -> Checked {
         },
     )
     .unwrap()
+}
+
+/// A source of one file after a fix.
+pub(crate) fn applied(source: &str, fix: &Fix) -> String {
+    let mut text = source.to_owned();
+    text.replace_range(fix.span.range(), &fix.text);
+    text
 }
 
 /// The wrong example gets this diagnostic and no other; the right one gets none; the text that the operator reads is

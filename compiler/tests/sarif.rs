@@ -74,6 +74,16 @@ fn conforms(log: &Value) {
             let (start, end) = (at("startLine", "startColumn"), at("endLine", "endColumn"));
             assert!((1, 1) <= start && start <= end, "{region}");
         }
+        for fix in result["fixes"].as_array().into_iter().flatten() {
+            assert!(fix["description"]["text"].is_string());
+            let change = &fix["artifactChanges"][0];
+            assert!(change["artifactLocation"]["uri"].is_string());
+            let replacement = &change["replacements"][0];
+            assert!(
+                replacement["deletedRegion"]["startLine"].is_u64()
+                    && replacement["insertedContent"]["text"].is_string()
+            );
+        }
         for related in result["relatedLocations"].as_array().unwrap() {
             assert!(related["message"]["text"].is_string());
         }
@@ -159,4 +169,32 @@ fn what_stands_in_no_file_has_a_place_all_the_same() {
         .as_str()
         .unwrap();
     assert!(said.contains("none.chain"), "{said}");
+}
+
+#[test]
+fn fixes_say_what_to_replace() {
+    let files = [(
+        "a.chain",
+        "port wan = null\nnf fw = firewal\nnf m = monitor { every = 1 }\nsteer wan { tcp -> fw -> m -> wan }\n",
+    )];
+    let (log, _) = sarif(&["check", "a.chain"], &files);
+    let results = log["runs"][0]["results"].as_array().unwrap();
+    let fixes = |code: &str| results.iter().find(|r| r["ruleId"] == code).unwrap()["fixes"].clone();
+    let region = |from: u64, to: u64| serde_json::json!({ "startLine": 2, "startColumn": from, "endLine": 2, "endColumn": to });
+    let change = serde_json::json!({
+        "artifactLocation": { "uri": "a.chain" },
+        "replacements": [{ "deletedRegion": region(9, 16), "insertedContent": { "text": "firewall" } }],
+    });
+    let wanted =
+        serde_json::json!([{ "description": { "text": "write `firewall`" }, "artifactChanges": [change] }]);
+    assert_eq!(fixes("C0107"), wanted);
+    assert_eq!(
+        fixes("C0202").as_array().unwrap().len(),
+        3,
+        "one for each unit that fits"
+    );
+    assert_eq!(
+        fixes("C0501")[0]["artifactChanges"][0]["replacements"][0]["insertedContent"]["text"],
+        " else -> drop"
+    );
 }

@@ -88,7 +88,27 @@ impl<N: Names> Lowering<'_, N> {
             let left = self.names.span(file, first.span.to(before.rhs.span));
             (left, self.names.span(file, after.op.span))
         });
-        pages::mixed(op, left, &held, &other)
+        let warning = pages::mixed(op, left, &held, &other);
+        match turn {
+            // Behind a parenthesis a value would have nothing to inherit.
+            Some((before, after)) if !inherits(&after.rhs) => {
+                let text = text(first.span, before.rhs.span);
+                warning.fix(
+                    "put parentheses around what is taken together first",
+                    left,
+                    format!("({text})"),
+                )
+            }
+            _ => warning,
+        }
+    }
+}
+
+fn inherits(filter: &Filter) -> bool {
+    match &filter.node {
+        FilterKind::Primitive(primitive) => primitive.written == Written::Inherited,
+        FilterKind::Not(inner) => inherits(inner),
+        _ => false,
     }
 }
 

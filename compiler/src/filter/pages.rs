@@ -261,6 +261,7 @@ pub(super) fn far_offset(span: Span, bytes: u32) -> Diagnostic {
 
 pub(super) fn host_bits(member: &Member, prefix: Prefix) -> Diagnostic {
     let message = format!("the prefix {prefix} has bits set beyond its length");
+    let written = member.origin.unwrap_or(member.span);
     on_value(
         &HOST_BITS,
         member,
@@ -272,6 +273,8 @@ pub(super) fn host_bits(member: &Member, prefix: Prefix) -> Diagnostic {
         prefix.network(),
         prefix.addr
     ))
+    .write(written, prefix.network().to_string())
+    .write(written, prefix.addr.to_string())
 }
 
 pub(super) fn wrong_family(member: &Member, qualifier: &str, family: &str) -> Diagnostic {

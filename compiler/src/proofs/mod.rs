@@ -92,6 +92,7 @@ fn report_missing_else(cx: &Context<'_>, fields: &Fields, block: &Block, table: 
         block.at,
         &block.name,
         block.body,
+        cx.sources.text(block.body),
         &answer,
     ));
 }
