@@ -40,6 +40,8 @@ pub struct Inputs<'a> {
     pub previous: Option<&'a ManagerConfig>,
     /// A port and a packet as in `send PORT PACKET`, which becomes the program's last test.
     pub packet: Option<(&'a str, &'a str)>,
+    /// Tell which rules overlap in part, too.
+    pub overlaps: bool,
 }
 
 /// The outcome: the sources, what is to be said of them, and what they mean if nothing is wrong with them.
@@ -237,7 +239,7 @@ fn analyse(
         filters: &filters,
     }
     .check(units);
-    proofs::check(cx, &classes, &steering, &claims);
+    proofs::check(cx, &classes, &steering, &claims, inputs.overlaps);
     names.report_unused(cx);
     if let Some(keep) = keep {
         keep.blocks = steering.blocks.clone();

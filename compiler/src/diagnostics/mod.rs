@@ -60,6 +60,7 @@ pages![
     no_steer,
     shadowed_rule,
     empty_filter,
+    partial_overlap,
     unused_permission,
     missing_permission,
     stateful_without_affinity,

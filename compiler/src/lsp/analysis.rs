@@ -14,6 +14,7 @@ use onvm_lang::{
 use super::{
     documents::{Documents, Overlay},
     marks::{Mark, marks},
+    server::Client,
 };
 use crate::{
     Inputs,
@@ -55,11 +56,12 @@ impl Analysis {
         documents: &Documents,
         disk: &dyn Host,
         main: &Path,
-        set: &[(String, String)],
+        client: &Client,
     ) -> io::Result<Self> {
         let host = Overlay::new(documents, disk);
         let inputs = Inputs {
-            set,
+            set: &client.set,
+            overlaps: client.overlaps,
             ..Inputs::default()
         };
         let (checked, trees, filtered) = check_for_editor(&host, main, &inputs)?;

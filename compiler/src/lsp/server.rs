@@ -20,6 +20,8 @@ pub(super) struct Client {
     pub(super) encoding: Encoding,
     /// Values for `param` declarations, as `--set` gives them: the initialisation option `set`.
     pub(super) set: Vec<(String, String)>,
+    /// It wants to be told which rules overlap: the initialisation option `overlaps`.
+    pub(super) overlaps: bool,
     /// It takes edits that say of which version of a buffer they are.
     pub(super) versioned_edits: bool,
     /// It takes code actions that are no commands.
@@ -68,6 +70,7 @@ impl<'s> Server<'s> {
         let client = Client {
             encoding: Encoding::Utf16,
             set: Vec::new(),
+            overlaps: false,
             versioned_edits: false,
             literal_actions: false,
             watches: false,
@@ -97,6 +100,7 @@ impl<'s> Server<'s> {
             .pointer("/capabilities/textDocument/codeAction/codeActionLiteralSupport")
             .is_some_and(|literals| !literals.is_null());
         self.client.watches = can("/capabilities/workspace/didChangeWatchedFiles/dynamicRegistration");
+        self.client.overlaps = can("/initializationOptions/overlaps");
         let set = params
             .pointer("/initializationOptions/set")
             .and_then(Value::as_object);

@@ -67,7 +67,7 @@ fn transport() -> Vec<Vec<u8>> {
 }
 
 /// Every packet that the filters below can tell apart, but for those cut short.
-fn whole_frames() -> Vec<Frame> {
+pub(super) fn whole_frames() -> Vec<Frame> {
     let mut all = vec![frame(0x88b5, &[0; 46])];
     for src in V4 {
         for dst in V4 {
@@ -191,7 +191,7 @@ fn tests() -> impl Strategy<Value = Expr> {
     })
 }
 
-fn filters() -> impl Strategy<Value = Expr> {
+pub(super) fn filters() -> impl Strategy<Value = Expr> {
     prop_oneof![8 => tests(), 1 => Just(Expr::Const(true))].prop_recursive(3, 6, 3, |inner| {
         let some = || prop::collection::vec(inner.clone(), 2..4);
         prop_oneof![
@@ -202,15 +202,15 @@ fn filters() -> impl Strategy<Value = Expr> {
     })
 }
 
-fn matches(filter: &Expr, frame: &Frame) -> bool {
+pub(super) fn matches(filter: &Expr, frame: &Frame) -> bool {
     filter.matches(&frame.bytes, frame.wire_len)
 }
 
-fn show(rules: &[Expr]) -> String {
+pub(super) fn show(rules: &[Expr]) -> String {
     rules.iter().map(|r| format!("\n    {r}")).collect()
 }
 
-fn run<T: std::fmt::Debug>(
+pub(super) fn run<T: std::fmt::Debug>(
     cases: u32,
     seed: u64,
     strategy: impl Strategy<Value = T>,

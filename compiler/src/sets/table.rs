@@ -1,5 +1,7 @@
 //! Rules in order, the first match wins.
 
+mod overlap;
+
 use std::ops::Range;
 
 use onvm_bundle::filter::Expr;
@@ -14,6 +16,8 @@ use super::{
     search::{Budget, Cover, Outcome, Search, possible},
     witness::Witness,
 };
+
+pub use overlap::{Overlap, Overlaps};
 
 /// A set of packets, given by a filter.
 #[derive(Debug, Clone)]
@@ -107,6 +111,11 @@ impl<'a> Table<'a> {
         });
     }
 
+    fn matches(&self, rule: usize, frame: &Frame) -> bool {
+        let rule = &self.rules[rule];
+        rule.filter.matches(&frame.bytes, frame.wire_len)
+    }
+
     fn cubes(&self, rule: usize) -> Option<&[Cube]> {
         self.index.cubes().get(self.rules[rule].cubes.clone()?)
     }
@@ -144,6 +153,7 @@ impl<'a> Table<'a> {
                 covers: &covers,
                 confirm: &confirm,
                 yes_or_no: true,
+                whole_only: false,
             }
             .run(fields, cubes, point, budget)
         };
@@ -185,9 +195,7 @@ impl<'a> Table<'a> {
 
     /// Who gets a packet.
     pub fn taker(&self, frame: &Frame) -> Taker {
-        self.rules
-            .iter()
-            .position(|rule| rule.filter.matches(&frame.bytes, frame.wire_len))
+        (0..self.rules.len()).find(|rule| self.matches(*rule, frame))
     }
 }
 
@@ -259,6 +267,7 @@ pub fn common<'a>(
         covers: &covers,
         confirm: &confirm,
         yes_or_no: false,
+        whole_only: false,
     };
     match search.run(fields, &start, &mut Point::new(fields), budget) {
         Outcome::Covered { wholly: true, .. } => Answer::No,
