@@ -135,6 +135,7 @@ pub(super) fn unknown_declaration(source: &str, chunk: &Chunk) -> Diagnostic {
         "no declaration begins like this",
     );
     match nearest(KEYWORDS, &lower) {
+        Some(keyword) if keyword == word => found.help("what it declares is missing"),
         Some(keyword) => found
             .help(format!("did you mean `{keyword}`?"))
             .write(span, keyword),
