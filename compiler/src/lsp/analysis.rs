@@ -1,6 +1,7 @@
 //! A program as it was checked last, and what can be looked up in it.
 
 use std::{
+    cell::RefCell,
     collections::{BTreeSet, HashMap},
     io,
     path::{Path, PathBuf},
@@ -14,6 +15,7 @@ use onvm_lang::{
 use super::{
     documents::{Documents, Overlay},
     marks::{Mark, marks},
+    reach::Tables,
     server::Client,
 };
 use crate::{
@@ -32,6 +34,8 @@ pub(super) struct Analysis {
     pub(super) diagnostics: Vec<Diagnostic>,
     pub(super) filtered: Filtered,
     trees: Trees,
+    /// Made when first asked for.
+    pub(super) tables: RefCell<Tables>,
     /// Every file that was asked for, those that are not there included.
     reads: BTreeSet<PathBuf>,
 }
@@ -70,6 +74,7 @@ impl Analysis {
             sources: checked.sources,
             diagnostics: checked.diagnostics,
             filtered,
+            tables: RefCell::default(),
             trees,
             reads: host.reads.into_inner(),
         })

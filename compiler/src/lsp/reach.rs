@@ -36,22 +36,36 @@ pub(super) enum Left {
     Unknown,
 }
 
-/// Answers for one hover; each block's table is made once.
+/// The packet tables of an analysis, by the place of their port's name.
+#[derive(Debug, Default)]
+pub(super) struct Tables {
+    fields: Fields,
+    made: HashMap<Place, Table<'static>>,
+}
+
+impl Tables {
+    fn make(&mut self, block: &Block) {
+        if self.made.contains_key(&block.at) {
+            return;
+        }
+        let mut table = Table::default();
+        for rule in &block.rules {
+            table.push_owned(&mut self.fields, rule.filter.clone());
+        }
+        self.made.insert(block.at, table);
+    }
+}
+
+/// Answers for one hover.
 pub(super) struct Reach<'a> {
     analysis: &'a Analysis,
-    fields: Fields,
-    tables: HashMap<Place, (&'a Block, Table<'a>)>,
     budget: Budget,
 }
 
 impl<'a> Reach<'a> {
     pub(super) fn new(analysis: &'a Analysis) -> Self {
-        Self {
-            analysis,
-            fields: Fields::default(),
-            tables: HashMap::new(),
-            budget: Budget::new(BUDGET),
-        }
+        let budget = Budget::new(BUDGET);
+        Self { analysis, budget }
     }
 
     /// What is left to a rule of a block.
@@ -59,37 +73,41 @@ impl<'a> Reach<'a> {
         self.answer(file, steer, rule).unwrap_or(Left::Broken)
     }
 
+    /// None: the rule has errors, or one before it.
     fn answer(&mut self, file: FileId, steer: &Steer, rule: &Rule) -> Option<Left> {
         let place = |rule: &Rule| self.analysis.sources.place(file, rule.matcher.span());
-        let before = steer.rules.iter().take_while(|r| r.span != rule.span);
-        let before: Vec<Place> = before
-            .filter(|r| matches!(r.matcher, Match::Filter(_)))
+        let is_filter = |rule: &&Rule| matches!(rule.matcher, Match::Filter(_));
+        let before = steer
+            .rules
+            .iter()
+            .take_while(|r| r.span != rule.span)
+            .filter(is_filter);
+        let read: Vec<Place> = before
+            .chain([rule].into_iter().filter(is_filter))
             .map(place)
             .collect();
-        let own = place(rule);
         let at = self.analysis.sources.place(file, steer.port.span);
-        self.make_table(at)?;
-        let (block, table) = self.tables.get(&at)?;
-        if !block.places.starts_with(&before) {
+        let block = self
+            .analysis
+            .filtered
+            .blocks
+            .iter()
+            .find(|block| block.at == at)?;
+        if !block.places.starts_with(&read) {
             return None;
         }
-        let taker = match &rule.matcher {
-            Match::Else(_) => None,
-            Match::Filter(_) => Some(before.len()),
-        };
-        let fields = &self.fields;
-        let covered = match taker {
-            Some(n) if block.places.get(n) != Some(&own) => return None,
-            Some(n) => self.budget.part(RULE_BUDGET, |b| table.verdict(fields, n, b)),
-            None => Verdict::Useful,
-        };
-        Some(match covered {
-            Verdict::Empty => Left::Empty,
-            Verdict::Shadowed { by, but_cut_off } => Left::Taken {
+        let taker = is_filter(&rule).then(|| read.len() - 1);
+        let mut tables = self.analysis.tables.borrow_mut();
+        tables.make(block);
+        let (fields, table) = (&tables.fields, tables.made.get(&at)?);
+        let verdict = |budget: &mut Budget| taker.map(|rule| table.verdict(fields, rule, budget));
+        Some(match self.budget.part(RULE_BUDGET, verdict) {
+            Some(Verdict::Empty) => Left::Empty,
+            Some(Verdict::Shadowed { by, but_cut_off }) => Left::Taken {
                 by: by.iter().filter_map(|n| block.places.get(*n)).copied().collect(),
                 but_cut_off,
             },
-            Verdict::Useful => {
+            Some(Verdict::Useful) | None => {
                 let effective = table.effective(taker);
                 match self
                     .budget
@@ -97,7 +115,7 @@ impl<'a> Reach<'a> {
                 {
                     Answer::Yes(packet) => Left::Such {
                         packet,
-                        first: before.is_empty(),
+                        first: taker.unwrap_or(read.len()) == 0,
                     },
                     Answer::No => Left::Taken {
                         by: Vec::new(),
@@ -109,25 +127,13 @@ impl<'a> Reach<'a> {
         })
     }
 
-    /// None: the block is none that was read.
-    fn make_table(&mut self, at: Place) -> Option<()> {
-        if !self.tables.contains_key(&at) {
-            let block = self.analysis.filtered.blocks.iter().find(|b| b.at == at)?;
-            let mut table = Table::default();
-            for rule in &block.rules {
-                table.push(&mut self.fields, &rule.filter);
-            }
-            self.tables.insert(at, (block, table));
-        }
-        Some(())
-    }
-
     /// One packet of a class, by the place of its name. None: its filter has errors.
     pub(super) fn of_class(&mut self, name: Place) -> Option<Answer> {
         let classes = &self.analysis.filtered.classes;
         let (_, filter) = classes.iter().find(|(place, _)| *place == name)?;
-        let set = Set::new(&mut self.fields, filter);
-        Some(common(&self.fields, &[], &[&set], &mut self.budget))
+        let mut tables = self.analysis.tables.borrow_mut();
+        let set = Set::new(&mut tables.fields, filter);
+        Some(common(&tables.fields, &[], &[&set], &mut self.budget))
     }
 
     /// In words, as the rest of a sentence about the rule.

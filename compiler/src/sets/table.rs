@@ -2,7 +2,7 @@
 
 mod overlap;
 
-use std::ops::Range;
+use std::{borrow::Cow, ops::Range};
 
 use onvm_bundle::filter::Expr;
 
@@ -54,7 +54,7 @@ pub struct Table<'a> {
 
 #[derive(Debug)]
 struct Rule<'a> {
-    filter: &'a Expr,
+    filter: Cow<'a, Expr>,
     /// Its cubes in the index; none where there are too many to be spelled out.
     cubes: Option<Range<usize>>,
 }
@@ -97,9 +97,18 @@ const MAX_MINIMISED: usize = 16;
 impl<'a> Table<'a> {
     /// Adds a rule at the end.
     pub fn push(&mut self, fields: &mut Fields, filter: &'a Expr) {
+        self.add(fields, Cow::Borrowed(filter));
+    }
+
+    /// The same, for a table that outlives the filters that it was made of.
+    pub fn push_owned(&mut self, fields: &mut Fields, filter: Expr) {
+        self.add(fields, Cow::Owned(filter));
+    }
+
+    fn add(&mut self, fields: &mut Fields, filter: Cow<'a, Expr>) {
         let rule = number(self.rules.len());
         let first = self.index.cubes().len();
-        let cubes = lower(fields, filter).map(possible).map(|cubes| {
+        let cubes = lower(fields, &filter).map(possible).map(|cubes| {
             for cube in cubes {
                 self.index.add(fields, rule, cube);
             }
