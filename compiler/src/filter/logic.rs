@@ -89,17 +89,10 @@ impl<N: Names> Lowering<'_, N> {
             (left, self.names.span(file, after.op.span))
         });
         let warning = pages::mixed(op, left, &held, &other);
-        match turn {
-            // Behind a parenthesis a value would have nothing to inherit.
-            Some((before, after)) if !inherits(&after.rhs) => {
-                let text = text(first.span, before.rhs.span);
-                warning.fix(
-                    "put parentheses around what is taken together first",
-                    left,
-                    format!("({text})"),
-                )
-            }
-            _ => warning,
+        // Behind a parenthesis a value would have nothing to inherit.
+        match turn.filter(|(_, after)| !inherits(&after.rhs)) {
+            Some((before, _)) => pages::in_parentheses(warning, left, text(first.span, before.rhs.span)),
+            None => warning,
         }
     }
 }

@@ -9,7 +9,7 @@ use onvm_lang::syntax::{Match, Rule, Steer};
 
 use super::analysis::Analysis;
 use crate::{
-    sets::{Answer, Budget, Fields, Set, Table, Verdict, Witness, common},
+    sets::{Answer, Budget, Fields, Set, Table, Taker, Verdict, Witness, common},
     sources::{FileId, Place},
     steering::Block,
 };
@@ -44,15 +44,15 @@ pub(super) struct Tables {
 }
 
 impl Tables {
-    fn make(&mut self, block: &Block) {
-        if self.made.contains_key(&block.at) {
-            return;
-        }
-        let mut table = Table::default();
-        for rule in &block.rules {
-            table.push_owned(&mut self.fields, rule.filter.clone());
-        }
-        self.made.insert(block.at, table);
+    fn of(&mut self, block: &Block) -> (&Fields, &Table<'static>) {
+        let table = self.made.entry(block.at).or_insert_with(|| {
+            let mut table = Table::default();
+            for rule in &block.rules {
+                table.push_owned(&mut self.fields, rule.filter.clone());
+            }
+            table
+        });
+        (&self.fields, table)
     }
 }
 
@@ -70,61 +70,56 @@ impl<'a> Reach<'a> {
 
     /// What is left to a rule of a block.
     pub(super) fn left(&mut self, file: FileId, steer: &Steer, rule: &Rule) -> Left {
-        self.answer(file, steer, rule).unwrap_or(Left::Broken)
+        match self.find(file, steer, rule) {
+            Some((block, taker)) => self.ask(block, taker),
+            None => Left::Broken,
+        }
     }
 
-    /// None: the rule has errors, or one before it.
-    fn answer(&mut self, file: FileId, steer: &Steer, rule: &Rule) -> Option<Left> {
+    /// The rule as the checker knows it. None: it has errors, or a rule before it has.
+    fn find(&self, file: FileId, steer: &Steer, rule: &Rule) -> Option<(&'a Block, Taker)> {
         let place = |rule: &Rule| self.analysis.sources.place(file, rule.matcher.span());
         let is_filter = |rule: &&Rule| matches!(rule.matcher, Match::Filter(_));
-        let before = steer
-            .rules
-            .iter()
-            .take_while(|r| r.span != rule.span)
-            .filter(is_filter);
-        let read: Vec<Place> = before
-            .chain([rule].into_iter().filter(is_filter))
-            .map(place)
-            .collect();
-        let at = self.analysis.sources.place(file, steer.port.span);
-        let block = self
-            .analysis
-            .filtered
-            .blocks
-            .iter()
-            .find(|block| block.at == at)?;
-        if !block.places.starts_with(&read) {
-            return None;
+        let mut read: Vec<Place> = Vec::new();
+        for before in steer.rules.iter().take_while(|r| r.span != rule.span) {
+            read.extend(is_filter(&before).then(|| place(before)));
         }
-        let taker = is_filter(&rule).then(|| read.len() - 1);
+        let taker = is_filter(&rule).then_some(read.len());
+        read.extend(taker.map(|_| place(rule)));
+        let at = self.analysis.sources.place(file, steer.port.span);
+        let mut blocks = self.analysis.filtered.blocks.iter();
+        let block = blocks.find(|block| block.at == at)?;
+        block.places.starts_with(&read).then_some((block, taker))
+    }
+
+    fn ask(&mut self, block: &Block, taker: Taker) -> Left {
         let mut tables = self.analysis.tables.borrow_mut();
-        tables.make(block);
-        let (fields, table) = (&tables.fields, tables.made.get(&at)?);
+        let (fields, table) = tables.of(block);
         let verdict = |budget: &mut Budget| taker.map(|rule| table.verdict(fields, rule, budget));
-        Some(match self.budget.part(RULE_BUDGET, verdict) {
-            Some(Verdict::Empty) => Left::Empty,
-            Some(Verdict::Shadowed { by, but_cut_off }) => Left::Taken {
-                by: by.iter().filter_map(|n| block.places.get(*n)).copied().collect(),
-                but_cut_off,
-            },
-            Some(Verdict::Useful) | None => {
-                let effective = table.effective(taker);
-                match self
-                    .budget
-                    .part(RULE_BUDGET, |b| effective.meets(fields, None, b))
-                {
-                    Answer::Yes(packet) => Left::Such {
-                        packet,
-                        first: taker.unwrap_or(read.len()) == 0,
-                    },
-                    Answer::No => Left::Taken {
-                        by: Vec::new(),
-                        but_cut_off: false,
-                    },
-                    Answer::Unknown => Left::Unknown,
-                }
+        match self.budget.part(RULE_BUDGET, verdict) {
+            Some(Verdict::Empty) => return Left::Empty,
+            Some(Verdict::Shadowed { by, but_cut_off }) => {
+                let by = by.iter().filter_map(|rule| block.places.get(*rule));
+                return Left::Taken {
+                    by: by.copied().collect(),
+                    but_cut_off,
+                };
             }
-        })
+            Some(Verdict::Useful) | None => {}
+        }
+        let effective = table.effective(taker);
+        let packet = |budget: &mut Budget| effective.meets(fields, None, budget);
+        match self.budget.part(RULE_BUDGET, packet) {
+            Answer::Yes(packet) => Left::Such {
+                packet,
+                first: taker.unwrap_or(block.rules.len()) == 0,
+            },
+            Answer::No => Left::Taken {
+                by: Vec::new(),
+                but_cut_off: false,
+            },
+            Answer::Unknown => Left::Unknown,
+        }
     }
 
     /// One packet of a class, by the place of its name. None: its filter has errors.

@@ -81,7 +81,8 @@ fn rule(page: &Page) -> Value {
     })
 }
 
-fn result(sources: &Sources, diagnostic: &Diagnostic, rule: usize) -> Value {
+/// All that is said, as one sentence.
+fn text(diagnostic: &Diagnostic) -> String {
     let mut text = diagnostic.message.clone();
     for more in [
         diagnostic.labels.iter().find(|l| l.primary).map(|l| &l.text),
@@ -92,6 +93,10 @@ fn result(sources: &Sources, diagnostic: &Diagnostic, rule: usize) -> Value {
             text.push_str(more);
         }
     }
+    text
+}
+
+fn result(sources: &Sources, diagnostic: &Diagnostic, rule: usize) -> Value {
     // A result must stand in a file. A value from the command line stands in none: its declaration is shown instead.
     let in_file = |span: Span| {
         let source = sources.locate(span);
@@ -118,7 +123,7 @@ fn result(sources: &Sources, diagnostic: &Diagnostic, rule: usize) -> Value {
         "ruleId": diagnostic.code,
         "ruleIndex": rule,
         "level": diagnostic.severity.word(),
-        "message": { "text": text },
+        "message": { "text": text(diagnostic) },
         "locations": [location],
         "relatedLocations": related,
     });
