@@ -4,6 +4,7 @@
 
 use std::cell::Cell;
 
+use onvm_bundle::filter::Expr;
 use proptest::prelude::*;
 
 use super::{
@@ -11,14 +12,19 @@ use super::{
     brute::{filters, matches, run, show, whole_frames},
 };
 
+fn table_of(rules: &[Expr]) -> (Fields, Table<'_>) {
+    let mut fields = Fields::default();
+    let mut table = Table::default();
+    rules.iter().for_each(|rule| table.push(&mut fields, rule));
+    (fields, table)
+}
+
 #[test]
 fn overlaps_are_those_of_enumeration() {
     let whole = whole_frames();
     let counts = Cell::new([0_u32; 3]);
     run(2000, 6, prop::collection::vec(filters(), 2..8), |rules| {
-        let mut fields = Fields::default();
-        let mut table = Table::default();
-        rules.iter().for_each(|rule| table.push(&mut fields, rule));
+        let (fields, table) = table_of(&rules);
         let found = table.overlaps(&fields, usize::MAX, &|_, _| true, &mut Budget::new(u64::MAX));
         let of: Vec<Vec<bool>> = rules
             .iter()
@@ -67,9 +73,7 @@ fn overlaps_are_those_of_enumeration() {
 #[test]
 fn what_is_left_out_is_said() {
     run(300, 7, prop::collection::vec(filters(), 2..8), |rules| {
-        let mut fields = Fields::default();
-        let mut table = Table::default();
-        rules.iter().for_each(|rule| table.push(&mut fields, rule));
+        let (fields, table) = table_of(&rules);
         let overlaps =
             |most: usize, units: u64| table.overlaps(&fields, most, &|_, _| true, &mut Budget::new(units));
         let all = overlaps(usize::MAX, u64::MAX);
@@ -94,13 +98,44 @@ fn a_shadowed_rule_can_overlap() {
         "(net src 10.64.0.0/10)",
         "(and (tcp) (net src 10.0.0.0/8))",
     ];
-    let rules: Vec<_> = rules.iter().map(|r| r.parse().unwrap()).collect();
-    let mut fields = Fields::default();
-    let mut table = Table::default();
-    rules.iter().for_each(|rule| table.push(&mut fields, rule));
+    let rules: Vec<Expr> = rules.iter().map(|r| r.parse().unwrap()).collect();
+    let (fields, table) = table_of(&rules);
     let verdict = table.verdict(&fields, 3, &mut Budget::new(u64::MAX));
     assert!(matches!(verdict, Verdict::Shadowed { .. }));
     let found = table.overlaps(&fields, 9, &|_, _| true, &mut Budget::new(u64::MAX));
     let pairs: Vec<_> = found.shown.iter().map(|o| (o.earlier, o.later)).collect();
     assert_eq!(pairs, [(0, 3), (1, 3)], "rule 2 takes nothing");
+}
+
+/// Units are counted and not time, so that this is the same on every machine.
+#[test]
+fn rules_that_do_not_meet_cost_little_each() {
+    let filter = |n: u32| {
+        let net = format!("10.{}.{}.{}", n >> 12, n >> 4 & 255, (n & 15) << 4);
+        match n % 3 {
+            0 => format!("(net dst {net}/28)"),
+            1 => format!("(and (tcp) (net dst {net}/32) (tcp-port dst 443))"),
+            _ => format!("(and (udp) (net dst {net}/32) (udp-port dst 5000-5100))"),
+        }
+    };
+    for count in [1_000_u32, 8_000] {
+        let rules: Vec<Expr> = (0..count).map(|n| filter(n).parse().unwrap()).collect();
+        let (fields, table) = table_of(&rules);
+        let mut budget = Budget::new(u64::from(count) * 40);
+        let found = table.overlaps(&fields, 9, &|_, _| true, &mut budget);
+        assert!(found.complete && found.shown.is_empty(), "{count} rules");
+    }
+}
+
+/// Rules of one end before rules of the other, all of which overlap: there is not room for all, and for some there is.
+#[test]
+fn some_of_very_many_are_shown() {
+    let of = |end: &str, n: u32| format!("(net {end} 10.{}.{}.0/24)", n >> 8, n & 255);
+    let sources = (0..1500).map(|n| of("src", n));
+    let filters = sources.chain((0..1500).map(|n| of("dst", n)));
+    let rules: Vec<Expr> = filters.map(|filter| filter.parse().unwrap()).collect();
+    let (fields, table) = table_of(&rules);
+    let found = table.overlaps(&fields, 50, &|_, _| true, &mut Budget::new(2_000_000));
+    assert_eq!(found.shown.len(), 50);
+    assert!(found.more > 1000 && !found.complete, "{}", found.more);
 }

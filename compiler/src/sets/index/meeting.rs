@@ -17,8 +17,29 @@ pub(crate) struct Siblings {
 struct Children {
     /// With their lowest values, in that order.
     list: Vec<(u128, u32)>,
-    /// Holds all of their cubes. What does not meet it, an ARP packet in a node for IPv4 addresses, meets none of them.
-    hull: Option<Cube>,
+    hull: Option<Hull>,
+}
+
+/// What some cubes have in common.
+#[derive(Debug, Clone)]
+struct Hull {
+    /// Holds all of them. What does not meet it, an ARP packet in a node for IPv4 addresses, meets none of them.
+    cube: Cube,
+    /// The first of their rules.
+    first: u32,
+}
+
+impl Hull {
+    fn around(left: Option<Self>, right: Option<Self>) -> Option<Self> {
+        match (left, right) {
+            (Some(mut left), Some(right)) => {
+                left.cube.widen(&right.cube);
+                left.first = left.first.min(right.first);
+                Some(left)
+            }
+            (left, right) => left.or(right),
+        }
+    }
 }
 
 impl Index {
@@ -36,33 +57,27 @@ impl Index {
         siblings
     }
 
-    /// A cube that holds all cubes below a node. Nodes lie no deeper than there are fields.
-    fn hull(&self, at: u32, siblings: &mut Siblings) -> Option<Cube> {
-        let mut hull = None;
+    /// The hull of all cubes below a node. Nodes lie no deeper than there are fields.
+    fn hull(&self, at: u32, siblings: &mut Siblings) -> Option<Hull> {
         match &self.nodes[at as usize] {
             Node::Leaf { cubes, .. } => {
-                cubes
-                    .iter()
-                    .for_each(|id| widen(&mut hull, Some(&self.cubes[*id as usize])));
+                let one = |id: &u32| Hull {
+                    cube: self.cubes[*id as usize].clone(),
+                    first: self.rules[*id as usize],
+                };
+                cubes.iter().map(|id| Some(one(id))).fold(None, Hull::around)
             }
             Node::Split { any, .. } => {
-                let below: Vec<u32> = siblings
-                    .of
-                    .get(&at)
-                    .into_iter()
-                    .flat_map(|c| &c.list)
-                    .map(|c| c.1)
-                    .collect();
-                for child in below {
-                    widen(&mut hull, self.hull(child, siblings).as_ref());
-                }
+                let list = siblings.of.get(&at).map(|children| &children.list);
+                let below: Vec<u32> = list.into_iter().flatten().map(|(_, child)| *child).collect();
+                let hulls = below.into_iter().map(|child| self.hull(child, siblings));
+                let hull = hulls.fold(None, Hull::around);
                 if let Some(children) = siblings.of.get_mut(&at) {
                     children.hull.clone_from(&hull);
                 }
-                widen(&mut hull, self.hull(*any, siblings).as_ref());
+                Hull::around(hull, self.hull(*any, siblings))
             }
         }
-        hull
     }
 
     /// Tells the rules before `limit` that have a cube which meets this one, some of them more than once. Counts the looks
@@ -95,9 +110,9 @@ impl Index {
                     any,
                 } => {
                     open.push(*any);
+                    let may = |hull: &Hull| hull.first < limit && hull.cube.meets(cube);
                     let children = siblings.of.get(&at);
-                    let Some(children) = children.filter(|c| c.hull.as_ref().is_some_and(|h| h.meets(cube)))
-                    else {
+                    let Some(children) = children.filter(|c| c.hull.as_ref().is_some_and(may)) else {
                         continue;
                     };
                     match cube.get(*field) {
@@ -144,14 +159,6 @@ impl Children {
                 .iter()
                 .map(|(_, child)| *child)
         })
-    }
-}
-
-fn widen(hull: &mut Option<Cube>, by: Option<&Cube>) {
-    match (hull, by) {
-        (Some(hull), Some(cube)) => hull.widen(cube),
-        (hull, Some(cube)) => *hull = Some(cube.clone()),
-        (_, None) => {}
     }
 }
 
