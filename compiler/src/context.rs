@@ -56,5 +56,8 @@ pub(crate) fn globalise(sources: &Sources, file: FileId, mut diagnostic: Diagnos
     for label in &mut diagnostic.labels {
         label.span = sources.place(file, label.span).span();
     }
+    for fix in &mut diagnostic.fixes {
+        fix.span = sources.place(file, fix.span).span();
+    }
     diagnostic
 }

@@ -3,8 +3,8 @@
 //!
 //! A fence that begins with
 //! - `chain` holds a whole source that gets no diagnostic, and whose tests pass;
-//! - `chain error=C0501` holds one that gets this error and no other (`error=C0003,C0107` for several); `warning=`
-//!   likewise. A name that is unused because of the mistake is no other mistake;
+//! - `chain error=C0501` holds one that gets this error and no other (`error=C0003,C0107` for several); `warning=` and
+//!   `note=` likewise. A name that is unused because of the mistake is no other mistake;
 //! - `chain fragment` holds declarations that parse, of a source that is not whole. So do all in `docs/nfs`.
 //!
 //! What parses is also laid out: with the same comments, and without a change in a second pass.
@@ -98,7 +98,7 @@ fn fault(fence: &Fence, fragment: bool) -> Option<String> {
         let codes = fence.info.iter().filter_map(|i| i.strip_prefix(severity));
         codes.flat_map(|c| c.split(',')).collect()
     };
-    let (errors, warnings) = (wanted("error="), wanted("warning="));
+    let (errors, warnings, notes) = (wanted("error="), wanted("warning="), wanted("note="));
     let known = |i: &String| i.contains('=') || matches!(i.as_str(), "chain" | "fragment");
     if let Some(odd) = fence.info.iter().find(|i| !known(i)) {
         return Some(format!("what is `{odd}` behind the fence?"));
@@ -120,7 +120,7 @@ fn fault(fence: &Fence, fragment: bool) -> Option<String> {
     if mistaken && !warnings.contains("C0104") {
         also.remove("C0104");
     }
-    if found(Severity::Error) != errors || also != warnings {
+    if found(Severity::Error) != errors || also != warnings || found(Severity::Note) != notes {
         let shown = render::short(&checked.sources, &checked.diagnostics);
         return Some(format!("gets something else than it says:\n{shown}"));
     }
@@ -296,10 +296,7 @@ fn index() -> String {
     for (prefix, title) in groups {
         text.push_str(&format!("\n## {title}\n\n| code | | |\n|---|---|---|\n"));
         for page in pages.iter().filter(|p| p.code.starts_with(prefix)) {
-            let level = match page.severity {
-                Severity::Error => "error",
-                Severity::Warning => "warning",
-            };
+            let level = page.severity.word();
             let code = page.code;
             text.push_str(&format!("| [{code}]({code}.md) | {level} | {} |\n", page.title));
         }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use onvm_bundle::{Flows, InstanceConfig, ManagerConfig, Service};
+use onvm_bundle::{Flows, InstanceConfig, ManagerConfig, Service, filter::Expr};
 use onvm_lang::{
     Diagnostic, Severity,
     syntax::{self, DeclKind},
@@ -23,8 +23,8 @@ use crate::{
     overrides::{Overrides, add_command_line, input_spec, refuse_record},
     placement::check_cores,
     proofs,
-    sources::{FileId, Sources},
-    steering::Steering,
+    sources::{FileId, Place, Sources},
+    steering::{Block, Steering},
     tests::Test,
     values::{Values, What},
 };
@@ -40,6 +40,8 @@ pub struct Inputs<'a> {
     pub previous: Option<&'a ManagerConfig>,
     /// A port and a packet as in `send PORT PACKET`, which becomes the program's last test.
     pub packet: Option<(&'a str, &'a str)>,
+    /// Tell which rules overlap in part, too.
+    pub overlaps: bool,
 }
 
 /// The outcome: the sources, what is to be said of them, and what they mean if nothing is wrong with them.
@@ -87,14 +89,33 @@ impl Program {
 /// # Errors
 /// When the main file cannot be read. Everything else is a diagnostic.
 pub fn check(host: &dyn Host, main: &Path, inputs: &Inputs<'_>) -> std::io::Result<Checked> {
-    check_with_trees(host, main, inputs).map(|(checked, _)| checked)
+    check_and_keep(host, main, inputs, None).map(|(checked, _)| checked)
 }
 
-/// The same, with the trees.
-pub(crate) fn check_with_trees(
+/// The same, with what an editor asks of besides.
+pub(crate) fn check_for_editor(
     host: &dyn Host,
     main: &Path,
     inputs: &Inputs<'_>,
+) -> std::io::Result<(Checked, Trees, Filtered)> {
+    let mut filtered = Filtered::default();
+    let (checked, trees) = check_and_keep(host, main, inputs, Some(&mut filtered))?;
+    Ok((checked, trees, filtered))
+}
+
+/// The filters of a program, as far as they are without errors, whatever is wrong elsewhere.
+#[derive(Debug, Default)]
+pub(crate) struct Filtered {
+    pub(crate) blocks: Vec<Block>,
+    /// The place of each class's name, and its filter.
+    pub(crate) classes: Vec<(Place, Expr)>,
+}
+
+fn check_and_keep(
+    host: &dyn Host,
+    main: &Path,
+    inputs: &Inputs<'_>,
+    keep: Option<&mut Filtered>,
 ) -> std::io::Result<(Checked, Trees)> {
     let mut loaded = load(host, main)?;
     if let Some((port, packet)) = inputs.packet {
@@ -104,7 +125,7 @@ pub(crate) fn check_with_trees(
     let found = std::mem::take(&mut loaded.found);
     let (diagnostics, program) = {
         let cx = Context::new(&loaded.sources, host, found);
-        let program = analyse(&cx, &loaded, command_line, inputs);
+        let program = analyse(&cx, &loaded, command_line, inputs, keep);
         let clean = !cx.has_errors();
         (cx.into_diagnostics(), program.filter(|_| clean))
     };
@@ -154,6 +175,7 @@ fn analyse(
     loaded: &crate::load::Loaded,
     command_line: Option<FileId>,
     inputs: &Inputs<'_>,
+    keep: Option<&mut Filtered>,
 ) -> Option<Program> {
     let units = &loaded.units;
     if units.iter().all(|u| u.tree.decls.is_empty()) {
@@ -217,8 +239,12 @@ fn analyse(
         filters: &filters,
     }
     .check(units);
-    proofs::check(cx, &classes, &steering, &claims);
+    proofs::check(cx, &classes, &steering, &claims, inputs.overlaps);
     names.report_unused(cx);
+    if let Some(keep) = keep {
+        keep.blocks = steering.blocks.clone();
+        keep.classes = classes;
+    }
     if cx.has_errors() {
         return None;
     }

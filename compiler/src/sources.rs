@@ -154,6 +154,13 @@ impl Sources {
             .map_or("", |(file, span)| span.text(&file.text))
     }
 
+    pub(crate) fn position(&self, place: Place) -> Position {
+        self.locate(place.0)
+            .map_or(Position { line: 0, column: 0 }, |(file, span)| {
+                file.position(span.start)
+            })
+    }
+
     pub(crate) fn line(&self, place: Place) -> usize {
         self.locate(place.0)
             .map_or(0, |(file, span)| file.position(span.start).line)

@@ -33,6 +33,7 @@ pub(crate) struct Steering<'g, 'a> {
 }
 
 /// A `steer` block.
+#[derive(Debug, Clone)]
 pub(crate) struct Block {
     /// The port, where it is one and has no block before this.
     pub(crate) port: Option<String>,

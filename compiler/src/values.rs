@@ -17,6 +17,7 @@ use crate::{
     overrides::Overrides,
     sources::{FileId, Place},
     spec::{Kind, Problem, Spec},
+    units::in_units,
 };
 
 /// A value with its references followed.
@@ -344,6 +345,7 @@ impl<'a> Values<'a> {
             return;
         }
         let (place, name) = (given.place, spec.name.as_ref());
+        let written = given.origin.unwrap_or(place);
         let text = match &given.what {
             What::One(value) => notation(value),
             What::List(_) => "a list".to_owned(),
@@ -353,7 +355,19 @@ impl<'a> Values<'a> {
                 wrong_value_type::wrong_value_type(place, name, &spec.wanted(), got, fix)
             }
             Problem::Unit { got, units } => {
-                wrong_unit::wrong_unit(place, name, &spec.wanted(), got.as_deref(), &units)
+                let instead = match &given.what {
+                    What::One(value) => in_units(spec, value, &units),
+                    What::List(_) => Vec::new(),
+                };
+                wrong_unit::wrong_unit(
+                    place,
+                    name,
+                    &spec.wanted(),
+                    got.as_deref(),
+                    &units,
+                    written,
+                    instead,
+                )
             }
             Problem::Range { range } => out_of_range::out_of_range(place, name, &text, &range),
             Problem::Form { rule } => out_of_range::malformed(place, name, &text, &rule),
@@ -362,7 +376,7 @@ impl<'a> Values<'a> {
                     Kind::CountOr(only) => vec![only],
                     _ => spec.words.iter().map(AsRef::as_ref).collect(),
                 };
-                unknown_word::unknown_word(place, name, &word, known)
+                unknown_word::unknown_word(place, written, name, &word, known)
             }
         };
         self.cx.report(given.with_origin(found));

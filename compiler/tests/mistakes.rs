@@ -111,6 +111,20 @@ fn labels_of_two_files() {
 }
 
 #[test]
+fn json_carries_fixes() {
+    let source = "port wan = null {}\nnf fw = firewal\nsteer wan { else -> fw -> wan }\n";
+    let host = MemoryHost::default().with("a.chain", source);
+    let checked = check(&host, Path::new("a.chain"), &Inputs::default()).unwrap();
+    let json = render::json(&checked.sources, &checked.diagnostics);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let fix = &json["diagnostics"][0]["fixes"][0];
+    assert_eq!(fix["title"], "write `firewall`");
+    assert_eq!(fix["text"], "firewall");
+    let at = ["file", "line", "column", "end_line", "end_column"].map(|key| fix[key].to_string());
+    assert_eq!(at, ["\"a.chain\"", "2", "9", "2", "16"]);
+}
+
+#[test]
 fn hostile_sources_end() {
     let deep: String = (1..5000)
         .map(|n| format!("chain c{n} = c{} -> wan\n", n - 1))

@@ -44,12 +44,14 @@ fn conforms(log: &Value) {
             assert!(!rule[text]["text"].as_str().unwrap().is_empty(), "{rule}");
         }
         assert!(rule["help"]["markdown"].as_str().unwrap().contains("```chain"));
-        assert!(["error", "warning"].contains(&rule["defaultConfiguration"]["level"].as_str().unwrap()));
+        assert!(
+            ["error", "warning", "note"].contains(&rule["defaultConfiguration"]["level"].as_str().unwrap())
+        );
     }
     for result in runs[0]["results"].as_array().unwrap() {
         let rule = &rules[usize::try_from(result["ruleIndex"].as_u64().unwrap()).unwrap()];
         assert_eq!(rule["id"], result["ruleId"]);
-        assert!(["error", "warning"].contains(&result["level"].as_str().unwrap()));
+        assert!(["error", "warning", "note"].contains(&result["level"].as_str().unwrap()));
         assert!(!result["message"]["text"].as_str().unwrap().is_empty());
         let locations = result["locations"].as_array().unwrap();
         assert_eq!(locations.len(), 1, "GitHub shows the first alone");
@@ -71,6 +73,16 @@ fn conforms(log: &Value) {
                 |line: &str, column: &str| (region[line].as_u64().unwrap(), region[column].as_u64().unwrap());
             let (start, end) = (at("startLine", "startColumn"), at("endLine", "endColumn"));
             assert!((1, 1) <= start && start <= end, "{region}");
+        }
+        for fix in result["fixes"].as_array().into_iter().flatten() {
+            assert!(fix["description"]["text"].is_string());
+            let change = &fix["artifactChanges"][0];
+            assert!(change["artifactLocation"]["uri"].is_string());
+            let replacement = &change["replacements"][0];
+            assert!(
+                replacement["deletedRegion"]["startLine"].is_u64()
+                    && replacement["insertedContent"]["text"].is_string()
+            );
         }
         for related in result["relatedLocations"].as_array().unwrap() {
             assert!(related["message"]["text"].is_string());
@@ -157,4 +169,32 @@ fn what_stands_in_no_file_has_a_place_all_the_same() {
         .as_str()
         .unwrap();
     assert!(said.contains("none.chain"), "{said}");
+}
+
+#[test]
+fn fixes_say_what_to_replace() {
+    let files = [(
+        "a.chain",
+        "port wan = null\nnf fw = firewal\nnf m = monitor { every = 1 }\nsteer wan { tcp -> fw -> m -> wan }\n",
+    )];
+    let (log, _) = sarif(&["check", "a.chain"], &files);
+    let results = log["runs"][0]["results"].as_array().unwrap();
+    let fixes = |code: &str| results.iter().find(|r| r["ruleId"] == code).unwrap()["fixes"].clone();
+    let region = |from: u64, to: u64| serde_json::json!({ "startLine": 2, "startColumn": from, "endLine": 2, "endColumn": to });
+    let change = serde_json::json!({
+        "artifactLocation": { "uri": "a.chain" },
+        "replacements": [{ "deletedRegion": region(9, 16), "insertedContent": { "text": "firewall" } }],
+    });
+    let wanted =
+        serde_json::json!([{ "description": { "text": "write `firewall`" }, "artifactChanges": [change] }]);
+    assert_eq!(fixes("C0107"), wanted);
+    assert_eq!(
+        fixes("C0202").as_array().unwrap().len(),
+        3,
+        "one for each unit that fits"
+    );
+    assert_eq!(
+        fixes("C0501")[0]["artifactChanges"][0]["replacements"][0]["insertedContent"]["text"],
+        " else -> drop"
+    );
 }

@@ -15,15 +15,30 @@ pub struct Diagnostic {
     pub labels: Vec<Label>,
     /// What to do about it.
     pub help: Option<String>,
+    /// Changes that mend it; of several, one is to be chosen.
+    pub fixes: Vec<Fix>,
 }
 
 /// How bad a diagnostic is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Severity {
+    /// Told because it was asked for; nothing is wrong.
+    Note,
     /// Worth knowing; the program is accepted.
     Warning,
     /// The program is refused.
     Error,
+}
+
+impl Severity {
+    /// The word for it in every format: `note`, `warning`, `error`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Note => "note",
+            Self::Warning => "warning",
+            Self::Error => "error",
+        }
+    }
 }
 
 /// A place in the source and what is to be said of it.
@@ -35,6 +50,17 @@ pub struct Label {
     pub text: String,
     /// True for the place that the diagnostic is about.
     pub primary: bool,
+}
+
+/// A change of the source that a program can make.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fix {
+    /// What it does, as an order: "write `firewall`".
+    pub title: String,
+    /// What is replaced; empty where text is put in.
+    pub span: Span,
+    /// What stands there afterwards.
+    pub text: String,
 }
 
 impl Diagnostic {
@@ -55,6 +81,7 @@ impl Diagnostic {
                 primary: true,
             }],
             help: None,
+            fixes: Vec::new(),
         }
     }
 
@@ -67,6 +94,19 @@ impl Diagnostic {
     ) -> Self {
         Self {
             severity: Severity::Warning,
+            ..Self::error(code, message, span, label)
+        }
+    }
+
+    /// A note with its primary label.
+    pub fn note(
+        code: &'static str,
+        message: impl Into<String>,
+        span: Span,
+        label: impl Into<String>,
+    ) -> Self {
+        Self {
+            severity: Severity::Note,
             ..Self::error(code, message, span, label)
         }
     }
@@ -87,6 +127,24 @@ impl Diagnostic {
     pub fn help(mut self, text: impl Into<String>) -> Self {
         self.help = Some(text.into());
         self
+    }
+
+    /// Adds a fix.
+    #[must_use]
+    pub fn fix(mut self, title: impl Into<String>, span: Span, text: impl Into<String>) -> Self {
+        self.fixes.push(Fix {
+            title: title.into(),
+            span,
+            text: text.into(),
+        });
+        self
+    }
+
+    /// Adds the fix that writes `text` in place of what stands at `span`.
+    #[must_use]
+    pub fn write(self, span: Span, text: impl Into<String>) -> Self {
+        let text = text.into();
+        self.fix(format!("write `{text}`"), span, text)
     }
 
     /// The primary label's span.

@@ -24,7 +24,7 @@ mod units;
 pub mod words;
 
 pub use codes::CODES;
-pub use diagnostic::{Diagnostic, Label, Severity};
+pub use diagnostic::{Diagnostic, Fix, Label, Severity};
 pub use scan::{Kind as TokenKind, Token};
 pub use units::UNITS;
 

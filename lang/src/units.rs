@@ -36,13 +36,15 @@ pub(crate) fn check(unit: &Spanned<String>) -> Option<Diagnostic> {
         Some(near) => format!("did you mean `{near}`? The units are: {known}"),
         None => format!("the units are: {known}"),
     };
-    Some(
-        Diagnostic::error(
-            codes::UNIT,
-            format!("`{word}` is not a unit"),
-            unit.span,
-            "unknown unit",
-        )
-        .help(help),
+    let found = Diagnostic::error(
+        codes::UNIT,
+        format!("`{word}` is not a unit"),
+        unit.span,
+        "unknown unit",
     )
+    .help(help);
+    Some(match near {
+        Some(near) => found.write(unit.span, near),
+        None => found,
+    })
 }

@@ -2,16 +2,13 @@
 
 use std::fmt::Write as _;
 
-use onvm_lang::{Diagnostic, Severity, parse};
+use onvm_lang::{Diagnostic, parse};
 
 /// The source's lines that carry a label, each with a line of marks below.
 fn render(source: &str, diagnostics: &[Diagnostic]) -> String {
     let mut out = format!("{}\n", source.trim_end());
     for d in diagnostics {
-        let severity = match d.severity {
-            Severity::Error => "error",
-            Severity::Warning => "warning",
-        };
+        let severity = d.severity.word();
         let _ = write!(out, "\n{severity}[{}]: {}\n", d.code, d.message);
         for label in &d.labels {
             let start = label.span.start as usize;

@@ -20,6 +20,9 @@ fn survive(source: &str) -> Vec<Diagnostic> {
         for label in &d.labels {
             assert!(source.get(label.span.range()).is_some(), "{d:?} in {source:?}");
         }
+        for fix in &d.fixes {
+            assert!(source.get(fix.span.range()).is_some(), "{d:?} in {source:?}");
+        }
     }
     let broken = |d: &onvm_lang::syntax::Decl| matches!(d.kind.node, DeclKind::Error(_));
     if parsed.file.decls.iter().any(broken) {

@@ -48,6 +48,13 @@ fn labels_lie_in(source: &str, found: &[Diagnostic]) {
                 "{diagnostic:?}: a label outside of the source"
             );
         }
+        for fix in &diagnostic.fixes {
+            let there = source.get(fix.span.range());
+            assert!(
+                there.is_some_and(|text| text != fix.text),
+                "{diagnostic:?}: a fix that changes nothing"
+            );
+        }
     }
 }
 
@@ -97,15 +104,18 @@ fn comments(source: &str) -> Vec<&str> {
     found
 }
 
-/// Checking ends with a program or with an error, and every diagnostic can be shown in every form.
+/// Checking ends with a program or with an error, every diagnostic can be shown in every form, and every fix changes some text.
 pub fn check(source: &str) {
     let host = MemoryHost::default()
         .with("main.chain", source)
         .with("lib.chain", "use \"main.chain\"\nlet inside = [10.0.0.0/8]\n")
         .with("edge.rules", "")
         .with("web.patterns", "attack\n");
-    let checked =
-        onvmc::check(&host, Path::new("main.chain"), &Inputs::default()).expect("the main file is there");
+    let inputs = Inputs {
+        overlaps: true,
+        ..Inputs::default()
+    };
+    let checked = onvmc::check(&host, Path::new("main.chain"), &inputs).expect("the main file is there");
     let refused = checked.diagnostics.iter().any(|d| d.severity == Severity::Error);
     assert_eq!(
         checked.program.is_none(),
@@ -116,4 +126,13 @@ pub fn check(source: &str) {
     assert!(render::human(sources, found, false, 100).is_empty() == found.is_empty());
     assert_eq!(render::short(sources, found).lines().count(), found.len());
     render::json(sources, found);
+    for fix in found.iter().flat_map(|d| &d.fixes) {
+        let there = sources
+            .locate(fix.span)
+            .and_then(|(file, span)| file.text.get(span.range()));
+        assert!(
+            there.is_some_and(|text| text != fix.text),
+            "{fix:?} changes nothing"
+        );
+    }
 }

@@ -92,6 +92,9 @@ pub(crate) struct CheckArgs {
     /// Show what runs on which cores, what memory is asked of the host, and the sums
     #[arg(long)]
     pub(crate) explain_placement: bool,
+    /// Tell which steering rules overlap in part, each pair with a packet of both
+    #[arg(long)]
+    pub(crate) overlaps: bool,
     #[command(flatten)]
     pub(crate) source: SourceArgs,
 }

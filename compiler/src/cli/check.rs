@@ -15,7 +15,11 @@ pub(super) fn run(out: &Output, args: &CheckArgs) -> Outcome {
     let mut refused = 0;
     let mut placements = Vec::new();
     for file in &args.files {
-        match compile(out, file, &args.source, &Inputs::default()) {
+        let inputs = Inputs {
+            overlaps: args.overlaps,
+            ..Inputs::default()
+        };
+        match compile(out, file, &args.source, &inputs) {
             None => refused += 1,
             Some(checked) => {
                 let placement = checked.program.map(|p| Placement::new(&p.manager));

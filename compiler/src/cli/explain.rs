@@ -1,6 +1,5 @@
 //! `onvmc explain`.
 
-use onvm_lang::Severity;
 use onvmc::diagnostics::{Page, all_pages, closest_code, explain};
 
 use super::{Outcome, args::ExplainArgs, output::Output};
@@ -14,7 +13,7 @@ pub(super) fn run(out: &Output, args: &ExplainArgs) -> Outcome {
     match explain(code) {
         Some(page) if out.json => {
             out.data_json(&serde_json::json!({
-                "version": 1, "code": page.code, "title": page.title, "severity": level(page), "text": page.text,
+                "version": 1, "code": page.code, "title": page.title, "severity": page.severity.word(), "text": page.text,
                 "wrong": page.wrong, "right": page.right,
             }));
             Outcome::Done
@@ -34,19 +33,12 @@ pub(super) fn run(out: &Output, args: &ExplainArgs) -> Outcome {
     }
 }
 
-fn level(page: &Page) -> &'static str {
-    match page.severity {
-        Severity::Error => "error",
-        Severity::Warning => "warning",
-    }
-}
-
 fn text(page: &Page) -> String {
     let mut text = format!(
         "{}: {} ({})\n\n{}\n",
         page.code,
         page.title,
-        level(page),
+        page.severity.word(),
         page.text.trim_end()
     );
     for (what, example) in [("This gets it:", page.wrong), ("This is right:", page.right)] {

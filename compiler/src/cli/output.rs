@@ -135,27 +135,35 @@ impl Output {
         let _ = stderr().lock().write_all(text.as_bytes());
         let errors = found.iter().filter(|d| d.severity == Severity::Error).count();
         if self.format == ErrorFormat::Human {
-            self.summary(&found, errors);
+            self.summary(&found);
         }
         errors > 0
     }
 
-    fn summary(&self, found: &[Diagnostic], errors: usize) {
+    fn summary(&self, found: &[Diagnostic]) {
         let error = found.iter().find(|d| d.severity == Severity::Error);
         let Some(Diagnostic { code, .. }) = error.or(found.first()) else {
             return;
         };
-        let (errors, warnings) = (count(errors, "error"), count(found.len() - errors, "warning"));
-        self.note(&format!(
-            "\n{errors}, {warnings}; `onvmc explain {code}` says more"
-        ));
+        let of = |severity| found.iter().filter(|d| d.severity == severity).count();
+        let mut counts = format!(
+            "{}, {}",
+            count(of(Severity::Error), "error"),
+            count(of(Severity::Warning), "warning")
+        );
+        match of(Severity::Note) {
+            0 => {}
+            notes => counts += &format!(", {}", count(notes, "note")),
+        }
+        self.note(&format!("\n{counts}; `onvmc explain {code}` says more"));
     }
 }
 
-/// With every warning as an error.
+/// With every warning as an error. A note says nothing against a source.
 fn denied(found: &[Diagnostic]) -> Cow<'_, [Diagnostic]> {
     let mut found = found.to_vec();
-    found.iter_mut().for_each(|d| d.severity = Severity::Error);
+    let warnings = found.iter_mut().filter(|d| d.severity == Severity::Warning);
+    warnings.for_each(|d| d.severity = Severity::Error);
     Cow::Owned(found)
 }
 

@@ -60,6 +60,7 @@ pages![
     no_steer,
     shadowed_rule,
     empty_filter,
+    partial_overlap,
     unused_permission,
     missing_permission,
     stateful_without_affinity,
@@ -96,10 +97,7 @@ impl Page {
     /// The page in Markdown.
     pub fn markdown(&self) -> String {
         let mut text = format!("# {}: {}\n\n{}\n", self.code, self.title, self.text.trim_end());
-        let level = match self.severity {
-            Severity::Error => "error",
-            Severity::Warning => "warning",
-        };
+        let level = self.severity.word();
         for (what, fence, example) in [
             ("This gets it", format!("chain {level}={}", self.code), self.wrong),
             ("This is right", "chain".to_owned(), self.right),
@@ -120,6 +118,7 @@ impl Page {
         match self.severity {
             Severity::Error => Diagnostic::error(self.code, message, place.span(), label),
             Severity::Warning => Diagnostic::warning(self.code, message, place.span(), label),
+            Severity::Note => Diagnostic::note(self.code, message, place.span(), label),
         }
     }
 }
@@ -167,6 +166,13 @@ pub(crate) fn closest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) 
         .map(|(_, k)| k)
 }
 
+/// Asks whether `close` was meant in place of `name`, which ends where the place does: a `$` may stand before it.
+pub(crate) fn did_you_mean(found: Diagnostic, place: Place, name: &str, close: &str) -> Diagnostic {
+    found
+        .help(format!("did you mean `{close}`?"))
+        .write(place.span().tail(name), close)
+}
+
 /// `a`, `b` or `c`, for messages.
 pub(crate) fn one_of<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     let mut quoted: Vec<String> = names.into_iter().map(|n| format!("`{n}`")).collect();
@@ -180,11 +186,38 @@ pub(crate) fn one_of<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::{applied, checked};
 
     #[test]
     fn codes_are_unique_and_in_order() {
         let codes: Vec<_> = all_pages().iter().map(|p| p.code).collect();
         assert!(codes.windows(2).all(|w| w[0] < w[1]), "{codes:?}");
+    }
+
+    /// Every fix of every page's example makes its mistake go away, and no other come. What is left of an example may be
+    /// unused.
+    #[test]
+    fn fixes_mend() {
+        let mut mended = std::collections::BTreeSet::new();
+        for page in all_pages() {
+            let before = checked(page.wrong).diagnostics;
+            for (found, fix) in before.iter().flat_map(|d| d.fixes.iter().map(move |f| (d, f))) {
+                let source = applied(page.wrong, fix);
+                let after = checked(&source).diagnostics;
+                let same = |d: &&Diagnostic| d.code == found.code;
+                let fewer = after.iter().filter(same).count() < before.iter().filter(same).count();
+                let new = after
+                    .iter()
+                    .find(|a| a.code != "C0104" && before.iter().all(|b| b.code != a.code));
+                assert!(fewer && new.is_none(), "{}: {source}\n{after:?}", found.code);
+                mended.insert(found.code);
+            }
+        }
+        let with_fixes = [
+            "C0002", "C0006", "C0008", "C0023", "C0101", "C0107", "C0202", "C0206", "C0301", "C0305",
+            "C0402", "C0501",
+        ];
+        assert_eq!(mended, with_fixes.into());
     }
 
     #[test]

@@ -31,9 +31,10 @@ steer wan { else -> fast }
 pub(crate) fn unknown_name(place: Place, name: &str, wanted: &str, close: Option<(&str, Place)>) -> Diagnostic {
     let found = PAGE.at(place, format!("unknown name `{name}`"), format!("{wanted} is expected here"));
     match close {
-        Some((close, declared)) => found
-            .label(declared.span(), format!("`{close}` is declared here"))
-            .help(format!("did you mean `{close}`?")),
+        Some((close, declared)) => {
+            let found = found.label(declared.span(), format!("`{close}` is declared here"));
+            super::did_you_mean(found, place, name, close)
+        }
         None => found.help(format!("declare `{name}`, or correct the name")),
     }
 }

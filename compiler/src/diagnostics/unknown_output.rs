@@ -35,7 +35,7 @@ pub(crate) fn unknown_output<'a>(
     let found = PAGE.at(place, format!("`{nf}` has no output `{output}`"), "no such output")
         .label(declared.span(), format!("`{nf}` is declared here"));
     match super::closest(output, known.clone()) {
-        Some(close) => found.help(format!("did you mean `{close}`?")),
+        Some(close) => super::did_you_mean(found, place, output, close),
         None => match super::one_of(known) {
             none if none.is_empty() => found.help("this NF has no outputs beside the main line"),
             known => found.help(format!("it has {known}")),
@@ -52,7 +52,7 @@ pub(crate) fn unknown_counter<'a>(
 ) -> Diagnostic {
     let found = PAGE.at(place, format!("`{nf}` has no counter `{counter}`"), "no such counter");
     match super::closest(counter, known.clone()) {
-        Some(close) => found.help(format!("did you mean `{close}`?")),
+        Some(close) => super::did_you_mean(found, place, counter, close),
         None => found.help(format!("it has {}", super::one_of(known))),
     }
 }

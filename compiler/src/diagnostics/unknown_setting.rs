@@ -26,7 +26,7 @@ pub(crate) fn unknown_setting<'a>(
 ) -> Diagnostic {
     let found = PAGE.at(place, format!("{owner} has no `{name}`"), "unknown here");
     match super::closest(name, known.clone()) {
-        Some(close) => found.help(format!("did you mean `{close}`?")),
+        Some(close) => super::did_you_mean(found, place, name, close),
         None => match super::one_of(known) {
             none if none.is_empty() => found.help("it takes no settings"),
             known => found.help(format!("it takes {known}")),

@@ -29,7 +29,7 @@ steer wan { else -> fw -> lan }
 pub(crate) fn unknown_type(place: Place, what: &str, name: &str, close: Option<&str>, known: &str) -> Diagnostic {
     let found = PAGE.at(place, format!("unknown {what} `{name}`"), format!("no such {what}"));
     match close {
-        Some(close) => found.help(format!("did you mean `{close}`?")),
+        Some(close) => super::did_you_mean(found, place, name, close),
         None => found.help(format!("known here: {known}")),
     }
 }

@@ -20,15 +20,18 @@ steer wan { else -> drop }
 "#,
 };
 
+/// `written` is where the word itself stands, which may be elsewhere: in a `let`.
 pub(crate) fn unknown_word<'a>(
     place: Place,
+    written: Place,
     name: &str,
     word: &str,
     known: impl IntoIterator<Item = &'a str> + Clone,
 ) -> Diagnostic {
     let found = PAGE.at(place, format!("`{name}` cannot be `{word}`"), "not one of its words");
     match super::closest(word, known.clone()) {
-        Some(close) => found.help(format!("did you mean `{close}`? It takes {}", super::one_of(known))),
+        Some(close) => super::did_you_mean(found, written, word, close)
+            .help(format!("did you mean `{close}`? It takes {}", super::one_of(known))),
         None => found.help(format!("it takes {}", super::one_of(known))),
     }
 }

@@ -25,13 +25,23 @@ steer wan { else -> mon -> lan }
 "#,
 };
 
-/// `wanted` as in "a time"; `units` are those that fit, none for a plain number.
-pub(crate) fn wrong_unit(place: Place, name: &str, wanted: &str, got: Option<&str>, units: &[&str]) -> Diagnostic {
+/// `wanted` as in "a time"; `units` are those that fit, none for a plain number; `written` is where the value itself stands,
+/// `instead` what would do in its place.
+pub(crate) fn wrong_unit(
+    place: Place,
+    name: &str,
+    wanted: &str,
+    got: Option<&str>,
+    units: &[&str],
+    written: Place,
+    instead: Vec<String>,
+) -> Diagnostic {
     let label = match got {
         None => "a unit is missing".to_owned(),
         Some(unit) => format!("`{unit}` does not fit"),
     };
     let found = PAGE.at(place, format!("`{name}` is {wanted}"), label);
+    let found = instead.into_iter().fold(found, |found, text| found.write(written.span(), text));
     match units {
         [] => found.help("leave the unit out: this is a plain number"),
         units => found.help(format!("the units are {}", super::one_of(units.iter().copied()))),

@@ -88,7 +88,20 @@ impl<N: Names> Lowering<'_, N> {
             let left = self.names.span(file, first.span.to(before.rhs.span));
             (left, self.names.span(file, after.op.span))
         });
-        pages::mixed(op, left, &held, &other)
+        let warning = pages::mixed(op, left, &held, &other);
+        // Behind a parenthesis a value would have nothing to inherit.
+        match turn.filter(|(_, after)| !inherits(&after.rhs)) {
+            Some((before, _)) => pages::in_parentheses(warning, left, text(first.span, before.rhs.span)),
+            None => warning,
+        }
+    }
+}
+
+fn inherits(filter: &Filter) -> bool {
+    match &filter.node {
+        FilterKind::Primitive(primitive) => primitive.written == Written::Inherited,
+        FilterKind::Not(inner) => inherits(inner),
+        _ => false,
     }
 }
 

@@ -196,6 +196,12 @@ pub(super) fn mixed(op: Span, left: Span, held: &str, other: &str) -> Diagnostic
         ))
 }
 
+/// With the fix that says in the source how it is read; `text` is what stands at `left`.
+pub(super) fn in_parentheses(mixed: Diagnostic, left: Span, text: &str) -> Diagnostic {
+    let title = "put parentheses around what is taken together first";
+    mixed.fix(title, left, format!("({text})"))
+}
+
 /// `cycle`: the classes from the first occurrence on, each with the span that names it; `span` names the first again.
 /// A circle is told in the same words wherever it is entered, so that it is told once.
 pub(super) fn class_cycle(cycle: &[(String, Span)], name: &str, span: Span) -> Diagnostic {
@@ -261,6 +267,7 @@ pub(super) fn far_offset(span: Span, bytes: u32) -> Diagnostic {
 
 pub(super) fn host_bits(member: &Member, prefix: Prefix) -> Diagnostic {
     let message = format!("the prefix {prefix} has bits set beyond its length");
+    let written = member.origin.unwrap_or(member.span);
     on_value(
         &HOST_BITS,
         member,
@@ -272,6 +279,8 @@ pub(super) fn host_bits(member: &Member, prefix: Prefix) -> Diagnostic {
         prefix.network(),
         prefix.addr
     ))
+    .write(written, prefix.network().to_string())
+    .write(written, prefix.addr.to_string())
 }
 
 pub(super) fn wrong_family(member: &Member, qualifier: &str, family: &str) -> Diagnostic {

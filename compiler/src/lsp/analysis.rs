@@ -1,6 +1,7 @@
 //! A program as it was checked last, and what can be looked up in it.
 
 use std::{
+    cell::RefCell,
     collections::{BTreeSet, HashMap},
     io,
     path::{Path, PathBuf},
@@ -14,13 +15,15 @@ use onvm_lang::{
 use super::{
     documents::{Documents, Overlay},
     marks::{Mark, marks},
+    reach::Tables,
+    server::Client,
 };
 use crate::{
     Inputs,
     host::Host,
     load::{Trees, Unit},
     manifests::{NfType, NfTypes},
-    program::check_with_trees,
+    program::{Filtered, check_for_editor},
     sources::{FileId, Source, Sources},
 };
 
@@ -29,7 +32,10 @@ pub(super) struct Analysis {
     pub(super) main: PathBuf,
     pub(super) sources: Sources,
     pub(super) diagnostics: Vec<Diagnostic>,
+    pub(super) filtered: Filtered,
     trees: Trees,
+    /// Made when first asked for.
+    pub(super) tables: RefCell<Tables>,
     /// Every file that was asked for, those that are not there included.
     reads: BTreeSet<PathBuf>,
 }
@@ -54,18 +60,21 @@ impl Analysis {
         documents: &Documents,
         disk: &dyn Host,
         main: &Path,
-        set: &[(String, String)],
+        client: &Client,
     ) -> io::Result<Self> {
         let host = Overlay::new(documents, disk);
         let inputs = Inputs {
-            set,
+            set: &client.set,
+            overlaps: client.overlaps,
             ..Inputs::default()
         };
-        let (checked, trees) = check_with_trees(&host, main, &inputs)?;
+        let (checked, trees, filtered) = check_for_editor(&host, main, &inputs)?;
         Ok(Self {
             main: main.to_path_buf(),
             sources: checked.sources,
             diagnostics: checked.diagnostics,
+            filtered,
+            tables: RefCell::default(),
             trees,
             reads: host.reads.into_inner(),
         })

@@ -1,53 +1,60 @@
 //! Diagnostics as the protocol has them.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use gen_lsp_types::{
     Code, Diagnostic, DiagnosticRelatedInformation, DiagnosticSeverity, DiagnosticTag, Location, Range, Uri,
 };
-use onvm_lang::{Label, Severity};
+use onvm_lang::{Label, Severity, syntax::Span};
 
 use super::{Client, analysis::Analysis, documents::Documents, position::Lines};
 use crate::diagnostics::{missing_input, unreachable_step, unused};
 
-/// The diagnostics of a program by the file of their primary place. Every chain source has an entry.
-pub(super) fn by_file(
-    analysis: &Analysis,
-    documents: &Documents,
-    client: &Client,
-) -> BTreeMap<PathBuf, Vec<Diagnostic>> {
-    let lines: BTreeMap<PathBuf, Lines<'_>> = analysis
-        .sources
-        .files()
-        .iter()
-        .map(|f| (f.path.clone(), Lines::new(&f.text, client.encoding)))
-        .collect();
-    let place = |label: &Label| {
-        let (file, span) = analysis.sources.locate(label.span)?;
-        let range = lines.get(&file.path)?.range(span);
-        Some((file.path.clone(), range))
-    };
-    let mut found: BTreeMap<PathBuf, Vec<Diagnostic>> = BTreeMap::new();
-    for unit in analysis.units() {
-        found.entry(analysis.source(unit.file).path.clone()).or_default();
+/// A program's diagnostics as its files' lines have them.
+pub(super) struct Shown<'a> {
+    analysis: &'a Analysis,
+    documents: &'a Documents,
+    lines: BTreeMap<&'a Path, Lines<'a>>,
+}
+
+impl<'a> Shown<'a> {
+    pub(super) fn new(analysis: &'a Analysis, documents: &'a Documents, client: &Client) -> Self {
+        let files = analysis.sources.files().iter();
+        Self {
+            analysis,
+            documents,
+            lines: files
+                .map(|f| (f.path.as_path(), Lines::new(&f.text, client.encoding)))
+                .collect(),
+        }
     }
-    for d in &analysis.diagnostics {
-        let primary = d.labels.iter().find(|l| l.primary).or(d.labels.first());
-        let Some((primary, (path, range))) = primary.and_then(|l| Some((l, place(l)?))) else {
-            continue;
-        };
+
+    /// The file and the range of a span of the common space.
+    pub(super) fn range(&self, span: Span) -> Option<(&'a Path, Range)> {
+        let (file, span) = self.analysis.sources.locate(span)?;
+        let range = self.lines.get(file.path.as_path())?.range(span);
+        Some((&file.path, range))
+    }
+
+    /// A diagnostic and the file that it stands in.
+    pub(super) fn diagnostic(&self, d: &onvm_lang::Diagnostic) -> Option<(PathBuf, Diagnostic)> {
+        let primary = d.labels.iter().find(|l| l.primary).or(d.labels.first())?;
+        let (path, range) = self.range(primary.span)?;
         let related = d.labels.iter().filter(|l| *l != primary).filter_map(|l| {
-            let (path, range) = place(l)?;
-            let uri = Uri(documents.uri(&path));
+            let (path, range) = self.range(l.span)?;
+            let uri = Uri(self.documents.uri(path));
             let location = Location { uri, range };
             Some(DiagnosticRelatedInformation::new(location, l.text.clone()))
         });
         let (path, range) = match path.to_str() {
             // What is wrong with the client's own settings has no file to stand in.
-            Some(crate::sources::COMMAND_LINE) => (analysis.main.clone(), Range::default()),
+            Some(crate::sources::COMMAND_LINE) => (self.analysis.main.as_path(), Range::default()),
             _ => (path, range),
         };
-        found.entry(path).or_default().push(Diagnostic {
+        let shown = Diagnostic {
             range,
             severity: Some(severity(d)),
             code: Some(Code::String(d.code.to_owned())),
@@ -57,7 +64,24 @@ pub(super) fn by_file(
             tags: fades(d.code).then(|| vec![DiagnosticTag::Unnecessary]),
             related_information: Some(related.collect()).filter(|r: &Vec<_>| !r.is_empty()),
             data: None,
-        });
+        };
+        Some((path.to_path_buf(), shown))
+    }
+}
+
+/// The diagnostics of a program by the file of their primary place. Every chain source has an entry.
+pub(super) fn by_file(
+    analysis: &Analysis,
+    documents: &Documents,
+    client: &Client,
+) -> BTreeMap<PathBuf, Vec<Diagnostic>> {
+    let shown = Shown::new(analysis, documents, client);
+    let mut found: BTreeMap<PathBuf, Vec<Diagnostic>> = BTreeMap::new();
+    for unit in analysis.units() {
+        found.entry(analysis.source(unit.file).path.clone()).or_default();
+    }
+    for (path, diagnostic) in analysis.diagnostics.iter().filter_map(|d| shown.diagnostic(d)) {
+        found.entry(path).or_default().push(diagnostic);
     }
     found
 }
@@ -68,6 +92,7 @@ fn severity(d: &onvm_lang::Diagnostic) -> DiagnosticSeverity {
         _ if d.code == missing_input::PAGE.code => DiagnosticSeverity::Information,
         Severity::Error => DiagnosticSeverity::Error,
         Severity::Warning => DiagnosticSeverity::Warning,
+        Severity::Note => DiagnosticSeverity::Information,
     }
 }
 

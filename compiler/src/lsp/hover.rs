@@ -9,12 +9,15 @@ use onvm_lang::syntax::{Decl, DeclKind, Span};
 use super::{
     analysis::{Analysis, Declared},
     marks::{Mark, Owner, What},
-    traffic::{Entry, Stop, entries, steered_by},
+    reach::Reach,
+    traffic::{Entry, entries, steered_by},
     view::View,
+    ways::{Stop, Way, Ways},
 };
 use crate::{
     declare::{manager, ports, services},
     diagnostics::explain,
+    sets::Answer,
     spec::Spec,
 };
 
@@ -26,6 +29,7 @@ const MAX_RULES: usize = 8;
 pub(super) fn hover(view: &View<'_>) -> Option<Hover> {
     let mark = view.mark();
     let mut parts: Vec<String> = mark.iter().flat_map(|m| of_mark(view, m)).collect();
+    parts.extend(rule(view));
     parts.extend(codes(view));
     if parts.is_empty() {
         return None;
@@ -75,6 +79,7 @@ fn of_name(view: &View<'_>, mark: &Mark<'_>, found: &Declared<'_>) -> Vec<String
     match &found.decl.kind.node {
         DeclKind::Nf(nf) => parts.extend(analysis.nf_type(&nf.ty.node).map(|t| summary(&t.manifest))),
         DeclKind::Use(_) => parts.extend(nf_type(analysis, mark.text)),
+        DeclKind::Class(_) => parts.extend(class(analysis, found)),
         _ => {}
     }
     if matches!(
@@ -123,9 +128,10 @@ fn traffic(view: &View<'_>, mark: &Mark<'_>, found: &Declared<'_>) -> Option<Str
         let none = format!("No steering rule leads to this {what}.");
         return (!matches!(found.decl.kind.node, DeclKind::Port(_))).then_some(none);
     }
+    let mut reach = Reach::new(view.analysis);
     let mut text = format!("Traffic that reaches this {what}:\n");
     for entry in entries.iter().take(MAX_RULES) {
-        text.push_str(&line(entry));
+        text.push_str(&line(view.analysis, &mut reach, entry));
     }
     if entries.len() > MAX_RULES {
         let _ = writeln!(text, "- and by {} rules more", entries.len() - MAX_RULES);
@@ -136,11 +142,55 @@ fn traffic(view: &View<'_>, mark: &Mark<'_>, found: &Declared<'_>) -> Option<Str
     Some(text)
 }
 
-fn line(entry: &Entry<'_>) -> String {
-    match &entry.filter {
-        Some(filter) => format!("- from `{}`: `{filter}`\n", entry.port),
-        None => format!("- from `{}`: what no other rule takes (`else`)\n", entry.port),
+fn line(analysis: &Analysis, reach: &mut Reach<'_>, entry: &Entry<'_>) -> String {
+    let filter = match entry.filter(analysis) {
+        Some(filter) => format!("`{filter}`"),
+        None => "what no other rule takes (`else`)".to_owned(),
+    };
+    let left = reach.left(entry.file, entry.steer, entry.rule);
+    let (port, left) = (&entry.steer.port.node, reach.words(&left));
+    format!("- from `{port}`: {filter}; {left}{}\n", by_outputs(&entry.ways))
+}
+
+/// What of a rule's packets comes to the stop, where some output lies on every way to it.
+fn by_outputs(ways: &Ways<'_>) -> String {
+    let way = |way: &Way<'_>| {
+        let parts = way
+            .iter()
+            .map(|(nf, output)| format!("what `{nf}` puts out on `{output}`"));
+        parts.collect::<Vec<_>>().join(" and of that ")
+    };
+    if ways.known.first().is_some_and(Vec::is_empty) {
+        return String::new();
     }
+    let mut all: Vec<String> = ways.known.iter().map(way).collect();
+    if ways.more {
+        all.push("what comes by more outputs".to_owned());
+    }
+    format!("; of that, {}", all.join(", or "))
+}
+
+/// What the rule takes whose filter, or `else`, is under the cursor.
+fn rule(view: &View<'_>) -> Option<String> {
+    let DeclKind::Steer(steer) = &view.decl()?.kind.node else {
+        return None;
+    };
+    let at = Span::new(0, view.offset).end;
+    let on = |span: Span| span.start <= at && at <= span.end;
+    let rule = steer.rules.iter().find(|r| on(r.matcher.span()))?;
+    let mut reach = Reach::new(view.analysis);
+    let left = reach.left(view.unit.file, steer, rule);
+    Some(format!("What this rule takes: {}", reach.words(&left)))
+}
+
+/// A packet of a class.
+fn class(analysis: &Analysis, found: &Declared<'_>) -> Option<String> {
+    let name = analysis.sources.place(found.file, found.name.span);
+    Some(match Reach::new(analysis).of_class(name)? {
+        Answer::Yes(packet) => format!("One packet of this class: `{packet}`"),
+        Answer::No => "No packet is in this class.".to_owned(),
+        Answer::Unknown => "Whether any packet is in this class could not be found out.".to_owned(),
+    })
 }
 
 fn kind(decl: &Decl) -> &'static str {

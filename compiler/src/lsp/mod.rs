@@ -4,18 +4,21 @@
 //! keystrokes costs one check and no check is begun for a text that is already old; positions in a request are those of the
 //! text that it was made for. The transport is the caller's, see [`transport`].
 
+mod actions;
 mod analysis;
 mod completion;
 mod context;
 mod definition;
 mod diagnostics;
 mod documents;
+mod edits;
 mod format;
 mod hover;
 mod importers;
 mod marks;
 mod position;
 mod programs;
+mod reach;
 mod references;
 mod server;
 mod symbols;
@@ -23,6 +26,7 @@ mod traffic;
 pub mod transport;
 mod uri;
 mod view;
+mod ways;
 
 use std::{
     collections::VecDeque,

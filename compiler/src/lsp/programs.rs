@@ -64,7 +64,7 @@ impl Programs {
             if known {
                 continue;
             }
-            if let Ok(analysis) = Analysis::new(documents, disk, &main, &client.set) {
+            if let Ok(analysis) = Analysis::new(documents, disk, &main, client) {
                 self.checked.retain(|a| analysis.unit(&a.main).is_none());
                 self.checked.push(analysis);
             }

@@ -7,16 +7,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use gen_lsp_types::{
-    DocumentChange, Edit, Location, OptionalVersionedTextDocumentIdentifier, Range, TextDocumentEdit,
-    TextDocumentIdentifier, TextEdit, Uri, WorkspaceEdit,
-};
+use gen_lsp_types::{Location, Range, TextEdit, Uri, WorkspaceEdit};
 use onvm_lang::syntax::{DeclKind, Span};
 
 use super::{
     analysis::{Analysis, At},
     definition::declaration,
     documents::Documents,
+    edits::workspace_edit,
     marks::{Mark, What},
     position::{Encoding, Lines},
     programs::Programs,
@@ -94,37 +92,7 @@ pub(super) fn rename(
         let new_text = new.to_owned();
         edits.entry(path).or_default().push(TextEdit { range, new_text });
     }
-    Ok(match client.versioned_edits {
-        true => WorkspaceEdit {
-            document_changes: Some(
-                edits
-                    .into_iter()
-                    .map(|(path, e)| versioned(documents, &path, e))
-                    .collect(),
-            ),
-            ..WorkspaceEdit::default()
-        },
-        false => WorkspaceEdit {
-            changes: Some(
-                edits
-                    .into_iter()
-                    .map(|(path, e)| (Uri(documents.uri(&path)), e))
-                    .collect(),
-            ),
-            ..WorkspaceEdit::default()
-        },
-    })
-}
-
-fn versioned(documents: &Documents, path: &Path, edits: Vec<TextEdit>) -> DocumentChange {
-    let text_document = OptionalVersionedTextDocumentIdentifier {
-        version: documents.get(path).map(|d| d.version),
-        text_document_identifier: TextDocumentIdentifier {
-            uri: Uri(documents.uri(path)),
-        },
-    };
-    let edits = edits.into_iter().map(Edit::TextEdit).collect();
-    DocumentChange::TextDocumentEdit(TextDocumentEdit { text_document, edits })
+    Ok(workspace_edit(documents, client, edits))
 }
 
 fn check_name(programs: &Programs, meaning: &Meaning, new: &str) -> Result<(), Fault> {

@@ -9,8 +9,8 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use super::{
-    completion, definition, documents::Documents, format, hover, position::Encoding, programs::Programs,
-    references, symbols, transport::UNREADABLE, uri::path_of, view::View,
+    actions, completion, definition, documents::Documents, format, hover, position::Encoding,
+    programs::Programs, references, symbols, transport::UNREADABLE, uri::path_of, view::View,
 };
 use crate::host::Host;
 
@@ -20,8 +20,12 @@ pub(super) struct Client {
     pub(super) encoding: Encoding,
     /// Values for `param` declarations, as `--set` gives them: the initialisation option `set`.
     pub(super) set: Vec<(String, String)>,
+    /// It wants to be told which rules overlap: the initialisation option `overlaps`.
+    pub(super) overlaps: bool,
     /// It takes edits that say of which version of a buffer they are.
     pub(super) versioned_edits: bool,
+    /// It takes code actions that are no commands.
+    literal_actions: bool,
     /// It tells of files that change on the disk, if it is asked to.
     watches: bool,
     folders: Vec<PathBuf>,
@@ -66,7 +70,9 @@ impl<'s> Server<'s> {
         let client = Client {
             encoding: Encoding::Utf16,
             set: Vec::new(),
+            overlaps: false,
             versioned_edits: false,
+            literal_actions: false,
             watches: false,
             folders: Vec::new(),
         };
@@ -90,7 +96,11 @@ impl<'s> Server<'s> {
         }
         let can = |path: &str| params.pointer(path) == Some(&Value::Bool(true));
         self.client.versioned_edits = can("/capabilities/workspace/workspaceEdit/documentChanges");
+        self.client.literal_actions = params
+            .pointer("/capabilities/textDocument/codeAction/codeActionLiteralSupport")
+            .is_some_and(|literals| !literals.is_null());
         self.client.watches = can("/capabilities/workspace/didChangeWatchedFiles/dynamicRegistration");
+        self.client.overlaps = can("/initializationOptions/overlaps");
         let set = params
             .pointer("/initializationOptions/set")
             .and_then(Value::as_object);
@@ -110,7 +120,7 @@ impl<'s> Server<'s> {
         self.client.folders.dedup();
         self.programs.importers.scan(self.disk, &self.client.folders);
         json(lsp::InitializeResult {
-            capabilities: capabilities(self.client.encoding),
+            capabilities: capabilities(&self.client),
             server_info: Some(lsp::ServerInfo {
                 name: "onvmc".to_owned(),
                 version: Some(env!("CARGO_PKG_VERSION").to_owned()),
@@ -167,6 +177,7 @@ impl<'s> Server<'s> {
                     &params.new_name,
                 )?)
             }
+            "textDocument/codeAction" => json(self.actions(&read(params)?)),
             "textDocument/documentSymbol" => {
                 let params: lsp::DocumentSymbolParams = read(params)?;
                 json(self.file(&params.text_document.uri).map(|v| symbols::symbols(&v)))
@@ -265,6 +276,18 @@ impl<'s> Server<'s> {
         )
     }
 
+    fn actions(&self, params: &lsp::CodeActionParams) -> Vec<lsp::CodeAction> {
+        let kinds = params.context.only.as_ref();
+        let wanted = |kind: &lsp::CodeActionKind| {
+            matches!(kind, lsp::CodeActionKind::Empty | lsp::CodeActionKind::QuickFix)
+        };
+        if !self.client.literal_actions || kinds.is_some_and(|kinds| !kinds.iter().any(wanted)) {
+            return Vec::new();
+        }
+        let path = path_of(&params.text_document.uri.0);
+        actions::fixes(&self.programs, &self.documents, &self.client, &path, params.range)
+    }
+
     fn file(&self, uri: &Uri) -> Option<View<'_>> {
         let text_document = lsp::TextDocumentIdentifier { uri: uri.clone() };
         self.view(TextDocumentPositionParams {
@@ -292,7 +315,7 @@ fn watch() -> Message {
     ))
 }
 
-fn capabilities(encoding: Encoding) -> lsp::ServerCapabilities {
+fn capabilities(client: &Client) -> lsp::ServerCapabilities {
     let sync = lsp::TextDocumentSyncOptions {
         open_close: Some(true),
         change: Some(lsp::TextDocumentSyncKind::Incremental),
@@ -300,7 +323,7 @@ fn capabilities(encoding: Encoding) -> lsp::ServerCapabilities {
         ..Default::default()
     };
     lsp::ServerCapabilities {
-        position_encoding: Some(match encoding {
+        position_encoding: Some(match client.encoding {
             Encoding::Utf8 => lsp::PositionEncodingKind::UTF8,
             Encoding::Utf16 => lsp::PositionEncodingKind::UTF16,
         }),
@@ -311,6 +334,13 @@ fn capabilities(encoding: Encoding) -> lsp::ServerCapabilities {
         document_highlight_provider: Some(true.into()),
         document_symbol_provider: Some(true.into()),
         document_formatting_provider: Some(true.into()),
+        code_action_provider: client.literal_actions.then(|| {
+            let kinds = Some(vec![lsp::CodeActionKind::QuickFix]);
+            lsp::CodeActionProvider::CodeActionOptions(lsp::CodeActionOptions {
+                code_action_kinds: kinds,
+                ..Default::default()
+            })
+        }),
         completion_provider: Some(lsp::CompletionOptions {
             trigger_characters: Some(["$", "{", ">", "(", "="].map(str::to_owned).to_vec()),
             ..Default::default()

@@ -4,6 +4,7 @@
 //! that is claimed; see [`crate::sets`].
 
 mod asserts;
+mod overlaps;
 mod paths;
 #[cfg(test)]
 mod tests;
@@ -27,12 +28,13 @@ const PACKET_BUDGET: u64 = 1_000_000;
 /// For all assertions.
 const ASSERTIONS_BUDGET: u64 = 30_000_000;
 
-/// Reports on classes, steering and assertions.
+/// Reports on classes, steering and assertions, and where asked to on rules that overlap.
 pub(crate) fn check(
     cx: &Context<'_>,
     classes: &[(Place, Expr)],
     steering: &Steering<'_, '_>,
     assertions: &[Assertion<'_>],
+    tell_overlaps: bool,
 ) {
     let mut fields = Fields::default();
     for (place, filter) in classes {
@@ -49,8 +51,11 @@ pub(crate) fn check(
         .iter()
         .map(|a| Set::new(&mut fields, &a.filter))
         .collect();
-    for (block, table) in &tables {
-        report_rules(cx, &fields, block, table);
+    for entry @ (block, table) in &tables {
+        let verdicts = report_rules(cx, &fields, block, table);
+        if tell_overlaps {
+            overlaps::report(cx, &fields, steering, entry, &verdicts);
+        }
         if block.otherwise.is_none() {
             report_missing_else(cx, &fields, block, table);
         }
@@ -66,18 +71,20 @@ fn table<'b>(fields: &mut Fields, block: &'b Block) -> Table<'b> {
     table
 }
 
-fn report_rules(cx: &Context<'_>, fields: &Fields, block: &Block, table: &Table<'_>) {
+fn report_rules(cx: &Context<'_>, fields: &Fields, block: &Block, table: &Table<'_>) -> Vec<Verdict> {
     let mut budget = Budget::new(TABLE_BUDGET + BUDGET_PER_RULE * block.rules.len() as u64);
-    for (place, verdict) in block.places.iter().zip(table.verdicts(fields, &mut budget)) {
+    let verdicts = table.verdicts(fields, &mut budget);
+    for (place, verdict) in block.places.iter().zip(&verdicts) {
         match verdict {
             Verdict::Useful => {}
             Verdict::Empty => cx.report(empty_filter::empty_filter(*place, "rule")),
             Verdict::Shadowed { by, but_cut_off } => {
                 let by: Vec<Place> = by.iter().map(|rule| block.places[*rule]).collect();
-                cx.report(shadowed_rule::shadowed_rule(*place, &by, but_cut_off));
+                cx.report(shadowed_rule::shadowed_rule(*place, &by, *but_cut_off));
             }
         }
     }
+    verdicts
 }
 
 fn report_missing_else(cx: &Context<'_>, fields: &Fields, block: &Block, table: &Table<'_>) {
@@ -92,6 +99,7 @@ fn report_missing_else(cx: &Context<'_>, fields: &Fields, block: &Block, table: 
         block.at,
         &block.name,
         block.body,
+        cx.sources.text(block.body),
         &answer,
     ));
 }

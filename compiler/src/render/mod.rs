@@ -51,7 +51,7 @@ pub fn short(sources: &Sources, diagnostics: &[Diagnostic]) -> String {
     let mut out = String::new();
     for d in diagnostics {
         let at = Located::new(sources, d.span());
-        let level = level(d.severity);
+        let level = d.severity.word();
         out.push_str(&format!(
             "{}:{}:{}: {level}[{}]: {}\n",
             at.file,
@@ -82,13 +82,6 @@ fn printable(text: &str) -> String {
     text.chars().map(shown).collect()
 }
 
-fn level(severity: Severity) -> &'static str {
-    match severity {
-        Severity::Error => "error",
-        Severity::Warning => "warning",
-    }
-}
-
 #[derive(Debug, Serialize)]
 struct JsonDiagnostic<'a> {
     code: &'a str,
@@ -96,6 +89,16 @@ struct JsonDiagnostic<'a> {
     message: &'a str,
     labels: Vec<JsonLabel<'a>>,
     help: Option<&'a str>,
+    fixes: Vec<JsonFix<'a>>,
+}
+
+/// A change that mends it: what stands at the place is replaced by `text`.
+#[derive(Debug, Serialize)]
+struct JsonFix<'a> {
+    #[serde(flatten)]
+    at: Located,
+    title: &'a str,
+    text: &'a str,
 }
 
 #[derive(Debug, Serialize)]
@@ -145,12 +148,18 @@ impl<'a> JsonDiagnostic<'a> {
             text: &l.text,
             primary: l.primary,
         };
+        let fix = |f: &'a onvm_lang::Fix| JsonFix {
+            at: Located::new(sources, f.span),
+            title: &f.title,
+            text: &f.text,
+        };
         Self {
             code: d.code,
-            severity: level(d.severity),
+            severity: d.severity.word(),
             message: &d.message,
             labels: d.labels.iter().map(label).collect(),
             help: d.help.as_deref(),
+            fixes: d.fixes.iter().map(fix).collect(),
         }
     }
 }
@@ -181,7 +190,7 @@ impl miette::Diagnostic for Shown<'_> {
         let is_word = code.starts_with(|c: char| c.is_ascii_lowercase());
         Some(match is_word {
             true => Box::new(*code),
-            false => Box::new(format!("{}[{code}]", level(*severity))),
+            false => Box::new(format!("{}[{code}]", severity.word())),
         })
     }
 
@@ -189,6 +198,7 @@ impl miette::Diagnostic for Shown<'_> {
         Some(match self.diagnostic.severity {
             Severity::Error => miette::Severity::Error,
             Severity::Warning => miette::Severity::Warning,
+            Severity::Note => miette::Severity::Advice,
         })
     }
 

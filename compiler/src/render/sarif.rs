@@ -5,10 +5,9 @@
 
 use std::path::{Component, Path};
 
-use onvm_lang::{Diagnostic, Label, Severity};
+use onvm_lang::{Diagnostic, Fix, Label, syntax::Span};
 use serde_json::{Value, json};
 
-use super::level;
 use crate::{
     diagnostics::{Page, explain},
     sources::{FileId, Source, Sources},
@@ -78,11 +77,12 @@ fn rule(page: &Page) -> Value {
         "shortDescription": { "text": title },
         "fullDescription": { "text": page.text.trim_end() },
         "help": { "text": page.text.trim_end(), "markdown": page.markdown() },
-        "defaultConfiguration": { "level": level(page.severity) },
+        "defaultConfiguration": { "level": page.severity.word() },
     })
 }
 
-fn result(sources: &Sources, diagnostic: &Diagnostic, rule: usize) -> Value {
+/// All that is said, as one sentence.
+fn text(diagnostic: &Diagnostic) -> String {
     let mut text = diagnostic.message.clone();
     for more in [
         diagnostic.labels.iter().find(|l| l.primary).map(|l| &l.text),
@@ -93,17 +93,20 @@ fn result(sources: &Sources, diagnostic: &Diagnostic, rule: usize) -> Value {
             text.push_str(more);
         }
     }
+    text
+}
+
+fn result(sources: &Sources, diagnostic: &Diagnostic, rule: usize) -> Value {
     // A result must stand in a file. A value from the command line stands in none: its declaration is shown instead.
-    let in_file = |l: &&Label| {
-        sources
-            .locate(l.span)
-            .is_some_and(|(source, _)| !source.is_command_line())
+    let in_file = |span: Span| {
+        let source = sources.locate(span);
+        source.is_some_and(|(source, _)| !source.is_command_line())
     };
-    let mut labels: Vec<&Label> = diagnostic.labels.iter().filter(in_file).collect();
+    let mut labels: Vec<&Label> = diagnostic.labels.iter().filter(|l| in_file(l.span)).collect();
     labels.sort_by_key(|l| !l.primary);
     let mut labels = labels.into_iter();
     let location = match labels.next() {
-        Some(label) => json!({ "physicalLocation": physical(sources, label) }),
+        Some(label) => json!({ "physicalLocation": physical(sources, label.span) }),
         None => json!({ "physicalLocation": { "artifactLocation": artifact(sources.get(FileId::MAIN)) } }),
     };
     let related: Vec<Value> = labels
@@ -112,26 +115,41 @@ fn result(sources: &Sources, diagnostic: &Diagnostic, rule: usize) -> Value {
             json!({
                 "id": id + 1,
                 "message": { "text": label.text },
-                "physicalLocation": physical(sources, label),
+                "physicalLocation": physical(sources, label.span),
             })
         })
         .collect();
-    let level = match diagnostic.severity {
-        Severity::Error => "error",
-        Severity::Warning => "warning",
-    };
-    json!({
+    let mut result = json!({
         "ruleId": diagnostic.code,
         "ruleIndex": rule,
-        "level": level,
-        "message": { "text": text },
+        "level": diagnostic.severity.word(),
+        "message": { "text": text(diagnostic) },
         "locations": [location],
         "relatedLocations": related,
-    })
+    });
+    let fixes: Vec<Value> = diagnostic
+        .fixes
+        .iter()
+        .filter(|f| in_file(f.span))
+        .map(|f| fix(sources, f))
+        .collect();
+    if !fixes.is_empty() {
+        result["fixes"] = fixes.into();
+    }
+    result
 }
 
-fn physical(sources: &Sources, label: &Label) -> Value {
-    let Some((source, within)) = sources.locate(label.span) else {
+fn fix(sources: &Sources, fix: &Fix) -> Value {
+    let place = physical(sources, fix.span);
+    let change = json!({
+        "artifactLocation": place["artifactLocation"],
+        "replacements": [{ "deletedRegion": place["region"], "insertedContent": { "text": fix.text } }],
+    });
+    json!({ "description": { "text": fix.title }, "artifactChanges": [change] })
+}
+
+fn physical(sources: &Sources, span: Span) -> Value {
+    let Some((source, within)) = sources.locate(span) else {
         return json!({});
     };
     let (start, end) = (source.position(within.start), source.position(within.end));

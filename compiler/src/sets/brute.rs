@@ -193,7 +193,7 @@ fn tests() -> impl Strategy<Value = Expr> {
     })
 }
 
-fn filters() -> impl Strategy<Value = Expr> {
+pub(super) fn filters() -> impl Strategy<Value = Expr> {
     prop_oneof![8 => tests(), 1 => Just(Expr::Const(true))].prop_recursive(3, 6, 3, |inner| {
         let some = || prop::collection::vec(inner.clone(), 2..4);
         prop_oneof![
@@ -204,15 +204,15 @@ fn filters() -> impl Strategy<Value = Expr> {
     })
 }
 
-fn matches(filter: &Expr, frame: &Frame) -> bool {
+pub(super) fn matches(filter: &Expr, frame: &Frame) -> bool {
     filter.matches(&frame.bytes, frame.wire_len)
 }
 
-fn show(rules: &[Expr]) -> String {
+pub(super) fn show(rules: &[Expr]) -> String {
     rules.iter().map(|r| format!("\n    {r}")).collect()
 }
 
-fn run<T: std::fmt::Debug>(
+pub(super) fn run<T: std::fmt::Debug>(
     cases: u32,
     seed: u64,
     strategy: impl Strategy<Value = T>,

@@ -95,6 +95,26 @@ impl Cube {
         true
     }
 
+    /// Makes it hold `other` too, and perhaps more.
+    pub(crate) fn widen(&mut self, other: &Self) {
+        self.terms.retain_mut(|(field, values)| match other.get(*field) {
+            None => false,
+            Some(more) => {
+                if !more.is_within(values) {
+                    *values = values.around(more);
+                }
+                true
+            }
+        });
+    }
+
+    /// Whether every packet of this is in `other`, field by field.
+    pub(crate) fn is_within(&self, other: &Self) -> bool {
+        let holds =
+            |(field, values): &(FieldId, Values)| self.get(*field).is_some_and(|own| own.is_within(values));
+        other.terms.iter().all(holds)
+    }
+
     /// Hands out this cube without `other`, in disjoint pieces, each with the field along which it was cut off.
     pub(crate) fn cut(mut self, other: &Self, fields: &Fields, mut piece: impl FnMut(FieldId, Self)) {
         for (field, taken) in &other.terms {

@@ -6,6 +6,8 @@
 //! for each prefix length that the node has, at most one child more. Every cube is in one leaf, or in a few where its
 //! values are no single prefix; so the index is linear in the cubes, wildcards and nested prefixes included.
 
+mod meeting;
+
 use hashbrown::HashMap;
 
 use super::{

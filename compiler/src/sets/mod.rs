@@ -20,6 +20,8 @@
 //! Each step asks the [`index`] which earlier rule takes the point, and cuts its cube out, along one field after the other, in
 //! disjoint pieces. Most rules are done after one or two points. When no piece is left, the rules met cover the set.
 //!
+//! Which rules overlap ([`Table::overlaps`]) is asked the same way, of the pairs whose cubes the index finds to meet.
+//!
 //! # What is exact
 //! Lowering is: a packet is in a cube of a filter if and only if the filter takes it, captures cut short included. The
 //! space is not: fields may overlap in a packet, and there they cannot have all values independently. So the space holds
@@ -53,10 +55,12 @@ mod witness;
 #[cfg(test)]
 pub(crate) mod brute;
 #[cfg(test)]
+mod brute_overlap;
+#[cfg(test)]
 mod exact;
 
 pub use field::Fields;
 pub use frame::Frame;
 pub use search::Budget;
-pub use table::{Answer, Effective, Set, Table, Taker, Verdict, common};
+pub use table::{Answer, Effective, Overlap, Overlaps, Set, Table, Taker, Verdict, common};
 pub use witness::Witness;

@@ -75,6 +75,8 @@ pub(crate) struct Search<'s> {
     pub(crate) confirm: &'s dyn Fn(&Frame) -> bool,
     /// Anything left over that is not a matter of frames cut short ends the search; which packet it is does not matter.
     pub(crate) yes_or_no: bool,
+    /// Frames that are cut off within their headers are not looked for.
+    pub(crate) whole_only: bool,
 }
 
 impl Search<'_> {
@@ -104,6 +106,10 @@ impl Search<'_> {
         }
         if run.doubtful {
             return Outcome::Unknown;
+        }
+        if self.whole_only {
+            let wholly = run.cut_off.is_empty();
+            return Outcome::Covered { by: run.by, wholly };
         }
         let cut_off = std::mem::take(&mut run.cut_off);
         let found = run.exhaust(cut_off, true, point, budget);

@@ -1,5 +1,7 @@
 //! Rules in order, the first match wins.
 
+mod overlap;
+
 use std::{borrow::Cow, ops::Range};
 
 use onvm_bundle::filter::Expr;
@@ -14,6 +16,8 @@ use super::{
     search::{Budget, Cover, Outcome, Search, possible},
     witness::Witness,
 };
+
+pub use overlap::{Overlap, Overlaps};
 
 /// A set of packets, given by a filter.
 #[derive(Debug, Clone)]
@@ -50,7 +54,7 @@ pub struct Table<'a> {
 
 #[derive(Debug)]
 struct Rule<'a> {
-    filter: &'a Expr,
+    filter: Cow<'a, Expr>,
     /// Its cubes in the index; none where there are too many to be spelled out.
     cubes: Option<Range<usize>>,
 }
@@ -93,9 +97,18 @@ const MAX_MINIMISED: usize = 16;
 impl<'a> Table<'a> {
     /// Adds a rule at the end.
     pub fn push(&mut self, fields: &mut Fields, filter: &'a Expr) {
+        self.add(fields, Cow::Borrowed(filter));
+    }
+
+    /// The same, for a table that outlives the filters that it was made of.
+    pub fn push_owned(&mut self, fields: &mut Fields, filter: Expr) {
+        self.add(fields, Cow::Owned(filter));
+    }
+
+    fn add(&mut self, fields: &mut Fields, filter: Cow<'a, Expr>) {
         let rule = number(self.rules.len());
         let first = self.index.cubes().len();
-        let cubes = lower(fields, filter).map(possible).map(|cubes| {
+        let cubes = lower(fields, &filter).map(possible).map(|cubes| {
             for cube in cubes {
                 self.index.add(fields, rule, cube);
             }
@@ -107,6 +120,11 @@ impl<'a> Table<'a> {
         });
     }
 
+    fn matches(&self, rule: usize, frame: &Frame) -> bool {
+        let rule = &self.rules[rule];
+        rule.filter.matches(&frame.bytes, frame.wire_len)
+    }
+
     fn cubes(&self, rule: usize) -> Option<&[Cube]> {
         self.index.cubes().get(self.rules[rule].cubes.clone()?)
     }
@@ -115,11 +133,18 @@ impl<'a> Table<'a> {
     pub fn verdicts(&self, fields: &Fields, budget: &mut Budget) -> Vec<Verdict> {
         let mut point = Point::new(fields);
         (0..self.rules.len())
-            .map(|rule| budget.part(RULE_BUDGET, |part| self.verdict(fields, rule, &mut point, part)))
+            .map(|rule| budget.part(RULE_BUDGET, |part| self.judge(fields, rule, &mut point, part)))
             .collect()
     }
 
-    fn verdict(&self, fields: &Fields, rule: usize, point: &mut Point<'_>, budget: &mut Budget) -> Verdict {
+    /// The verdict on one rule; useful where the budget does not suffice.
+    pub fn verdict(&self, fields: &Fields, rule: usize, budget: &mut Budget) -> Verdict {
+        budget.part(RULE_BUDGET, |part| {
+            self.judge(fields, rule, &mut Point::new(fields), part)
+        })
+    }
+
+    fn judge(&self, fields: &Fields, rule: usize, point: &mut Point<'_>, budget: &mut Budget) -> Verdict {
         let Some(cubes) = self.cubes(rule) else {
             return Verdict::Useful;
         };
@@ -137,6 +162,7 @@ impl<'a> Table<'a> {
                 covers: &covers,
                 confirm: &confirm,
                 yes_or_no: true,
+                whole_only: false,
             }
             .run(fields, cubes, point, budget)
         };
@@ -178,9 +204,7 @@ impl<'a> Table<'a> {
 
     /// Who gets a packet.
     pub fn taker(&self, frame: &Frame) -> Taker {
-        self.rules
-            .iter()
-            .position(|rule| rule.filter.matches(&frame.bytes, frame.wire_len))
+        (0..self.rules.len()).find(|rule| self.matches(*rule, frame))
     }
 }
 
@@ -256,6 +280,7 @@ pub fn common<'a>(
         covers: &covers,
         confirm: &confirm,
         yes_or_no: false,
+        whole_only: false,
     };
     match search.run(fields, &start, &mut Point::new(fields), budget) {
         Outcome::Covered { wholly: true, .. } => Answer::No,

@@ -106,6 +106,23 @@ impl Values {
         Self::sorted(both)
     }
 
+    /// All values of both, and those between where there would be many ranges.
+    pub(crate) fn around(&self, other: &Self) -> Self {
+        const MAX_RANGES: usize = 8;
+        let between = Self::One(self.min().min(other.min()), self.max().max(other.max()));
+        if self.count() + other.count() > MAX_RANGES {
+            return between;
+        }
+        Self::new(self.ranges().chain(other.ranges()).collect()).unwrap_or(between)
+    }
+
+    pub(crate) fn is_within(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::One(a, b), Self::One(c, d)) => c <= a && b <= d,
+            _ => self.minus(other).is_none(),
+        }
+    }
+
     /// The values that are not in `other`.
     pub(crate) fn minus(&self, other: &Self) -> Option<Self> {
         let mut rest = Vec::new();
@@ -175,6 +192,9 @@ mod tests {
             let (Some(left), Some(right)) = (left, right) else { return Ok(()) };
             for v in universe {
                 prop_assert_eq!(holds(left.and(&right).as_ref(), v), is_in(&a, v) && is_in(&b, v));
+                let around = left.around(&right);
+                prop_assert!(around.contains(v) || !(is_in(&a, v) || is_in(&b, v)));
+                prop_assert!(holds(Some(&right), v) || !(left.is_within(&right) && holds(Some(&left), v)));
                 prop_assert_eq!(holds(left.minus(&right).as_ref(), v), is_in(&a, v) && !is_in(&b, v));
             }
             let ranges: Vec<_> = left.ranges().collect();

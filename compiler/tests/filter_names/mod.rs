@@ -115,10 +115,7 @@ pub(crate) fn lower_text(text: &str, library: &Library) -> Result<Lowered, Strin
 pub(crate) fn show(diagnostics: &[Diagnostic], text: &str) -> String {
     let mut shown = String::new();
     for diagnostic in diagnostics {
-        let kind = match diagnostic.severity {
-            Severity::Error => "error",
-            Severity::Warning => "warning",
-        };
+        let kind = diagnostic.severity.word();
         shown += &format!("{kind} {}: {}\n", diagnostic.code, diagnostic.message);
         for label in &diagnostic.labels {
             shown += &format!("  `{}`: {}\n", label.span.text(text), label.text);

@@ -37,7 +37,7 @@ fn editor(marked: &str) -> (Editor, Value) {
     (editor, position)
 }
 
-fn hover(marked: &str) -> Option<String> {
+pub(crate) fn hover(marked: &str) -> Option<String> {
     let (mut editor, position) = editor(marked);
     let found = editor.ask("textDocument/hover", "test.chain", position).unwrap();
     found["contents"]["value"].as_str().map(str::to_owned)
@@ -45,7 +45,7 @@ fn hover(marked: &str) -> Option<String> {
 
 /// The hover holds each of these, in order.
 #[track_caller]
-fn says(marked: &str, expected: &[&str]) {
+pub(crate) fn says(marked: &str, expected: &[&str]) {
     let found = hover(marked).unwrap_or_else(|| panic!("nothing is said of {marked}"));
     let mut rest = found.as_str();
     for text in expected {
@@ -141,50 +141,6 @@ fn nf_types_and_their_parameters() {
     says(
         &format!("{main}nf g = guard\ntest \"t\" {{ expect g counter rul$0e_12 == 1 }}\n"),
         &["counter `rule_<line>` of `g`"],
-    );
-}
-
-#[test]
-fn a_step_says_what_traffic_reaches_it() {
-    let head = "port wan = null\nport lan = null\nnf a = forward\nnf b = forward\n";
-    let chains = "chain tail = b -> lan\nchain main = a -> tail\nchain back = b -> wan\n";
-    let steers =
-        "steer wan { tcp  and\n port 80 -> main udp -> drop else -> tail }\nsteer lan { else -> back }\n";
-    let step = "chain tail = $0b -> lan\n";
-    let marked = format!(
-        "{head}{}{steers}",
-        chains.replace("chain tail = b -> lan\n", step)
-    );
-    says(
-        &marked,
-        &[
-            "nf b = forward",
-            "**forward**",
-            "Traffic that reaches this step:",
-            "- from `wan`: `tcp and port 80`",
-            "- from `wan`: what no other rule takes (`else`)",
-        ],
-    );
-    assert!(
-        !hover(&marked).unwrap().contains("from `lan`"),
-        "`back` is another step"
-    );
-    says(
-        &format!("{}{chains}{steers}", head.replace("nf b", "nf $0b")),
-        &[
-            "Traffic that reaches this NF:",
-            "from `wan`: `tcp and port 80`",
-            "from `lan`",
-        ],
-    );
-    says(
-        &format!("{head}chain lone = $0a -> lan\n"),
-        &["No steering rule leads to this NF"],
-    );
-    let steered = "use \"guard.nf.toml\" as guard\nnf g = guard\nallow g to steer a\n";
-    says(
-        &format!("{}{steered}", head.replace("nf a", "nf $0a")),
-        &["what `g` steers here"],
     );
 }
 

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod actions;
 mod client;
 mod complete;
 mod edits;
@@ -9,3 +10,4 @@ mod grammar;
 mod look_up;
 mod refactor;
 mod session;
+mod traffic;

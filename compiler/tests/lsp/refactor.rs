@@ -56,7 +56,7 @@ fn rename(marked: &str, new: &str) -> Result<(String, String), String> {
 }
 
 /// Applies edits of ASCII texts, the last first.
-fn apply(text: &mut String, edits: &[Value]) {
+pub(crate) fn apply(text: &mut String, edits: &[Value]) {
     let offset = |text: &str, p: &Value| {
         let lines: usize = text
             .split_inclusive('\n')

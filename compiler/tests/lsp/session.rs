@@ -173,6 +173,19 @@ fn what_the_client_sets() {
     let mut editor = Editor::with_client(&[], json!({}), json!({ "set": { "uplink": "wan0" } }));
     editor.open("a.chain", text);
     assert_eq!(editor.diagnostics("a.chain"), [""; 0]);
+    let rules =
+        "port wan = null\nsteer wan { udp -> wan src net 10.0.0.0/8 -> drop tcp -> wan else -> drop }\n";
+    for (overlaps, told) in [(true, 2), (false, 0)] {
+        let mut editor = Editor::with_client(&[], json!({}), json!({ "overlaps": overlaps }));
+        editor.open("a.chain", rules);
+        let published = editor.published("a.chain");
+        let found = published["diagnostics"].as_array().unwrap();
+        assert_eq!(found.len(), told, "{published}");
+        assert!(
+            found.iter().all(|d| d["severity"] == 3 && d["code"] == "C0507"),
+            "{published}"
+        );
+    }
 }
 
 #[test]

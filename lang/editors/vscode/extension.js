@@ -14,7 +14,7 @@ async function start() {
     { command, args: ["lsp"] },
     {
       documentSelector: [{ language: "chain" }],
-      initializationOptions: { set: settings.get("set") },
+      initializationOptions: { set: settings.get("set"), overlaps: settings.get("overlaps") },
     },
   );
   try {

@@ -50,13 +50,14 @@ impl Parser<'_, '_> {
             Some(Tok::Word(word)) if !names::is_keyword(word) => names::keyword_like(word),
             _ => None,
         };
-        let count = self.diagnostics.len();
+        let (count, span) = (self.diagnostics.len(), before.map(|t| t.span));
         let what = format!("`and`, `or` or {}", self.follows);
         let failed = self.expected(&what);
-        if let (Some(meant), Some(found)) = (meant, self.diagnostics.get_mut(count)) {
+        if let (Some(meant), Some(span), Some(found)) = (meant, span, self.diagnostics.get_mut(count)) {
             found
                 .help
                 .get_or_insert(format!("did you mean `{meant}` before this?"));
+            *found = found.clone().write(span, meant);
         }
         failed
     }

@@ -195,7 +195,8 @@ impl Parser<'_, '_> {
         .help(format!(
             "write `{network}` for the network, or `host {}` for the address",
             prefix.addr
-        ));
+        ))
+        .write(span, network.to_string());
         self.fail(found)
     }
 
@@ -214,10 +215,12 @@ impl Parser<'_, '_> {
             span,
             format!("I expected {} here", wants.describe()),
         );
+        if let (Tok::Word(w), Wants::Port) = (&tok, wants)
+            && let Some(near) = names::service_like(w)
+        {
+            return self.fail(found.help(format!("did you mean `{near}`?")).write(span, near));
+        }
         found.help = match (&tok, wants) {
-            (Tok::Word(w), Wants::Port) => {
-                names::service_like(w).map(|near| format!("did you mean `{near}`?"))
-            }
             (Tok::Word(_), Wants::Addr | Wants::Net | Wants::AddrOrNet) => {
                 Some("host names are not looked up; write the address".to_owned())
             }

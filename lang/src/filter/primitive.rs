@@ -200,8 +200,9 @@ impl Parser<'_, '_> {
                 start,
                 "names have no `-`",
             );
-            found.help = Some(format!("write `{}`", word.replace('-', "_")));
-            return self.fail(found);
+            let joined = word.replace('-', "_");
+            found.help = Some(format!("write `{joined}`"));
+            return self.fail(found.write(start, joined));
         }
         self.take();
         let class = Ident::new(word.to_owned(), start);

@@ -128,17 +128,22 @@ pub(super) fn unknown_declaration(source: &str, chunk: &Chunk) -> Diagnostic {
         .help("remove it, or add the bracket that it should close");
     }
     let lower = word.to_lowercase();
-    let help = match nearest(KEYWORDS, &lower) {
-        Some(keyword) => format!("did you mean `{keyword}`?"),
-        None => format!("a declaration begins with one of: {}", KEYWORDS.join(", ")),
-    };
-    Diagnostic::error(
+    let found = Diagnostic::error(
         codes::DECLARATION,
         format!("I expected a declaration, and found {found}"),
         span,
         "no declaration begins like this",
-    )
-    .help(help)
+    );
+    match nearest(KEYWORDS, &lower) {
+        Some(keyword) if keyword == word => found.help("what it declares is missing"),
+        Some(keyword) => found
+            .help(format!("did you mean `{keyword}`?"))
+            .write(span, keyword),
+        None => found.help(format!(
+            "a declaration begins with one of: {}",
+            KEYWORDS.join(", ")
+        )),
+    }
 }
 
 /// The error for a name that is not `[a-z][a-z0-9_]*`, if it is not.
@@ -152,10 +157,15 @@ pub(crate) fn name(text: &str, span: Span) -> Option<Diagnostic> {
     } else {
         return None;
     };
-    Some(
-        Diagnostic::error(codes::NAME, message, span, format!("`{text}` is not a name"))
-            .help(format!("write `{suggestion}`")),
-    )
+    let found = Diagnostic::error(codes::NAME, message, span, format!("`{text}` is not a name"))
+        .help(format!("write `{suggestion}`"));
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    let is_name = suggestion.starts_with(|c: char| c.is_ascii_lowercase()) && suggestion.chars().all(plain);
+    Some(if is_name && !crate::words::is_reserved(&suggestion) {
+        found.write(span.tail(text), suggestion)
+    } else {
+        found
+    })
 }
 
 /// The error for a declaration that the grammar refused.
@@ -190,7 +200,12 @@ pub(super) fn syntax(source: &str, chunk: &Chunk, error: &Error<Rule>) -> Diagno
         span,
         format!("I expected {expected} here"),
     );
-    diagnostic.help = hint(source, at, positives);
+    if let Some(hint) = hint(source, at, positives) {
+        diagnostic = diagnostic.help(hint.help);
+        if let Some((title, len, text)) = hint.fix {
+            diagnostic = diagnostic.fix(title, Span::new(at, at + len), text);
+        }
+    }
     if let Some(open) = chunk.unclosed {
         diagnostic = diagnostic.label(open, "this bracket is not closed");
     }

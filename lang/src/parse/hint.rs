@@ -3,55 +3,81 @@
 use super::Rule;
 use super::error::nearest;
 
+/// What helps with text that the grammar refuses.
+pub(super) struct Hint {
+    pub(super) help: String,
+    /// What to do, over how many bytes, and what stands there then.
+    pub(super) fix: Option<(String, usize, String)>,
+}
+
+impl Hint {
+    fn new(help: impl Into<String>) -> Self {
+        Self {
+            help: help.into(),
+            fix: None,
+        }
+    }
+
+    /// With the fix that writes `text` in place of the next `len` bytes.
+    fn write(mut self, len: usize, text: &str) -> Self {
+        self.fix = Some((format!("write `{}`", text.trim()), len, text.to_owned()));
+        self
+    }
+
+    fn remove(mut self, text: &str) -> Self {
+        self.fix = Some((format!("remove `{text}`"), text.len(), String::new()));
+        self
+    }
+}
+
 /// A help for the text at `at`, where one of `expected` should stand.
-pub(super) fn hint(source: &str, at: usize, expected: &[Rule]) -> Option<String> {
+pub(super) fn hint(source: &str, at: usize, expected: &[Rule]) -> Option<Hint> {
     let before = source.get(..at).unwrap_or("").chars().next_back();
     let rest = source.get(at..).unwrap_or("");
     let in_name = before.is_some_and(|c| c.is_alphanumeric() || c == '_');
     let mut chars = rest.chars();
-    match (chars.next(), chars.next()) {
-        (Some('-'), Some(c)) if in_name && c.is_alphanumeric() => {
-            Some("names are made of a-z, 0-9 and `_`: write `_` for `-`".to_owned())
+    let arrow = |len| Hint::new("the arrow is written `->`").write(len, "->");
+    Some(match (chars.next()?, chars.next()) {
+        ('-', Some(c)) if in_name && c.is_alphanumeric() => {
+            Hint::new("names are made of a-z, 0-9 and `_`: write `_` for `-`").write(1, "_")
         }
-        (Some('='), Some('>')) => Some("the arrow is written `->`".to_owned()),
-        (Some('→'), _) => Some("the arrow is written `->`".to_owned()),
-        (Some('\'' | '‘' | '’' | '“' | '”'), _) => {
-            Some("strings are written in double quotes: \"...\"".to_owned())
+        ('=', Some('>')) => arrow(2),
+        ('→', _) => arrow('→'.len_utf8()),
+        ('\'' | '‘' | '’' | '“' | '”', _) => {
+            Hint::new("strings are written in double quotes: \"...\"")
         }
-        (Some('#'), _) => Some("comments begin with `//`".to_owned()),
-        (Some('/'), Some('*')) => Some("comments begin with `//` and end with the line".to_owned()),
-        (Some(';'), _) => Some("no `;` is needed; remove it".to_owned()),
-        (Some('$'), Some('{')) => Some("a constant is written `$name`, without braces".to_owned()),
-        (Some('<'), _) => {
-            Some("steps are joined by `->`, in the order in which packets pass them".to_owned())
+        ('#', _) => Hint::new("comments begin with `//`").write(1, "//"),
+        ('/', Some('*')) => Hint::new("comments begin with `//` and end with the line"),
+        (';', _) => Hint::new("no `;` is needed; remove it").remove(";"),
+        ('$', Some('{')) => Hint::new("a constant is written `$name`, without braces"),
+        ('<', _) => Hint::new("steps are joined by `->`, in the order in which packets pass them"),
+        ('\\', _) => Hint::new("text goes on in the next line by itself; remove the `\\`").remove("\\"),
+        ('=', _) if expected.contains(&Rule::colon) => {
+            Hint::new("a type stands behind `:`, as in `param uplink: string = \"wan0\"`")
         }
-        (Some('\\'), _) => Some("text goes on in the next line by itself; remove the `\\`".to_owned()),
-        (Some('='), _) if expected.contains(&Rule::colon) => {
-            Some("a type stands behind `:`, as in `param uplink: string = \"wan0\"`".to_owned())
+        (':', _) if expected.contains(&Rule::equals) => {
+            Hint::new("settings are written `key = value`").write(1, " =")
         }
-        (Some(':'), _) if expected.contains(&Rule::equals) => {
-            Some("settings are written `key = value`".to_owned())
+        (c, _) if c.is_alphabetic() && !c.is_ascii() => {
+            Hint::new("names are made of a-z, 0-9 and `_`; some letters of other alphabets look like these")
         }
-        (Some(c), _) if c.is_alphabetic() && !c.is_ascii() => Some(
-            "names are made of a-z, 0-9 and `_`; some letters of other alphabets look like these".to_owned(),
-        ),
-        (Some(c), _) if !c.is_ascii() => Some("remove this character".to_owned()),
-        (Some(c), _) if c.is_ascii_alphabetic() => word_hint(rest, expected),
-        _ => None,
-    }
+        (c, _) if !c.is_ascii() => Hint::new("remove this character"),
+        (c, _) if c.is_ascii_alphabetic() => word_hint(rest, expected)?,
+        _ => return None,
+    })
 }
 
 /// What was perhaps meant by a word that stands where it cannot.
-fn word_hint(rest: &str, expected: &[Rule]) -> Option<String> {
+fn word_hint(rest: &str, expected: &[Rule]) -> Option<Hint> {
     let len = rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
     let (word, behind) = rest.split_at(len.unwrap_or(rest.len()));
     let known = expected.iter().flat_map(|rule| words_of(*rule)).copied();
     if let Some(meant) = nearest(known, word).filter(|w| *w != word) {
-        return Some(format!("did you mean `{meant}`?"));
+        return Some(Hint::new(format!("did you mean `{meant}`?")).write(word.len(), meant));
     }
     let behind = behind.trim_start();
     (expected == [Rule::equals] && behind.starts_with('='))
-        .then(|| "a name is one word: join its parts with `_`".to_owned())
+        .then(|| Hint::new("a name is one word: join its parts with `_`"))
 }
 
 /// The words of the language that a rule stands for.

@@ -40,6 +40,16 @@ impl Span {
         }
     }
 
+    /// The part at the end that is as long as `text`.
+    #[must_use]
+    pub fn tail(self, text: &str) -> Self {
+        let len = Self::new(0, text.len()).end;
+        Self {
+            start: self.end.saturating_sub(len).max(self.start),
+            end: self.end,
+        }
+    }
+
     /// The span as a range, for slicing the source.
     pub fn range(self) -> Range<usize> {
         self.start as usize..self.end as usize
