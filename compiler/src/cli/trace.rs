@@ -5,6 +5,7 @@ use std::{collections::HashMap, path::Path as FilePath};
 use onvmc::{
     Inputs, Program,
     interpret::{InterpretError, Interpreter, Path, Story, StoryHop},
+    sets::{Frame, Witness},
     tests::{Body, Send, Statement},
 };
 
@@ -90,7 +91,10 @@ struct Group {
     path: Path,
     packets: u64,
     bytes: u64,
+    /// Number of the first of them.
     first: u64,
+    /// That packet in words.
+    sample: String,
 }
 
 fn each(
@@ -115,6 +119,7 @@ fn each(
                 packets: 0,
                 bytes: 0,
                 first: packet.number,
+                sample: shown(&packet),
             });
             groups.len() - 1
         });
@@ -129,7 +134,9 @@ fn each(
     if out.json {
         let paths: Vec<_> = told
             .map(|(g, story)| {
-                serde_json::json!({ "packets": g.packets, "bytes": g.bytes, "first": g.first, "path": story })
+                serde_json::json!({
+                    "packets": g.packets, "bytes": g.bytes, "first": g.first, "sample": g.sample, "path": story,
+                })
             })
             .collect();
         let capture = capture.to_string_lossy();
@@ -139,9 +146,10 @@ fn each(
     } else {
         for (group, story) in told {
             out.data(&format!(
-                "{}, the first is number {}\n{}\n",
+                "{}, the first is number {}: {}\n{}\n",
                 count(group.packets as usize, "packet"),
                 group.first,
+                group.sample,
                 text(&story)
             ));
         }
@@ -152,6 +160,15 @@ fn each(
         ));
     }
     Ok(())
+}
+
+/// `tcp { src = 198.51.100.7:4000, dst = 203.0.113.9:80 }`
+fn shown(packet: &Packet<'_>) -> String {
+    let frame = Frame {
+        bytes: packet.data.to_vec(),
+        wire_len: packet.wire_length,
+    };
+    Witness { frame }.to_string()
 }
 
 /// One packet on one line: its number, the rule's place, its way.

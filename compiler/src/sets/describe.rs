@@ -91,7 +91,7 @@ fn shown_payload<'b>(bytes: &'b [u8], layers: &Layers) -> Option<&'b [u8]> {
 
 /// A string of the language: one character for each byte.
 fn quoted(payload: &[u8]) -> String {
-    const SHOWN: usize = 256;
+    const SHOWN: usize = 128;
     let mut text = String::from("\"");
     for byte in payload.iter().take(SHOWN) {
         match byte {

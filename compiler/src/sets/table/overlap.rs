@@ -160,7 +160,13 @@ impl Run<'_, '_> {
             let first = !unread.iter().any(|rule| table.matches(*rule, frame));
             first && table.matches(earlier, frame) && table.matches(later, frame)
         };
-        self.search(&possible(common.into_owned()), number(earlier), None, &taken, budget)
+        self.search(
+            &possible(common.into_owned()),
+            number(earlier),
+            None,
+            &taken,
+            budget,
+        )
     }
 
     /// A frame, not cut off within its headers, of the cubes and of no rule before `limit`, or of none of `only`.
