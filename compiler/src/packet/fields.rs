@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Bits of the TCP flags byte, by name.
-const FLAGS: [(&str, u8); 8] = [
+pub(super) const FLAGS: [(&str, u8); 8] = [
     ("fin", 0x01),
     ("syn", 0x02),
     ("rst", 0x04),

@@ -1,11 +1,9 @@
 //! Packets that are shown.
 
-use std::{
-    fmt::{self, Write as _},
-    net::{Ipv4Addr, Ipv6Addr},
-};
+use std::fmt::{self, Write as _};
 
 use super::frame::Frame;
+use crate::packet::Send;
 
 /// A packet that shows something: bytes that a port can receive, and how an operator would write them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,8 +12,15 @@ pub struct Witness {
 }
 
 impl Witness {
-    /// Mends lengths and checksums, unless the packet then no longer shows what it is to show.
+    /// Takes the packet of a `send` in place of the frame where it shows the same, so that an operator can repeat it. Else
+    /// mends lengths and checksums, unless the packet then no longer shows what it is to show.
     pub(crate) fn new(frame: Frame, confirm: &dyn Fn(&Frame) -> bool) -> Self {
+        let sent = Send::like(&frame.bytes)
+            .into_iter()
+            .filter_map(|s| whole(s.frame()?));
+        if let Some(frame) = sent.into_iter().find(|sent| confirm(sent)) {
+            return Self { frame };
+        }
         let mut mended = frame.clone();
         mend(&mut mended.bytes);
         Self {
@@ -60,19 +65,27 @@ impl Frame {
     }
 }
 
-/// As a `send` of the language would have it, with what that does not say in words behind it.
+/// As a `send` of the language; one that no `send` makes, by its bytes.
 impl fmt::Display for Witness {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match describe(&self.frame) {
-            Some(text) => f.write_str(&text),
-            None => raw(&self.frame, f),
+        let Frame { bytes, wire_len } = &self.frame;
+        if bytes.len() == *wire_len as usize
+            && let Some(send) = Send::exactly(bytes)
+        {
+            return send.fmt(f);
         }
+        raw(&self.frame, f)
     }
 }
 
-/// Where the layers of a frame begin.
+/// A frame of which all has been captured.
+fn whole(bytes: Vec<u8>) -> Option<Frame> {
+    let wire_len = u32::try_from(bytes.len()).ok()?;
+    Some(Frame { bytes, wire_len })
+}
+
+/// Where the layers of a frame begin, behind all tags.
 struct Layers {
-    tags: Vec<(u16, u16)>,
     kind: u16,
     l3: usize,
     /// Protocol and begin of the transport header; none for all but the first fragment.
@@ -82,16 +95,13 @@ struct Layers {
 
 fn layers(bytes: &[u8]) -> Option<Layers> {
     let mut at = 12;
-    let mut tags = Vec::new();
     let mut kind = u16_at(bytes, at)?;
     while matches!(kind, 0x8100 | 0x88a8 | 0x9100) {
-        tags.push((kind, u16_at(bytes, at + 2)?));
         at += 4;
         kind = u16_at(bytes, at)?;
     }
     let l3 = at + 2;
     let mut layers = Layers {
-        tags,
         kind,
         l3,
         l4: None,
@@ -123,137 +133,15 @@ fn layers(bytes: &[u8]) -> Option<Layers> {
     Some(layers)
 }
 
-fn describe(frame: &Frame) -> Option<String> {
-    let bytes = &frame.bytes;
-    let layers = layers(bytes)?;
-    let mut fields = Vec::new();
-    let mut beside = Vec::new();
-    for (kind, tag) in &layers.tags {
-        match kind {
-            0x8100 => fields.push(format!("vlan = {}", tag & 0x0fff)),
-            other => beside.push(format!("behind a tag {other:#06x} of VLAN {}", tag & 0x0fff)),
-        }
-    }
-    let proto = match layers.kind {
-        0x0800 | 0x86dd => ip(bytes, &layers, &mut fields, &mut beside)?,
-        0x0806 | 0x8035 => {
-            let at = layers.l3;
-            fields.push(format!("src = {}", v4(bytes, at + 14)?));
-            fields.push(format!("dst = {}", v4(bytes, at + 24)?));
-            if layers.kind == 0x8035 {
-                beside.push("as RARP".to_owned());
-            }
-            "arp"
-        }
-        kind => {
-            fields.push(format!("type = {kind:#06x}"));
-            "ether"
-        }
-    };
-    let macs = [("to", 0, [2, 0, 0, 0, 0, 2]), ("from", 6, [2, 0, 0, 0, 0, 1])];
-    for (word, at, usual) in macs {
-        let mac = bytes.get(at..at + 6)?;
-        if mac != usual {
-            let text: Vec<String> = mac.iter().map(|b| format!("{b:02x}")).collect();
-            beside.push(format!("{word} {}", text.join(":")));
-        }
-    }
-    let length = frame.wire_len as usize;
-    if !(60..=66).contains(&length) && length != shortest(&layers) {
-        beside.push(format!("{length} bytes long"));
-    }
-    if bytes.len() < length {
-        beside.push(format!("captured only up to byte {}", bytes.len()));
-    }
-    let mut text = format!("{proto} {{ {} }}", fields.join(", "));
-    for (n, what) in beside.iter().enumerate() {
-        // Writing to a string does not fail.
-        let _ = write!(text, "{} {what}", if n == 0 { "" } else { "," });
-    }
-    Some(text)
-}
-
-/// Length of a packet without payload.
-fn shortest(layers: &Layers) -> usize {
-    let transport = match layers.l4 {
-        Some((6, at)) => at + 20,
-        Some((132, at)) => at + 12,
-        Some((_, at)) => at + 8,
-        None => layers.l3,
-    };
-    transport.max(60)
-}
-
-fn ip(
-    bytes: &[u8],
-    layers: &Layers,
-    fields: &mut Vec<String>,
-    beside: &mut Vec<String>,
-) -> Option<&'static str> {
-    let l3 = layers.l3;
-    let v6 = layers.kind == 0x86dd;
-    let (protocol, l4) = layers.l4?;
-    let (src, dst, class) = if v6 {
-        let class = (u16_at(bytes, l3)? >> 4) as u8;
-        (
-            v6_at(bytes, l3 + 8)?.to_string(),
-            v6_at(bytes, l3 + 24)?.to_string(),
-            class,
-        )
-    } else {
-        (
-            v4(bytes, l3 + 12)?.to_string(),
-            v4(bytes, l3 + 16)?.to_string(),
-            *bytes.get(l3 + 1)?,
-        )
-    };
-    let name = match (protocol, v6) {
-        (6, _) => "tcp",
-        (17, _) => "udp",
-        (1, false) => "icmp",
-        (58, true) => "icmp6",
-        (_, false) => "ip",
-        (_, true) => "ip6",
-    };
-    let has_ports = matches!(protocol, 6 | 17 | 132) && layers.fragment.is_none_or(|at| v6 && at == 0);
-    let ports = (u16_at(bytes, l4), u16_at(bytes, l4 + 2));
-    match (has_ports, ports) {
-        (true, (Some(from), Some(to))) if v6 => {
-            fields.extend([format!("src = [{src}]:{from}"), format!("dst = [{dst}]:{to}")]);
-        }
-        (true, (Some(from), Some(to))) => {
-            fields.extend([format!("src = {src}:{from}"), format!("dst = {dst}:{to}")]);
-        }
-        (true, _) => return None,
-        (false, _) => fields.extend([format!("src = {src}"), format!("dst = {dst}")]),
-    }
-    if matches!(name, "ip" | "ip6") {
-        fields.push(format!("proto = {protocol}"));
-    }
-    if class >> 2 != 0 {
-        fields.push(format!("dscp = {}", class >> 2));
-    }
-    if name == "tcp" && has_ports {
-        let flags = *bytes.get(l4 + 13)?;
-        if flags != 0x02 {
-            beside.push(format!("with TCP flags {flags:#04x}"));
-        }
-    }
-    if let Some(at) = layers.fragment {
-        beside.push(format!("as a fragment at offset {at}"));
-    }
-    if !v6 && l4 - l3 > 20 {
-        beside.push(format!("with an IP header of {} bytes", l4 - l3));
-    }
-    Some(name)
-}
-
 /// `a frame of 10 bytes: 0200 0000 0002 ...`
 fn raw(frame: &Frame, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    const SHOWN: usize = 48;
+    const SHOWN: usize = 96;
     write!(f, "a frame of {} bytes", frame.wire_len)?;
     if frame.bytes.len() < frame.wire_len as usize {
         write!(f, ", captured up to byte {}", frame.bytes.len())?;
+    }
+    if let Some(send) = Send::like(&frame.bytes).last().filter(|_| frame.bytes.len() > 14) {
+        write!(f, ", much like {send}")?;
     }
     f.write_str(":")?;
     for pair in frame.bytes.chunks(2).take(SHOWN / 2) {
@@ -351,14 +239,6 @@ fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_be_bytes(*bytes.get(at..)?.first_chunk()?))
 }
 
-fn v4(bytes: &[u8], at: usize) -> Option<Ipv4Addr> {
-    Some(Ipv4Addr::from(*bytes.get(at..)?.first_chunk::<4>()?))
-}
-
-fn v6_at(bytes: &[u8], at: usize) -> Option<Ipv6Addr> {
-    Some(Ipv6Addr::from(*bytes.get(at..)?.first_chunk::<16>()?))
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::panic)]
@@ -404,11 +284,11 @@ mod tests {
     fn what_a_test_cannot_send_is_said_beside_it() {
         shown(
             "(and (tcp) (greater 1000))",
-            "tcp { src = 198.51.100.7:4000, dst = 203.0.113.9:80 } 1000 bytes long",
+            "tcp { src = 198.51.100.7:4000, dst = 203.0.113.9:80, size = 1000 }",
         );
         shown(
             "(and (ip) (not (first-fragment)))",
-            "tcp { src = 198.51.100.7, dst = 203.0.113.9 } as a fragment at offset 8",
+            "ip { src = 198.51.100.7, dst = 203.0.113.9, proto = 6, fragment = 8 }",
         );
         shown(
             "(less 20)",
