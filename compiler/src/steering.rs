@@ -80,11 +80,12 @@ impl<'g, 'a> Steering<'g, 'a> {
     /// The flow tables and the chains of the bundle.
     pub(crate) fn finish(self) -> (Flows, Vec<Chain>) {
         let tables = self.blocks.into_iter().filter_map(|block| {
-            let (_, otherwise) = block.otherwise?;
+            let (place, otherwise) = block.otherwise?;
             Some(Table {
                 port: block.port?,
                 source: self.graph.cx.sources.reference(block.at),
                 otherwise: otherwise?,
+                otherwise_source: Some(self.graph.cx.sources.reference(place)),
                 rules: block.rules,
             })
         });

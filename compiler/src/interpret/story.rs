@@ -42,7 +42,7 @@ impl StoryRule {
         Self {
             text: "else".to_owned(),
             chain: table.otherwise.clone(),
-            source: table.source.clone(),
+            source: table.otherwise_source.as_ref().unwrap_or(&table.source).clone(),
         }
     }
 }
