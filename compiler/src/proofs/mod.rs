@@ -51,7 +51,7 @@ pub(crate) fn check(
         .collect();
     for (block, table) in &tables {
         report_rules(cx, &fields, block, table);
-        if block.otherwise.is_none() {
+        if block.otherwise.is_none() && !block.meant_else {
             report_missing_else(cx, &fields, block, table);
         }
     }

@@ -113,6 +113,22 @@ pub(crate) fn nesting(span: Span) -> Diagnostic {
     .help("name the inner parts with `class`, `let` or `chain`, and use the names")
 }
 
+/// Words that begin a declaration in other languages, and ours for them.
+const FOREIGN: [(&str, &str); 12] = [
+    ("import", "use"),
+    ("include", "use"),
+    ("const", "let"),
+    ("var", "param"),
+    ("variable", "param"),
+    ("interface", "port"),
+    ("function", "nf"),
+    ("service", "nf"),
+    ("vnf", "nf"),
+    ("route", "steer"),
+    ("rule", "steer"),
+    ("expect", "assert"),
+];
+
 /// The error for text that begins no declaration.
 pub(super) fn unknown_declaration(source: &str, chunk: &Chunk) -> Diagnostic {
     let range = chunk.span.range();
@@ -127,10 +143,26 @@ pub(super) fn unknown_declaration(source: &str, chunk: &Chunk) -> Diagnostic {
         )
         .help("remove it, or add the bracket that it should close");
     }
+    let rest = source.get(range.clone()).unwrap_or("");
+    if ["<<<<<<<", "=======", ">>>>>>>", "|||||||"]
+        .iter()
+        .any(|m| rest.starts_with(m))
+    {
+        return Diagnostic::error(
+            codes::DECLARATION,
+            "the marks of a merge conflict were left here",
+            Span::new(range.start, range.start + 7),
+            "two versions of this part were not made one",
+        )
+        .help("keep one of the versions, and remove the lines with the marks");
+    }
     let lower = word.to_lowercase();
-    let help = match nearest(KEYWORDS, &lower) {
+    let foreign = FOREIGN.iter().find(|(foreign, _)| *foreign == lower).map(|f| f.1);
+    let help = match foreign.or_else(|| nearest(KEYWORDS, &lower)) {
         Some(keyword) => format!("did you mean `{keyword}`?"),
-        None => format!("a declaration begins with one of: {}", KEYWORDS.join(", ")),
+        None => hint(source, range.start, range.start, &[])
+            .filter(|_| !lower.starts_with(|c: char| c.is_ascii_alphanumeric()))
+            .unwrap_or_else(|| format!("a declaration begins with one of: {}", KEYWORDS.join(", "))),
     };
     Diagnostic::error(
         codes::DECLARATION,
@@ -163,15 +195,19 @@ pub(super) fn syntax(source: &str, chunk: &Chunk, error: &Error<Rule>) -> Diagno
     let at = match error.location {
         InputLocation::Pos(at) | InputLocation::Span((at, _)) => at,
     };
-    let range = chunk.span.range();
-    let at = range.start + at;
-    if let (Some(open), true) = (chunk.unclosed, at >= range.end) {
-        return unclosed(source, open, range.end);
-    }
     let positives = match &error.variant {
         ErrorVariant::ParsingError { positives, .. } => positives.as_slice(),
         ErrorVariant::CustomError { .. } => &[],
     };
+    expected_at(source, chunk, chunk.span.range().start + at, positives)
+}
+
+/// The error for something else at `at` than what was expected there.
+pub(super) fn expected_at(source: &str, chunk: &Chunk, at: usize, positives: &[Rule]) -> Diagnostic {
+    let range = chunk.span.range();
+    if let (Some(open), true) = (chunk.unclosed, at >= range.end) {
+        return unclosed(source, open, range.end);
+    }
     let expected = expected(positives);
     let (span, found) = found(source, at, range.end);
     let keyword = chunk.keyword.unwrap_or("declaration");
@@ -190,14 +226,14 @@ pub(super) fn syntax(source: &str, chunk: &Chunk, error: &Error<Rule>) -> Diagno
         span,
         format!("I expected {expected} here"),
     );
-    diagnostic.help = hint(source, at, positives);
+    diagnostic.help = hint(source, range.start, at, positives);
     if let Some(open) = chunk.unclosed {
         diagnostic = diagnostic.label(open, "this bracket is not closed");
     }
     diagnostic
 }
 
-fn unclosed(source: &str, open: Span, end: usize) -> Diagnostic {
+pub(super) fn unclosed(source: &str, open: Span, end: usize) -> Diagnostic {
     let bracket = open.text(source);
     let close = match bracket {
         "{" => "}",

@@ -3,8 +3,9 @@
 use super::Rule;
 use super::error::nearest;
 
-/// A help for the text at `at`, where one of `expected` should stand.
-pub(super) fn hint(source: &str, at: usize, expected: &[Rule]) -> Option<String> {
+/// A help for the text at `at`, where one of `expected` should stand, in a declaration that begins at `start`.
+pub(super) fn hint(source: &str, start: usize, at: usize, expected: &[Rule]) -> Option<String> {
+    let head = source.get(start..at).unwrap_or("");
     let before = source.get(..at).unwrap_or("").chars().next_back();
     let rest = source.get(at..).unwrap_or("");
     let in_name = before.is_some_and(|c| c.is_alphanumeric() || c == '_');
@@ -29,8 +30,32 @@ pub(super) fn hint(source: &str, at: usize, expected: &[Rule]) -> Option<String>
         (Some('='), _) if expected.contains(&Rule::colon) => {
             Some("a type stands behind `:`, as in `param uplink: string = \"wan0\"`".to_owned())
         }
+        (Some(':'), _) if expected == [Rule::equals] && !head.contains('{') => {
+            Some("a constant has the type of its value; only a `param` is declared with a type".to_owned())
+        }
         (Some(':'), _) if expected.contains(&Rule::equals) => {
             Some("settings are written `key = value`".to_owned())
+        }
+        (Some('('), _) if expected.iter().any(|r| matches!(r, Rule::params | Rule::record | Rule::lbrace)) => {
+            Some("settings stand in braces: `{ KEY = VALUE }`".to_owned())
+        }
+        (Some('{'), _) if expected == [Rule::EOI] && head.contains("with") => {
+            Some("`with { ... }` stands last, behind the parameters".to_owned())
+        }
+        (Some(',' | '|'), _) if expected.contains(&Rule::arrow) => {
+            Some("steps are joined by `->`, in the order in which packets pass them".to_owned())
+        }
+        (Some(':'), _) if expected == [Rule::arrow] => {
+            Some("a rule is written `FILTER -> CHAIN`, an arm `OUTPUT -> STEP`".to_owned())
+        }
+        (Some('}'), _) if expected == [Rule::arrow] && spaced_call(head) => {
+            Some("no space stands before the parenthesis of a call, as in `inspect(lan)`".to_owned())
+        }
+        (Some('"'), _) if expected.iter().any(|r| matches!(r, Rule::file | Rule::kw_file)) => {
+            Some("a file is named with `file(\"...\")`".to_owned())
+        }
+        (Some(c), _) if c.is_ascii_digit() && expected.contains(&Rule::name) => {
+            Some("a name begins with a letter".to_owned())
         }
         (Some(c), _) if c.is_alphabetic() && !c.is_ascii() => Some(
             "names are made of a-z, 0-9 and `_`; some letters of other alphabets look like these".to_owned(),
@@ -41,10 +66,22 @@ pub(super) fn hint(source: &str, at: usize, expected: &[Rule]) -> Option<String>
     }
 }
 
+/// Tells whether text ends like `-> name (lan) `.
+fn spaced_call(head: &str) -> bool {
+    let call = head.trim_end().strip_suffix(')').and_then(|t| t.rsplit_once('('));
+    call.is_some_and(|(before, _)| {
+        let name = before.trim_end();
+        name.len() < before.len() && name.ends_with(|c: char| c.is_ascii_alphanumeric() || c == '_')
+    })
+}
+
 /// What was perhaps meant by a word that stands where it cannot.
 fn word_hint(rest: &str, expected: &[Rule]) -> Option<String> {
     let len = rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
     let (word, behind) = rest.split_at(len.unwrap_or(rest.len()));
+    if expected.contains(&Rule::assert_filter) && words_of(Rule::claim).contains(&word) {
+        return Some("say of which packets: `all` is the filter that every packet matches".to_owned());
+    }
     let known = expected.iter().flat_map(|rule| words_of(*rule)).copied();
     if let Some(meant) = nearest(known, word).filter(|w| *w != word) {
         return Some(format!("did you mean `{meant}`?"));
