@@ -50,7 +50,10 @@ pub(crate) fn meant_else(filter: &str) -> bool {
 /// What was probably meant by an unknown class that is like no class.
 fn meant(name: &str) -> Option<String> {
     if meant_else(name) {
-        return Some("`else` as the last rule takes what no other takes; `all` is the filter that matches all".to_owned());
+        return Some(
+            "`else` as the last rule takes what no other takes; `all` is the filter that matches all"
+                .to_owned(),
+        );
     }
     let foreign = FOREIGN.iter().find(|(foreign, _)| *foreign == name).map(|f| f.1);
     let word = foreign.or_else(|| closest(name, onvm_lang::words::FILTER))?;

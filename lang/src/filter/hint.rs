@@ -3,6 +3,7 @@
 use super::lex::{Sym, Tok};
 use super::{CLAIM, names};
 use crate::parse::nearest;
+use crate::units::UNITS;
 
 /// Qualifiers of other filter languages.
 const FOREIGN: [(&str, &str); 8] = [
@@ -49,6 +50,9 @@ pub(super) fn hint(around: &Around<'_, '_>) -> Option<String> {
         }
         (Tok::Sym(Sym::Colon), ..) if *follows == "`->`" => "a rule is written `FILTER -> CHAIN`",
         (Tok::Sym(Sym::Eq), ..) => "a value stands right behind its word, as in `dst port 80`",
+        (Tok::Word(word), Some(Tok::Number(_)), _) if UNITS.iter().any(|u| u.eq_ignore_ascii_case(word)) => {
+            "lengths are numbers of bytes, without a unit"
+        }
         (Tok::Word(word), ..) => return word_hint(word, follows),
         _ => return None,
     };
@@ -68,7 +72,7 @@ fn word_hint(word: &str, follows: &str) -> Option<String> {
     match foreign {
         Some((_, help)) => Some((*help).to_owned()),
         None if names::is_keyword(word) => Some("join two primitives by `and` or `or`".to_owned()),
-        None => match nearest(["and"], word) {
+        None => match nearest(["and"], word).filter(|meant| *meant != word) {
             Some(meant) => Some(format!("did you mean `{meant}`?")),
             None if follows == "`->`" => Some(format!("write `-> {word}` if this is where the packets go")),
             None => None,

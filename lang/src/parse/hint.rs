@@ -36,7 +36,11 @@ pub(super) fn hint(source: &str, start: usize, at: usize, expected: &[Rule]) -> 
         (Some(':'), _) if expected.contains(&Rule::equals) => {
             Some("settings are written `key = value`".to_owned())
         }
-        (Some('('), _) if expected.iter().any(|r| matches!(r, Rule::params | Rule::record | Rule::lbrace)) => {
+        (Some('('), _)
+            if expected
+                .iter()
+                .any(|r| matches!(r, Rule::params | Rule::record | Rule::lbrace)) =>
+        {
             Some("settings stand in braces: `{ KEY = VALUE }`".to_owned())
         }
         (Some('{'), _) if expected == [Rule::EOI] && head.contains("with") => {

@@ -46,7 +46,7 @@ pub(crate) fn file(source: &str) -> Parse {
         };
     }
     let tokens = scan::scan(source);
-    error::text_directions(source, &tokens, &mut diagnostics);
+    error::hidden(source, &tokens, &mut diagnostics);
     let chunks = chunk::split(source, &tokens);
     let mut decls = Vec::with_capacity(chunks.chunks.len());
     for chunk in &chunks.chunks {
@@ -123,11 +123,20 @@ fn kind(
     let text = chunk.span.text(source);
     match Grammar::parse(rule_of(keyword), text) {
         Ok(mut pairs) => {
+            let before = diagnostics.len();
             let mut walk = Walk {
                 base: chunk.span.start,
                 diagnostics,
             };
-            walk.declaration(pairs.next()?)
+            let read = walk.declaration(pairs.next()?);
+            if matches!(&read, Some(DeclKind::Steer(steer)) if recover::swallows(steer, source)) {
+                diagnostics.truncate(before);
+                if let Some((steer, spans)) = recover::steer(source, chunk, diagnostics) {
+                    lost.extend(spans);
+                    return steer;
+                }
+            }
+            read
         }
         Err(found) => {
             if keyword == "steer"
@@ -137,7 +146,11 @@ fn kind(
                 return steer;
             }
             let meant = (keyword == "assert").then(|| recover::assertion(source, chunk, &found));
-            diagnostics.push(meant.flatten().unwrap_or_else(|| error::syntax(source, chunk, &found)));
+            diagnostics.push(
+                meant
+                    .flatten()
+                    .unwrap_or_else(|| error::syntax(source, chunk, &found)),
+            );
             None
         }
     }

@@ -8,7 +8,7 @@ use super::{Grammar, Pair, Rule, Walk, error};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::filter;
 use crate::scan::{self, Kind, Token};
-use crate::syntax::{DeclKind, Match, RuleKind, Span, Spanned, Steer, StepKind};
+use crate::syntax::{DeclKind, FilterKind, Match, RuleKind, Span, Spanned, Steer, StepKind};
 
 /// Longest rule that is read in a block that has a mistake. Each try costs time in proportion to the text it is given.
 const LONGEST: usize = 64 << 10;
@@ -42,6 +42,19 @@ pub(super) fn steer(
     };
     let whole = chunk.unclosed.is_none();
     Some((whole.then_some(DeclKind::Steer(steer)), block.lost))
+}
+
+/// Tells whether a rule may have taken in the next one: its filter cannot be read, and goes over several lines.
+pub(super) fn swallows(steer: &Steer, source: &str) -> bool {
+    let mut filters = steer.rules.iter().filter_map(unreadable);
+    filters.any(|filter| filter.text(source).contains('\n'))
+}
+
+fn unreadable(rule: &crate::syntax::Rule) -> Option<Span> {
+    match &rule.matcher {
+        Match::Filter(filter) if filter.node == FilterKind::Error => Some(filter.span),
+        _ => None,
+    }
 }
 
 struct Block<'s, 'd> {
@@ -105,10 +118,24 @@ impl<'s> Block<'s, '_> {
     }
 
     fn read(&mut self, rule: Pair<'_>) -> bool {
-        let (at, end) = (self.at, rule.as_span().end());
+        let (at, end, before) = (self.at, rule.as_span().end(), self.diagnostics.len());
         let rule = self.walk(at).rule(rule);
-        self.rules.extend(rule);
         self.at = at + end;
+        if let Some(filter) = rule.as_ref().and_then(unreadable) {
+            // The filter may have gone on to the arrow of the next rule.
+            let wrong = self
+                .diagnostics
+                .get(before)
+                .map_or(filter.start, |d| d.span().start);
+            let base = self.chunk.span.start;
+            let next = self.next_rule((wrong - base) as usize);
+            if next < (filter.end - base) as usize {
+                self.at = next;
+                self.lost.push(Span::new(at, next).shift(base));
+                return true;
+            }
+        }
+        self.rules.extend(rule);
         true
     }
 
@@ -123,7 +150,9 @@ impl<'s> Block<'s, '_> {
             return false;
         }
         let before = self.diagnostics.len();
-        let is_else = text.strip_prefix("else").is_some_and(|rest| !rest.starts_with(in_word));
+        let is_else = text
+            .strip_prefix("else")
+            .is_some_and(|rest| !rest.starts_with(in_word));
         if is_else {
             self.otherwise(at);
         } else if positives(found).contains(&Rule::arrow) {
@@ -131,13 +160,18 @@ impl<'s> Block<'s, '_> {
         }
         if self.diagnostics.len() == before {
             let place = self.chunk.span.range().start + at + wrong;
-            self.diagnostics
-                .push(error::expected_at(self.source, self.chunk, place, positives(found)));
+            self.diagnostics.push(error::expected_at(
+                self.source,
+                self.chunk,
+                place,
+                positives(found),
+            ));
         }
         let wrong = self.diagnostics.get(before).map_or(0, |d| d.span().start);
         let wrong = (wrong.saturating_sub(self.chunk.span.start) as usize).max(at);
         self.at = self.next_rule(wrong);
-        self.lost.push(Span::new(at, self.at).shift(self.chunk.span.start));
+        self.lost
+            .push(Span::new(at, self.at).shift(self.chunk.span.start));
         true
     }
 
