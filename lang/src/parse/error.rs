@@ -258,6 +258,17 @@ pub(super) fn expected_at(source: &str, chunk: &Chunk, at: usize, positives: &[R
     diagnostic
 }
 
+/// The error for a call with a space before its parenthesis, where a rule could follow.
+pub(super) fn spaced_call(parenthesis: Span, name: &str) -> Diagnostic {
+    Diagnostic::error(
+        codes::EXPECTED,
+        format!("I expected the arguments of `{name}` right behind it, or another rule"),
+        parenthesis,
+        "this parenthesis belongs to neither",
+    )
+    .help(format!("a call has no space in it: `{name}(...)`"))
+}
+
 pub(super) fn unclosed(source: &str, open: Span, end: usize) -> Diagnostic {
     let bracket = open.text(source);
     let close = match bracket {

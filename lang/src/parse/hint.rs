@@ -52,9 +52,6 @@ pub(super) fn hint(source: &str, start: usize, at: usize, expected: &[Rule]) -> 
         (Some(':'), _) if expected == [Rule::arrow] => {
             Some("a rule is written `FILTER -> CHAIN`, an arm `OUTPUT -> STEP`".to_owned())
         }
-        (Some('}'), _) if expected == [Rule::arrow] && spaced_call(head) => {
-            Some("no space stands before the parenthesis of a call, as in `inspect(lan)`".to_owned())
-        }
         (Some('"'), _) if expected.iter().any(|r| matches!(r, Rule::file | Rule::kw_file)) => {
             Some("a file is named with `file(\"...\")`".to_owned())
         }
@@ -68,15 +65,6 @@ pub(super) fn hint(source: &str, start: usize, at: usize, expected: &[Rule]) -> 
         (Some(c), _) if c.is_ascii_alphabetic() => word_hint(rest, expected),
         _ => None,
     }
-}
-
-/// Tells whether text ends like `-> name (lan) `.
-fn spaced_call(head: &str) -> bool {
-    let call = head.trim_end().strip_suffix(')').and_then(|t| t.rsplit_once('('));
-    call.is_some_and(|(before, _)| {
-        let name = before.trim_end();
-        name.len() < before.len() && name.ends_with(|c: char| c.is_ascii_alphanumeric() || c == '_')
-    })
 }
 
 /// What was perhaps meant by a word that stands where it cannot.

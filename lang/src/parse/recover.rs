@@ -155,6 +155,9 @@ impl<'s> Block<'s, '_> {
             .is_some_and(|rest| !rest.starts_with(in_word));
         if is_else {
             self.otherwise(at);
+        } else if let Some(name) = self.spaced_call(text) {
+            let here = Span::new(at, at + 1).shift(self.chunk.span.start);
+            self.diagnostics.push(error::spaced_call(here, &name));
         } else if positives(found).contains(&Rule::arrow) {
             self.filter(text, wrong);
         }
@@ -173,6 +176,25 @@ impl<'s> Block<'s, '_> {
         self.lost
             .push(Span::new(at, self.at).shift(self.chunk.span.start));
         true
+    }
+
+    /// `s (lan)`: read as a rule that ends at `s`, which is wrong too, and another that begins with `(lan)`.
+    fn spaced_call(&mut self, text: &str) -> Option<String> {
+        text.starts_with('(').then_some(())?;
+        let rule = self.rules.pop_if(|rule| {
+            let end = (rule.span.end - self.chunk.span.start) as usize;
+            let gap = self.text.get(end..self.at).unwrap_or("");
+            let last = rule.node.target.last().map(|s| &s.node);
+            matches!(last, Some(StepKind::Node { arms, .. }) if arms.is_empty()) && !gap.contains('\n')
+        })?;
+        self.lost.push(rule.span);
+        if matches!(rule.node.matcher, Match::Else(_)) {
+            self.otherwise((rule.span.start - self.chunk.span.start) as usize);
+        }
+        match &rule.node.target.last()?.node {
+            StepKind::Node { name, .. } => Some(name.node.clone()),
+            _ => None,
+        }
     }
 
     /// An `else` without a target: there is one, whatever it leads to.
