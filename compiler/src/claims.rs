@@ -5,7 +5,7 @@ use onvm_lang::syntax::{self, Claim, Ident};
 
 use crate::{
     chains::Graph,
-    diagnostics::{missing_file, unknown_output},
+    diagnostics::{idle_test, missing_file, unknown_name, unknown_output},
     filters::Filters,
     host::clean,
     load::{Unit, describe},
@@ -39,13 +39,33 @@ impl Claims<'_, '_> {
                 match &decl.kind.node {
                     syntax::DeclKind::Assert(assert) => asserts.extend(self.assert(unit.file, assert)),
                     syntax::DeclKind::Test(test) => {
-                        tests.extend(self.test(unit.file, test));
+                        let read = self.test(unit.file, test);
+                        if read.is_some() {
+                            self.warn_if_idle(unit.file, test);
+                        }
+                        tests.extend(read);
                     }
                     _ => {}
                 }
             }
         }
         (asserts, tests)
+    }
+
+    fn warn_if_idle(&self, file: FileId, test: &syntax::Test) {
+        let cx = self.graph.cx;
+        // The packet of `onvmc trace` is such a test.
+        if cx.sources.get(file).is_command_line() {
+            return;
+        }
+        let last = test.stmts.last();
+        if !matches!(last.map(|s| &s.node), Some(syntax::StmtKind::Expect(_))) {
+            let (name, last) = (
+                cx.place(file, test.name.span),
+                last.map(|s| cx.place(file, s.span)),
+            );
+            cx.report(idle_test::idle_test(name, &test.name.node, last));
+        }
     }
 
     fn assert<'u>(&self, file: FileId, assert: &'u syntax::Assert) -> Option<Assertion<'u>> {
@@ -109,6 +129,14 @@ impl Claims<'_, '_> {
     /// Whether it is one; reported if not.
     pub(crate) fn node(&self, file: FileId, name: &Ident) -> bool {
         let graph = self.graph;
+        if name.node == "drop" {
+            let place = graph.cx.place(file, name.span);
+            graph.cx.report(
+                unknown_name::unknown_name(place, "drop", "an NF or a port", None)
+                    .help("that packets are dropped is the claim `dropped`; that none is, `reaches PORT`"),
+            );
+            return false;
+        }
         let is_node = |s: &crate::names::Symbol<'_>| matches!(s.item, Item::Nf | Item::Port).then_some(());
         graph
             .names

@@ -10,7 +10,7 @@ use onvm_lang::{
 
 use crate::{
     context::Context,
-    diagnostics::wrong_kind,
+    diagnostics::{closest, wrong_kind},
     filter,
     names::{Item, Names},
     sources::FileId,
@@ -25,6 +25,41 @@ pub(crate) struct Filters<'a> {
     pub(crate) oversized: Cell<usize>,
 }
 
+/// Stands for a mistake that is reported where it is: the use of a declaration that could not be read.
+const TOLD: &str = "";
+
+/// Words for what matches everything, in other languages.
+const EVERYTHING: [&str; 7] = ["default", "otherwise", "any", "rest", "others", "*", "_"];
+
+/// Primitives by the names that they have elsewhere.
+const FOREIGN: [(&str, &str); 7] = [
+    ("ipv4", "ip"),
+    ("ip4", "ip"),
+    ("inet", "ip"),
+    ("ipv6", "ip6"),
+    ("inet6", "ip6"),
+    ("icmpv6", "icmp6"),
+    ("ethernet", "ether"),
+];
+
+/// Tells whether a filter that is none was probably meant to take what no other rule takes.
+pub(crate) fn meant_else(filter: &str) -> bool {
+    EVERYTHING.contains(&filter)
+}
+
+/// What was probably meant by an unknown class that is like no class.
+fn meant(name: &str) -> Option<String> {
+    if meant_else(name) {
+        return Some(
+            "`else` as the last rule takes what no other takes; `all` is the filter that matches all"
+                .to_owned(),
+        );
+    }
+    let foreign = FOREIGN.iter().find(|(foreign, _)| *foreign == name).map(|f| f.1);
+    let word = foreign.or_else(|| closest(name, onvm_lang::words::FILTER))?;
+    Some(format!("did you mean `{word}`?"))
+}
+
 /// A class that is too large makes all that name it too large: so many are told.
 const MAX_OVERSIZED: usize = 10;
 
@@ -36,6 +71,9 @@ impl Filters<'_> {
             Err(found) => (None, found),
         };
         for diagnostic in found {
+            if diagnostic.code == TOLD {
+                continue;
+            }
             if diagnostic.code == filter::OVERSIZED
                 && self.oversized.replace(self.oversized.get() + 1) >= MAX_OVERSIZED
             {
@@ -56,6 +94,9 @@ impl Filters<'_> {
     ) -> Diagnostic {
         let place = self.cx.place(file, span);
         match self.names.get(name) {
+            Some(symbol) if matches!(symbol.item, Item::Broken) => {
+                Diagnostic::error(TOLD, "", place.span(), "")
+            }
             Some(symbol) => {
                 wrong_kind::wrong_kind(place, name, symbol.item.kind(), wanted, Some(symbol.place))
             }
@@ -74,9 +115,18 @@ impl filter::Names for Filters<'_> {
                 file,
                 ..
             }) => Ok((*file, &class.filter)),
-            _ => Err(self.wrong(file, name.span, &name.node, "a traffic class", |i| {
-                matches!(i, Item::Class(_))
-            })),
+            found => {
+                let is_class = |i: &Item<'_>| matches!(i, Item::Class(_));
+                let mut wrong = self.wrong(file, name.span, &name.node, "a traffic class", is_class);
+                // One label: no declared class is alike.
+                if found.is_none()
+                    && wrong.labels.len() == 1
+                    && let Some(help) = meant(&name.node)
+                {
+                    wrong.help = Some(help);
+                }
+                Err(wrong)
+            }
         }
     }
 

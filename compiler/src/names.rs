@@ -2,7 +2,7 @@
 
 use std::{cell::Cell, collections::HashMap};
 
-use onvm_lang::syntax::{self, DeclKind, Ident};
+use onvm_lang::syntax::{self, DeclKind, FilterKind, Ident, Match, Span};
 
 use crate::{
     context::Context,
@@ -174,10 +174,14 @@ impl<'a> Names<'a> {
 
 /// What a declaration that could not be read may have used is not unused.
 fn mention_broken(cx: &Context<'_>, units: &[Unit], map: &HashMap<&str, Symbol<'_>>) {
-    let broken = |d: &&syntax::Decl| matches!(d.kind.node, DeclKind::Error(_));
     for unit in units {
-        for decl in unit.tree.decls.iter().filter(broken) {
-            let text = decl.span().text(&cx.sources.get(unit.file).text);
+        let broken = unit
+            .tree
+            .decls
+            .iter()
+            .flat_map(|d| unread(d).map(move |span| (d, span)));
+        for (decl, span) in broken {
+            let text = span.text(&cx.sources.get(unit.file).text);
             let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
             let own = decl.name().map(|n| n.node.as_str());
             for symbol in words.filter(|w| Some(*w) != own).filter_map(|w| map.get(w)) {
@@ -185,6 +189,25 @@ fn mention_broken(cx: &Context<'_>, units: &[Unit], map: &HashMap<&str, Symbol<'
             }
         }
     }
+}
+
+/// The parts of a declaration that could not be read: all of it, or filters.
+fn unread(decl: &syntax::Decl) -> impl Iterator<Item = Span> {
+    let mut filters: Vec<&syntax::Filter> = Vec::new();
+    let mut spans = Vec::new();
+    match &decl.kind.node {
+        DeclKind::Error(_) => spans.push(decl.span()),
+        DeclKind::Class(class) => filters.push(&class.filter),
+        DeclKind::Assert(assert) => filters.push(&assert.filter),
+        DeclKind::Steer(steer) => filters.extend(steer.rules.iter().filter_map(|r| match &r.matcher {
+            Match::Filter(filter) => Some(filter),
+            Match::Else(_) => None,
+        })),
+        _ => {}
+    }
+    let broken = filters.into_iter().filter(|f| f.node == FilterKind::Error);
+    spans.extend(broken.map(|f| f.span));
+    spans.into_iter()
 }
 
 fn item(decl: &DeclKind) -> Option<Item<'_>> {

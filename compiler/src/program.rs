@@ -211,7 +211,10 @@ fn analyse(
     let types = NfTypes::collect(&loaded.units, &loaded.manifests);
     let mut nfs: Vec<services::Nf<'_>> = declarations!(units, Nf)
         .filter_map(|(file, nf)| {
-            let ty = types.get(cx, &names, file, &nf.ty)?;
+            let Some(ty) = types.get(cx, &names, file, &nf.ty) else {
+                services::of_no_type(cx, &values, file, nf);
+                return None;
+            };
             Some(services::nf(cx, &values, file, nf, ty))
         })
         .collect();

@@ -45,8 +45,31 @@ pub struct Source {
     /// Relative to the bundle's `source/`.
     pub name: String,
     pub text: String,
+    /// The text for a terminal, where that is another.
+    shown: Option<String>,
     base: u32,
     line_starts: Vec<u32>,
+}
+
+/// The text with a mark of the same length for each character that a terminal would obey and not show; none where there is
+/// no such character.
+fn shown(text: &str) -> Option<String> {
+    let mut rest = text.chars().peekable();
+    let mut changed = false;
+    let mut out = String::new();
+    while let Some(c) = rest.next() {
+        let mark = match c {
+            '\n' | '\t' => c,
+            '\r' if rest.peek() == Some(&'\n') => c,
+            '\0'..='\u{1f}' | '\u{7f}' => '?',
+            '\u{80}'..='\u{9f}' => '\u{bf}',
+            '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => char::REPLACEMENT_CHARACTER,
+            c => c,
+        };
+        changed |= mark != c;
+        out.push(mark);
+    }
+    changed.then_some(out)
 }
 
 /// Line and column, both from 1; the column counts characters.
@@ -75,6 +98,7 @@ impl Sources {
         self.files.push(Source {
             path: path.to_path_buf(),
             name,
+            shown: shown(&text),
             text,
             base,
             line_starts,
@@ -168,6 +192,11 @@ impl Sources {
 }
 
 impl Source {
+    /// The text as it can be written to a terminal, at the same offsets.
+    pub(crate) fn shown(&self) -> &str {
+        self.shown.as_deref().unwrap_or(&self.text)
+    }
+
     /// True for what was given on the command line, which stands in no file.
     pub fn is_command_line(&self) -> bool {
         [COMMAND_LINE, PACKET].contains(&self.name.as_str())

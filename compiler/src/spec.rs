@@ -229,6 +229,11 @@ impl Spec {
             (ParamKind::String, Value::Str(s)) => s.clone().into(),
             (ParamKind::Enum, Value::Word(word)) => return self.read_word(word),
             (ParamKind::Enum, Value::Bool(b)) => return self.read_word(&b.to_string()),
+            (ParamKind::Secret, Value::Secret(name)) if !names_secret(&name.node) => {
+                return Err(Problem::Form {
+                    rule: "a name of letters, digits, `_`, `-` and `.`, such as `VPN_KEY`".to_owned(),
+                });
+            }
             (ParamKind::Secret, Value::Secret(name)) => toml::Value::Table(
                 [("secret".to_owned(), name.node.clone().into())]
                     .into_iter()
@@ -240,6 +245,14 @@ impl Spec {
                     return Err(Problem::Unit {
                         got: Some(unit.node.clone()),
                         units,
+                    });
+                }
+                Err(units::NoValue::Negative) => {
+                    return Err(match self.bounds() {
+                        Some(range) => Problem::Range { range },
+                        None => Problem::Form {
+                            rule: "0 or more".to_owned(),
+                        },
                     });
                 }
                 Err(units::NoValue::NotWhole) => {
@@ -339,4 +352,9 @@ pub(crate) fn memory_bytes(text: &str) -> Option<u64> {
     let spec = Spec::plain("memory", ParamKind::Size, "");
     let value = parse_value(text).and_then(|v| spec.read(&v).ok())?;
     value.as_integer().and_then(|n| u64::try_from(n).ok())
+}
+/// A file in the directory of `onvm-run --secrets`, and no path out of it; or an environment variable.
+fn names_secret(name: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+    !name.is_empty() && !name.starts_with('.') && name.chars().all(plain)
 }

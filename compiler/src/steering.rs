@@ -8,7 +8,7 @@ use onvm_lang::syntax::{self, Match, StepKind};
 use crate::{
     chains::{self, Graph, Permits},
     diagnostics::{after_else, table_full, two_steers},
-    filters::Filters,
+    filters::{Filters, meant_else},
     names::Item,
     sources::{FileId, Place},
 };
@@ -48,6 +48,8 @@ pub(crate) struct Block {
     pub(crate) places: Vec<Place>,
     /// Whether `rules` are all rules.
     pub(crate) complete: bool,
+    /// Whether the last rule is a mistake for `else`.
+    pub(crate) meant_else: bool,
     /// `else`, and its chain if that has no errors.
     pub(crate) otherwise: Option<(Place, Option<String>)>,
 }
@@ -81,11 +83,12 @@ impl<'g, 'a> Steering<'g, 'a> {
     /// The flow tables and the chains of the bundle.
     pub(crate) fn finish(self) -> (Flows, Vec<Chain>) {
         let tables = self.blocks.into_iter().filter_map(|block| {
-            let (_, otherwise) = block.otherwise?;
+            let (place, otherwise) = block.otherwise?;
             Some(Table {
                 port: block.port?,
                 source: self.graph.cx.sources.reference(block.at),
                 otherwise: otherwise?,
+                otherwise_source: Some(self.graph.cx.sources.reference(place)),
                 rules: block.rules,
             })
         });
@@ -142,7 +145,9 @@ impl<'g, 'a> Steering<'g, 'a> {
                 }
             }
         }
+        let last = steer.rules.last().map(|rule| cx.place(file, rule.matcher.span()));
         self.blocks.push(Block {
+            meant_else: !complete && last.is_some_and(|l| meant_else(cx.sources.text(l))),
             port: port.filter(|_| !repeated).map(str::to_owned),
             name: steer.port.node.clone(),
             at,

@@ -15,7 +15,9 @@ pub(crate) fn of_kind(kind: ParamKind) -> Vec<&'static str> {
 pub(crate) enum NoValue {
     /// The unit belongs to another kind of quantity.
     WrongUnit,
-    /// Not a whole number of the smallest unit, negative, or beyond 64 bits.
+    /// Below zero.
+    Negative,
+    /// Not a whole number of the smallest unit, or beyond 64 bits.
     NotWhole,
 }
 
@@ -24,6 +26,13 @@ pub(crate) fn normalise(kind: ParamKind, number: Number, unit: &str) -> Result<i
     let known = kind.units().iter().find(|(u, _)| *u == unit);
     let factor = known.map(|(_, factor)| *factor);
     let factor = factor.ok_or(NoValue::WrongUnit)?;
+    let negative = match number {
+        Number::Int(n) => n < 0,
+        Number::Decimal(d) => d < 0.0,
+    };
+    if negative {
+        return Err(NoValue::Negative);
+    }
     let value = match number {
         Number::Int(n) => n.checked_mul(factor).ok_or(NoValue::NotWhole)?,
         Number::Decimal(d) => {
@@ -40,11 +49,7 @@ pub(crate) fn normalise(kind: ParamKind, number: Number, unit: &str) -> Result<i
             whole
         }
     };
-    if value < 0 {
-        Err(NoValue::NotWhole)
-    } else {
-        Ok(value)
-    }
+    Ok(value)
 }
 
 /// The same number in each unit that makes it a value of the setting; without one where none is wanted.
@@ -96,7 +101,7 @@ mod tests {
         );
         assert_eq!(
             normalise(ParamKind::Time, Number::Int(-1), "s"),
-            Err(NoValue::NotWhole)
+            Err(NoValue::Negative)
         );
     }
 

@@ -179,6 +179,15 @@ impl<'a> Values<'a> {
         }
     }
 
+    /// Checks what is right or wrong with a value whatever it is for: names, and files.
+    pub(crate) fn look_at(&self, file: FileId, value: &Spanned<Value>) {
+        if let Some(given) = self.follow(file, value)
+            && let What::One(Value::File(path)) = &given.what
+        {
+            self.file(&given, &path.node);
+        }
+    }
+
     /// Reads a record against its specs. `owner` as in "port `wan`", `head` is where it is declared.
     pub(crate) fn settings<'s>(
         &self,
@@ -330,6 +339,16 @@ impl<'a> Values<'a> {
         }
     }
 
+    /// A word that stands where a value should, and is the name of one.
+    fn constant(&self, what: &What) -> Option<String> {
+        let What::One(Value::Word(word)) = what else {
+            return None;
+        };
+        let symbol = self.names.get(word)?;
+        matches!(symbol.item, Item::Let(_) | Item::Param(_))
+            .then(|| format!("the constant of this name is written `${word}`"))
+    }
+
     fn refuse(&self, spec: &Spec, given: &Given, problem: Problem) {
         if let Problem::Unit { got: Some(unit), .. } = &problem
             && !onvm_lang::UNITS.contains(&unit.as_str())
@@ -352,6 +371,7 @@ impl<'a> Values<'a> {
         };
         let found = match problem {
             Problem::Type { got, fix } => {
+                let fix = fix.or_else(|| self.constant(&given.what));
                 wrong_value_type::wrong_value_type(place, name, &spec.wanted(), got, fix)
             }
             Problem::Unit { got, units } => {

@@ -198,8 +198,12 @@ fn formatting() {
     let dir = workspace("port   wan=null{}\nsteer wan{else->wan}\n");
     let (out, _) = run(dir.path(), &["fmt", "--check", "a.chain"], 1);
     assert_eq!(out, "a.chain\n");
+    let (out, _) = run(dir.path(), &["fmt", "--check", "--json", "a.chain"], 1);
+    assert_eq!(out, "{\"changed\":[\"a.chain\"],\"files\":1,\"version\":1}\n");
     run(dir.path(), &["fmt", "a.chain"], 0);
     run(dir.path(), &["fmt", "--check", "a.chain"], 0);
+    let (out, _) = run(dir.path(), &["fmt", "--json", "a.chain"], 0);
+    assert_eq!(out, "{\"changed\":[],\"files\":1,\"version\":1}\n");
     run(dir.path(), &["check", "a.chain"], 0);
     fs::write(dir.path().join("bad.chain"), "port = =\n").unwrap();
     let (_, err) = run(dir.path(), &["fmt", "bad.chain"], 1);

@@ -270,15 +270,16 @@ fn sources_with_errors_fail() {
 #[test]
 fn a_replay_needs_the_manager() {
     let dir = workspace();
-    let bin = dir.path().join("bin");
-    fs::create_dir(&bin).unwrap();
-    fs::copy(env!("CARGO_BIN_EXE_onvmc"), bin.join("onvmc")).unwrap();
+    // A link and no copy: what has just been written cannot be started while another test starts a process (ETXTBSY).
+    let bin = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let onvmc = bin.path().join("onvmc");
+    fs::hard_link(env!("CARGO_BIN_EXE_onvmc"), &onvmc).unwrap();
     fs::write(
         dir.path().join("b.chain"),
         "port wan = null {}\nsteer wan { else -> wan }\ntest \"replayed\" {\n    replay wan file(\"a.rules\")\n    expect wan 1 packet\n}\n",
     )
     .unwrap();
-    let output = Command::new(bin.join("onvmc"))
+    let output = Command::new(onvmc)
         .args(["test", "b.chain"])
         .current_dir(dir.path())
         .env("PATH", "")

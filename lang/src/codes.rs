@@ -50,7 +50,7 @@ pub const CODES: [(&str, &str); 18] = [
     (RESERVED, "reserved word as a name"),
     (STRAY_DOC, "doc comment without a declaration"),
     (TOO_LARGE, "file too large"),
-    (DIRECTION, "hidden change of text direction"),
+    (DIRECTION, "text that is shown otherwise than it is read"),
     (FILTER, "malformed filter"),
     (FILTER_VALUE, "value does not suit its primitive"),
     (QUALIFIER, "value without a qualifier"),

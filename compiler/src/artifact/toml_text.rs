@@ -245,6 +245,7 @@ pub(super) fn flows(flows: &Flows, quotes: &Quotes<'_>) -> Result<String, Artifa
         port,
         source,
         otherwise,
+        otherwise_source,
         rules,
     } in tables
     {
@@ -252,6 +253,9 @@ pub(super) fn flows(flows: &Flows, quotes: &Quotes<'_>) -> Result<String, Artifa
         doc.key("port", port);
         doc.key("source", source);
         doc.key("else", otherwise);
+        if let Some(source) = otherwise_source {
+            doc.key("else_source", source);
+        }
         for Rule {
             text,
             filter,

@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{Read, stdin},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use onvmc::disk::replace_file;
@@ -12,6 +12,7 @@ use super::{Outcome, args::FmtArgs, output::Output};
 
 pub(super) fn run(out: &Output, args: &FmtArgs) -> Outcome {
     let mut refused = false;
+    let mut changed = Vec::new();
     for file in &args.files {
         let stdin = file == Path::new("-");
         let text = match if stdin {
@@ -35,7 +36,7 @@ pub(super) fn run(out: &Output, args: &FmtArgs) -> Outcome {
             }
             Ok(formatted) if args.check => {
                 if formatted != text {
-                    out.data(&format!("{}\n", file.display()));
+                    changed.push(file);
                     refused = true;
                 }
             }
@@ -45,11 +46,26 @@ pub(super) fn run(out: &Output, args: &FmtArgs) -> Outcome {
                 if let Err(e) = replace_file(file, formatted.as_bytes()) {
                     out.error("write", &format!("cannot write {}: {e}", file.display()));
                     refused = true;
+                } else {
+                    changed.push(file);
                 }
             }
         }
     }
+    tell(out, args, &changed);
     if refused { Outcome::Refused } else { Outcome::Done }
+}
+
+/// The files that were laid out anew, or that would be. Standard input has its text for an answer.
+fn tell(out: &Output, args: &FmtArgs, changed: &[&PathBuf]) {
+    let names = || changed.iter().map(|f| f.display().to_string());
+    let to_files = args.files.iter().any(|f| f != Path::new("-"));
+    if out.json && (args.check || to_files) {
+        let names: Vec<String> = names().collect();
+        out.data_json(&serde_json::json!({ "version": 1, "files": args.files.len(), "changed": names }));
+    } else if args.check {
+        out.data(&names().map(|n| n + "\n").collect::<String>());
+    }
 }
 
 fn read_stdin() -> std::io::Result<String> {

@@ -82,6 +82,17 @@ pub(crate) fn nf<'a>(
     }
 }
 
+/// What can be told of an NF whose type is none: that has its own error, and may hide no others.
+pub(crate) fn of_no_type(cx: &Context<'_>, values: &Values<'_>, file: FileId, decl: &syntax::Nf) {
+    let place = cx.place(file, decl.name.span);
+    for field in decl.params.iter().flat_map(|p| &p.fields) {
+        values.look_at(file, &field.value);
+    }
+    let owner = format!("`with` of NF `{}`", decl.name.node);
+    let with = values.settings(file, &owner, place, decl.with.as_ref(), &with_specs());
+    refuse_unsupported(cx, &with);
+}
+
 pub(crate) fn with_specs() -> Vec<Spec> {
     let word = |name, doc, words| Spec::plain(name, ParamKind::Enum, doc).words(words);
     vec![

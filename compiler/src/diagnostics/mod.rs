@@ -76,6 +76,7 @@ pages![
     service_id_taken,
     contradictory_packet,
     misplaced_expectation,
+    idle_test,
     too_few_cores,
 ];
 

@@ -124,9 +124,11 @@ pub(crate) const PAGES: &[&Page] = &[
     ),
     &error(
         "C0012",
-        "hidden change of text direction",
+        "text that is shown otherwise than it is read",
         "Characters such as U+202E make an editor show a line in another order than the compiler reads it, so that a \
-         rule can look like another. They may not stand in comments and strings; elsewhere nothing invisible may.",
+         rule can look like another. They may not stand in comments and strings; elsewhere nothing invisible may. A \
+         carriage return without a line feed may not stand in a comment: editors show a new line behind it, and the \
+         comment goes on.",
         "port wan = null {} // not for \u{202e}eluR eht\nsteer wan { else -> drop }\n",
         TAIL,
     ),

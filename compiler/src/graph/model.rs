@@ -216,7 +216,7 @@ fn steering(contents: Contents<'_>, docs: &Docs) -> Vec<Steering> {
             filter: None,
             meaning: None,
             chain: t.otherwise.clone(),
-            source: t.source.to_string(),
+            source: t.otherwise_source.as_ref().unwrap_or(&t.source).to_string(),
         };
         Steering {
             port: t.port.clone(),

@@ -47,7 +47,7 @@ impl StoryRule {
             text: "else".to_owned(),
             chain: table.otherwise.clone(),
             target: chain.map_or_else(|| table.otherwise.clone(), Chain::as_target),
-            source: table.source.clone(),
+            source: table.otherwise_source.as_ref().unwrap_or(&table.source).clone(),
         }
     }
 }

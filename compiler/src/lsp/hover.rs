@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use gen_lsp_types::{Contents, Hover, MarkupContent, MarkupKind};
 use onvm_bundle::Manifest;
-use onvm_lang::syntax::{Decl, DeclKind, Span};
+use onvm_lang::syntax::{Decl, DeclKind, PacketProto, Span};
 
 use super::{
     analysis::{Analysis, Declared},
@@ -17,6 +17,7 @@ use super::{
 use crate::{
     declare::{manager, ports, services},
     diagnostics::explain,
+    packet,
     sets::Answer,
     spec::Spec,
 };
@@ -256,7 +257,7 @@ pub(super) fn settings(analysis: &Analysis, owner: Owner<'_>) -> Vec<Spec> {
         Owner::Nf(ty) => analysis.nf_type(ty).map(|t| t.specs).unwrap_or_default(),
         Owner::With => services::with_specs(),
         Owner::Manager => manager::specs(),
-        Owner::Packet => Vec::new(),
+        Owner::Packet(proto) => PacketProto::from_name(proto).map_or_else(Vec::new, packet::specs),
     }
 }
 

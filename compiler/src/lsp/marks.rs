@@ -60,8 +60,8 @@ pub(super) enum Owner<'a> {
     Nf(&'a str),
     With,
     Manager,
-    /// A packet of a test.
-    Packet,
+    /// A packet of a test, of this protocol.
+    Packet(&'a str),
 }
 
 /// The marks of a file in source order.
@@ -169,7 +169,10 @@ impl<'a> Walk<'a> {
     fn guess(&mut self, span: Span, name: Option<&Ident>) {
         self.guessed = true;
         let text = span.text(self.source);
-        for token in onvm_lang::tokens(text).iter().skip(1) {
+        for token in &onvm_lang::tokens(text) {
+            if token.start == 0 && onvm_lang::words::DECLARATIONS.contains(&token.text(text)) {
+                continue;
+            }
             let at = token.span().shift(span.start);
             if token.kind == TokenKind::Word && name.is_none_or(|n| n.span != at) {
                 self.mark(at, token.text(text), What::Name { declares: false });
@@ -236,9 +239,11 @@ impl<'a> Walk<'a> {
 
     fn statement(&mut self, statement: &'a StmtKind) {
         match statement {
-            StmtKind::Send { port, fields, .. } => {
+            StmtKind::Send {
+                port, proto, fields, ..
+            } => {
                 self.name(port);
-                self.record(fields.as_ref(), Owner::Packet);
+                self.record(fields.as_ref(), Owner::Packet(proto.node.name()));
             }
             StmtKind::Replay { port, file } => {
                 self.name(port);

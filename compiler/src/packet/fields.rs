@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Bits of the TCP flags byte, by name.
-pub(crate) const FLAGS: [(&str, u8); 8] = [
+pub(super) const FLAGS: [(&str, u8); 8] = [
     ("fin", 0x01),
     ("syn", 0x02),
     ("rst", 0x04),
@@ -23,9 +23,8 @@ pub(crate) const FLAGS: [(&str, u8); 8] = [
     ("cwr", 0x80),
 ];
 
-/// Flags where none are given: without a payload, and with one.
-pub(crate) const SYN: u8 = 0x02;
-pub(crate) const PSH_ACK: u8 = 0x18;
+const SYN: u8 = 0x02;
+const PSH_ACK: u8 = 0x18;
 
 /// Addresses that stand in documentation (RFC 5737, RFC 3849), for ends that the operator leaves open.
 const SOURCE_V4: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 1));

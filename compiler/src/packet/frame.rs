@@ -15,17 +15,17 @@ use super::{
 };
 
 /// Locally administered addresses.
-const SOURCE_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
-const DESTINATION_MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
-const BROADCAST: [u8; 6] = [0xff; 6];
+pub(super) const SOURCE_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
+pub(super) const DESTINATION_MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
+pub(super) const BROADCAST: [u8; 6] = [0xff; 6];
 /// IEEE 802, local experiments.
 const EXPERIMENTAL_TYPE: u16 = 0x88b5;
 /// RFC 3692, experiments and tests.
 const EXPERIMENTAL_PROTOCOL: u8 = 253;
-const TTL: u8 = 64;
+pub(super) const TTL: u8 = 64;
 const VLAN: u16 = 0x8100;
 /// Bytes of the shortest Ethernet frame without its checksum.
-const SHORTEST: usize = 60;
+pub(super) const SHORTEST: usize = 60;
 
 /// Builds the frame.
 pub(crate) fn frame(proto: PacketProto, values: &toml::Table) -> Result<Vec<u8>, Contradiction> {

@@ -2,9 +2,11 @@
 
 mod fields;
 mod frame;
+mod send;
 
-pub(crate) use fields::{FLAGS, PSH_ACK, SYN, specs};
+pub(crate) use fields::specs;
 pub(crate) use frame::frame;
+pub(crate) use send::Send;
 
 /// Why fields that are right by themselves make no packet.
 #[derive(Debug, Clone, PartialEq, Eq)]

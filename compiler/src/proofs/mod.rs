@@ -56,7 +56,7 @@ pub(crate) fn check(
         if tell_overlaps {
             overlaps::report(cx, &fields, steering, entry, &verdicts);
         }
-        if block.otherwise.is_none() {
+        if block.otherwise.is_none() && !block.meant_else {
             report_missing_else(cx, &fields, block, table);
         }
     }

@@ -238,7 +238,7 @@ impl SourceCode for Shown<'_> {
         let first = file.position(within.start).line.saturating_sub(before).max(1);
         let last = file.position(within.end).line + after;
         let (start, end) = (file.line_start(first), file.line_start(last + 1));
-        let data = file.text.get(start..end).ok_or(MietteError::OutOfBounds)?;
+        let data = file.shown().get(start..end).ok_or(MietteError::OutOfBounds)?;
         let base = span.offset() - within.start as usize;
         let shown = SourceSpan::new((base + start).into(), data.len());
         let lines = data.matches('\n').count();

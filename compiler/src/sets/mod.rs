@@ -37,7 +37,6 @@
 
 mod addresses;
 mod cube;
-mod describe;
 mod ends;
 mod field;
 mod frame;

@@ -1,6 +1,9 @@
 //! Packets that are shown.
 
+use std::fmt::{self, Write as _};
+
 use super::frame::{Frame, MAX_FRAME};
+use crate::packet::Send;
 
 /// A packet that shows something: bytes that a port can receive, and how an operator would write them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -9,8 +12,15 @@ pub struct Witness {
 }
 
 impl Witness {
-    /// Mends lengths and checksums, unless the packet then no longer shows what it is to show.
+    /// Takes the packet of a `send` in place of the frame where it shows the same, so that an operator can repeat it. Else
+    /// mends lengths and checksums, unless the packet then no longer shows what it is to show.
     pub(crate) fn new(frame: Frame, confirm: &dyn Fn(&Frame) -> bool) -> Self {
+        let sent = Send::like(&frame.bytes)
+            .into_iter()
+            .filter_map(|s| whole(s.frame()?));
+        if let Some(frame) = sent.into_iter().find(|sent| confirm(sent)) {
+            return Self { frame };
+        }
         let mut mended = frame.clone();
         mend(&mut mended.bytes);
         Self {
@@ -72,19 +82,37 @@ impl Frame {
     }
 }
 
-/// Where the layers of a frame begin.
-pub(super) struct Layers {
-    pub(super) tags: Vec<(u16, u16)>,
-    pub(super) kind: u16,
-    pub(super) l3: usize,
+/// As a `send` of the language; one that no `send` makes, by its bytes.
+impl fmt::Display for Witness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Frame { bytes, wire_len } = &self.frame;
+        if bytes.len() == *wire_len as usize
+            && let Some(send) = Send::exactly(bytes)
+        {
+            return send.fmt(f);
+        }
+        raw(&self.frame, f)
+    }
+}
+
+/// A frame of which all has been captured.
+fn whole(bytes: Vec<u8>) -> Option<Frame> {
+    let wire_len = u32::try_from(bytes.len()).ok()?;
+    Some(Frame { bytes, wire_len })
+}
+
+/// Where the layers of a frame begin, behind all tags.
+struct Layers {
+    kind: u16,
+    l3: usize,
     /// Protocol and begin of the transport header; none for all but the first fragment.
-    pub(super) l4: Option<(u8, usize)>,
-    pub(super) fragment: Option<u16>,
+    l4: Option<(u8, usize)>,
+    fragment: Option<u16>,
 }
 
 impl Layers {
     /// Where what a packet of IP carries begins; in all but the first fragment, behind the IP header.
-    pub(super) fn payload_at(&self, bytes: &[u8]) -> Option<usize> {
+    fn payload_at(&self, bytes: &[u8]) -> Option<usize> {
         let (protocol, l4) = self.l4?;
         let header = match protocol {
             _ if self.fragment.is_some_and(|offset| offset > 0) => 0,
@@ -95,29 +123,17 @@ impl Layers {
         };
         Some(l4 + header)
     }
-
-    /// What a packet of IP carries, as far as its header says that it does.
-    pub(super) fn payload<'b>(&self, bytes: &'b [u8]) -> Option<&'b [u8]> {
-        let end = match self.kind {
-            0x0800 => self.l3 + usize::from(u16_at(bytes, self.l3 + 2)?),
-            _ => self.l3 + 40 + usize::from(u16_at(bytes, self.l3 + 4)?),
-        };
-        bytes.get(self.payload_at(bytes)?..end.min(bytes.len()))
-    }
 }
 
-pub(super) fn layers(bytes: &[u8]) -> Option<Layers> {
+fn layers(bytes: &[u8]) -> Option<Layers> {
     let mut at = 12;
-    let mut tags = Vec::new();
     let mut kind = u16_at(bytes, at)?;
     while matches!(kind, 0x8100 | 0x88a8 | 0x9100) {
-        tags.push((kind, u16_at(bytes, at + 2)?));
         at += 4;
         kind = u16_at(bytes, at)?;
     }
     let l3 = at + 2;
     let mut layers = Layers {
-        tags,
         kind,
         l3,
         l4: None,
@@ -147,6 +163,30 @@ pub(super) fn layers(bytes: &[u8]) -> Option<Layers> {
         _ => {}
     }
     Some(layers)
+}
+
+/// `a frame of 10 bytes: 0200 0000 0002 ...`
+fn raw(frame: &Frame, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    const SHOWN: usize = 96;
+    write!(f, "a frame of {} bytes", frame.wire_len)?;
+    if frame.bytes.len() < frame.wire_len as usize {
+        write!(f, ", captured up to byte {}", frame.bytes.len())?;
+    }
+    if let Some(send) = Send::like(&frame.bytes).last().filter(|_| frame.bytes.len() > 14) {
+        write!(f, ", much like {send}")?;
+    }
+    f.write_str(":")?;
+    for pair in frame.bytes.chunks(2).take(SHOWN / 2) {
+        f.write_char(' ')?;
+        for byte in pair {
+            write!(f, "{byte:02x}")?;
+        }
+    }
+    if frame.bytes.len() > SHOWN {
+        f.write_str(" ...")
+    } else {
+        Ok(())
+    }
 }
 
 /// Sets lengths and checksums of IP and what it carries.
@@ -227,18 +267,18 @@ fn fold(mut sum: u32) -> u16 {
     sum as u16
 }
 
-pub(super) fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
+fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_be_bytes(*bytes.get(at..)?.first_chunk()?))
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     #![allow(clippy::unwrap_used, clippy::panic)]
 
     use super::super::{Answer, Budget, Fields, Set, common};
     use super::*;
 
-    pub(in super::super) fn witness(filter: &str) -> Witness {
+    fn witness(filter: &str) -> Witness {
         let (filter, all) = (filter.parse().unwrap(), "(all)".parse().unwrap());
         let mut fields = Fields::default();
         let (set, all) = (Set::new(&mut fields, &filter), Set::new(&mut fields, &all));
@@ -246,6 +286,46 @@ pub(super) mod tests {
             Answer::Yes(witness) => witness,
             other => panic!("{other:?}"),
         }
+    }
+
+    #[track_caller]
+    fn shown(filter: &str, text: &str) {
+        assert_eq!(witness(filter).to_string(), text);
+    }
+
+    #[test]
+    fn packets_are_shown_as_a_test_would_send_them() {
+        shown("(tcp)", "tcp { src = 198.51.100.7:4000, dst = 203.0.113.9:80 }");
+        shown(
+            "(and (udp-port dst 53) (net src 10.0.0.0/8))",
+            "udp { src = 10.0.0.7:4000, dst = 203.0.113.9:53 }",
+        );
+        shown(
+            "(and (tcp) (ip6))",
+            "tcp { src = [2001:db8:1::7]:4000, dst = [2001:db8:2::9]:80 }",
+        );
+        shown("(arp)", "arp { src = 198.51.100.7, dst = 203.0.113.9 }");
+        shown("(ether-proto 35020)", "ether { type = 0x88cc }");
+        shown(
+            "(and (vlan 7) (ip@1))",
+            "tcp { vlan = 7, src = 198.51.100.7:4000, dst = 203.0.113.9:80 }",
+        );
+    }
+
+    #[test]
+    fn what_a_test_cannot_send_is_said_beside_it() {
+        shown(
+            "(and (tcp) (greater 1000))",
+            "tcp { src = 198.51.100.7:4000, dst = 203.0.113.9:80, size = 1000 }",
+        );
+        shown(
+            "(and (ip) (not (first-fragment)))",
+            "ip { src = 198.51.100.7, dst = 203.0.113.9, proto = 6, fragment = 8 }",
+        );
+        shown(
+            "(less 20)",
+            "a frame of 20 bytes: 0200 0000 0002 0200 0000 0001 0800 4500 0028 0001",
+        );
     }
 
     #[test]

@@ -50,6 +50,26 @@ fn declarations() {
 }
 
 #[test]
+fn the_fields_of_a_packet() {
+    offers_too(
+        "test \"x\" { send wan tcp { $0",
+        &["src", "dst", "flags", "payload", "size"],
+    );
+    offers(
+        "test \"x\" { send wan tcp { flags = [s$0",
+        &["fin", "syn", "rst", "psh", "ack", "urg", "ece", "cwr", "$inside"],
+    );
+    offers(
+        "test \"x\" { send wan arp { op = $0",
+        &["request", "reply", "$inside"],
+    );
+    offers(
+        "test \"x\" { send wan tcp { src = 10.0.0.1 } t$0",
+        &["times", "send", "replay", "expect"],
+    );
+}
+
+#[test]
 fn names_by_their_kind() {
     offers("chain c = f$0", &["fw", "scan", "lan", "wan", "tail", "drop"]);
 }

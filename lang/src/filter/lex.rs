@@ -224,7 +224,18 @@ fn bad_char(c: char) -> Tok<'static> {
             format!("`{c}`: a filter has no strings"),
             "write the filter without quotes",
         ),
-        ';' | '#' => (format!("`{c}` has no meaning in a filter"), ""),
+        ';' => (
+            format!("`{c}` has no meaning in a filter"),
+            "no `;` is needed; remove it",
+        ),
+        '#' => (
+            format!("`{c}` has no meaning in a filter"),
+            "comments begin with `//`",
+        ),
+        '.' => (
+            format!("`{c}` has no meaning in a filter"),
+            "filters are those of tcpdump: `tcp port 80`, `src host 10.0.0.1`, `tcp[13] & 2 != 0`",
+        ),
         c if c.is_ascii_graphic() => (format!("`{c}` has no meaning in a filter"), ""),
         c => (
             format!("the character U+{:04X} has no meaning in a filter", u32::from(c)),

@@ -6,6 +6,7 @@
 //! takes those of the primitive before it, and a parenthesis hands its own inherited qualifiers on.
 
 mod arith;
+mod hint;
 mod lex;
 mod logic;
 pub(crate) mod names;
@@ -19,6 +20,9 @@ use crate::codes;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::parse::{nesting, too_large};
 use crate::syntax::{Filter, FilterKind, Span, Spanned};
+
+/// What ends the filter of an assertion.
+pub(crate) const CLAIM: &str = "a claim such as `dropped`";
 
 /// Reads a filter that starts at byte `start` of its file. One that is wrong is
 /// [`FilterKind::Error`] and has at least one diagnostic. `follows` says what ends it, for a message.
@@ -34,6 +38,8 @@ pub(crate) fn parse_at(
         _ => Span { start, end: start },
     };
     let mut parser = Parser {
+        text,
+        start,
         partner: partners(&tokens),
         tokens,
         at: 0,
@@ -74,6 +80,9 @@ struct Failed;
 type Parsed<T> = Result<T, Failed>;
 
 struct Parser<'s, 'd> {
+    text: &'s str,
+    /// Where the text begins in its file.
+    start: u32,
     tokens: Vec<Token<'s>>,
     /// For each `(` the index of its `)`.
     partner: Vec<Option<usize>>,
@@ -130,6 +139,12 @@ impl<'s> Parser<'s, '_> {
         )
     }
 
+    /// What the source says at a span.
+    fn written(&self, span: Span) -> &'s str {
+        let at = |end: u32| end.saturating_sub(self.start) as usize;
+        self.text.get(at(span.start)..at(span.end)).unwrap_or("")
+    }
+
     /// The span of the token read last.
     fn last(&self) -> Span {
         let last = self.at.checked_sub(1).and_then(|at| self.tokens.get(at));
@@ -169,12 +184,27 @@ impl<'s> Parser<'s, '_> {
             return self.fail(found);
         };
         let (tok, span) = (token.tok.clone(), token.span);
+        // The same word may have been reported for its capitals.
+        self.diagnostics
+            .retain(|d| d.code != codes::NAME || d.span() != span);
+        let written = match tok {
+            Tok::Sym(_) => format!("`{}`", self.written(span)),
+            _ => tok.to_string(),
+        };
         let mut found = Diagnostic::error(
             codes::FILTER,
-            format!("I expected {what}, and found {tok}"),
+            format!("I expected {what}, and found {written}"),
             span,
             format!("I expected {what} here"),
         );
+        let tok_at = |at: Option<usize>| at.and_then(|at| self.tokens.get(at)).map(|t| &t.tok);
+        found.help = hint::hint(&hint::Around {
+            before: tok_at(self.at.checked_sub(1)),
+            found: &tok,
+            after: tok_at(Some(self.at + 1)),
+            follows: self.follows,
+            alone: self.tokens.len() == 1,
+        });
         if let Tok::Bad(problem) = tok {
             found.code = problem.code;
             found.message = problem.message;

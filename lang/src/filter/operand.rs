@@ -4,6 +4,7 @@ use super::lex::{Sym, Tok};
 use super::{Parsed, Parser, names};
 use crate::codes;
 use crate::diagnostic::Diagnostic;
+use crate::parse::nearest;
 use crate::syntax::{Family, FilterValue, Operand, Prefix, Span, Spanned};
 
 /// What a primitive wants its value to be.
@@ -61,6 +62,11 @@ impl Wants {
             _ => None,
         }
     }
+}
+
+/// The word for a kind of value nearest to a word.
+fn type_like(word: &str) -> Option<&'static str> {
+    nearest(["host", "net", "port", "portrange"], word)
 }
 
 impl Parser<'_, '_> {
@@ -204,7 +210,14 @@ impl Parser<'_, '_> {
         let Some(tok) = self.peek().cloned() else {
             return self.expected(wants.describe());
         };
+        if let Tok::Word(word) = &tok
+            && let Some(help) = names::unsupported(word)
+        {
+            return self.unsupported(word, help);
+        }
         let span = self.here();
+        self.diagnostics
+            .retain(|d| d.code != codes::NAME || d.span() != span);
         let code = match tok {
             Tok::Word(_) | Tok::Escaped(_) => codes::FILTER_NAME,
             _ => codes::FILTER_VALUE,
@@ -215,15 +228,18 @@ impl Parser<'_, '_> {
             span,
             format!("I expected {} here", wants.describe()),
         );
-        if let (Tok::Word(w), Wants::Port) = (&tok, wants)
-            && let Some(near) = names::service_like(w)
-        {
+        let near = match (&tok, wants) {
+            (Tok::Word(w), Wants::Port) => names::service_like(w),
+            (Tok::Word(w), Wants::AddrOrNet) => type_like(w).filter(|near| near != w),
+            _ => None,
+        };
+        if let Some(near) = near {
             return self.fail(found.help(format!("did you mean `{near}`?")).write(span, near));
         }
         found.help = match (&tok, wants) {
-            (Tok::Word(_), Wants::Addr | Wants::Net | Wants::AddrOrNet) => {
-                Some("host names are not looked up; write the address".to_owned())
-            }
+            (Tok::Word(w), Wants::Addr | Wants::Net | Wants::AddrOrNet) => Some(format!(
+                "host names are not looked up; write the address, or `${w}` for a constant of this name"
+            )),
             (Tok::Range(a, b), Wants::Port) => Some(format!("write `portrange {a}-{b}`")),
             (Tok::Prefix(p), Wants::Addr) => Some(format!("write `net {p}`")),
             (Tok::Number(n), Wants::AddrOrNet) => Some(format!("write `port {n}`")),

@@ -94,7 +94,7 @@ impl Parser<'_, '_> {
             Some(Tok::Short(p)) => format!("write `net {p}`"),
             Some(Tok::Range(a, b)) => format!("write `portrange {a}-{b}`"),
             Some(Tok::Number(n)) => format!("write `port {n}`, or `proto {n}`"),
-            Some(Tok::Ref(r)) => format!("write `net ${r}` or `port ${r}`"),
+            Some(Tok::Ref(r)) => format!("write `net ${r}` or `port ${r}`; a class is named without `$`"),
             Some(Tok::Escaped(w)) => format!("write `ip proto \\{w}`"),
             _ => "write `net [...]` or `port [...]`".to_owned(),
         };

@@ -82,7 +82,7 @@ impl Parser<'_, '_> {
             (Some(Type::Proto), Some(Protocol::Ip | Protocol::Ip6) | None) => None,
             (Some(Type::Proto), Some(_)) => Some("only `ip`, `ip6` and `ether` stand before `proto`"),
             (Some(Type::Port | Type::PortRange), Some(Protocol::Arp | Protocol::Icmp | Protocol::Icmp6)) => {
-                Some("only `tcp`, `udp`, `sctp`, `ip` and `ip6` stand before `port`")
+                Some("only `tcp`, `udp` and `sctp` stand before `port`")
             }
             (Some(Type::Host | Type::Net) | None, Some(p))
                 if !matches!(p, Protocol::Ip | Protocol::Ip6 | Protocol::Arp) =>

@@ -116,7 +116,7 @@ impl Walk<'_> {
         })
     }
 
-    fn rule(&mut self, pair: Pair<'_>) -> Option<crate::syntax::Rule> {
+    pub(super) fn rule(&mut self, pair: Pair<'_>) -> Option<crate::syntax::Rule> {
         let mut parts = pair.into_inner();
         let matcher = parts.next()?;
         let matcher = match matcher.as_rule() {

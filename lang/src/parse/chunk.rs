@@ -8,10 +8,16 @@ use crate::MAX_NESTING;
 use crate::filter::names;
 use crate::scan::{Kind, Token};
 use crate::syntax::Span;
+use crate::units::UNITS;
 
 /// The declaration keywords.
 pub(crate) const KEYWORDS: [&str; 12] = [
     "use", "param", "let", "class", "port", "nf", "chain", "steer", "allow", "assert", "test", "manager",
+];
+
+/// Words that go on with a declaration.
+const CONTINUE: [&str; 13] = [
+    "and", "or", "not", "with", "as", "to", "before", "else", "steer", "program", "max_hops", "drop", "times",
 ];
 
 /// The text of one declaration, or of what stands where one should.
@@ -80,7 +86,8 @@ impl Splitter<'_> {
         let Some(token) = self.code.get(at).copied() else {
             return;
         };
-        let stray = matches!(token.kind, Kind::Close(_)) && self.brackets.is_empty();
+        let stray = self.brackets.is_empty()
+            && (matches!(token.kind, Kind::Close(_)) || self.continues_nothing(at, &token));
         if let Some(keyword) = self.head(at, &token) {
             self.begin(keyword, token.span());
         } else if self.out.chunks.is_empty() || (stray && !self.in_junk()) {
@@ -106,6 +113,35 @@ impl Splitter<'_> {
             Kind::Close(b) => self.close_bracket(b),
             _ => {}
         }
+    }
+
+    /// At the very beginning of a line and behind what may be a whole declaration: what goes on with it is indented, or is
+    /// one of few words.
+    fn continues_nothing(&self, at: usize, token: &Token) -> bool {
+        let column = (token.start as usize).checked_sub(1);
+        let margin = column.is_none_or(|c| self.source.as_bytes().get(c) == Some(&b'\n'));
+        let keyword = self.out.chunks.last().and_then(|c| c.keyword);
+        if !margin || at == 0 || matches!(keyword, Some("class" | "assert") | None) {
+            return false;
+        }
+        let before = self.code.get(at - 1).map_or("", |t| t.text(self.source));
+        let open = before.ends_with(['=', ':', ',', '-', '>', '$', '.'])
+            || KEYWORDS.contains(&before)
+            || CONTINUE.contains(&before);
+        let goes_on = match token.kind {
+            Kind::Word => {
+                let word = token.text(self.source);
+                let number = before.starts_with(|c: char| c.is_ascii_digit());
+                CONTINUE.contains(&word) || number && UNITS.contains(&word)
+            }
+            Kind::Other => match token.text(self.source) {
+                "-" => self.is(at + 1, ">"),
+                "=" => !self.is(at + 1, "="),
+                text => matches!(text, "," | ":"),
+            },
+            _ => true,
+        };
+        !open && !goes_on
     }
 
     fn in_junk(&self) -> bool {
@@ -212,7 +248,6 @@ impl Splitter<'_> {
 
     /// An unknown word where the rest looks like a declaration: `prot wan = ...`.
     fn misspelt(&self, word: &str, at: usize) -> bool {
-        const CONTINUE: [&str; 8] = ["and", "or", "not", "with", "as", "to", "before", "else"];
         let Some(name) = self.word(at + 1) else {
             return false;
         };

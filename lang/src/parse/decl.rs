@@ -163,7 +163,7 @@ impl Walk<'_> {
         let start = self.span(pair).start;
         let follows = match pair.as_rule() {
             Rule::filter => "`->`",
-            Rule::assert_filter => "a claim such as `dropped`",
+            Rule::assert_filter => filter::CLAIM,
             _ => "the end of the class",
         };
         filter::parse_at(pair.as_str(), start, follows, self.diagnostics)

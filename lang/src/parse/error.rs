@@ -72,8 +72,33 @@ pub(super) fn before_grammar(chunk: &Chunk) -> Option<Diagnostic> {
 }
 
 /// Errors for what makes a line look otherwise than it reads, in comments and strings; elsewhere the grammar refuses it.
+pub(super) fn hidden(source: &str, tokens: &[Token], found: &mut Vec<Diagnostic>) {
+    text_directions(source, tokens, found);
+    line_ends(source, tokens, found);
+}
+
+/// Editors show another line behind a carriage return that stands alone; here the comment goes on, with what seems to be code.
+fn line_ends(source: &str, tokens: &[Token], found: &mut Vec<Diagnostic>) {
+    for token in tokens.iter().filter(|t| t.is_comment()) {
+        let text = token.text(source).trim_end();
+        let Some(at) = text.find('\r') else {
+            continue;
+        };
+        let start = token.start as usize + at;
+        found.push(
+            Diagnostic::error(
+                codes::DIRECTION,
+                "a carriage return alone does not end this comment",
+                Span::new(token.start as usize, start),
+                "all that follows up to the next line feed is part of it",
+            )
+            .help("end the lines of this file with a line feed, or with a carriage return and a line feed"),
+        );
+    }
+}
+
 /// See CVE-2021-42574.
-pub(super) fn text_directions(source: &str, tokens: &[Token], found: &mut Vec<Diagnostic>) {
+fn text_directions(source: &str, tokens: &[Token], found: &mut Vec<Diagnostic>) {
     let direction = |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     if !source.contains(direction) {
         return;
@@ -113,6 +138,22 @@ pub(crate) fn nesting(span: Span) -> Diagnostic {
     .help("name the inner parts with `class`, `let` or `chain`, and use the names")
 }
 
+/// Words that begin a declaration in other languages, and ours for them.
+const FOREIGN: [(&str, &str); 12] = [
+    ("import", "use"),
+    ("include", "use"),
+    ("const", "let"),
+    ("var", "param"),
+    ("variable", "param"),
+    ("interface", "port"),
+    ("function", "nf"),
+    ("service", "nf"),
+    ("vnf", "nf"),
+    ("route", "steer"),
+    ("rule", "steer"),
+    ("expect", "assert"),
+];
+
 /// The error for text that begins no declaration.
 pub(super) fn unknown_declaration(source: &str, chunk: &Chunk) -> Diagnostic {
     let range = chunk.span.range();
@@ -127,22 +168,41 @@ pub(super) fn unknown_declaration(source: &str, chunk: &Chunk) -> Diagnostic {
         )
         .help("remove it, or add the bracket that it should close");
     }
+    let rest = source.get(range.clone()).unwrap_or("");
+    if ["<<<<<<<", "=======", ">>>>>>>", "|||||||"]
+        .iter()
+        .any(|m| rest.starts_with(m))
+    {
+        return Diagnostic::error(
+            codes::DECLARATION,
+            "the marks of a merge conflict were left here",
+            Span::new(range.start, range.start + 7),
+            "two versions of this part were not made one",
+        )
+        .help("keep one of the versions, and remove the lines with the marks");
+    }
     let lower = word.to_lowercase();
+    let foreign = FOREIGN.iter().find(|(foreign, _)| *foreign == lower).map(|f| f.1);
     let found = Diagnostic::error(
         codes::DECLARATION,
         format!("I expected a declaration, and found {found}"),
         span,
         "no declaration begins like this",
     );
-    match nearest(KEYWORDS, &lower) {
+    match foreign.or_else(|| nearest(KEYWORDS, &lower)) {
         Some(keyword) if keyword == word => found.help("what it declares is missing"),
         Some(keyword) => found
             .help(format!("did you mean `{keyword}`?"))
             .write(span, keyword),
-        None => found.help(format!(
-            "a declaration begins with one of: {}",
-            KEYWORDS.join(", ")
-        )),
+        None => match hint(source, range.start, range.start, &[])
+            .filter(|_| !lower.starts_with(|c: char| c.is_ascii_alphanumeric()))
+        {
+            Some(hint) => hint.put_on(found, range.start),
+            None => found.help(format!(
+                "a declaration begins with one of: {}",
+                KEYWORDS.join(", ")
+            )),
+        },
     }
 }
 
@@ -173,15 +233,19 @@ pub(super) fn syntax(source: &str, chunk: &Chunk, error: &Error<Rule>) -> Diagno
     let at = match error.location {
         InputLocation::Pos(at) | InputLocation::Span((at, _)) => at,
     };
-    let range = chunk.span.range();
-    let at = range.start + at;
-    if let (Some(open), true) = (chunk.unclosed, at >= range.end) {
-        return unclosed(source, open, range.end);
-    }
     let positives = match &error.variant {
         ErrorVariant::ParsingError { positives, .. } => positives.as_slice(),
         ErrorVariant::CustomError { .. } => &[],
     };
+    expected_at(source, chunk, chunk.span.range().start + at, positives)
+}
+
+/// The error for something else at `at` than what was expected there.
+pub(super) fn expected_at(source: &str, chunk: &Chunk, at: usize, positives: &[Rule]) -> Diagnostic {
+    let range = chunk.span.range();
+    if let (Some(open), true) = (chunk.unclosed, at >= range.end) {
+        return unclosed(source, open, range.end);
+    }
     let expected = expected(positives);
     let (span, found) = found(source, at, range.end);
     let keyword = chunk.keyword.unwrap_or("declaration");
@@ -200,11 +264,8 @@ pub(super) fn syntax(source: &str, chunk: &Chunk, error: &Error<Rule>) -> Diagno
         span,
         format!("I expected {expected} here"),
     );
-    if let Some(hint) = hint(source, at, positives) {
-        diagnostic = diagnostic.help(hint.help);
-        if let Some((title, len, text)) = hint.fix {
-            diagnostic = diagnostic.fix(title, Span::new(at, at + len), text);
-        }
+    if let Some(hint) = hint(source, range.start, at, positives) {
+        diagnostic = hint.put_on(diagnostic, at);
     }
     if let Some(open) = chunk.unclosed {
         diagnostic = diagnostic.label(open, "this bracket is not closed");
@@ -212,7 +273,18 @@ pub(super) fn syntax(source: &str, chunk: &Chunk, error: &Error<Rule>) -> Diagno
     diagnostic
 }
 
-fn unclosed(source: &str, open: Span, end: usize) -> Diagnostic {
+/// The error for a call with a space before its parenthesis, where a rule could follow.
+pub(super) fn spaced_call(parenthesis: Span, name: &str) -> Diagnostic {
+    Diagnostic::error(
+        codes::EXPECTED,
+        format!("I expected the arguments of `{name}` right behind it, or another rule"),
+        parenthesis,
+        "this parenthesis belongs to neither",
+    )
+    .help(format!("a call has no space in it: `{name}(...)`"))
+}
+
+pub(super) fn unclosed(source: &str, open: Span, end: usize) -> Diagnostic {
     let bracket = open.text(source);
     let close = match bracket {
         "{" => "}",

@@ -2,6 +2,7 @@
 
 use super::Rule;
 use super::error::nearest;
+use crate::{Diagnostic, syntax::Span};
 
 /// What helps with text that the grammar refuses.
 pub(super) struct Hint {
@@ -24,14 +25,24 @@ impl Hint {
         self
     }
 
+    /// The diagnostic with this help, for text at `at`.
+    pub(super) fn put_on(self, diagnostic: Diagnostic, at: usize) -> Diagnostic {
+        let diagnostic = diagnostic.help(self.help);
+        match self.fix {
+            Some((title, len, text)) => diagnostic.fix(title, Span::new(at, at + len), text),
+            None => diagnostic,
+        }
+    }
+
     fn remove(mut self, text: &str) -> Self {
         self.fix = Some((format!("remove `{text}`"), text.len(), String::new()));
         self
     }
 }
 
-/// A help for the text at `at`, where one of `expected` should stand.
-pub(super) fn hint(source: &str, at: usize, expected: &[Rule]) -> Option<Hint> {
+/// A help for the text at `at`, where one of `expected` should stand, in a declaration that begins at `start`.
+pub(super) fn hint(source: &str, start: usize, at: usize, expected: &[Rule]) -> Option<Hint> {
+    let head = source.get(start..at).unwrap_or("");
     let before = source.get(..at).unwrap_or("").chars().next_back();
     let rest = source.get(at..).unwrap_or("");
     let in_name = before.is_some_and(|c| c.is_alphanumeric() || c == '_');
@@ -55,8 +66,33 @@ pub(super) fn hint(source: &str, at: usize, expected: &[Rule]) -> Option<Hint> {
         ('=', _) if expected.contains(&Rule::colon) => {
             Hint::new("a type stands behind `:`, as in `param uplink: string = \"wan0\"`")
         }
+        (':', _) if expected == [Rule::equals] && !head.contains('{') => {
+            Hint::new("a constant has the type of its value; only a `param` is declared with a type")
+        }
         (':', _) if expected.contains(&Rule::equals) => {
             Hint::new("settings are written `key = value`").write(1, " =")
+        }
+        ('(', _)
+            if expected
+                .iter()
+                .any(|r| matches!(r, Rule::params | Rule::record | Rule::lbrace)) =>
+        {
+            Hint::new("settings stand in braces: `{ KEY = VALUE }`")
+        }
+        ('{', _) if expected == [Rule::EOI] && head.contains("with") => {
+            Hint::new("`with { ... }` stands last, behind the parameters")
+        }
+        (',' | '|', _) if expected.contains(&Rule::arrow) => {
+            Hint::new("steps are joined by `->`, in the order in which packets pass them")
+        }
+        (':', _) if expected == [Rule::arrow] => {
+            Hint::new("a rule is written `FILTER -> CHAIN`, an arm `OUTPUT -> STEP`")
+        }
+        ('"', _) if expected.iter().any(|r| matches!(r, Rule::file | Rule::kw_file)) => {
+            Hint::new("a file is named with `file(\"...\")`")
+        }
+        (c, _) if c.is_ascii_digit() && expected.contains(&Rule::name) => {
+            Hint::new("a name begins with a letter")
         }
         (c, _) if c.is_alphabetic() && !c.is_ascii() => {
             Hint::new("names are made of a-z, 0-9 and `_`; some letters of other alphabets look like these")
@@ -71,6 +107,11 @@ pub(super) fn hint(source: &str, at: usize, expected: &[Rule]) -> Option<Hint> {
 fn word_hint(rest: &str, expected: &[Rule]) -> Option<Hint> {
     let len = rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
     let (word, behind) = rest.split_at(len.unwrap_or(rest.len()));
+    if expected.contains(&Rule::assert_filter) && words_of(Rule::claim).contains(&word) {
+        return Some(Hint::new(
+            "say of which packets: `all` is the filter that every packet matches",
+        ));
+    }
     let known = expected.iter().flat_map(|rule| words_of(*rule)).copied();
     if let Some(meant) = nearest(known, word).filter(|w| *w != word) {
         return Some(Hint::new(format!("did you mean `{meant}`?")).write(word.len(), meant));

@@ -6,6 +6,7 @@ mod decl;
 mod error;
 mod hint;
 pub(crate) mod literal;
+mod recover;
 mod test;
 mod value;
 
@@ -45,11 +46,11 @@ pub(crate) fn file(source: &str) -> Parse {
         };
     }
     let tokens = scan::scan(source);
-    error::text_directions(source, &tokens, &mut diagnostics);
+    error::hidden(source, &tokens, &mut diagnostics);
     let chunks = chunk::split(source, &tokens);
     let mut decls = Vec::with_capacity(chunks.chunks.len());
     for chunk in &chunks.chunks {
-        decls.push(declaration(source, chunk, &mut diagnostics));
+        declaration(source, chunk, &mut diagnostics, &mut decls);
     }
     for span in chunks.stray_doc {
         diagnostics.push(
@@ -82,13 +83,20 @@ pub(crate) fn too_large(source: &str) -> Diagnostic {
     .help("split it, and join the parts with `use`")
 }
 
-fn declaration(source: &str, chunk: &Chunk, diagnostics: &mut Vec<Diagnostic>) -> Decl {
+fn declaration(source: &str, chunk: &Chunk, diagnostics: &mut Vec<Diagnostic>, decls: &mut Vec<Decl>) {
     let doc = chunk.doc.iter().map(|s| doc_line(source, *s)).collect();
-    let kind = kind(source, chunk, diagnostics).unwrap_or_else(|| broken(source, chunk));
-    Decl {
+    let mut lost = Vec::new();
+    let kind = kind(source, chunk, diagnostics, &mut lost).unwrap_or_else(|| broken(source, chunk));
+    decls.push(Decl {
         doc,
         kind: Spanned::new(kind, chunk.span),
-    }
+    });
+    // The parts of it that could not be read stand behind it, for the names in them.
+    let keyword = chunk.keyword;
+    decls.extend(lost.into_iter().map(|span| Decl {
+        doc: Vec::new(),
+        kind: Spanned::new(DeclKind::Error(Broken { keyword, name: None }), span),
+    }));
 }
 
 fn doc_line(source: &str, span: Span) -> Spanned<String> {
@@ -98,7 +106,12 @@ fn doc_line(source: &str, span: Span) -> Spanned<String> {
     Spanned::new(text.trim_end().to_owned(), span)
 }
 
-fn kind(source: &str, chunk: &Chunk, diagnostics: &mut Vec<Diagnostic>) -> Option<DeclKind> {
+fn kind(
+    source: &str,
+    chunk: &Chunk,
+    diagnostics: &mut Vec<Diagnostic>,
+    lost: &mut Vec<Span>,
+) -> Option<DeclKind> {
     let Some(keyword) = chunk.keyword else {
         diagnostics.push(error::unknown_declaration(source, chunk));
         return None;
@@ -110,14 +123,34 @@ fn kind(source: &str, chunk: &Chunk, diagnostics: &mut Vec<Diagnostic>) -> Optio
     let text = chunk.span.text(source);
     match Grammar::parse(rule_of(keyword), text) {
         Ok(mut pairs) => {
+            let before = diagnostics.len();
             let mut walk = Walk {
                 base: chunk.span.start,
                 diagnostics,
             };
-            walk.declaration(pairs.next()?)
+            let read = walk.declaration(pairs.next()?);
+            if matches!(&read, Some(DeclKind::Steer(steer)) if recover::swallows(steer, source)) {
+                diagnostics.truncate(before);
+                if let Some((steer, spans)) = recover::steer(source, chunk, diagnostics) {
+                    lost.extend(spans);
+                    return steer;
+                }
+            }
+            read
         }
         Err(found) => {
-            diagnostics.push(error::syntax(source, chunk, &found));
+            if keyword == "steer"
+                && let Some((steer, spans)) = recover::steer(source, chunk, diagnostics)
+            {
+                lost.extend(spans);
+                return steer;
+            }
+            let meant = (keyword == "assert").then(|| recover::assertion(source, chunk, &found));
+            diagnostics.push(
+                meant
+                    .flatten()
+                    .unwrap_or_else(|| error::syntax(source, chunk, &found)),
+            );
             None
         }
     }

@@ -10,8 +10,8 @@ pub(super) fn chain_colour(chain: usize) -> &'static str {
 }
 
 pub(super) const SHEET: &str = r#"text { font: 12px ui-monospace, "DejaVu Sans Mono", Menlo, "Liberation Mono", monospace; fill: #0f172a }
-.title { font: bold 18px system-ui, Helvetica, Arial, sans-serif }
-.note { font: 12px system-ui, Helvetica, Arial, sans-serif; fill: #475569 }
+.title { font: bold 18px system-ui, Helvetica, Arial, "DejaVu Sans", sans-serif }
+.note { font: 12px system-ui, Helvetica, Arial, "DejaVu Sans", sans-serif; fill: #475569 }
 .name { font-size: 13px; font-weight: bold }
 .kind { font-size: 11px; fill: #475569 }
 .label { font-size: 11px; font-style: italic }

@@ -1,13 +1,19 @@
 //! In tests.
 
-use super::{NODE, STATEMENT, Want, open};
+use super::{NODE, Owner, STATEMENT, Want, in_record, open};
 
 /// Within a test.
 pub(super) fn statement<'a>(body: &[&'a str]) -> Vec<Want<'a>> {
     const WORDS: [&str; 3] = ["send", "replay", "expect"];
     const PROTOCOLS: Want<'static> = Want::Words(&["ether", "arp", "ip", "ip6", "icmp", "tcp", "udp"]);
-    if !open(body).is_empty() || closes(body) {
-        return Vec::new();
+    match open(body).as_slice() {
+        [] if !closes(body) => {}
+        // The fields of a packet.
+        [at, ..] => match body.split_at(*at) {
+            ([.., "send", _, proto], [_, fields @ ..]) => return in_record(fields, Owner::Packet(proto)),
+            _ => return Vec::new(),
+        },
+        [] => return Vec::new(),
     }
     let Some(at) = body.iter().rposition(|t| WORDS.contains(t)) else {
         return vec![STATEMENT];
