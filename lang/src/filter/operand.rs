@@ -105,7 +105,7 @@ impl Parser<'_, '_> {
                 (n @ 1..=255, None) if wants == Wants::Net => return self.short_net(n, span),
                 _ => return self.unsuitable(wants),
             },
-            Some(Tok::Range(a, b)) => match (u16::try_from(*a), u16::try_from(*b)) {
+            Some(Tok::Range { low, high, .. }) => match (u16::try_from(*low), u16::try_from(*high)) {
                 (Ok(a), Ok(b)) if wants == Wants::PortRange => FilterValue::Range(a.min(b), a.max(b)),
                 _ => return self.unsuitable(wants),
             },
@@ -221,7 +221,7 @@ impl Parser<'_, '_> {
             (Tok::Word(_), Wants::Addr | Wants::Net | Wants::AddrOrNet) => {
                 Some("host names are not looked up; write the address".to_owned())
             }
-            (Tok::Range(a, b), Wants::Port) => Some(format!("write `portrange {a}-{b}`")),
+            (Tok::Range { low, high, .. }, Wants::Port) => Some(format!("write `portrange {low}-{high}`")),
             (Tok::Prefix(p), Wants::Addr) => Some(format!("write `net {p}`")),
             (Tok::Number(n), Wants::AddrOrNet) => Some(format!("write `port {n}`")),
             _ => None,
