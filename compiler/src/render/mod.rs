@@ -2,7 +2,7 @@
 
 mod sarif;
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use miette::{
     GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteError, MietteSpanContents, SourceCode,
@@ -30,16 +30,19 @@ pub fn human(sources: &Sources, diagnostics: &[Diagnostic], colour: bool, width:
         .with_width(width)
         .with_links(false)
         .with_context_lines(1);
+    let texts: Vec<_> = sources.files().iter().map(|f| harmless(&f.text)).collect();
     let mut out = String::new();
     for diagnostic in diagnostics {
         if !out.is_empty() {
             out.push('\n');
         }
+        let shown = Shown {
+            diagnostic,
+            sources,
+            texts: &texts,
+        };
         // Writing into a string fails only when a label lies outside of every source, which `place` rules out.
-        if handler
-            .render_report(&mut out, &Shown { diagnostic, sources })
-            .is_err()
-        {
+        if handler.render_report(&mut out, &shown).is_err() {
             out.push_str(&short(sources, std::slice::from_ref(diagnostic)));
         }
     }
@@ -54,7 +57,7 @@ pub fn short(sources: &Sources, diagnostics: &[Diagnostic]) -> String {
         let level = level(d.severity);
         out.push_str(&format!(
             "{}:{}:{}: {level}[{}]: {}\n",
-            at.file,
+            printable(&at.file),
             at.line,
             at.column,
             d.code,
@@ -80,6 +83,25 @@ fn printable(text: &str) -> String {
         c => c.to_string(),
     };
     text.chars().map(shown).collect()
+}
+
+/// A source as it is quoted: with question marks for control characters other than tabs and line ends. As many bytes as
+/// before, so that spans stay right.
+fn harmless(text: &str) -> Cow<'_, str> {
+    if !text.contains(|c: char| c.is_control() && !matches!(c, '\t' | '\n')) {
+        return text.into();
+    }
+    let mut out = String::with_capacity(text.len());
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        let line_end = c == '\r' && chars.peek() == Some(&'\n');
+        if c.is_control() && !line_end && !matches!(c, '\t' | '\n') {
+            out.extend(std::iter::repeat_n('?', c.len_utf8()));
+        } else {
+            out.push(c);
+        }
+    }
+    out.into()
 }
 
 fn level(severity: Severity) -> &'static str {
@@ -158,6 +180,8 @@ impl<'a> JsonDiagnostic<'a> {
 struct Shown<'a> {
     diagnostic: &'a Diagnostic,
     sources: &'a Sources,
+    /// Of each of the sources, what is quoted of it.
+    texts: &'a [Cow<'a, str>],
 }
 
 impl fmt::Debug for Shown<'_> {
@@ -228,7 +252,11 @@ impl SourceCode for Shown<'_> {
         let first = file.position(within.start).line.saturating_sub(before).max(1);
         let last = file.position(within.end).line + after;
         let (start, end) = (file.line_start(first), file.line_start(last + 1));
-        let data = file.text.get(start..end).ok_or(MietteError::OutOfBounds)?;
+        let mut texts = self.sources.files().iter().zip(self.texts);
+        let text = texts.find_map(|(f, text)| std::ptr::eq(f, file).then_some(text));
+        let data = text
+            .and_then(|t| t.get(start..end))
+            .ok_or(MietteError::OutOfBounds)?;
         let base = span.offset() - within.start as usize;
         let shown = SourceSpan::new((base + start).into(), data.len());
         let lines = data.matches('\n').count();
@@ -237,7 +265,7 @@ impl SourceCode for Shown<'_> {
             (0, 0) => file.position(within.start).column - 1,
             _ => 0,
         };
-        let name = file.path.display().to_string();
+        let name = printable(&file.path.display().to_string());
         let contents = MietteSpanContents::new_named(name, data.as_bytes(), shown, first - 1, column, lines);
         Ok(Box::new(contents))
     }
@@ -259,5 +287,16 @@ mod tests {
                 "{shown}"
             );
         }
+    }
+
+    #[test]
+    fn quoted_lines_do_nothing_to_a_terminal() {
+        let found = checked(
+            "port wan = null // a\tb\u{1b}[2J\r!\u{85}\r\nlet \u{7f} = 1\nsteer wan { else -> drop }\n",
+        );
+        let human = super::human(&found.sources, &found.diagnostics, false, 100);
+        let obeyed = |c: char| c.is_control() && c != '\n';
+        assert!(!human.contains(obeyed), "{human:?}");
+        assert!(human.contains("b?[2J?!??\n"), "{human}");
     }
 }
