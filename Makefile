@@ -1,5 +1,6 @@
 # make demo       install what is missing, build, and show a chain at work
 # make test       build everything and run every test
+# make fuzz       fuzz parser, formatter and checker; SECONDS=600 for ten minutes each instead of one
 # make bench      all benchmarks; bench-quick: a two-minute part of them
 # make lint       formatting, clippy, documentation
 # make install    onvmc, onvm-run and onvm-nf to $(DESTDIR)$(PREFIX)/bin, in release form, and manual pages
@@ -12,9 +13,10 @@ PROGRAMS = onvmc onvm-run onvm-nf
 PACKAGES = -p onvmc -p onvm-run -p stdlib-nfs
 # The language server outlives a defect in one answer; the manager and NFs end with one.
 UNWIND = --config 'profile.release.panic="unwind"'
+SECONDS ?= 60
 BUILD = $(CARGO) build $(PACKAGES) --bins
 
-.PHONY: demo test bench bench-quick lint docs release install setup clean
+.PHONY: demo test fuzz bench bench-quick lint docs release install setup clean
 
 demo:
 	@sh .ci/setup build
@@ -24,6 +26,11 @@ demo:
 # Builds the programs, too, since integration tests need them.
 test: setup
 	$(CARGO) test --workspace
+
+# What it finds is in tests/fuzz/artifacts.
+fuzz:
+	@sh .ci/setup build fuzz
+	@sh .ci/fuzz $(SECONDS)
 
 bench: setup
 	$(CARGO) build --release --workspace --bins

@@ -330,6 +330,11 @@ fn byte_tests() {
         ("1 | 2 & 3 << 4 + 5 = 6", "<1 Or <2 And <3 Shl <4 Add 5>>>> == 6"),
         ("8 >> 1 > 3", "<8 Shr 1> > 3"),
         ("90-80 = 10", "<90 Sub 80> == 10"),
+        ("2 * 90-80 = 100", "<<2 Mul 90> Sub 80> == 100"),
+        ("9 - 5-1 = 3", "<<9 Sub 5> Sub 1> == 3"),
+        ("-9-1 = 2", "<-9 Sub 1> == 2"),
+        ("5-1 * 2 = 3", "<5 Sub <1 Mul 2>> == 3"),
+        ("len = 0x10-1", "len == <16 Sub 1>"),
         ("-1 = 0xffffffff", "-1 == 4294967295"),
         (
             "(tcp[13] & 2) != 0 and (tcp or udp)",
@@ -405,4 +410,22 @@ fn spans_cover_what_was_written() {
     assert_eq!(first.span.text(source), "web");
     let texts: Vec<_> = rest.iter().map(|t| t.rhs.span.text(source)).collect();
     assert_eq!(texts, ["tcp dst port (80 or 443)", "not host 10.0.0.1"]);
+}
+
+#[test]
+fn spans_of_a_subtraction_without_spaces() {
+    let source = "len < 0x64-1000";
+    let tree = parse_filter(source).0.unwrap();
+    let FilterKind::Primitive(Primitive {
+        kind: PrimitiveKind::Relation { rhs, .. },
+        ..
+    }) = &tree.node
+    else {
+        panic!("no comparison");
+    };
+    let ExprKind::Binary { lhs, rhs: right, .. } = &rhs.node else {
+        panic!("no subtraction");
+    };
+    let texts = [rhs, &**lhs, &**right].map(|e| e.span.text(source));
+    assert_eq!(texts, ["0x64-1000", "0x64", "1000"]);
 }

@@ -35,11 +35,9 @@ pub fn human(sources: &Sources, diagnostics: &[Diagnostic], colour: bool, width:
         if !out.is_empty() {
             out.push('\n');
         }
+        let shown = Shown { diagnostic, sources };
         // Writing into a string fails only when a label lies outside of every source, which `place` rules out.
-        if handler
-            .render_report(&mut out, &Shown { diagnostic, sources })
-            .is_err()
-        {
+        if handler.render_report(&mut out, &shown).is_err() {
             out.push_str(&short(sources, std::slice::from_ref(diagnostic)));
         }
     }
@@ -54,7 +52,7 @@ pub fn short(sources: &Sources, diagnostics: &[Diagnostic]) -> String {
         let level = d.severity.word();
         out.push_str(&format!(
             "{}:{}:{}: {level}[{}]: {}\n",
-            at.file,
+            printable(&at.file),
             at.line,
             at.column,
             d.code,
@@ -247,7 +245,7 @@ impl SourceCode for Shown<'_> {
             (0, 0) => file.position(within.start).column - 1,
             _ => 0,
         };
-        let name = file.path.display().to_string();
+        let name = printable(&file.path.display().to_string());
         let contents = MietteSpanContents::new_named(name, data.as_bytes(), shown, first - 1, column, lines);
         Ok(Box::new(contents))
     }
@@ -269,5 +267,16 @@ mod tests {
                 "{shown}"
             );
         }
+    }
+
+    #[test]
+    fn quoted_lines_do_nothing_to_a_terminal() {
+        let found = checked(
+            "port wan = null // a\tb\u{1b}[2J\r!\u{85}\r\nlet \u{7f} = 1\nsteer wan { else -> drop }\n",
+        );
+        let human = super::human(&found.sources, &found.diagnostics, false, 100);
+        let obeyed = |c: char| c.is_control() && c != '\n';
+        assert!(!human.contains(obeyed), "{human:?}");
+        assert!(human.contains("b?[2J?!¿\n"), "{human}");
     }
 }

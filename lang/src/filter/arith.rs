@@ -1,6 +1,6 @@
 //! Byte tests: `tcp[tcpflags] & (tcp-syn|tcp-ack) == tcp-syn`, `len > 100`.
 
-use super::lex::{Sym, Tok};
+use super::lex::{Sym, Tok, Token};
 use super::{Parsed, Parser, names};
 use crate::codes;
 use crate::diagnostic::Diagnostic;
@@ -13,7 +13,11 @@ pub(super) fn continues(tok: &Tok<'_>) -> bool {
 }
 
 fn arith_op(tok: &Tok<'_>) -> Option<(ArithOp, u8)> {
-    let Tok::Sym(sym) = tok else { return None };
+    let sym = match tok {
+        Tok::Sym(sym) => sym,
+        Tok::Subtrahend(_) => &Sym::Minus,
+        _ => return None,
+    };
     Some(match sym {
         Sym::Pipe => (ArithOp::Or, 1),
         Sym::Caret => (ArithOp::Xor, 1),
@@ -69,12 +73,29 @@ impl Parser<'_, '_> {
             if binds < least && !open {
                 break;
             }
-            let here = self.here();
-            self.take();
+            let here = self.operator();
             let rhs = self.arith(if open { 1 } else { binds + 1 }, operators)?;
             lhs = self.binary(op, lhs, rhs, here, operators)?;
         }
         Ok(lhs)
+    }
+
+    /// Takes an operator and says where it stands.
+    fn operator(&mut self) -> Span {
+        let here = self.here();
+        let Some(Token { tok, span }) = self.tokens.get_mut(self.at) else {
+            return here;
+        };
+        let Tok::Subtrahend(n) = *tok else {
+            self.take();
+            return here;
+        };
+        *tok = Tok::Number(n);
+        span.start += 1;
+        Span {
+            end: here.start + 1,
+            ..here
+        }
     }
 
     fn binary(
@@ -141,12 +162,14 @@ impl Parser<'_, '_> {
                 self.take();
                 Ok(Spanned::new(ExprKind::Number(n), start))
             }
-            Tok::Range(a, b) => {
-                // `90-80` without spaces: here it can only be a subtraction.
-                self.take();
-                let lhs = Spanned::new(ExprKind::Number(a), start);
-                let rhs = Spanned::new(ExprKind::Number(b), start);
-                self.binary(ArithOp::Sub, lhs, rhs, start, operators)
+            Tok::Range { low, high, minus } => {
+                // `90-80` without spaces: here it can only be a subtraction, and binds as one with spaces does.
+                let end = start.start + minus;
+                if let Some(token) = self.tokens.get_mut(self.at) {
+                    token.tok = Tok::Subtrahend(high);
+                    token.span.start = end;
+                }
+                Ok(Spanned::new(ExprKind::Number(low), Span { end, ..start }))
             }
             Tok::Sym(Sym::Minus) => {
                 self.take();

@@ -24,7 +24,14 @@ pub(super) enum Tok<'s> {
     Escaped(Cow<'s, str>),
     Number(u32),
     /// `80-90`
-    Range(u32, u32),
+    Range {
+        low: u32,
+        high: u32,
+        /// Offset of the `-` in the token.
+        minus: u32,
+    },
+    /// `-80`, what is left of a range that turned out to be a subtraction once its first number is read.
+    Subtrahend(u32),
     Addr(IpAddr),
     Prefix(Prefix),
     /// `192.168`, `10.1/16`: an IPv4 network written short.
@@ -115,7 +122,8 @@ impl fmt::Display for Tok<'_> {
             Tok::Word(w) => write!(f, "`{w}`"),
             Tok::Escaped(w) => write!(f, "`\\{w}`"),
             Tok::Number(n) => write!(f, "`{n}`"),
-            Tok::Range(a, b) => write!(f, "`{a}-{b}`"),
+            Tok::Range { low, high, .. } => write!(f, "`{low}-{high}`"),
+            Tok::Subtrahend(n) => write!(f, "`-{n}`"),
             Tok::Addr(a) => write!(f, "`{a}`"),
             Tok::Prefix(p) | Tok::Short(p) => write!(f, "`{p}`"),
             Tok::Mac(m) => write!(f, "`{m}`"),
@@ -324,7 +332,10 @@ fn digits(rest: &str) -> (Tok<'_>, usize) {
     let more = after.bytes().take_while(u8::is_ascii_digit).count();
     let high = after.get(..more).and_then(|s| s.parse().ok());
     match high {
-        Some(high) if more > 0 => (Tok::Range(low, high), len + 1 + more),
+        Some(high) if more > 0 => {
+            let minus = Span::new(0, len).end;
+            (Tok::Range { low, high, minus }, len + 1 + more)
+        }
         _ => (Tok::Number(low), len),
     }
 }

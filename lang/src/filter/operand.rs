@@ -111,7 +111,7 @@ impl Parser<'_, '_> {
                 (n @ 1..=255, None) if wants == Wants::Net => return self.short_net(n, span),
                 _ => return self.unsuitable(wants),
             },
-            Some(Tok::Range(a, b)) => match (u16::try_from(*a), u16::try_from(*b)) {
+            Some(Tok::Range { low, high, .. }) => match (u16::try_from(*low), u16::try_from(*high)) {
                 (Ok(a), Ok(b)) if wants == Wants::PortRange => FilterValue::Range(a.min(b), a.max(b)),
                 _ => return self.unsuitable(wants),
             },
@@ -240,7 +240,7 @@ impl Parser<'_, '_> {
             (Tok::Word(w), Wants::Addr | Wants::Net | Wants::AddrOrNet) => Some(format!(
                 "host names are not looked up; write the address, or `${w}` for a constant of this name"
             )),
-            (Tok::Range(a, b), Wants::Port) => Some(format!("write `portrange {a}-{b}`")),
+            (Tok::Range { low, high, .. }, Wants::Port) => Some(format!("write `portrange {low}-{high}`")),
             (Tok::Prefix(p), Wants::Addr) => Some(format!("write `net {p}`")),
             (Tok::Number(n), Wants::AddrOrNet) => Some(format!("write `port {n}`")),
             _ => None,

@@ -20,7 +20,7 @@ impl Parser<'_, '_> {
         let Some(tok) = self.peek().cloned() else {
             return self.expected("a primitive such as `tcp` or `port 80`");
         };
-        let number = matches!(tok, Tok::Number(_) | Tok::Range(..));
+        let number = matches!(tok, Tok::Number(_) | Tok::Range { .. });
         let arithmetic = match &tok {
             Tok::Sym(Sym::LParen | Sym::Minus) => true,
             Tok::Word(w) => self.begins_byte_test(w),
@@ -42,7 +42,7 @@ impl Parser<'_, '_> {
             | Tok::Mac(_)
             | Tok::Short(_)
             | Tok::Number(_)
-            | Tok::Range(..)
+            | Tok::Range { .. }
             | Tok::Escaped(_) => match scope.quals {
                 Some(quals) => self.bare_value(&tok, start, quals),
                 None => self.unqualified(&tok, start),
@@ -92,7 +92,7 @@ impl Parser<'_, '_> {
             }
             Some(Tok::Mac(m)) => format!("write `ether host {m}`"),
             Some(Tok::Short(p)) => format!("write `net {p}`"),
-            Some(Tok::Range(a, b)) => format!("write `portrange {a}-{b}`"),
+            Some(Tok::Range { low, high, .. }) => format!("write `portrange {low}-{high}`"),
             Some(Tok::Number(n)) => format!("write `port {n}`, or `proto {n}`"),
             Some(Tok::Ref(r)) => format!("write `net ${r}` or `port ${r}`; a class is named without `$`"),
             Some(Tok::Escaped(w)) => format!("write `ip proto \\{w}`"),

@@ -200,10 +200,11 @@ impl<'s> Block<'s, '_> {
     /// An `else` without a target: there is one, whatever it leads to.
     fn otherwise(&mut self, at: usize) {
         let span = Span::new(at, at + 4).shift(self.chunk.span.start);
+        let behind = Span::new(at + 4, at + 4).shift(self.chunk.span.start);
         self.rules.push(Spanned::new(
             RuleKind {
                 matcher: Match::Else(Spanned::new((), span)),
-                target: vec![Spanned::new(StepKind::Drop, span)],
+                target: vec![Spanned::new(StepKind::Drop, behind)],
             },
             span,
         ));
