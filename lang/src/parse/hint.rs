@@ -14,6 +14,9 @@ pub(super) fn hint(source: &str, start: usize, at: usize, expected: &[Rule]) -> 
         (Some('-'), Some(c)) if in_name && c.is_alphanumeric() => {
             Some("names are made of a-z, 0-9 and `_`: write `_` for `-`".to_owned())
         }
+        (Some('-'), Some(' ')) if rest.get(1..).is_some_and(|r| r.trim_start().starts_with('>')) => {
+            Some("the arrow is written `->`, without a space in it".to_owned())
+        }
         (Some('='), Some('>')) => Some("the arrow is written `->`".to_owned()),
         (Some('→'), _) => Some("the arrow is written `->`".to_owned()),
         (Some('\'' | '‘' | '’' | '“' | '”'), _) => {
