@@ -9,7 +9,7 @@ use crate::{
     assets::Assets,
     context::Context,
     diagnostics::{
-        missing_input, missing_setting, out_of_range, reference_cycle, set_twice, unknown_setting,
+        closest, missing_input, missing_setting, out_of_range, reference_cycle, set_twice, unknown_setting,
         unknown_word, wrong_unit, wrong_value_type,
     },
     names::{Item, Names},
@@ -204,10 +204,13 @@ impl<'a> Values<'a> {
             complete: true,
         };
         let mut names: HashMap<&str, Span> = HashMap::new();
+        // What is misspelt is not missing too.
+        let mut meant: Vec<&str> = Vec::new();
         for field in record.iter().flat_map(|r| &r.fields) {
             let (name, place) = (field.name.node.as_str(), self.cx.place(file, field.name.span));
             let Some(spec) = specs.iter().find(|s| s.name == name) else {
                 let known: Vec<&str> = specs.iter().map(|s| s.name.as_ref()).collect();
+                meant.extend(closest(name, known.iter().copied()));
                 self.cx
                     .report(unknown_setting::unknown_setting(place, owner, name, known));
                 read.complete = false;
@@ -232,6 +235,7 @@ impl<'a> Values<'a> {
         for spec in specs.iter().filter(|s| !names.contains_key(s.name.as_ref())) {
             match &spec.default {
                 Some(default) => drop(read.values.insert(spec.name.to_string(), default.clone())),
+                None if meant.contains(&spec.name.as_ref()) => {}
                 None if spec.required => {
                     self.cx.report(missing_setting::missing_setting(
                         head, owner, &spec.name, &spec.doc,

@@ -14,7 +14,8 @@ param wait: time = 5                                          // C0202
 let a = $b                                                    // C0101
 class web = tcp and dst port $a
 class web = udp                                               // C0102
-port wan = pci { addres = "0000:3b:00.0" }                    // C0205 C0206
+port wan = pci { addres = "0000:3b:00.0" }                    // C0206
+port wan2 = pci { queues = 2 }                                // C0205
 port lan = tap { name = lan0 }                                // C0201
 port out = null { size = 1 MiB, size = 64 }                   // C0202 C0207
 port x = nul {}                                               // C0107

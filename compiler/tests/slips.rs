@@ -95,6 +95,8 @@ fn declarations_of_other_languages() {
         "nf m = monitor(every = 1 s)",
         "nf m = monitor with { replicas = 2 } { every = 1 s }",
         "chain c = fw, lan",
+        "chain c = fw - > lan",
+        "port p = pci { adress = \"0000:3b:00.0\" }",
         "test \"a\" { replay wan \"a.pcap\" }",
     ]));
 }

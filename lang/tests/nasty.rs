@@ -399,3 +399,22 @@ proptest! {
         survive(&chars.into_iter().collect::<String>());
     }
 }
+
+#[test]
+fn a_block_of_ten_thousand_wrong_rules_takes_no_long_time() {
+    let begun = std::time::Instant::now();
+    for rule in [
+        "tcp lan",
+        "tcp and src net 10.0.0.0/8 and dst port 80 > lan",
+        "tcp and and udp -> lan",
+        "(",
+    ] {
+        let source = format!(
+            "steer wan {{\n{}}}\nlet a = 1\n",
+            format!("    {rule}\n").repeat(10_000)
+        );
+        let found = parse(&source).diagnostics;
+        assert!(found.len() > 100 || rule == "(", "{rule}: {}", found.len());
+    }
+    assert!(begun.elapsed().as_secs() < 30, "{:?}", begun.elapsed());
+}

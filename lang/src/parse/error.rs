@@ -7,7 +7,6 @@ use super::chunk::{Chunk, KEYWORDS};
 use super::hint::hint;
 use crate::codes;
 use crate::diagnostic::Diagnostic;
-use crate::scan::{Kind, Token};
 use crate::syntax::Span;
 
 /// What stands at the place of an error, as the operator sees it.
@@ -69,62 +68,6 @@ pub(super) fn before_grammar(chunk: &Chunk) -> Option<Diagnostic> {
         )
         .help("close it with `\"`; for a line break inside a string write `\\n`"),
     )
-}
-
-/// Errors for what makes a line look otherwise than it reads, in comments and strings; elsewhere the grammar refuses it.
-pub(super) fn hidden(source: &str, tokens: &[Token], found: &mut Vec<Diagnostic>) {
-    text_directions(source, tokens, found);
-    line_ends(source, tokens, found);
-}
-
-/// Editors show another line behind a carriage return that stands alone; here the comment goes on, with what seems to be code.
-fn line_ends(source: &str, tokens: &[Token], found: &mut Vec<Diagnostic>) {
-    for token in tokens.iter().filter(|t| t.is_comment()) {
-        let text = token.text(source).trim_end();
-        let Some(at) = text.find('\r') else {
-            continue;
-        };
-        let start = token.start as usize + at;
-        found.push(
-            Diagnostic::error(
-                codes::DIRECTION,
-                "a carriage return alone does not end this comment",
-                Span::new(token.start as usize, start),
-                "all that follows up to the next line feed is part of it",
-            )
-            .help("end the lines of this file with a line feed, or with a carriage return and a line feed"),
-        );
-    }
-}
-
-/// See CVE-2021-42574.
-fn text_directions(source: &str, tokens: &[Token], found: &mut Vec<Diagnostic>) {
-    let direction = |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    if !source.contains(direction) {
-        return;
-    }
-    for token in tokens
-        .iter()
-        .filter(|t| t.is_comment() || matches!(t.kind, Kind::Str { .. }))
-    {
-        let text = token.text(source);
-        let Some((at, c)) = text.char_indices().find(|(_, c)| direction(*c)) else {
-            continue;
-        };
-        let start = token.start as usize + at;
-        found.push(
-            Diagnostic::error(
-                codes::DIRECTION,
-                format!(
-                    "the invisible character U+{:04X} changes the direction of text",
-                    u32::from(c)
-                ),
-                Span::new(start, start + c.len_utf8()),
-                "what follows is shown in another order than it is read",
-            )
-            .help("remove it"),
-        );
-    }
 }
 
 /// The error for text nested beyond the limit.

@@ -52,6 +52,9 @@ pub(super) fn hint(source: &str, start: usize, at: usize, expected: &[Rule]) -> 
         ('-', Some(c)) if in_name && c.is_alphanumeric() => {
             Hint::new("names are made of a-z, 0-9 and `_`: write `_` for `-`").write(1, "_")
         }
+        ('-', Some(' ')) if rest.get(1..).is_some_and(|r| r.trim_start().starts_with('>')) => {
+            Hint::new("the arrow is written `->`, without a space in it").write(rest.find('>')? + 1, "->")
+        }
         ('=', Some('>')) => arrow(2),
         ('→', _) => arrow('→'.len_utf8()),
         ('\'' | '‘' | '’' | '“' | '”', _) => {

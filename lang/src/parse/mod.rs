@@ -4,6 +4,7 @@ mod chain;
 pub(crate) mod chunk;
 mod decl;
 mod error;
+mod hidden;
 mod hint;
 pub(crate) mod literal;
 mod recover;
@@ -46,7 +47,7 @@ pub(crate) fn file(source: &str) -> Parse {
         };
     }
     let tokens = scan::scan(source);
-    error::hidden(source, &tokens, &mut diagnostics);
+    hidden::hidden(source, &tokens, &mut diagnostics);
     let chunks = chunk::split(source, &tokens);
     let mut decls = Vec::with_capacity(chunks.chunks.len());
     for chunk in &chunks.chunks {

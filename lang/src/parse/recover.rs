@@ -10,8 +10,14 @@ use crate::filter;
 use crate::scan::{self, Kind, Token};
 use crate::syntax::{DeclKind, FilterKind, Match, RuleKind, Span, Spanned, Steer, StepKind};
 
-/// Longest rule that is read in a block that has a mistake. Each try costs time in proportion to the text it is given.
+/// Bytes of a rule, and of a long one, that are read in a block that has a mistake. Each try costs time in proportion to the
+/// text it is given, so there are few long ones.
+const USUAL: usize = 1 << 10;
 const LONGEST: usize = 64 << 10;
+const MAX_LONG: usize = 64;
+
+/// Rules that are told to be wrong in one block; what stands behind them is not looked at.
+const MAX_LOST: usize = 1000;
 
 /// A `steer` block rule by rule: those that can be read, and the spans of the others, which are reported. The block is none
 /// when its end is missing: nobody knows what else is.
@@ -30,6 +36,7 @@ pub(super) fn steer(
         at: head.as_span().end(),
         rules: Vec::new(),
         lost: Vec::new(),
+        long: 0,
         diagnostics,
     };
     let brace = Span::new(block.at - 1, text.len()).shift(chunk.span.start);
@@ -65,6 +72,8 @@ struct Block<'s, 'd> {
     at: usize,
     rules: Vec<crate::syntax::Rule>,
     lost: Vec<Span>,
+    /// How often much text was read for one rule.
+    long: usize,
     diagnostics: &'d mut Vec<Diagnostic>,
 }
 
@@ -99,15 +108,34 @@ impl<'s> Block<'s, '_> {
             }
             return false;
         }
-        let mut end = self.text.len().min(self.at + LONGEST);
-        while !self.text.is_char_boundary(end) {
-            end -= 1;
+        if self.lost.len() >= MAX_LOST {
+            return false;
         }
-        let text = self.text.get(self.at..end).unwrap_or("");
-        match Grammar::parse(Rule::steer_rule, text) {
+        let mut text = self.text_of(USUAL);
+        let mut read = Grammar::parse(Rule::steer_rule, text);
+        let reached = match &read {
+            Ok(pairs) => pairs.peek().map_or(0, |rule| rule.as_span().end()),
+            Err(found) => place(found),
+        };
+        let cut = self.at + text.len() < self.text.len();
+        if cut && reached >= text.trim_end().len() && self.long < MAX_LONG {
+            self.long += 1;
+            text = self.text_of(LONGEST);
+            read = Grammar::parse(Rule::steer_rule, text);
+        }
+        match read {
             Ok(mut pairs) => pairs.next().is_some_and(|rule| self.read(rule)),
             Err(found) => self.lose(text, &found),
         }
+    }
+
+    /// So many bytes from here on, or a few less.
+    fn text_of(&self, length: usize) -> &'s str {
+        let mut end = self.text.len().min(self.at + length);
+        while !self.text.is_char_boundary(end) {
+            end -= 1;
+        }
+        self.text.get(self.at..end).unwrap_or("")
     }
 
     fn unclosed(&mut self) {
@@ -141,10 +169,7 @@ impl<'s> Block<'s, '_> {
 
     /// Reports a rule that cannot be read, and goes to the next.
     fn lose(&mut self, text: &'s str, found: &Error<Rule>) -> bool {
-        let InputLocation::Pos(wrong) = found.location else {
-            return false;
-        };
-        let at = self.at;
+        let (at, wrong) = (self.at, place(found));
         if self.chunk.unclosed.is_some() && at + wrong >= self.text.len() {
             self.unclosed();
             return false;
@@ -257,6 +282,12 @@ pub(super) fn assertion(source: &str, chunk: &Chunk, found: &Error<Rule>) -> Opt
     let mut found = Vec::new();
     filter::parse_at(text.get(start..)?, base, filter::CLAIM, &mut found);
     found.into_iter().find(|d| d.severity == Severity::Error)
+}
+
+fn place(error: &Error<Rule>) -> usize {
+    match error.location {
+        InputLocation::Pos(at) | InputLocation::Span((at, _)) => at,
+    }
 }
 
 fn positives(error: &Error<Rule>) -> &[Rule] {
