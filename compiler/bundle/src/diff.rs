@@ -226,6 +226,7 @@ fn service_details(a: &Service, b: &Service) -> Vec<Detail> {
         detail("affinity", &a.affinity, &b.affinity),
         detail("restart", &a.restart, &b.restart),
         detail("read only", &a.read_only, &b.read_only),
+        detail("domain", &a.domain, &b.domain),
         detail("outputs", &a.outputs, &b.outputs),
         detail("replicas", &a.instances.len(), &b.instances.len()),
         detail("cores", &cores(first), &cores(other)),

@@ -165,6 +165,9 @@ pub struct Service {
     pub restart: Restart,
     /// The instances get the packet file mapped read-only.
     pub read_only: bool,
+    /// The security domain: services of different domains share no packet memory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub domain: Option<String>,
     /// Names of the outputs in the manifest's order; `output N` of a verdict is an index into it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub outputs: Vec<String>,

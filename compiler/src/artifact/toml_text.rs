@@ -183,6 +183,7 @@ fn service(doc: &mut Doc, service: &Service, quotes: &Quotes<'_>) {
         affinity,
         restart,
         read_only,
+        domain,
         outputs,
         instances,
     } = service;
@@ -195,6 +196,7 @@ fn service(doc: &mut Doc, service: &Service, quotes: &Quotes<'_>) {
     doc.key("affinity", affinity);
     doc.key("restart", restart);
     doc.key("read_only", read_only);
+    doc.optional("domain", domain.as_ref());
     doc.list("outputs", outputs);
     for Instance {
         name,

@@ -59,6 +59,8 @@ fn on_captures(program: &Program, captures: &[(&str, &Path)], directory: &Path) 
         count: 1,
         cores: Vec::new(),
     };
+    // One memory will do for what is tested here.
+    program.manager.services.iter_mut().for_each(|s| s.domain = None);
     for port in &mut program.manager.ports {
         let read = captures.iter().find(|(name, _)| *name == port.name);
         // A link, since DPDK takes no path with a comma.

@@ -32,18 +32,20 @@ enum Setting {
     Cores,
     Numa,
     Affinity,
+    Domain,
     Backpressure,
     Workers,
     Program,
 }
 
 impl Setting {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Replicas,
         Self::Run,
         Self::Cores,
         Self::Numa,
         Self::Affinity,
+        Self::Domain,
         Self::Backpressure,
         Self::Workers,
         Self::Program,
@@ -72,6 +74,11 @@ impl Setting {
             Self::Affinity => (
                 "`affinity = none` has no effect",
                 "all packets of a flow, in both directions, meet the same instance; leave it out",
+            ),
+            Self::Domain => (
+                "`domain` separates no NFs",
+                "all NFs share one packet memory, and `onvm-run` refuses NFs of different domains; leave it out, or run them \
+                 under managers of their own",
             ),
             Self::Backpressure => (
                 "`backpressure = on` has no effect",
@@ -104,6 +111,7 @@ pub(crate) fn of_nf(with: &Settings, record: Option<&Record>) -> Vec<Idle> {
             "affinity",
             with.values.text("affinity").as_deref() == Some("none"),
         ),
+        (Setting::Domain, "domain", with.values.text("domain").is_some()),
     ];
     placed(with, &given)
 }

@@ -11,7 +11,7 @@ use onvm_lang::syntax;
 use super::{Table, effects, narrow};
 use crate::{
     context::Context,
-    diagnostics::{service_id_taken, stateful_without_affinity, table_full, unsupported},
+    diagnostics::{service_id_taken, stateful_without_affinity, table_full},
     manifests::NfType,
     sources::{FileId, Place},
     spec::{Kind, Spec},
@@ -58,14 +58,13 @@ pub(crate) fn nf<'a>(
         decl.with.as_ref(),
         &with_specs(),
     );
-    let supported = refuse_unsupported(cx, &with);
     let replicas = with.values.number("replicas").unwrap_or(1);
     let affinity = match with.values.text("affinity").as_deref() {
         Some("none") => Affinity::None,
         _ => Affinity::Flow,
     };
     let kept = check_affinity(cx, name, &ty, replicas, affinity, &with);
-    let whole = params.complete && with.complete && supported && kept;
+    let whole = params.complete && with.complete && kept;
     let built = whole.then(|| build(cx, name, place, &ty, params, &with, replicas, affinity));
     let idle = if kept {
         effects::of_nf(&with, decl.with.as_ref())
@@ -89,8 +88,7 @@ pub(crate) fn of_no_type(cx: &Context<'_>, values: &Values<'_>, file: FileId, de
         values.look_at(file, &field.value);
     }
     let owner = format!("`with` of NF `{}`", decl.name.node);
-    let with = values.settings(file, &owner, place, decl.with.as_ref(), &with_specs());
-    refuse_unsupported(cx, &with);
+    values.settings(file, &owner, place, decl.with.as_ref(), &with_specs());
 }
 
 pub(crate) fn with_specs() -> Vec<Spec> {
@@ -120,21 +118,6 @@ pub(crate) fn with_specs() -> Vec<Spec> {
         Spec::plain("image", ParamKind::String, "container image"),
         Spec::plain("domain", ParamKind::String, "security domain"),
     ]
-}
-
-fn refuse_unsupported(cx: &Context<'_>, with: &Settings) -> bool {
-    // One of another type has its own error.
-    let domain = with
-        .places
-        .get("domain")
-        .filter(|_| with.values.contains_key("domain"));
-    if let Some(place) = domain {
-        cx.report(unsupported::unsupported(
-            *place,
-            "a security domain of its own for an NF",
-        ));
-    }
-    domain.is_none()
 }
 
 fn check_affinity(
@@ -195,6 +178,7 @@ fn build(
             _ => Restart::Always,
         },
         read_only: !manifest.effects.writes_packets(),
+        domain: with.values.text("domain"),
         outputs: manifest.outputs.iter().map(|o| o.name.clone()).collect(),
         instances: instances.collect(),
     };

@@ -44,7 +44,6 @@ pages![
     missing_file,
     missing_input,
     bad_override,
-    unsupported,
     open_chain,
     unknown_output,
     unhandled_output,

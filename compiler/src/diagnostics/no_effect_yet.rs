@@ -11,7 +11,7 @@ pub(crate) const PAGE: Page = Page {
     severity: Severity::Warning,
     text: r#"The setting belongs to the language and is kept in the bundle, and the `onvm-run` of this version does not act on
 it. The warning comes once for each setting, so that nobody relies on it. In `with`: `cores`, `numa`,
-`affinity = none`, `run = container` and the upper end of a range of `replicas`. In `manager`: `backpressure = on`, and
+`affinity = none`, `run = container`, `domain` (`onvm-run` refuses NFs of different domains) and the upper end of a range of `replicas`. In `manager`: `backpressure = on`, and
 `workers` other than 1, which `onvm-run` refuses. `allow ... to program`: NFs cannot change flow tables. Values that say what is done anyway get no warning."#,
     wrong: r#"port wan = null {}
 
@@ -59,7 +59,7 @@ mod tests {
             assert!(checked.program.is_some(), "{with} {manager}");
             checked.diagnostics.iter().map(|d| d.code).collect::<Vec<_>>()
         };
-        for with in ["cores = 1", "numa = 0", "affinity = none", "run = container", "replicas = 2..4"] {
+        for with in ["domain = \"a\"", "cores = 1", "numa = 0", "affinity = none", "run = container", "replicas = 2..4"] {
             assert_eq!(found(with, ""), ["C0606"], "{with}");
         }
         for manager in ["backpressure = on", "workers = 2"] {

@@ -20,7 +20,7 @@ use onvm_bundle::{
     api::{self as wire, ApiError},
 };
 
-use super::{Manager, fleet::Placed, spec};
+use super::{Manager, fleet::Placed, spec, startup::refuse_unsupported};
 use crate::{
     generation::Generation,
     worker::{Command, GENERATION_SLOTS},
@@ -93,6 +93,7 @@ impl Manager {
         let bad = |e: &dyn std::fmt::Display| ApiError::new(ApiError::BAD_BUNDLE, e.to_string(), UNCHANGED);
         let bundle = Bundle::load(path).map_err(|e| bad(&e))?;
         self.check_changeable(&bundle)?;
+        refuse_unsupported(&bundle.manager).map_err(|e| bad(&e))?;
         if bundle.index.generation == self.bundle.index.generation {
             return Ok(self.bundle.clone());
         }

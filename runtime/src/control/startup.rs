@@ -157,11 +157,21 @@ impl Manager {
     }
 }
 
-fn refuse_unsupported(manager: &ManagerConfig) -> Result<(), RunError> {
+/// What the language can say and this version cannot do.
+pub(super) fn refuse_unsupported(manager: &ManagerConfig) -> Result<(), RunError> {
     if manager.workers.count != 1 {
         let text = format!(
             "this onvm-run serves with one worker, and the bundle asks for {}. Write `workers = 1` in `manager`.",
             manager.workers.count
+        );
+        return Err(RunError::Unsupported(text));
+    }
+    let domain = manager.services.first().and_then(|s| s.domain.as_ref());
+    if let Some(other) = manager.services.iter().find(|s| s.domain.as_ref() != domain) {
+        let text = format!(
+            "all NFs of this onvm-run share one packet memory, and `{}` is to be in another domain than `{}`. Give all the same \
+             `domain`, or none, or run them under managers of their own.",
+            other.name, manager.services[0].name
         );
         return Err(RunError::Unsupported(text));
     }
