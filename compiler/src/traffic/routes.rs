@@ -290,7 +290,7 @@ fn follow(hop: &Hop, outcome: &Outcome) -> Option<u16> {
     }
 }
 
-/// `fw -> ids -(match)-> scrub -> drop`
+/// `fw -> ids -(match)-> scrub -(drops)-> drop`
 pub(crate) fn describe(way: &[Visit<'_>]) -> String {
     let mut text = String::new();
     for (n, visit) in way.iter().enumerate() {
@@ -299,7 +299,8 @@ pub(crate) fn describe(way: &[Visit<'_>]) -> String {
             text += &match &visit.by {
                 Outcome::Output(name) => format!(" -({name})-> "),
                 Outcome::To(_) => " -(steers)-> ".to_owned(),
-                Outcome::Next | Outcome::Drop => " -> ".to_owned(),
+                Outcome::Drop => " -(drops)-> ".to_owned(),
+                Outcome::Next => " -> ".to_owned(),
             };
         }
     }

@@ -158,19 +158,19 @@ fn an_edit_is_told_by_packets() {
     let (lines, certainty) = edit(&dns, ACCEPT_WEB);
     assert_eq!(
         lines,
-        ["udp { src = 198.51.100.7:53, dst = 203.0.113.9:80 }: fw -> drop => mon -> lan"]
+        ["udp { src = 198.51.100.7:53, dst = 203.0.113.9:80 }: fw -(drops)-> drop => mon -> lan"]
     );
     assert_eq!(certainty, Certainty::Modelled);
     let (lines, certainty) = edit(&old, "accept tcp from any to any port 443\n");
     assert_eq!(
         lines,
         [
-            "tcp { src = 198.51.100.7:4000, dst = 203.0.113.9:80 }: fw -> scan -> lan => fw -> drop",
-            "tcp { src = 198.51.100.7:4000, dst = 203.0.113.9:80, flags = [syn], payload = \"attack\" }: fw -> scan -(match)-> jail => fw -> drop",
-            "tcp { src = 198.51.100.7:4000, dst = 203.0.113.9:443 }: fw -> drop => fw -> scan -> lan",
-            "tcp { src = 198.51.100.7:4000, dst = 203.0.113.9:443, flags = [syn], payload = \"attack\" }: fw -> drop => fw -> scan -(match)-> jail",
-            "tcp { vlan = 1, src = 198.51.100.7:4000, dst = 203.0.113.9:80 }: fw -> mon -> lan => fw -> drop",
-            "tcp { vlan = 1, src = 198.51.100.7:4000, dst = 203.0.113.9:443 }: fw -> drop => fw -> mon -> lan"
+            "tcp { src = 198.51.100.7:4000, dst = 203.0.113.9:80 }: fw -> scan -> lan => fw -(drops)-> drop",
+            "tcp { src = 198.51.100.7:4000, dst = 203.0.113.9:80, flags = [syn], payload = \"attack\" }: fw -> scan -(match)-> jail => fw -(drops)-> drop",
+            "tcp { src = 198.51.100.7:4000, dst = 203.0.113.9:443 }: fw -(drops)-> drop => fw -> scan -> lan",
+            "tcp { src = 198.51.100.7:4000, dst = 203.0.113.9:443, flags = [syn], payload = \"attack\" }: fw -(drops)-> drop => fw -> scan -(match)-> jail",
+            "tcp { vlan = 1, src = 198.51.100.7:4000, dst = 203.0.113.9:80 }: fw -> mon -> lan => fw -(drops)-> drop",
+            "tcp { vlan = 1, src = 198.51.100.7:4000, dst = 203.0.113.9:443 }: fw -(drops)-> drop => fw -> mon -> lan"
         ]
     );
     assert_eq!(certainty, Certainty::Modelled);
@@ -286,7 +286,7 @@ fn changes_are_those_of_enumeration() {
                 there.entry(ways).or_insert(frame);
             }
         }
-        let names = |path: &str| path.replace("-(match)->", "->");
+        let names = |path: &str| path.replace("-(match)->", "->").replace("-(drops)->", "->");
         let mut shown = BTreeSet::new();
         for change in told.paths.iter().filter(|c| c.port == "wan") {
             let ways = (names(&change.was.path), names(&change.now.path));

@@ -41,6 +41,8 @@ pub struct Way {
     pub packet: Witness,
     pub path: Path,
     pub story: Story,
+    /// `fw -> ids -(match)-> drop`
+    pub way: String,
     /// The bytes that its exit sees.
     pub leaves: Vec<u8>,
 }
@@ -169,6 +171,7 @@ impl<'a> Search<'_, 'a> {
                 packet,
                 path,
                 story,
+                way: describe(&route.old),
                 leaves,
             }),
             (Found::None(certainty), _) => {

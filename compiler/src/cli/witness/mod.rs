@@ -11,7 +11,7 @@ use std::{
 
 use onvmc::{
     Checked, Inputs, Program,
-    interpret::{Exit, Interpreter, Story},
+    interpret::{Exit, Interpreter},
     sources::Sources,
     traffic::{Certainty, Missing, Models, Way, Witnesses, witnesses},
 };
@@ -176,7 +176,7 @@ fn text(found: &Witnesses) -> String {
             "  {} {}\n      {}   by `{}`\n",
             way.port,
             way.packet,
-            path(&way.story),
+            path(way),
             by.unwrap_or_default()
         ));
     }
@@ -213,11 +213,11 @@ fn one_missing(missing: &Missing) -> String {
     }
 }
 
-/// `fw -> scan -> jail`
-fn path(story: &Story) -> String {
-    let assumed = story.hops.iter().find(|hop| hop.assumed);
+/// `fw -> scan -(match)-> jail`
+fn path(way: &Way) -> String {
+    let assumed = way.story.hops.iter().find(|hop| hop.assumed);
     let note = assumed.map(|hop| format!(" (`{}` is taken to pass it on)", hop.at));
-    story.names().join(" -> ") + &note.unwrap_or_default()
+    way.way.clone() + &note.unwrap_or_default()
 }
 
 fn json(file: &Path, found: &Witnesses, disagreements: &[String]) -> serde_json::Value {
@@ -225,7 +225,7 @@ fn json(file: &Path, found: &Witnesses, disagreements: &[String]) -> serde_json:
         let leaves = matches!(way.path.exit, Exit::Port(_)).then(|| hex(&way.leaves));
         serde_json::json!({
             "port": way.port, "packet": way.packet.to_string(), "bytes": hex(&way.packet.frame.bytes),
-            "path": way.story, "leaves": leaves,
+            "way": way.way, "path": way.story, "leaves": leaves,
         })
     });
     serde_json::json!({
