@@ -705,4 +705,14 @@ fn an_edit_is_shown_with_the_packets_that_it_sends_another_way() {
     .unwrap();
     let (out, _) = run(dir.path(), &["diff", "a.chain", "b.chain"], 0);
     assert!(out.ends_with("No traffic changes path.\n"), "{out}");
+    // What an NF decides by cannot be read: the rest is shown.
+    fs::write(dir.path().join("a.rules"), "forbid everything\n").unwrap();
+    let bad = CHAIN.replace("forward", "firewall { rules = file(\"a.rules\") }");
+    fs::write(dir.path().join("c.chain"), bad).unwrap();
+    let (out, err) = run(dir.path(), &["diff", "a.chain", "c.chain"], 1);
+    assert!(out.contains("~ nf fw") && !out.contains("raffic"), "{out}");
+    assert!(
+        err.contains("c.chain:2:4") && err.contains("a.rules:1:1"),
+        "{err}"
+    );
 }

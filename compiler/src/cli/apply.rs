@@ -120,7 +120,8 @@ fn prepare(
     let side = Side::read(out, target, source, &inputs).ok_or(Outcome::Refused)?;
     let running = Side::Bundle(Box::new(running));
     let diff = diff(running.contents(), side.contents());
-    let moved = traffic::compare(out, &running, &side, &diff);
+    // The manager will say the same of an NF that does not start.
+    let moved = traffic::compare(out, &running, &side, &diff).unwrap_or_default();
     Ok(Planned {
         client,
         status,

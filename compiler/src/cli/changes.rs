@@ -113,18 +113,19 @@ pub(super) fn run(out: &Output, args: &DiffArgs) -> Outcome {
         return Outcome::Refused;
     };
     let found = diff(old.contents(), new.contents());
-    let moved = traffic::compare(out, &old, &new, &found);
+    let compared = traffic::compare(out, &old, &new, &found);
+    let moved = compared.as_ref().ok().and_then(Option::as_ref);
     if out.json {
         out.data_json(&serde_json::json!({
             "version": 1, "from": old.generation(), "to": new.generation(),
             "changes": found.changes, "needs_restart": found.needs_restart, "instances": found.instances,
-            "traffic": moved.as_ref().map(traffic::json),
+            "traffic": moved.map(traffic::json),
         }));
     } else {
         out.data(&text(&found));
-        out.data(&moved.as_ref().map(traffic::text).unwrap_or_default());
+        out.data(&moved.map(traffic::text).unwrap_or_default());
     }
-    Outcome::Done
+    compared.err().unwrap_or(Outcome::Done)
 }
 
 /// For people: one line for each change, `+` added, `~` changed, `-` removed.

@@ -6,15 +6,18 @@ use onvmc::{
     traffic::{Certainty, Changes, Models, PathChange, Taken, changes},
 };
 
-use super::{changes::Side, output::Output, trace::does_not_start};
+use super::{Outcome, changes::Side, output::Output, trace::does_not_start};
 
 /// More changes of path are only counted.
 const MAX_SHOWN: usize = 40;
 
-/// None: nothing is changed, or a standard NF does not take its parameters, which has been said.
-pub(super) fn compare(out: &Output, old: &Side, new: &Side, diff: &Diff) -> Option<Changes> {
+/// None: nothing is changed.
+///
+/// # Errors
+/// A standard NF does not take its parameters, which has been said.
+pub(super) fn compare(out: &Output, old: &Side, new: &Side, diff: &Diff) -> Result<Option<Changes>, Outcome> {
     if diff.is_empty() {
-        return None;
+        return Ok(None);
     }
     let files = [old.files(), new.files()];
     let contents = [old.contents(), new.contents()];
@@ -23,13 +26,13 @@ pub(super) fn compare(out: &Output, old: &Side, new: &Side, diff: &Diff) -> Opti
         Ok((models, Interpreter::new(contents[n], &files[n])?))
     };
     match (started(0), started(1)) {
-        (Ok((before, mut was)), Ok((after, mut now))) => Some(changes(
+        (Ok((before, mut was)), Ok((after, mut now))) => Ok(Some(changes(
             (contents[0], &before, &mut was),
             (contents[1], &after, &mut now),
-        )),
+        ))),
         (Err(e), _) | (_, Err(e)) => {
             does_not_start(out, &e);
-            None
+            Err(Outcome::Refused)
         }
     }
 }
