@@ -105,6 +105,12 @@ impl<'a> Names<'a> {
         self.map.get(name).map(|s| s.place)
     }
 
+    /// The same, if that file declares it.
+    pub(crate) fn declared_in(&self, file: FileId, name: &str) -> Option<Place> {
+        let symbol = self.map.get(name).filter(|s| s.file == file);
+        symbol.map(|s| s.place)
+    }
+
     pub(crate) fn is_used(&self, name: &str) -> bool {
         self.map.get(name).is_some_and(|s| s.used.get())
     }

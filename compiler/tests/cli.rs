@@ -573,6 +573,16 @@ fn graphs_of_a_source_and_of_its_bundle_are_the_same() {
     assert!(err.contains("no/such/a.svg"), "{err}");
     run(dir.path(), &["graph", "none.chain"], 1);
     run(dir.path(), &["graph", "a.chain", "--format", "gif"], 2);
+    let (_, err) = run(dir.path(), &["graph", "a.chain", "-o", "a.png"], 2);
+    assert!(
+        err.contains(".svg, .dot") && !dir.path().join("a.png").exists(),
+        "{err}"
+    );
+    run(
+        dir.path(),
+        &["graph", "a.chain", "-o", "a.png", "--format", "svg"],
+        0,
+    );
 }
 
 #[test]

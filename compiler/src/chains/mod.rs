@@ -16,7 +16,13 @@ use std::{cell::RefCell, collections::HashMap, collections::HashSet};
 
 use onvm_lang::syntax;
 
-use crate::{context::Context, declare::services::Nf, names::Names, sources::FileId};
+use crate::{
+    context::Context,
+    declare::services::Nf,
+    diagnostics::{duplicate_name, unused},
+    names::Names,
+    sources::FileId,
+};
 
 pub(crate) use cycles::{circles, mentioned};
 pub(crate) use permits::Permits;
@@ -72,21 +78,61 @@ impl<'a> Graph<'a> {
         }
     }
 
-    /// Each parameter as itself; a parameter may not hide a declaration.
+    /// Each parameter as itself; a parameter may not hide a declaration of its own file.
     fn open_bindings(&self, file: FileId, chain: &'a syntax::Chain) -> Bindings<'a> {
         let mut bindings = Bindings::new();
         let mut places = HashMap::new();
+        let mut used = Vec::new();
+        mentioned(&chain.steps, &mut used);
         for param in chain.params.iter().flatten() {
             let (name, place) = (param.name.node.as_str(), self.cx.place(file, param.name.span));
-            let declared = self.names.declared(name).or(places.get(name).copied());
+            let declared = self.names.declared_in(file, name);
+            let declared = declared.or(places.get(name).copied());
             if let Some(first) = declared {
-                self.cx.report(crate::diagnostics::duplicate_name::duplicate_name(
-                    place, name, first,
-                ));
+                self.cx.report(duplicate_name::duplicate_name(place, name, first));
+            }
+            if !used.iter().any(|used| used.node == name) {
+                self.cx.report(unused::unused(place, name, "a parameter"));
             }
             places.insert(name, place);
             bindings.insert(name, Bound::Open(param.kind.node));
         }
         bindings
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::path::Path;
+
+    use crate::{Inputs, check, host::MemoryHost};
+
+    fn codes(library: &str, main: &str) -> Vec<(&'static str, String)> {
+        let main = format!("use \"lib.chain\"\nport wan = null\nport lan = null\n{main}");
+        let host = MemoryHost::default()
+            .with("main.chain", main)
+            .with("lib.chain", library);
+        let found = check(&host, Path::new("main.chain"), &Inputs::default()).unwrap();
+        let told = found.diagnostics.into_iter();
+        told.map(|d| (d.code, d.message)).collect()
+    }
+
+    #[test]
+    fn a_parameter_hides_what_other_files_declare() {
+        let library = "chain out_by(p: port, n: nf) = n -> p\n";
+        let main = "nf n = forward\nnf p = monitor\n\
+            steer wan { udp -> n -> out_by(lan, p)\n else -> drop }\nsteer lan { else -> drop }\n";
+        assert_eq!(codes(library, main), []);
+        let main = "nf n = forward\nchain s(n: port) = n\nsteer wan { else -> n -> s(lan) }\nsteer lan { else -> drop }\n";
+        assert_eq!(codes("", main)[0].0, "C0102");
+    }
+
+    #[test]
+    fn a_parameter_that_nothing_uses_is_told() {
+        let library = "chain s(p: port, q: port) = p\n";
+        let main = "steer wan { else -> s(lan, wan) }\nsteer lan { else -> drop }\n";
+        assert_eq!(codes(library, main), [("C0104", "`q` is never used".to_owned())]);
     }
 }

@@ -10,7 +10,8 @@ pub(crate) const PAGE: Page = Page {
     title: "name declared twice",
     severity: Severity::Error,
     text: r#"Two declarations have the same name. All kinds of declarations share one set of names, imported files
-included, so that a name means the same wherever it stands. There may be one `manager` block."#,
+included, so that a name means the same wherever it stands. A parameter of a chain is known in that chain alone; it may not hide a
+declaration of its own file. There may be one `manager` block."#,
     wrong: r#"port wan = null {}
 nf wan = forward
 chain fast = wan

@@ -43,8 +43,11 @@ pub(crate) fn shadowed_rule(place: Place, by: &[Place], but_cut_off: bool) -> Di
         1 => ("an earlier rule takes", "takes them"),
         _ => ("earlier rules take", "takes some of them"),
     };
-    let but = if but_cut_off { " but frames cut off within their headers" } else { "" };
-    let mut found = PAGE.at(place, format!("{who} every packet of this one{but}"), "never decides");
+    let (but, left) = match but_cut_off {
+        true => (" but frames cut off within their headers", "decides only on such frames"),
+        false => ("", "never decides"),
+    };
+    let mut found = PAGE.at(place, format!("{who} every packet of this one{but}"), left);
     for place in by.iter().take(LABELS) {
         found = found.label(place.span(), each);
     }
@@ -62,6 +65,16 @@ mod tests {
     #[test]
     fn page() {
         crate::testing::check_page(&super::PAGE);
+    }
+
+    #[test]
+    fn frames_that_end_early_are_left() {
+        let rules = "ip and ip[8] < 128 -> lan\nip and ip[8] >= 128 -> lan\nip -> drop\nelse -> lan\n";
+        let source = format!("port wan = null\nport lan = null\nsteer wan {{\n{rules}}}\nsteer lan {{ else -> drop }}\n");
+        let found = checked(&source).diagnostics;
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].message.ends_with("but frames cut off within their headers"), "{found:?}");
+        assert_eq!(found[0].labels[0].text, "decides only on such frames");
     }
 
     #[test]
