@@ -91,7 +91,7 @@ impl<'a> Graph<'a> {
             if let Some(first) = declared {
                 self.cx.report(duplicate_name::duplicate_name(place, name, first));
             }
-            if !used.iter().any(|used| used.node == name) {
+            if file == FileId::MAIN && !used.iter().any(|used| used.node == name) {
                 self.cx.report(unused::unused(place, name, "a parameter"));
             }
             places.insert(name, place);
@@ -131,8 +131,13 @@ mod tests {
 
     #[test]
     fn a_parameter_that_nothing_uses_is_told() {
-        let library = "chain s(p: port, q: port) = p\n";
-        let main = "steer wan { else -> s(lan, wan) }\nsteer lan { else -> drop }\n";
-        assert_eq!(codes(library, main), [("C0104", "`q` is never used".to_owned())]);
+        let (segment, steers) = (
+            "chain s(p: port, q: port) = p\n",
+            "steer wan { else -> s(lan, wan) }\nsteer lan { else -> drop }\n",
+        );
+        let told = codes("", &format!("{segment}{steers}"));
+        assert_eq!(told, [("C0104", "`q` is never used".to_owned())]);
+        // Who imports it cannot mend it.
+        assert_eq!(codes(segment, steers), []);
     }
 }
