@@ -1,11 +1,13 @@
 //! `assert` and `test`: the names in them. Assertions are proved in [`crate::proofs`]; `tests` reads what tests do.
 
+use std::collections::HashMap;
+
 use onvm_bundle::filter::Expr;
 use onvm_lang::syntax::{self, Claim, Ident};
 
 use crate::{
     chains::Graph,
-    diagnostics::{idle_test, missing_file, unknown_name, unknown_output},
+    diagnostics::{duplicate_name, idle_test, missing_file, unknown_name, unknown_output},
     filters::Filters,
     host::clean,
     load::{Unit, describe},
@@ -34,6 +36,7 @@ impl Claims<'_, '_> {
     pub(crate) fn check<'u>(&self, units: &'u [Unit]) -> (Vec<Assertion<'u>>, Vec<Test>) {
         let mut asserts = Vec::new();
         let mut tests = Vec::new();
+        self.warn_of_same_names(units);
         for unit in units {
             for decl in &unit.tree.decls {
                 match &decl.kind.node {
@@ -50,6 +53,24 @@ impl Claims<'_, '_> {
             }
         }
         (asserts, tests)
+    }
+
+    fn warn_of_same_names(&self, units: &[Unit]) {
+        let cx = self.graph.cx;
+        let mut first: HashMap<&str, Place> = HashMap::new();
+        // The packet of `onvmc trace` may be named as any test.
+        for unit in units.iter().filter(|u| !cx.sources.get(u.file).is_command_line()) {
+            for decl in &unit.tree.decls {
+                let syntax::DeclKind::Test(test) = &decl.kind.node else {
+                    continue;
+                };
+                let (name, place) = (test.name.node.as_str(), cx.place(unit.file, test.name.span));
+                match first.get(name) {
+                    Some(first) => cx.report(duplicate_name::duplicate_test(place, name, *first)),
+                    None => drop(first.insert(name, place)),
+                }
+            }
+        }
     }
 
     fn warn_if_idle(&self, file: FileId, test: &syntax::Test) {

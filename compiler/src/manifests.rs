@@ -37,10 +37,19 @@ pub(crate) struct NfType {
     pub(crate) specs: Vec<Spec>,
 }
 
+/// A manifest that a `use` names.
+#[derive(Debug, Clone, Copy)]
+struct Import {
+    manifest: FileId,
+    /// The file with the `use`, and the path that it gives.
+    from: FileId,
+    path: Span,
+}
+
 /// The NF types that a program can name.
 pub(crate) struct NfTypes<'a> {
     /// Imported manifests by alias.
-    imported: HashMap<&'a str, FileId>,
+    imported: HashMap<&'a str, Import>,
     /// None: unusable, and reported.
     read: RefCell<HashMap<String, Option<Rc<NfType>>>>,
 }
@@ -52,9 +61,11 @@ impl<'a> NfTypes<'a> {
             for decl in &unit.tree.decls {
                 if let DeclKind::Use(import) = &decl.kind.node
                     && let Some(alias) = &import.alias
-                    && let Some(file) = manifests.get(&(unit.file, import.path.span.start))
+                    && let Some(manifest) = manifests.get(&(unit.file, import.path.span.start))
                 {
-                    imported.entry(alias.node.as_str()).or_insert(*file);
+                    let (manifest, from, path) = (*manifest, unit.file, import.path.span);
+                    let import = Import { manifest, from, path };
+                    imported.entry(alias.node.as_str()).or_insert(import);
                 }
             }
         }
@@ -72,7 +83,7 @@ impl<'a> NfTypes<'a> {
     /// The type of that name for who only looks: none when there is none or it cannot be used.
     pub(crate) fn look_up(&self, sources: &Sources, name: &str) -> Option<NfType> {
         match self.imported.get(name) {
-            Some(file) => parse(&sources.get(*file).text).ok(),
+            Some(import) => parse(&sources.get(import.manifest).text).ok(),
             None => parse(STANDARD.iter().find(|(n, _)| *n == name)?.1).ok(),
         }
     }
@@ -91,17 +102,11 @@ impl<'a> NfTypes<'a> {
             return done.clone();
         }
         let standard = STANDARD.iter().find(|(n, _)| *n == name);
-        let imported = self.imported.get(name).map(|id| cx.sources.get(*id));
-        let read = match (imported, standard) {
-            (Some(source), _) => {
+        let read = match (self.imported.get(name), standard) {
+            (Some(import), _) => {
                 names.get(name);
-                read(
-                    cx,
-                    place,
-                    &source.name,
-                    &source.text,
-                    self.imported.get(name).copied(),
-                )
+                let source = cx.sources.get(import.manifest);
+                read(cx, place, &source.name, &source.text, Some(*import))
             }
             // An import that failed has been reported.
             (None, _) if matches!(names.get(name).map(|s| s.item), Some(Item::NfType | Item::Broken)) => None,
@@ -128,17 +133,24 @@ impl<'a> NfTypes<'a> {
     }
 }
 
-fn read(cx: &Context<'_>, place: Place, path: &str, text: &str, file: Option<FileId>) -> Option<Rc<NfType>> {
+fn read(
+    cx: &Context<'_>,
+    place: Place,
+    path: &str,
+    text: &str,
+    import: Option<Import>,
+) -> Option<Rc<NfType>> {
     match parse(text) {
         Ok(nf_type) => Some(Rc::new(nf_type)),
         Err(reason) => {
             // What TOML cannot read has a place; of the rest the reason names the key.
             let span = toml::from_str::<Manifest>(text).err().and_then(|e| e.span());
             let span = span.filter(|s| !s.is_empty() && text.get(s.clone()).is_some());
-            let fault = file
+            let fault = import
                 .zip(span)
-                .map(|(file, s)| cx.place(file, Span::new(s.start, s.end)));
-            cx.report(bad_manifest::bad_manifest(place, path, &reason, fault));
+                .map(|(import, s)| cx.place(import.manifest, Span::new(s.start, s.end)));
+            let imported = import.map(|import| cx.place(import.from, import.path));
+            cx.report(bad_manifest::bad_manifest(place, imported, path, &reason, fault));
             None
         }
     }

@@ -100,15 +100,14 @@ impl<'a> Names<'a> {
         self.map.get(name).inspect(|s| s.used.set(true))
     }
 
-    /// Where a name is declared; does not count as a use.
-    pub(crate) fn declared(&self, name: &str) -> Option<Place> {
-        self.map.get(name).map(|s| s.place)
+    /// The symbol of that name; does not count as a use.
+    pub(crate) fn declared(&self, name: &str) -> Option<&Symbol<'a>> {
+        self.map.get(name)
     }
 
     /// The same, if that file declares it.
     pub(crate) fn declared_in(&self, file: FileId, name: &str) -> Option<Place> {
-        let symbol = self.map.get(name).filter(|s| s.file == file);
-        symbol.map(|s| s.place)
+        self.declared(name).filter(|s| s.file == file).map(|s| s.place)
     }
 
     pub(crate) fn is_used(&self, name: &str) -> bool {

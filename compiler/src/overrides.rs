@@ -71,7 +71,7 @@ impl Overrides {
                 cx.report(duplicate_name::duplicate_name(place, name, first));
                 continue;
             }
-            let Some(Item::Param(param)) = names.get(name).map(|s| s.item) else {
+            let Some(Item::Param(param)) = names.declared(name).map(|s| s.item) else {
                 let close = closest(name, inputs(units));
                 cx.report(bad_override::no_such_input(place, name, close));
                 continue;

@@ -281,8 +281,8 @@ fn report_unsteered(cx: &Context<'_>, names: &Names<'_>, config: &ManagerConfig,
         .iter()
         .filter(|p| p.kind.receives() && names.is_used(&p.name) && !steered(&p.name));
     for port in lost {
-        if let Some(place) = names.declared(&port.name) {
-            cx.report(no_steer::no_steer(place, &port.name));
+        if let Some(declared) = names.declared(&port.name) {
+            cx.report(no_steer::no_steer(declared.place, &port.name));
         }
     }
 }

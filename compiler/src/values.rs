@@ -162,7 +162,8 @@ impl<'a> Values<'a> {
 
     /// What a `let` or `param` says, `--set` included. None: nothing, which is reported.
     pub(crate) fn written(&self, name: &str) -> Option<(FileId, &'a Spanned<Value>)> {
-        let symbol = self.names.get(name)?;
+        // Every input is read; that alone uses none.
+        let symbol = self.names.declared(name)?;
         match symbol.item {
             Item::Let(binding) => Some((symbol.file, &binding.value)),
             Item::Param(param) => match (self.overrides.get(name), &param.default) {

@@ -160,3 +160,40 @@ fn hostile_sources_end() {
         assert!(checked.program.is_none(), "{}", &source[..60]);
     }
 }
+
+/// The short form of what is said of a main file that imports `lib.chain`.
+fn told(main: &str, lib: &str) -> String {
+    let host = MemoryHost::default().with("a.chain", main).with("lib.chain", lib);
+    let checked = check(&host, Path::new("a.chain"), &Inputs::default()).unwrap();
+    render::short(&checked.sources, &checked.diagnostics)
+}
+
+#[test]
+fn parameters_hide_the_names_of_other_files() {
+    let main = "use \"lib.chain\"\nport wan = null\nnf fw = forward\nparam n: int = 64\nport p = null { size = $n }\n\
+                steer wan { else -> out_by(wan, fw) }\nsteer p { else -> drop }\n";
+    let lib = "chain out_by(p: port, n: nf) = n -> p\n";
+    assert_eq!(told(main, lib), "");
+    assert!(
+        told(&format!("{main}{lib}"), "").contains("a.chain:8:14: error[C0102]: `p` is declared twice"),
+        "within one file it would confuse"
+    );
+    let twice = told(main, "chain out_by(p: port, p: nf) = p\n");
+    assert!(twice.contains("lib.chain:1:23: error[C0102]"), "{twice}");
+}
+
+#[test]
+fn a_parameter_is_not_what_it_hides() {
+    let ends = "port wan = null\nnf fw = forward\nsteer wan { else -> c }\n";
+    let circle = format!("use \"lib.chain\"\n{ends}chain c = seg(d)\nchain d = fw -> wan\n");
+    assert_eq!(told(&circle, "chain seg(c: chain) = c\n"), "", "no circle");
+    let call = format!("use \"lib.chain\"\n{ends}chain c = seg(fw) -> wan\nchain n(p: port) = fw -> p\n");
+    let found = told(&call, "chain seg(n: nf) = n(wan)\n");
+    assert!(
+        found.contains("lib.chain:1:20: error[C0103]: `n` is an NF"),
+        "{found}"
+    );
+    let unused = format!("use \"lib.chain\"\n{ends}chain c = seg(fw) -> wan\nparam n: int = 64\n");
+    let found = told(&unused, "chain seg(n: nf) = n\n");
+    assert!(found.contains("warning[C0104]: `n` is never used"), "{found}");
+}

@@ -62,8 +62,11 @@ impl<'a> Graph<'a> {
             .map(|(_, chain)| {
                 let mut names = Vec::new();
                 mentioned(&chain.steps, &mut names);
+                // A parameter is no chain, though a chain of another file has its name.
+                let is_param = |name: &str| chain.params.iter().flatten().any(|p| p.name.node == name);
                 names
                     .into_iter()
+                    .filter(|n| !is_param(&n.node))
                     .filter_map(|n| Some((*index.get(n.node.as_str())?, n)))
                     .collect()
             })

@@ -38,12 +38,7 @@ impl<'a> Graph<'a> {
         bindings: &Bindings<'a>,
     ) -> Option<(FileId, &'a syntax::Chain, Bindings<'a>)> {
         let place = self.cx.place(file, name.span);
-        let found = self
-            .names
-            .expect(self.cx, file, name, "a chain", |s| match s.item {
-                Item::Chain(chain) => Some((s.file, chain)),
-                _ => None,
-            });
+        let found = self.called(file, name, bindings);
         let values: Vec<_> = args.iter().map(|a| (self.step(file, a, bindings), a)).collect();
         let (chain_file, chain) = found?;
         let params = chain.params.as_deref().unwrap_or(&[]);
@@ -74,6 +69,26 @@ impl<'a> Graph<'a> {
         Some((chain_file, chain, bound))
     }
 
+    /// The chain that a call names. A parameter hides a chain of that name, and takes no arguments itself.
+    fn called(
+        &self,
+        file: FileId,
+        name: &Ident,
+        bindings: &Bindings<'a>,
+    ) -> Option<(FileId, &'a syntax::Chain)> {
+        if let Some(bound) = bindings.get(name.node.as_str()) {
+            let (place, wanted) = (self.cx.place(file, name.span), "a parametrised chain");
+            let found = wrong_kind::wrong_kind(place, &name.node, kind(*bound), wanted, None);
+            self.cx.report(found);
+            return None;
+        }
+        self.names
+            .expect(self.cx, file, name, "a chain", |s| match s.item {
+                Item::Chain(chain) => Some((s.file, chain)),
+                _ => None,
+            })
+    }
+
     /// A chain that stands without arguments. None: it needs some, which is reported.
     pub(super) fn plain_chain(&self, place: Place, file: FileId, chain: &'a syntax::Chain) -> Option<()> {
         if chain.params.is_none() {
@@ -99,13 +114,17 @@ impl<'a> Graph<'a> {
                 chain.params.iter().flatten().find(|p| p.name.node == name.node),
             ),
         };
-        match (
-            param.map(|p| p.kind.node),
-            self.names.get(&name.node).map(|s| s.item),
-        ) {
-            (Some(ParamKind::Port), _) | (None, Some(Item::Port)) => Some(true),
-            (Some(ParamKind::Nf), _) | (None, Some(Item::Nf)) => Some(false),
-            (None, Some(Item::Chain(_))) if depth < super::MAX_SPLICES => {
+        if let Some(param) = param {
+            return match param.kind.node {
+                ParamKind::Port => Some(true),
+                ParamKind::Nf => Some(false),
+                ParamKind::Chain => None,
+            };
+        }
+        match self.names.get(&name.node)?.item {
+            Item::Port => Some(true),
+            Item::Nf => Some(false),
+            Item::Chain(_) if depth < super::MAX_SPLICES => {
                 self.is_closed(self.chain(&name.node)?.1, depth + 1)
             }
             _ => None,

@@ -23,9 +23,20 @@ steer wan { else -> x { suspect -> drop } -> drop }
 "#,
 };
 
-/// `fault` is the place within the manifest, where it is known.
-pub(crate) fn bad_manifest(place: Place, path: &str, reason: &str, fault: Option<Place>) -> Diagnostic {
-    let found = PAGE.at(place, format!("the manifest {path} cannot be used: {reason}"), "needed here");
+/// `needed` is the type of an NF, `imported` the `use` that names the manifest; `fault` is the place within the manifest,
+/// where it is known.
+pub(crate) fn bad_manifest(
+    needed: Place,
+    imported: Option<Place>,
+    path: &str,
+    reason: &str,
+    fault: Option<Place>,
+) -> Diagnostic {
+    let message = format!("the manifest {path} cannot be used: {reason}");
+    let found = match imported {
+        Some(imported) => PAGE.at(imported, message, "imported here").label(needed.span(), "needed here"),
+        None => PAGE.at(needed, message, "needed here"),
+    };
     let found = match fault {
         Some(at) => found.label(at.span(), "this is wrong"),
         None => found,
@@ -38,5 +49,14 @@ mod tests {
     #[test]
     fn page() {
         crate::testing::check_page(&super::PAGE);
+    }
+
+    #[test]
+    fn the_import_is_labelled_before_the_use() {
+        let found = crate::testing::checked(super::PAGE.wrong).diagnostics;
+        let labels = found[0].labels.iter().map(|l| (l.text.as_str(), l.span.start));
+        let at = |text| super::PAGE.wrong.find(text).map(|at| at as u32);
+        let wanted = [("imported here", at("\"bad.nf")), ("needed here", at("bad\nsteer"))];
+        assert_eq!(labels.map(|(text, at)| (text, Some(at))).take(2).collect::<Vec<_>>(), wanted);
     }
 }

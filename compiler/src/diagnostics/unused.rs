@@ -10,7 +10,8 @@ pub(crate) const PAGE: Page = Page {
     title: "unused declaration",
     severity: Severity::Warning,
     text: r#"Nothing uses the declaration. It is often the trace of a misspelt name or of an edit that was left half
-done. Declarations of imported files are not reported: a library may offer more than one file uses."#,
+done. The same is told of a parameter that its chain's steps do not name. Declarations and parameters of imported files are
+not reported: a library may offer more than one file uses. An input (`param`) is not used by `--set` alone."#,
     wrong: r#"port wan = null {}
 port lan = null {}
 
@@ -39,5 +40,31 @@ mod tests {
     #[test]
     fn page() {
         crate::testing::check_page(&super::PAGE);
+    }
+
+    /// The messages of a program with a line more.
+    fn told(line: &str) -> Vec<String> {
+        let source = format!("port wan = null\nnf fw = forward\n{line}\n");
+        let found = crate::testing::checked(&source).diagnostics;
+        found.into_iter().map(|d| format!("{} {}", d.code, d.message)).collect()
+    }
+
+    #[test]
+    fn parameters_are_used_in_arms_and_calls() {
+        let arm = "nf ids = payload_scan { patterns = file(\"web.patterns\") }\n\
+                   chain s(p: port, q: port) = ids { match -> q } -> fw -> p\nsteer wan { else -> s(wan, wan) }";
+        assert_eq!(told(arm), [""; 0]);
+        let passed_on = "chain t(p: port) = fw -> p\nchain s(p: port) = t(p)\nsteer wan { else -> s(wan) }";
+        assert_eq!(told(passed_on), [""; 0]);
+    }
+
+    #[test]
+    fn inputs() {
+        let steer = "steer wan { else -> fw -> wan }";
+        assert_eq!(told(&format!("param speed: int = 5\n{steer}")), ["C0104 `speed` is never used"]);
+        let set = format!("param speed: int = 5\n{steer}\n// built with: --set speed=6");
+        assert_eq!(told(&set), ["C0104 `speed` is never used"]);
+        let used = format!("param speed: int = 1500\n{steer}\nmanager {{ mtu = $speed }}");
+        assert_eq!(told(&used), [""; 0]);
     }
 }
