@@ -2,7 +2,7 @@
 
 /// The fields of the headers that this project knows. Manifests may name others, such as `gtp.teid`; a header's name
 /// alone stands for all its fields.
-const KNOWN: &[&str] = &[
+pub(crate) const KNOWN: &[&str] = &[
     "ether.src",
     "ether.dst",
     "ether.type",

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use onvm_bundle::{Chain, Flows, Hop, MAX_CHAINS, MAX_HOPS, Rule, Table, Target};
+use onvm_bundle::{Chain, Effects, Flows, Hop, MAX_CHAINS, MAX_HOPS, Rule, Table, Target};
 use onvm_lang::syntax::{self, Match, StepKind};
 
 use crate::{
@@ -78,6 +78,17 @@ impl<'g, 'a> Steering<'g, 'a> {
     /// The index of a chain by its name.
     pub(crate) fn chain_index(&self, name: &str) -> Option<usize> {
         self.lowered.get(name).copied().flatten()
+    }
+
+    /// What the manifest of an NF says that it does to packets.
+    pub(crate) fn effects(&self, nf: &str) -> Option<&Effects> {
+        let nf = self.graph.by_name.get(nf)?;
+        Some(&self.graph.nfs[*nf].ty.manifest.effects)
+    }
+
+    /// NFs that a packet may visit.
+    pub(crate) fn max_hops(&self) -> usize {
+        self.max_hops.into()
     }
 
     /// The flow tables and the chains of the bundle.
@@ -228,6 +239,7 @@ impl<'g, 'a> Steering<'g, 'a> {
                 next: None,
                 outputs: Default::default(),
                 steers: Default::default(),
+                lookup: false,
             };
             let index = self.add(
                 Chain {

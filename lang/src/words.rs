@@ -6,10 +6,10 @@ use crate::filter::names;
 pub const DECLARATIONS: [&str; 12] = crate::parse::chunk::KEYWORDS;
 
 /// The words inside declarations that are no names: of chains, permissions, assertions and tests.
-pub const CLAUSES: [&str; 24] = [
-    "as", "with", "drop", "else", "to", "program", "max_hops", "passes", "never", "reaches", "dropped",
-    "before", "send", "times", "replay", "expect", "file", "secret", "at", "counter", "packet", "packets",
-    "same", "steer",
+pub const CLAUSES: [&str; 25] = [
+    "as", "with", "drop", "else", "to", "program", "lookup", "max_hops", "passes", "never", "reaches",
+    "dropped", "before", "send", "times", "replay", "expect", "file", "secret", "at", "counter", "packet",
+    "packets", "same", "steer",
 ];
 
 /// The words that begin, qualify or join the primitives of a filter.

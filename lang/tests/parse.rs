@@ -164,6 +164,7 @@ fn grants() {
     };
     assert_eq!(targets.len(), 2);
     assert_eq!(max_hops.unwrap().node, 3);
+    assert_eq!(grant("allow a to lookup"), Grant::Lookup);
     assert!(matches!(grant("allow a to program wan"), Grant::Program { port } if port.node == "wan"));
 }
 

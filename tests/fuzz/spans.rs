@@ -204,6 +204,7 @@ impl<'s> Tree<'s> {
                 max_hops.iter().for_each(|n| self.leaf(n));
             }
             Grant::Program { port } => self.name(port),
+            Grant::Lookup => {}
         }
     }
 

@@ -109,6 +109,8 @@ pub fn diff(old: Contents<'_>, new: Contents<'_>) -> Diff {
         nf,
         |a, b| {
             let mut details = service_details(a, b);
+            let lookup = |m: &ManagerConfig| permission(m.may_look_up(&a.name));
+            details.extend(detail("lookup", &lookup(old.manager), &lookup(new.manager)));
             details.extend(config_details(config(old, a), config(new, b)));
             details
         },
@@ -199,6 +201,10 @@ fn switch(on: bool) -> String {
     if on { "on" } else { "off" }.to_owned()
 }
 
+fn permission(permitted: bool) -> String {
+    if permitted { "permitted" } else { "not permitted" }.to_owned()
+}
+
 fn port_details(a: &Port, b: &Port) -> Vec<Detail> {
     let details = [
         detail("kind", &a.kind, &b.kind),
@@ -266,11 +272,13 @@ fn config_details(a: Option<&InstanceConfig>, b: Option<&InstanceConfig>) -> Vec
     params.chain(version).chain(manifest).collect()
 }
 
+/// Who may have packets looked up is told of the NFs.
 fn chain_details(a: &Chain, b: &Chain) -> Vec<Detail> {
     let unplaced = |c: &Chain| -> Vec<Hop> {
         let hops = c.hops.iter().cloned();
         hops.map(|h| Hop {
             source: SourceRef(String::new()),
+            lookup: false,
             ..h
         })
         .collect()

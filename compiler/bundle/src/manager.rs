@@ -32,6 +32,15 @@ pub struct ManagerConfig {
     pub chains: Vec<Chain>,
 }
 
+impl ManagerConfig {
+    /// Whether the NF of this name may have packets looked up, wherever it stands.
+    pub fn may_look_up(&self, nf: &str) -> bool {
+        let hops = self.chains.iter().flat_map(|chain| &chain.hops);
+        let mut own = hops.filter(|hop| matches!(&hop.at, Target::Nf(name) if name == nf));
+        own.any(|hop| hop.lookup)
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Workers {
@@ -257,6 +266,10 @@ pub struct Hop {
     /// anything else is overruled.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub steers: BTreeMap<String, u16>,
+    /// The verdict `lookup` is permitted (`allow NF to lookup`): the packet enters a chain again, by its port's rules and by
+    /// what its headers are then. Without it the verdict is overruled.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub lookup: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -141,6 +141,8 @@ pub struct Effects {
     pub drops: bool,
     pub generates: bool,
     pub steers: bool,
+    /// Gives the verdict `lookup`: its packets are classified again by what their headers are then.
+    pub lookups: bool,
     pub programs: bool,
 }
 

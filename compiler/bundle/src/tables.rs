@@ -32,6 +32,8 @@ pub struct Hop {
     pub steers: Vec<(u16, HopIndex)>,
     /// Permitted ways out by port id.
     pub outs: Vec<(u16, HopIndex)>,
+    /// A new look at the port's rules is permitted.
+    pub lookup: bool,
     /// Index into the table of chains.
     pub chain: u16,
 }
@@ -65,7 +67,7 @@ pub struct PortTable {
     pub by_flow: bool,
 }
 
-/// What an NF wants of a packet, but for dropping it and for a new look at the rules.
+/// What an NF wants of a packet that it does not drop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wish {
     Next,
@@ -75,6 +77,8 @@ pub enum Wish {
     Steer(u16),
     /// Port id.
     Out(u16),
+    /// A new look at the rules of the port that it came from.
+    Lookup,
     /// A verdict that does not exist.
     Unknown,
 }
@@ -83,6 +87,8 @@ pub enum Wish {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
     To(HopIndex),
+    /// Where the rules of its port lead the packet now; if nowhere, to this hop.
+    Lookup(HopIndex),
     /// The bundle does not permit what the NF named; the packet follows the chain.
     Overruled(HopIndex),
 }
@@ -117,11 +123,12 @@ impl Hop {
             ways.iter().find(|(id, _)| *id == wanted).map(|&(_, to)| to)
         };
         let to = match wish {
+            Wish::Lookup if self.lookup => return Way::Lookup(self.next),
             Wish::Next => Some(self.next),
             Wish::Output(index) => self.outputs.get(usize::from(index)).copied(),
             Wish::Steer(service) => permitted(&self.steers, service),
             Wish::Out(port) => permitted(&self.outs, port),
-            Wish::Unknown => None,
+            Wish::Lookup | Wish::Unknown => None,
         };
         to.map_or(Way::Overruled(self.next), Way::To)
     }
@@ -227,6 +234,7 @@ impl<'a> Names<'a> {
             outputs,
             steers: by_id(&self.service_ids),
             outs: by_id(&self.ports),
+            lookup: hop.lookup,
             chain,
         }
     }

@@ -163,6 +163,12 @@ impl<'a> Check<'a> {
             self.ensure(known, || {
                 format!("chain `{}`, hop {n}: {:?} leads nowhere", chain.name, h.at)
             })?;
+            self.ensure(!h.lookup || matches!(h.at, Target::Nf(_)), || {
+                format!(
+                    "chain `{}`, hop {n}: `lookup` is permitted where no NF stands",
+                    chain.name
+                )
+            })?;
             for &to in h.next.iter().chain(h.outputs.values()).chain(h.steers.values()) {
                 self.ensure(usize::from(to) < chain.hops.len(), || {
                     format!(

@@ -225,6 +225,7 @@ fn chain(doc: &mut Doc, chain: &Chain, quotes: &Quotes<'_>) {
             next,
             outputs,
             steers,
+            lookup,
         } = hop;
         doc.text.push('\n');
         doc.comment(&format!("hop {n}"));
@@ -234,6 +235,7 @@ fn chain(doc: &mut Doc, chain: &Chain, quotes: &Quotes<'_>) {
         doc.optional("next", next.as_ref());
         doc.optional("outputs", Some(outputs).filter(|o| !o.is_empty()));
         doc.optional("steers", Some(steers).filter(|s| !s.is_empty()));
+        doc.optional("lookup", Some(lookup).filter(|permitted| **permitted));
     }
 }
 

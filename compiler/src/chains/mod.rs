@@ -25,7 +25,7 @@ use crate::{
 };
 
 pub(crate) use cycles::{circles, mentioned};
-pub(crate) use permits::Permits;
+pub(crate) use permits::{Effect, Permits};
 pub(crate) use table::lower;
 pub(crate) use walk::Walk;
 

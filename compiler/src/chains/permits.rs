@@ -1,4 +1,4 @@
-//! `allow NF to steer A, B`: who may send a packet where.
+//! `allow NF to steer A, B`, `allow NF to lookup`: who may send a packet where.
 
 use std::collections::HashMap;
 
@@ -28,10 +28,56 @@ pub(crate) struct Permit<'a> {
     pub(crate) counter: Option<usize>,
 }
 
+/// What a manifest declares and an `allow` permits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Effect {
+    Steers,
+    LooksUp,
+    Programs,
+}
+
+impl Effect {
+    /// The key under `effects`.
+    pub(crate) fn key(self) -> &'static str {
+        match self {
+            Self::Steers => "steers",
+            Self::LooksUp => "lookups",
+            Self::Programs => "programs",
+        }
+    }
+
+    /// What the NF does.
+    pub(crate) fn verb(self) -> &'static str {
+        match self {
+            Self::LooksUp => "looks packets up",
+            other => other.key(),
+        }
+    }
+
+    /// How an `allow` grants it.
+    pub(crate) fn grant(self) -> &'static str {
+        match self {
+            Self::Steers => "steer NAME",
+            Self::LooksUp => "lookup",
+            Self::Programs => "program PORT",
+        }
+    }
+
+    fn is_declared(self, effects: &onvm_bundle::Effects) -> bool {
+        match self {
+            Self::Steers => effects.steers,
+            Self::LooksUp => effects.lookups,
+            Self::Programs => effects.programs,
+        }
+    }
+}
+
 /// All permits, by the index of the NF that holds them.
 #[derive(Debug, Default)]
 pub(crate) struct Permits<'a> {
     pub(crate) of: Vec<Vec<Permit<'a>>>,
+    /// Who may look packets up.
+    pub(crate) lookups: Vec<bool>,
     /// The bounds of the counted permits.
     pub(crate) counters: Vec<u32>,
     /// A circle has no bound, which is reported.
@@ -42,6 +88,7 @@ impl<'a> Permits<'a> {
     pub(crate) fn collect(graph: &Graph<'a>, allows: &[(FileId, &'a syntax::Allow)]) -> Self {
         let mut permits = Self {
             of: vec![Vec::new(); graph.nfs.len()],
+            lookups: vec![false; graph.nfs.len()],
             counters: Vec::new(),
             endless: false,
         };
@@ -49,13 +96,16 @@ impl<'a> Permits<'a> {
         for (file, allow) in allows {
             permits.add(graph, *file, allow, &mut programs);
         }
-        for (nf, held) in graph.nfs.iter().zip(&permits.of) {
-            let effects = &nf.ty.manifest.effects;
-            let missing = [
-                (effects.steers && held.is_empty(), "steers"),
-                (effects.programs && !programs.contains_key(nf.name), "programs"),
+        for (n, nf) in graph.nfs.iter().enumerate() {
+            let permitted = [
+                (Effect::Steers, !permits.of[n].is_empty()),
+                (Effect::LooksUp, permits.lookups[n]),
+                (Effect::Programs, programs.contains_key(nf.name)),
             ];
-            for (_, effect) in missing.into_iter().filter(|(missing, _)| *missing) {
+            let missing = |(effect, permitted): &(Effect, bool)| {
+                !permitted && effect.is_declared(&nf.ty.manifest.effects)
+            };
+            for (effect, _) in permitted.into_iter().filter(missing) {
                 graph
                     .cx
                     .report(missing_permission::missing_permission(nf.place, nf.name, effect));
@@ -79,24 +129,32 @@ impl<'a> Permits<'a> {
         });
         let holder = holder.flatten();
         let place = cx.place(file, allow.nf.span);
-        let check = |effect: &str, declared: bool| {
-            if let (Some(nf), false) = (holder.map(|h| &graph.nfs[h]), declared) {
+        // What the manifest does not declare is not granted.
+        let granted = |effect: Effect| {
+            let nf = &graph.nfs[holder?];
+            let declared = effect.is_declared(&nf.ty.manifest.effects);
+            if !declared {
                 let nf_type = &nf.ty.manifest.name;
                 cx.report(unused_permission::unused_permission(
                     place, nf.name, nf_type, effect, nf.place,
                 ));
             }
+            holder.filter(|_| declared)
         };
-        let effects = holder.map(|h| &graph.nfs[h].ty.manifest.effects);
         match &allow.grant {
             Grant::Program { port } => {
                 let is_port = |s: &crate::names::Symbol<'_>| matches!(s.item, Item::Port).then_some(());
                 graph.names.expect(cx, file, port, "a port", is_port);
-                check("programs", effects.is_none_or(|e| e.programs));
+                granted(Effect::Programs);
                 programs.insert(&allow.nf.node, place);
             }
+            Grant::Lookup => {
+                if let Some(holder) = granted(Effect::LooksUp) {
+                    self.lookups[holder] = true;
+                }
+            }
             Grant::Steer { targets, max_hops } => {
-                check("steers", effects.is_none_or(|e| e.steers));
+                let granted = granted(Effect::Steers);
                 let bound = max_hops.as_ref().map(|n| n.node);
                 if let Some(n) = max_hops.as_ref().filter(|n| !(1..=255).contains(&n.node)) {
                     let at = cx.place(file, n.span);
@@ -115,9 +173,7 @@ impl<'a> Permits<'a> {
                             Item::Port => Some(Some(Destination::Port(s.name))),
                             _ => None,
                         });
-                    // What the manifest does not declare is not granted.
-                    let steers = effects.is_some_and(|e| e.steers);
-                    if let (Some(holder), Some(Some(to)), true) = (holder, to, steers) {
+                    if let (Some(holder), Some(Some(to))) = (granted, to) {
                         let place = cx.place(file, target.span);
                         let held = &mut self.of[holder];
                         held.retain(|p| p.to != to);

@@ -41,7 +41,8 @@ pub(crate) fn lower<'a>(
         return None;
     }
     let places = walk.hops.iter().map(|draft| draft.place).collect();
-    let hops = walk.hops.into_iter().map(|draft| hop(graph, draft)).collect();
+    let hops = walk.hops.into_iter();
+    let hops = hops.map(|draft| hop(graph, permits, draft)).collect();
     let chain = Chain {
         name: name.to_owned(),
         source: graph.cx.sources.reference(place),
@@ -50,10 +51,15 @@ pub(crate) fn lower<'a>(
     Some((chain, places))
 }
 
-fn hop(graph: &Graph<'_>, draft: Draft) -> Hop {
+fn hop(graph: &Graph<'_>, permits: &Permits<'_>, draft: Draft) -> Hop {
     let index = |n: usize| narrow::<u16>(n as u64);
     let table = |t: BTreeMap<String, usize>| t.into_iter().map(|(name, to)| (name, index(to))).collect();
+    let nf = match &draft.at {
+        Target::Nf(name) => graph.by_name.get(name.as_str()),
+        _ => None,
+    };
     Hop {
+        lookup: nf.is_some_and(|nf| permits.lookups[*nf]),
         at: draft.at,
         source: graph.cx.sources.reference(draft.place),
         next: draft.next.map(index),

@@ -133,7 +133,7 @@ pub(crate) fn of_allow(cx: &Context<'_>, file: FileId, allow: &Allow) -> Option<
             setting,
             place: cx.place(file, port.span),
         }),
-        Grant::Steer { .. } => None,
+        Grant::Steer { .. } | Grant::Lookup => None,
     }
 }
 

@@ -1,16 +1,16 @@
-//! C0602: NF that steers without a permission.
+//! C0602: NF that needs a permission and has none.
 
 use onvm_lang::{Diagnostic, Severity};
 
 use super::Page;
-use crate::sources::Place;
+use crate::{chains::Effect, sources::Place};
 
 pub(crate) const PAGE: Page = Page {
     code: "C0602",
-    title: "NF that steers without a permission",
+    title: "NF that needs a permission and has none",
     severity: Severity::Warning,
-    text: r#"The manifest says that the NF chooses destinations or changes flow tables, and no `allow` permits it. The
-manager will overrule and count each attempt."#,
+    text: r#"The manifest says that the NF chooses destinations (`steers`), has packets classified again (`lookups`) or changes
+flow tables (`programs`), and no `allow` permits it. The manager will overrule and count each attempt."#,
     wrong: r#"use "guard.nf.toml" as guard
 port wan = null {}
 nf g = guard
@@ -25,10 +25,9 @@ allow g to steer mon
 "#,
 };
 
-/// `effect` is `steers` or `programs`.
-pub(crate) fn missing_permission(place: Place, nf: &str, effect: &str) -> Diagnostic {
-    let grant = if effect == "steers" { "steer NAME" } else { "program PORT" };
-    PAGE.at(place, format!("`{nf}` {effect}, and is not permitted to"), "its attempts will be overruled")
+pub(crate) fn missing_permission(place: Place, nf: &str, effect: Effect) -> Diagnostic {
+    let (verb, grant) = (effect.verb(), effect.grant());
+    PAGE.at(place, format!("`{nf}` {verb}, and is not permitted to"), "its attempts will be overruled")
         .help(format!("write `allow {nf} to {grant}`"))
 }
 

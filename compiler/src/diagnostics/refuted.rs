@@ -10,8 +10,10 @@ pub(crate) const PAGE: Page = Page {
     title: "assertion that does not hold",
     severity: Severity::Error,
     text: r#"An `assert` is proved for every packet of its filter and for every path that the source allows: the main line, every
-arm, every steer that an `allow` permits. Here is a packet for which it fails, the rule that takes it, and the step where
-its path goes wrong. NFs are taken to do whatever their outputs and permissions allow."#,
+arm, every steer and every lookup that an `allow` permits. Here is a packet for which it fails, the rule that takes it, and
+the step where its path goes wrong. NFs are taken to do whatever their outputs and permissions allow. A packet that is
+looked up is shown as it is then, too: header fields that the manifests of the NFs on its path declare in
+`effects.writes` may have any value by then."#,
     wrong: r#"port wan = null {}
 port lan = null {}
 
@@ -40,11 +42,21 @@ assert wan: tcp passes ids before lan
 "#,
 };
 
-/// `packet` takes `path` by `rule`; `end` is where that goes wrong, and what is to be said there.
+/// A packet that was rewritten and classified again.
+pub(crate) struct LookedUp<'a> {
+    /// Who had it looked up.
+    pub(crate) nf: &'a str,
+    /// What it is then.
+    pub(crate) packet: String,
+    pub(crate) rule: Option<Place>,
+}
+
+/// `packet` takes `path` by `rule`, and by the rules of `again`; `end` is where that goes wrong, and what is to be said there.
 pub(crate) fn refuted(
     claim: Place,
     message: String,
     rule: Option<Place>,
+    again: &[LookedUp<'_>],
     end: Option<(Place, String)>,
     packet: &str,
     path: &str,
@@ -53,10 +65,17 @@ pub(crate) fn refuted(
     if let Some(rule) = rule {
         found = found.label(rule.span(), "this rule takes the packet");
     }
+    let mut help = format!("the packet: {packet}\n");
+    for LookedUp { nf, packet, rule } in again {
+        if let Some(rule) = rule {
+            found = found.label(rule.span(), format!("this rule takes it when `{nf}` has it looked up"));
+        }
+        help += &format!("when `{nf}` has it looked up: {packet}\n");
+    }
     if let Some((place, text)) = end {
         found = found.label(place.span(), text);
     }
-    found.help(format!("the packet: {packet}\nits path: {path}"))
+    found.help(format!("{help}its path: {path}"))
 }
 
 /// The port has no rules at all, so nothing reaches anything.

@@ -27,6 +27,8 @@ pub(super) fn render(graph: &Graph) -> String {
         let label = quoted_lines(&edge.labels);
         let style = match edge.way {
             Way::Steer => ", style=dashed",
+            // It does not push its port to the right.
+            Way::Lookup => ", style=dashed, constraint=false",
             Way::Output => ", style=bold",
             Way::Enter | Way::Next => "",
         };

@@ -24,7 +24,7 @@ pub(super) fn render(graph: &Graph) -> String {
     }
     for edge in &network.edges {
         let arrow = match edge.way {
-            Way::Steer => "-.->",
+            Way::Steer | Way::Lookup => "-.->",
             Way::Output => "==>",
             Way::Enter | Way::Next => "-->",
         };

@@ -45,6 +45,8 @@ pub struct Service {
     pub instances: Vec<String>,
     /// The manifest says that it may drop packets.
     pub drops: bool,
+    /// It may have packets classified again.
+    pub lookup: bool,
     /// The chains that it stands in, by a step or by a permit.
     pub chains: Vec<String>,
 }
@@ -196,6 +198,7 @@ fn services(contents: Contents<'_>, chains: &[Chain], docs: &Docs) -> Vec<Servic
             id: s.id,
             instances: s.instances.iter().map(|i| i.name.clone()).collect(),
             drops: manifest.is_some_and(|m| m.effects.drops),
+            lookup: contents.manager.may_look_up(&s.name),
             chains: used.get(s.name.as_str()).cloned().unwrap_or_default(),
         }
     };

@@ -38,6 +38,8 @@ pub(super) enum Way {
     Next,
     Output,
     Steer,
+    /// Back to the rules of a port.
+    Lookup,
 }
 
 /// Indices of nodes, and what is written at the edge, a line each.
@@ -74,6 +76,7 @@ impl Network {
         for chain in 0..graph.chains.len() {
             builder.chain(chain);
         }
+        builder.lookups();
         builder.unused_ports();
         let mut network = builder.network;
         for edge in &mut network.edges {
@@ -194,6 +197,24 @@ impl<'a> Builder<'a> {
         }
     }
 
+    /// From each NF that may have packets looked up to the ports that its packets can come from.
+    fn lookups(&mut self) {
+        let graph = self.graph;
+        for steering in &graph.steering {
+            let leads = |chain: &&super::Chain| steering.rules.iter().any(|rule| rule.chain == chain.name);
+            for hop in graph.chains.iter().filter(leads).flat_map(|chain| &chain.hops) {
+                let At::Nf(name) = &hop.at else { continue };
+                if graph.service(name).is_some_and(|service| service.lookup) {
+                    let (from, to) = (
+                        self.at(&hop.at),
+                        self.ingress(&steering.port, steering.doc.as_deref()),
+                    );
+                    self.edge(from, to, Way::Lookup, "lookup");
+                }
+            }
+        }
+    }
+
     /// Ports that are only declared are shown all the same.
     fn unused_ports(&mut self) {
         for port in &self.graph.ports {
@@ -231,18 +252,23 @@ fn nf_node(graph: &Graph, name: &str) -> Node {
     }
 }
 
-/// `firewall`, `firewall x3`.
+/// `firewall`, `firewall x3`, `balancer, lookup`.
 pub(super) fn kind_of(service: &super::Service) -> String {
+    let lookup = if service.lookup { ", lookup" } else { "" };
     match service.instances.len() {
-        0 | 1 => service.nf_type.clone(),
-        n => format!("{} x{n}", service.nf_type),
+        0 | 1 => format!("{}{lookup}", service.nf_type),
+        n => format!("{} x{n}{lookup}", service.nf_type),
     }
 }
 
 pub(super) fn details_of(service: &super::Service) -> String {
     let drops = if service.drops { "\nmay drop packets" } else { "" };
+    let lookup = match service.lookup {
+        true => "\nmay have packets classified again by their port's rules",
+        false => "",
+    };
     let about = format!(
-        "NF {}, {}: {}\nservice {}, instances: {}\nin chains: {}{drops}",
+        "NF {}, {}: {}\nservice {}, instances: {}\nin chains: {}{drops}{lookup}",
         service.name,
         service.nf_type,
         service.summary,

@@ -219,16 +219,7 @@ impl<'p> Interpreter<'p> {
             visits_left -= 1;
             let nf = &mut self.services[usize::from(slot)];
             let (verdict, assumed) = nf.visit(frame, moved.as_deref_mut());
-            let way = match (verdict, wish(verdict)) {
-                (_, Some(wish)) => at.way(wish),
-                (Verdict::Lookup, None) => {
-                    match self.tables.ports[usize::from(port)].classify(frame, wire_length) {
-                        NO_HOP => Way::To(at.next),
-                        to => Way::To(to),
-                    }
-                }
-                (_, None) => Way::To(NO_HOP),
-            };
+            let way = wish(verdict).map_or(Way::To(NO_HOP), |wish| at.way(wish));
             path.steps.push(Step {
                 hop,
                 said: Some(Said {
@@ -240,21 +231,29 @@ impl<'p> Interpreter<'p> {
             if verdict == Verdict::Drop {
                 break Exit::Dropped(Reason::NfVerdict);
             }
-            let (Way::To(to) | Way::Overruled(to)) = way;
-            hop = to;
+            hop = match way {
+                Way::To(to) | Way::Overruled(to) => to,
+                Way::Lookup(otherwise) => {
+                    match self.tables.ports[usize::from(port)].classify(frame, wire_length) {
+                        NO_HOP => otherwise,
+                        to => to,
+                    }
+                }
+            };
         };
         path
     }
 }
 
-/// The verdicts that lead somewhere by the hop alone.
+/// The verdicts that do not end the packet.
 fn wish(verdict: Verdict) -> Option<Wish> {
     Some(match verdict {
         Verdict::Next => Wish::Next,
         Verdict::Output(index) => Wish::Output(index),
         Verdict::Steer(service) => Wish::Steer(service),
         Verdict::Out(port) => Wish::Out(port),
-        Verdict::Drop | Verdict::Lookup => return None,
+        Verdict::Lookup => Wish::Lookup,
+        Verdict::Drop => return None,
     })
 }
 

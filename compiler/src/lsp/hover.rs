@@ -10,7 +10,7 @@ use super::{
     analysis::{Analysis, Declared},
     marks::{Mark, Owner, What},
     reach::Reach,
-    traffic::{Entry, entries, steered_by},
+    traffic::{Entry, entries, looked_up_by, steered_by},
     view::View,
     ways::{Stop, Way, Ways},
 };
@@ -136,6 +136,11 @@ fn traffic(view: &View<'_>, mark: &Mark<'_>, found: &Declared<'_>) -> Option<Str
     }
     if entries.len() > MAX_RULES {
         let _ = writeln!(text, "- and by {} rules more", entries.len() - MAX_RULES);
+    }
+    if !entries.is_empty() {
+        for nf in looked_up_by(view.analysis) {
+            let _ = writeln!(text, "- what these rules take when `{nf}` has it looked up again");
+        }
     }
     for nf in steered {
         let _ = writeln!(text, "- what `{nf}` steers here");

@@ -217,6 +217,7 @@ impl<'a> Walk<'a> {
         match &allow.grant {
             Grant::Steer { targets, .. } => targets.iter().for_each(|t| self.name(t)),
             Grant::Program { port } => self.name(port),
+            Grant::Lookup => {}
         }
     }
 

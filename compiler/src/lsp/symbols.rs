@@ -46,6 +46,7 @@ fn describe(text: &str, decl: &Decl) -> Option<(String, SymbolKind, Span, Option
             let what = match &d.grant {
                 Grant::Steer { .. } => "steer",
                 Grant::Program { .. } => "program",
+                Grant::Lookup => "lookup",
             };
             Some((
                 format!("allow {} to {what}", d.nf.node),

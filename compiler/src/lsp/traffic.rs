@@ -53,6 +53,18 @@ pub(super) fn entries<'a>(analysis: &'a Analysis, stop: Stop<'_>) -> Vec<Entry<'
     entries
 }
 
+/// The NFs that may have packets classified again, to whatever a rule leads to.
+pub(super) fn looked_up_by(analysis: &Analysis) -> Vec<&str> {
+    let holders = analysis
+        .declarations()
+        .filter_map(|(_, decl)| match &decl.kind.node {
+            DeclKind::Allow(allow) if allow.grant == Grant::Lookup => Some(allow.nf.node.as_str()),
+            _ => None,
+        });
+    let holders: BTreeSet<&str> = holders.collect();
+    holders.into_iter().collect()
+}
+
 /// The NFs that may steer packets to an NF or a port.
 pub(super) fn steered_by<'a>(analysis: &'a Analysis, name: &str) -> Vec<&'a str> {
     let holders = analysis

@@ -2,15 +2,15 @@
 //!
 //! Packets and paths are independent: which chain a packet enters depends on the packet alone, and what NFs then do with it
 //! can be anything that the chain permits. So a claim fails exactly when some chain has a faulty path and some packet of the
-//! assertion enters that chain.
+//! assertion enters that chain. Only a permitted lookup makes a path depend on the packet again: see [`super::lookups`].
 
 use std::collections::HashMap;
 
-use onvm_bundle::{Chain, Target};
 use onvm_lang::syntax::Claim;
 
 use super::{
     ASSERTIONS_BUDGET, PACKET_BUDGET,
+    lookups::{Found, Lookups, World},
     paths::{self, Fault},
 };
 use crate::{
@@ -22,12 +22,13 @@ use crate::{
 };
 
 /// Faulty paths already looked for, by claim and chain.
-type Known = HashMap<(String, usize), Option<Vec<usize>>>;
+pub(super) type Known = HashMap<(String, usize), Option<Vec<usize>>>;
 
 pub(super) fn check<'a>(
     cx: &Context<'_>,
     fields: &Fields,
     steering: &Steering<'_, '_>,
+    world: &World,
     tables: &[(&'a Block, Table<'a>)],
     assertions: &[Assertion<'_>],
     packets: &[Set<'a>],
@@ -47,6 +48,7 @@ pub(super) fn check<'a>(
                 let proof = Proof {
                     fields,
                     steering,
+                    world,
                     block,
                     table,
                     assertion,
@@ -67,21 +69,21 @@ pub(super) fn check<'a>(
     }
 }
 
-struct Proof<'p, 'a, 'g, 's> {
-    fields: &'p Fields,
-    steering: &'p Steering<'g, 's>,
-    block: &'p Block,
-    table: &'p Table<'a>,
-    assertion: &'p Assertion<'p>,
-    packets: &'p Set<'a>,
+pub(super) struct Proof<'p, 'a, 'g, 's> {
+    pub(super) fields: &'p Fields,
+    pub(super) steering: &'p Steering<'g, 's>,
+    pub(super) world: &'p World,
+    pub(super) block: &'p Block,
+    pub(super) table: &'p Table<'a>,
+    pub(super) assertion: &'p Assertion<'p>,
+    pub(super) packets: &'p Set<'a>,
 }
 
 impl Proof<'_, '_, '_, '_> {
     /// What is to be said against the assertion; none: it is proved.
     fn attempt(&self, known: &mut Known, budget: &mut Budget) -> Option<onvm_lang::Diagnostic> {
         let mut doubt = None;
-        let takers = (0..self.block.rules.len()).map(Some).chain([None]);
-        for taker in takers {
+        for taker in self.takers() {
             let Some(chain) = self.chain(taker) else { continue };
             let Some(path) = self.faulty_path(known, chain) else {
                 continue;
@@ -93,16 +95,33 @@ impl Proof<'_, '_, '_, '_> {
             match answer {
                 Answer::No => {}
                 Answer::Yes(packet) => return Some(self.refute(taker, chain, &path, &packet)),
-                Answer::Unknown => doubt = doubt.or(Some((taker, chain, path))),
+                Answer::Unknown => {
+                    let path = || paths::describe(&self.steering.chains[chain], &path);
+                    doubt = doubt.or_else(|| Some((taker, path())));
+                }
             }
         }
-        let (taker, chain, path) = doubt?;
-        let path = paths::describe(&self.steering.chains[chain], &path);
+        if self.world.permits_lookups() {
+            let mut lookups = Lookups::new(self, known);
+            for taker in self.takers() {
+                match lookups.find(taker, budget) {
+                    Found::Nothing => {}
+                    Found::Fault(fault) => return Some(self.refute_beyond(taker, &fault)),
+                    Found::Doubt(path) => doubt = doubt.or(Some((taker, path))),
+                }
+            }
+        }
+        let (taker, path) = doubt?;
         let rule = self.place(taker)?;
         Some(unproved::unproved(self.assertion.place, rule, &path))
     }
 
-    fn chain(&self, taker: Taker) -> Option<usize> {
+    /// Every rule, and `else`.
+    pub(super) fn takers(&self) -> impl Iterator<Item = Taker> + use<> {
+        (0..self.block.rules.len()).map(Some).chain([None])
+    }
+
+    pub(super) fn chain(&self, taker: Taker) -> Option<usize> {
         let name = match taker {
             Some(rule) => Some(self.block.rules[rule].chain.as_str()),
             None => self
@@ -121,29 +140,54 @@ impl Proof<'_, '_, '_, '_> {
         }
     }
 
-    fn faulty_path(&self, known: &mut Known, chain: usize) -> Option<Vec<usize>> {
+    pub(super) fn faulty_path(&self, known: &mut Known, chain: usize) -> Option<Vec<usize>> {
         let claim = self.assertion.claim;
         let key = (key(claim), chain);
         let chain = &self.steering.chains[chain];
         known
             .entry(key)
-            .or_insert_with(|| faulty_path(claim, chain))
+            .or_insert_with(|| Fault::of(claim).find(chain))
             .clone()
     }
 
     fn refute(&self, taker: Taker, chain: usize, path: &[usize], packet: &Witness) -> onvm_lang::Diagnostic {
+        let end = (chain, path.last().copied().unwrap_or(0));
+        let path = paths::describe(&self.steering.chains[chain], path);
+        self.refuted(taker, end, packet, &[], &path)
+    }
+
+    fn refute_beyond(&self, taker: Taker, fault: &super::lookups::Fault) -> onvm_lang::Diagnostic {
+        let again = fault.lookups.iter();
+        let again: Vec<_> = again
+            .map(|lookup| refuted::LookedUp {
+                nf: &lookup.nf,
+                packet: lookup.packet.to_string(),
+                rule: self.place(lookup.taker),
+            })
+            .collect();
+        self.refuted(taker, fault.end, &fault.packet, &again, &fault.path)
+    }
+
+    /// `end` is a hop of a chain.
+    fn refuted(
+        &self,
+        taker: Taker,
+        (chain, end): (usize, usize),
+        packet: &Witness,
+        again: &[refuted::LookedUp<'_>],
+        path: &str,
+    ) -> onvm_lang::Diagnostic {
         let places = &self.steering.places[chain];
-        let chain = &self.steering.chains[chain];
-        let end = path.last().copied().unwrap_or(0);
-        let at = chain.hops.get(end).map_or("", |hop| paths::name(&hop.at));
-        let (message, label) = words(self.assertion.claim, at);
+        let hop = self.steering.chains[chain].hops.get(end);
+        let (message, label) = words(self.assertion.claim, hop.map_or("", |hop| paths::name(&hop.at)));
         refuted::refuted(
             self.assertion.place,
             message,
             self.place(taker),
+            again,
             places.get(end).map(|place| (*place, label)),
             &packet.to_string(),
-            &paths::describe(chain, path),
+            path,
         )
     }
 }
@@ -160,45 +204,6 @@ fn key(claim: &Claim) -> String {
         Claim::Reaches { node } => format!("reaches {}", node.node),
         Claim::NeverReaches { node } => format!("never {}", node.node),
         Claim::Dropped => "dropped".to_owned(),
-    }
-}
-
-fn faulty_path(claim: &Claim, chain: &Chain) -> Option<Vec<usize>> {
-    let is = |node: &str, target: &Target| matches!(target, Target::Nf(n) | Target::Port(n) if n == node);
-    let is_port = |target: &Target| matches!(target, Target::Port(_));
-    let never = |_: &Target| false;
-    match claim {
-        Claim::Passes { nf, before: None } => Fault {
-            goal: is_port,
-            avoid: |t: &Target| is(&nf.node, t),
-        }
-        .find(chain),
-        Claim::Passes {
-            nf,
-            before: Some(node),
-        } => Fault {
-            goal: |t: &Target| is(&node.node, t),
-            avoid: |t: &Target| is(&nf.node, t),
-        }
-        .find(chain),
-        Claim::NeverPasses { nf: node } | Claim::NeverReaches { node } => Fault {
-            goal: |t: &Target| is(&node.node, t),
-            avoid: never,
-        }
-        .find(chain),
-        Claim::Reaches { node } => {
-            let elsewhere = |t: &Target| !is(&node.node, t) && !matches!(t, Target::Nf(_));
-            Fault {
-                goal: elsewhere,
-                avoid: |t: &Target| is(&node.node, t),
-            }
-            .find(chain)
-        }
-        Claim::Dropped => Fault {
-            goal: is_port,
-            avoid: never,
-        }
-        .find(chain),
     }
 }
 

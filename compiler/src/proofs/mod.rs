@@ -4,6 +4,9 @@
 //! that is claimed; see [`crate::sets`].
 
 mod asserts;
+#[cfg(test)]
+mod lookup_tests;
+mod lookups;
 mod overlaps;
 mod paths;
 #[cfg(test)]
@@ -11,6 +14,7 @@ mod tests;
 
 use onvm_bundle::filter::Expr;
 
+use self::lookups::World;
 use crate::{
     claims::Assertion,
     context::Context,
@@ -60,7 +64,8 @@ pub(crate) fn check(
             report_missing_else(cx, &fields, block, table);
         }
     }
-    asserts::check(cx, &fields, steering, &tables, assertions, &packets);
+    let world = World::new(&mut fields, steering);
+    asserts::check(cx, &fields, steering, &world, &tables, assertions, &packets);
 }
 
 fn table<'b>(fields: &mut Fields, block: &'b Block) -> Table<'b> {

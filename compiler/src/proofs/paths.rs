@@ -1,42 +1,201 @@
-//! Paths through a chain's hop table: whatever an NF may do with a packet, by outputs and permitted steers included.
+//! Paths through hop tables: whatever an NF may do with a packet, by outputs, permitted steers and permitted lookups included.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 use onvm_bundle::{Chain, Hop, Target};
+use onvm_lang::syntax::Claim;
 
-/// What a path must not do: come to a hop of `goal` without having visited one of `avoid`.
-pub(super) struct Fault<G, A> {
-    pub(super) goal: G,
-    pub(super) avoid: A,
+use crate::sets::Written;
+
+/// What a path must not do: come to a goal without having visited the NF of `avoid`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Fault<'c> {
+    pub(super) goal: Goal<'c>,
+    pub(super) avoid: Option<&'c str>,
 }
 
-impl<G: Fn(&Target) -> bool, A: Fn(&Target) -> bool> Fault<G, A> {
-    /// The shortest path with this fault, as hops.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Goal<'c> {
+    /// This NF or port.
+    Node(&'c str),
+    AnyPort,
+    /// The end of a path that is not this node.
+    EndBut(&'c str),
+}
+
+impl<'c> Fault<'c> {
+    /// What breaks the claim.
+    pub(super) fn of(claim: &'c Claim) -> Self {
+        let (goal, avoid) = match claim {
+            Claim::Passes { nf, before: None } => (Goal::AnyPort, Some(nf)),
+            Claim::Passes {
+                nf,
+                before: Some(node),
+            } => (Goal::Node(&node.node), Some(nf)),
+            Claim::NeverPasses { nf: node } | Claim::NeverReaches { node } => (Goal::Node(&node.node), None),
+            Claim::Reaches { node } => (Goal::EndBut(&node.node), Some(node)),
+            Claim::Dropped => (Goal::AnyPort, None),
+        };
+        let avoid = avoid.map(|name| name.node.as_str());
+        Self { goal, avoid }
+    }
+
+    fn is_goal(&self, at: &Target) -> bool {
+        match (self.goal, at) {
+            (Goal::Node(name), Target::Nf(n) | Target::Port(n)) => n == name,
+            (Goal::AnyPort, Target::Port(_)) => true,
+            (Goal::EndBut(name), Target::Port(n)) => n != name,
+            (Goal::EndBut(_), Target::Drop) => true,
+            _ => false,
+        }
+    }
+
+    fn avoids(&self, at: &Target) -> bool {
+        matches!(at, Target::Nf(n) | Target::Port(n) if self.avoid == Some(n.as_str()))
+    }
+
+    /// The shortest path with this fault through one chain alone, as hops.
     pub(super) fn find(&self, chain: &Chain) -> Option<Vec<usize>> {
-        let mut from: Vec<Option<usize>> = vec![None; chain.hops.len()];
+        let stops = self.search(&[chain], 0, &mut OneChain::default())?;
+        Some(stops.into_iter().map(|stop| stop.hop).collect())
+    }
+
+    /// Whether a path comes to an NF that may look packets up.
+    pub(super) fn reaches_lookup(&self, chain: &Chain) -> bool {
+        let mut alone = OneChain::default();
+        // Nothing ends this search early.
+        let endless = Self {
+            goal: Goal::Node(""),
+            ..*self
+        };
+        endless.search(&[chain], 0, &mut alone);
+        alone.looked_up
+    }
+
+    /// The shortest path with this fault from the beginning of a chain.
+    pub(super) fn search<J>(
+        &self,
+        chains: &[&Chain],
+        start: usize,
+        beyond: &mut dyn Beyond<Jump = J>,
+    ) -> Option<Vec<Stop<J>>> {
+        let mut stops = vec![Stop {
+            chain: start,
+            hop: 0,
+            jump: None,
+        }];
+        let mut marks = vec![Mark {
+            before: None,
+            visits: 0,
+            written: Written::NOTHING,
+        }];
+        let mut seen = HashMap::from([((start, 0), vec![Written::NOTHING])]);
         let mut open = VecDeque::from([0]);
         while let Some(at) = open.pop_front() {
-            let hop = chain.hops.get(at)?;
-            if (self.goal)(&hop.at) {
-                let mut path = vec![at];
-                while let Some(before) = path.last().and_then(|at| from[*at]) {
-                    path.push(before);
-                }
-                path.reverse();
-                return Some(path);
-            }
-            if (self.avoid)(&hop.at) {
+            let (chain, from) = (stops[at].chain, stops[at].hop);
+            let Some(hop) = chains.get(chain).and_then(|chain| chain.hops.get(from)) else {
+                continue;
+            };
+            let Mark { visits, written, .. } = marks[at];
+            let visits = visits + usize::from(matches!(hop.at, Target::Nf(_)));
+            if visits > beyond.max_hops() {
                 continue;
             }
-            for to in ways(hop) {
-                if to != 0 && from.get(to).is_some_and(Option::is_none) {
-                    from[to] = Some(at);
-                    open.push_back(to);
+            if self.is_goal(&hop.at) {
+                return Some(path(stops, &marks, at));
+            }
+            if self.avoids(&hop.at) {
+                continue;
+            }
+            let written = written.and(beyond.written(&hop.at));
+            let within = ways(hop).map(|to| (chain, to, None));
+            let jumps = match hop.lookup {
+                true => beyond.jumps(written),
+                false => Vec::new(),
+            };
+            let jumps = jumps.into_iter().map(|(chain, jump)| (chain, 0, Some(jump)));
+            for (chain, hop, jump) in within.chain(jumps) {
+                let known = seen.entry((chain, hop)).or_default();
+                if known.iter().any(|more| more.includes(written)) {
+                    continue;
                 }
+                known.push(written);
+                stops.push(Stop { chain, hop, jump });
+                marks.push(Mark {
+                    before: Some(at),
+                    visits,
+                    written,
+                });
+                open.push_back(stops.len() - 1);
             }
         }
         None
     }
+}
+
+/// What a search over chains knows beside the chains.
+pub(super) trait Beyond {
+    type Jump;
+
+    /// What the NF there may rewrite.
+    fn written(&self, at: &Target) -> Written;
+
+    /// The chains that a packet may come to that is looked up after so much was rewritten.
+    fn jumps(&mut self, written: Written) -> Vec<(usize, Self::Jump)>;
+
+    /// NFs that a packet may visit.
+    fn max_hops(&self) -> usize;
+}
+
+/// Lookups lead nowhere; whether one was met is kept.
+#[derive(Default)]
+struct OneChain {
+    looked_up: bool,
+}
+
+impl Beyond for OneChain {
+    type Jump = ();
+
+    fn written(&self, _: &Target) -> Written {
+        Written::NOTHING
+    }
+
+    fn jumps(&mut self, _: Written) -> Vec<(usize, ())> {
+        self.looked_up = true;
+        Vec::new()
+    }
+
+    fn max_hops(&self) -> usize {
+        usize::MAX
+    }
+}
+
+/// A place of a path, and the lookup by which it was come to.
+#[derive(Debug, Clone)]
+pub(super) struct Stop<J> {
+    pub(super) chain: usize,
+    pub(super) hop: usize,
+    pub(super) jump: Option<J>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Mark {
+    before: Option<usize>,
+    /// NFs visited before this place.
+    visits: usize,
+    written: Written,
+}
+
+fn path<J>(stops: Vec<Stop<J>>, marks: &[Mark], end: usize) -> Vec<Stop<J>> {
+    let mut on_path = vec![false; stops.len()];
+    let mut at = Some(end);
+    while let Some(here) = at {
+        on_path[here] = true;
+        at = marks[here].before;
+    }
+    // A stop comes after the one that leads to it.
+    let stops = stops.into_iter().zip(on_path);
+    stops.filter(|(_, on)| *on).map(|(stop, _)| stop).collect()
 }
 
 fn ways(hop: &Hop) -> impl Iterator<Item = usize> {
@@ -46,12 +205,25 @@ fn ways(hop: &Hop) -> impl Iterator<Item = usize> {
 
 /// `fw -> ids -(match)-> scrub -> drop`
 pub(super) fn describe(chain: &Chain, path: &[usize]) -> String {
+    let stops = path.iter().map(|hop| (chain, *hop, false));
+    text(stops)
+}
+
+/// `j -(looks up)-> fw -> lan`
+pub(super) fn describe_stops<J>(chains: &[&Chain], path: &[Stop<J>]) -> String {
+    let stops = path.iter();
+    text(stops.filter_map(|stop| Some((*chains.get(stop.chain)?, stop.hop, stop.jump.is_some()))))
+}
+
+fn text<'c>(stops: impl Iterator<Item = (&'c Chain, usize, bool)>) -> String {
     let mut text = String::new();
     let mut before: Option<&Hop> = None;
-    for at in path {
-        let Some(hop) = chain.hops.get(*at) else { break };
-        if let Some(from) = before {
-            text += &arrow(from, *at);
+    for (chain, at, looked_up) in stops {
+        let Some(hop) = chain.hops.get(at) else { break };
+        match before {
+            Some(_) if looked_up => text += " -(looks up)-> ",
+            Some(from) => text += &arrow(from, at),
+            None => {}
         }
         text += name(&hop.at);
         before = Some(hop);

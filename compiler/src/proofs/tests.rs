@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use onvm_bundle::{Chain, Hop, SourceRef, Target};
 use proptest::prelude::*;
 
-use super::paths::{Fault, describe};
+use super::paths::{Fault, Goal, describe};
 use crate::testing::checked;
 
 /// Checks one assertion on a fixed program; the codes of what is found, and the help of the first.
@@ -147,6 +147,7 @@ fn chains() -> impl Strategy<Value = Chain> {
                 },
                 outputs: table(1, "out"),
                 steers: table(2, "x"),
+                lookup: false,
             }
         };
         let hops = hops.into_iter().enumerate().map(make).collect();
@@ -178,10 +179,11 @@ proptest! {
     fn faults_are_those_of_all_paths(chain in chains(), goal in 0_usize..3, avoid in 2_usize..6) {
         let is_goal = |t: &Target| match goal {
             0 => matches!(t, Target::Port(_)),
-            1 => matches!(t, Target::Drop),
+            1 => matches!(t, Target::Drop | Target::Port(_)) && *t != Target::Port("lan".to_owned()),
             _ => *t == Target::Nf("n3".to_owned()),
         };
-        let is_avoided = |t: &Target| *t == Target::Nf(format!("n{avoid}"));
+        let avoided = format!("n{avoid}");
+        let is_avoided = |t: &Target| *t == Target::Nf(avoided.clone());
         let mut paths = Vec::new();
         all_paths(&chain, 0, &mut Vec::new(), &mut paths);
         let at = |hop: &usize| &chain.hops[*hop].at;
@@ -190,7 +192,12 @@ proptest! {
             is_goal(at(end)) && !before.iter().any(|hop| is_avoided(at(hop)))
         };
         let shortest = paths.iter().filter(faulty).map(Vec::len).min();
-        let found = Fault { goal: is_goal, avoid: is_avoided }.find(&chain);
+        let goal = match goal {
+            0 => Goal::AnyPort,
+            1 => Goal::EndBut("lan"),
+            _ => Goal::Node("n3"),
+        };
+        let found = Fault { goal, avoid: Some(&avoided) }.find(&chain);
         prop_assert_eq!(found.as_ref().map(Vec::len), shortest);
         if let Some(found) = found {
             prop_assert!(paths.contains(&found));

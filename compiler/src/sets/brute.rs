@@ -24,7 +24,7 @@ const NETS: [&str; 7] = [
     "2001:db8:1::/48",
 ];
 /// One address of each region that the prefixes make.
-const V4: [[u8; 4]; 6] = [
+pub(super) const V4: [[u8; 4]; 6] = [
     [10, 9, 0, 1],
     [10, 1, 9, 1],
     [10, 1, 1, 9],
@@ -32,13 +32,13 @@ const V4: [[u8; 4]; 6] = [
     [192, 168, 0, 1],
     [11, 0, 0, 1],
 ];
-const V6: [u128; 3] = [
+pub(super) const V6: [u128; 3] = [
     0x2001_0db8_0009 << 80 | 1,
     0x2001_0db8_0001 << 80 | 1,
     0x2001_0db9 << 96 | 1,
 ];
 const RANGES: [(u16, u16); 4] = [(80, 80), (443, 443), (400, 2000), (1000, 65535)];
-const PORTS: [u16; 6] = [80, 443, 500, 1500, 5000, 1];
+pub(super) const PORTS: [u16; 6] = [80, 443, 500, 1500, 5000, 1];
 const PROTOCOLS: [u8; 5] = [6, 17, 132, 1, 47];
 
 fn frame(kind: u16, payload: &[u8]) -> Frame {
@@ -212,7 +212,7 @@ pub(super) fn show(rules: &[Expr]) -> String {
     rules.iter().map(|r| format!("\n    {r}")).collect()
 }
 
-pub(super) fn run<T: std::fmt::Debug>(
+pub(crate) fn run<T: std::fmt::Debug>(
     cases: u32,
     seed: u64,
     strategy: impl Strategy<Value = T>,

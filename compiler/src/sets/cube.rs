@@ -42,6 +42,11 @@ impl Cube {
         }
     }
 
+    /// Forgets what is said of all other fields.
+    pub(crate) fn retain(&mut self, keep: impl Fn(FieldId) -> bool) {
+        self.terms.retain(|(field, _)| keep(*field));
+    }
+
     /// The packets in both; none when there are none.
     pub(crate) fn and(&self, other: &Self) -> Option<Self> {
         if other.terms.is_empty() || self.terms.is_empty() {

@@ -156,6 +156,10 @@ impl FieldId {
     pub(super) const CAPTURED: Self = Self(0);
     pub(super) const LENGTH: Self = Self(1);
 
+    pub(super) fn at(index: usize) -> Self {
+        Self(u32::try_from(index).unwrap_or(u32::MAX))
+    }
+
     pub(super) fn index(self) -> usize {
         self.0 as usize
     }
@@ -188,7 +192,7 @@ impl Fields {
         if let Some(id) = self.ids.get(&field) {
             return *id;
         }
-        let id = FieldId(u32::try_from(self.known.len()).unwrap_or(u32::MAX));
+        let id = FieldId::at(self.known.len());
         self.known.push(field.clone());
         self.ids.insert(field, id);
         id

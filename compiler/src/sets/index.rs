@@ -99,7 +99,7 @@ impl Index {
                 }
                 let cube = &self.cubes[*id as usize];
                 *looks += 1;
-                if point.is_in(cube) {
+                if point.is_in(cube) && cover.counts(cube) {
                     found = Some((rule, cube));
                     return true;
                 }

@@ -20,6 +20,9 @@
 //! Each step asks the [`index`] which earlier rule takes the point, and cuts its cube out, along one field after the other, in
 //! disjoint pieces. Most rules are done after one or two points. When no piece is left, the rules met cover the set.
 //!
+//! Where packets go that are classified again after NFs have rewritten header fields is asked the same way, of what is left of
+//! a set when all that it says of those fields is forgotten ([`rewrite`]).
+//!
 //! Which rules overlap ([`Table::overlaps`]) is asked the same way, of the pairs whose cubes the index finds to meet.
 //!
 //! # What is exact
@@ -45,6 +48,7 @@ mod lower;
 mod point;
 mod primitive;
 mod relation;
+mod rewrite;
 mod search;
 mod solve;
 mod table;
@@ -56,10 +60,15 @@ pub(crate) mod brute;
 #[cfg(test)]
 mod brute_overlap;
 #[cfg(test)]
+mod brute_rewrite;
+#[cfg(test)]
 mod exact;
 
 pub use field::Fields;
 pub use frame::Frame;
+pub(crate) use rewrite::{Shape, Written, shapes};
 pub use search::Budget;
-pub use table::{Answer, Effective, Overlap, Overlaps, Set, Table, Taker, Verdict, common};
+pub use table::{
+    Answer, Effective, Overlap, Overlaps, Rewriting, Rewritten, Set, Table, Taker, Verdict, common,
+};
 pub use witness::Witness;

@@ -13,7 +13,7 @@ use super::{
 
 pub(super) const IP: u128 = 0x0800;
 pub(super) const IP6: u128 = 0x86dd;
-const VLAN: [Range; 3] = [(0x8100, 0x8100), (0x88a8, 0x88a8), (0x9100, 0x9100)];
+pub(super) const VLAN: [Range; 3] = [(0x8100, 0x8100), (0x88a8, 0x88a8), (0x9100, 0x9100)];
 /// EtherTypes up to this are lengths.
 const LLC: Values = Values::One(0, 1500);
 const IP6_FRAGMENT: u128 = 44;

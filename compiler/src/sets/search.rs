@@ -49,6 +49,15 @@ pub(crate) struct Cover<'t> {
     pub(crate) limit: u32,
     /// Of those, these; none for all.
     pub(crate) only: Option<&'t [u32]>,
+    /// Fields of which a packet has other values now, by field: cubes that speak of one are passed over.
+    pub(crate) forgotten: Option<&'t [bool]>,
+}
+
+impl Cover<'_> {
+    pub(crate) fn counts(&self, cube: &Cube) -> bool {
+        let forgotten = |fields: &[bool]| cube.terms().iter().any(|(field, _)| fields[field.index()]);
+        !self.forgotten.is_some_and(forgotten)
+    }
 }
 
 /// What a search found out.

@@ -1,6 +1,7 @@
 //! Rules in order, the first match wins.
 
 mod overlap;
+mod rewritten;
 
 use std::{borrow::Cow, ops::Range};
 
@@ -18,6 +19,7 @@ use super::{
 };
 
 pub use overlap::{Overlap, Overlaps};
+pub use rewritten::{Rewriting, Rewritten};
 
 /// A set of packets, given by a filter.
 #[derive(Debug, Clone)]
@@ -156,6 +158,7 @@ impl<'a> Table<'a> {
                 index: &self.index,
                 limit: number(rule),
                 only,
+                forgotten: None,
             }];
             let confirm = |_: &Frame| true;
             Search {
@@ -235,6 +238,7 @@ impl<'a> Effective<'_, 'a> {
             index: &self.table.index,
             limit,
             only: None,
+            forgotten: None,
         }
     }
 

@@ -21,8 +21,7 @@ impl Witness {
         if let Some(frame) = sent.into_iter().find(|sent| confirm(sent)) {
             return Self { frame };
         }
-        let mut mended = frame.clone();
-        mend(&mut mended.bytes);
+        let mended = frame.mended();
         Self {
             frame: if confirm(&mended) { mended } else { frame },
         }
@@ -30,6 +29,13 @@ impl Witness {
 }
 
 impl Frame {
+    /// With lengths and checksums as they should be.
+    pub(super) fn mended(&self) -> Self {
+        let mut mended = self.clone();
+        mend(&mut mended.bytes);
+        mended
+    }
+
     /// The frame with all that it had on the wire. None: it was longer than frames are.
     pub(crate) fn whole(&self) -> Option<Self> {
         let length = (self.wire_len as usize).max(self.bytes.len());

@@ -9,7 +9,7 @@ use super::{
     aligned::Aligned,
     routes::{Route, Through, describe, names},
     search::{Certainty, Finder, Found},
-    side::{Models, Outcome, Side},
+    side::{Models, Outcome, Side, Steering},
 };
 use crate::{
     interpret::{Interpreter, StoryRule},
@@ -115,6 +115,10 @@ impl<'s, 'a> Search<'s, 'a> {
         let (Some(old), Some(new)) = (old, new) else {
             return;
         };
+        if (old.has_lookups() || new.has_lookups()) && !self.treats_alike(old, new) {
+            // What a packet is when it is looked up cannot be known, and so not where it goes by the new rules.
+            self.found.certainty = Certainty::Partial;
+        }
         let mut parting: HashMap<(Option<&str>, Option<&str>), Vec<Route<'a>>> = HashMap::new();
         for (a, b) in Aligned::new(&old.filters(), &new.filters()).candidates() {
             if !self.budget.spend(1) || self.found.paths.len() >= MAX_CHANGES {
@@ -138,6 +142,16 @@ impl<'s, 'a> Search<'s, 'a> {
             });
             routes.retain(|route| !self.route(port, (a, b), route));
         }
+    }
+
+    /// The rules of a port are the same, and lead to the same.
+    fn treats_alike(&self, old: &Steering<'a>, new: &Steering<'a>) -> bool {
+        let through = |side, chain| Through { side, chain };
+        let same = |taker| {
+            let before = through(self.finder.old, old.chain(taker));
+            before.is_as(&through(self.finder.new, new.chain(taker)))
+        };
+        old.filters() == new.filters() && old.takers().all(same)
     }
 
     /// Looks for a packet between two rules; true: this route need not be looked at again.
@@ -197,6 +211,7 @@ impl<'s, 'a> Search<'s, 'a> {
                     Outcome::Next => return None,
                     Outcome::Output(name) => format!("puts out on `{name}`"),
                     Outcome::To(name) => format!("steers to `{name}`"),
+                    Outcome::Lookup => "has it looked up".to_owned(),
                     Outcome::Drop => "drops".to_owned(),
                 };
                 Some(Condition {

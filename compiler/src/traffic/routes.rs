@@ -51,7 +51,17 @@ pub(crate) struct Through<'s, 'a> {
 enum Place<'a> {
     Nf(&'a str, &'a Hop),
     Port(&'a str),
+    /// At the rules of its port again. What it is then cannot be known: routes end here.
+    Rules,
     Dropped,
+}
+
+/// Where an outcome leads.
+#[derive(Debug, Clone, Copy)]
+enum To {
+    Hop(u16),
+    Rules,
+    Nowhere,
 }
 
 impl<'a> Routes<'a> {
@@ -70,14 +80,18 @@ impl<'a> Routes<'a> {
             new: Vec::new(),
             differs: false,
         };
-        walk.step((Some(0), Some(0)), route);
+        walk.step((To::Hop(0), To::Hop(0)), route);
         walk.found
     }
 }
 
 impl<'a> Through<'_, 'a> {
-    fn place(&self, at: Option<u16>) -> Place<'a> {
-        let hop = at.zip(self.chain).and_then(|(at, c)| c.hops.get(usize::from(at)));
+    fn place(&self, at: To) -> Place<'a> {
+        let hop = match at {
+            To::Hop(at) => self.chain.and_then(|chain| chain.hops.get(usize::from(at))),
+            To::Rules => return Place::Rules,
+            To::Nowhere => None,
+        };
         match hop.map(|hop| (&hop.at, hop)) {
             Some((Target::Nf(name), hop)) => Place::Nf(name, hop),
             Some((Target::Port(name), _)) => Place::Port(name),
@@ -95,7 +109,12 @@ impl<'a> Through<'_, 'a> {
         };
         let same = |(a, b): (&Hop, &Hop)| {
             let alike = !matches!(&a.at, Target::Nf(nf) if !self.side.decides_alike(other.side, nf));
-            alike && a.at == b.at && a.next == b.next && a.outputs == b.outputs && a.steers == b.steers
+            alike
+                && a.at == b.at
+                && a.next == b.next
+                && a.outputs == b.outputs
+                && a.steers == b.steers
+                && a.lookup == b.lookup
         };
         let (own, others) = (hops(self), hops(other));
         self.side.contents.manager.max_hops == other.side.contents.manager.max_hops
@@ -117,11 +136,14 @@ struct Walk<'s, 'a> {
 
 impl<'a> Walk<'_, 'a> {
     /// Both chains, as long as the same NF stands in both.
-    fn step(&mut self, at: (Option<u16>, Option<u16>), mut route: Route<'a>) {
+    fn step(&mut self, at: (To, To), mut route: Route<'a>) {
         match (self.old.place(at.0), self.new.place(at.1)) {
             (Place::Nf(a, old), Place::Nf(b, new)) if a == b && !self.old.is_at_limit(&route.old) => {
                 for decision in self.decisions(a, old, new, &route) {
-                    let to = |hop, outcome: &Option<Outcome>| follow(hop, outcome.as_ref()?);
+                    let to = |hop, outcome: &Option<Outcome>| match outcome {
+                        Some(outcome) => follow(hop, outcome),
+                        None => To::Nowhere,
+                    };
                     let at = (to(old, &decision.old), to(new, &decision.new));
                     self.step(at, route.visit(decision));
                 }
@@ -129,7 +151,7 @@ impl<'a> Walk<'_, 'a> {
             (old, new) => {
                 route.differs = match (old, new) {
                     (Place::Nf(a, _), Place::Nf(b, _)) | (Place::Port(a), Place::Port(b)) => a != b,
-                    (Place::Dropped, Place::Dropped) => false,
+                    (Place::Dropped, Place::Dropped) | (Place::Rules, Place::Rules) => false,
                     _ => true,
                 };
                 self.finish(Which::Old, at, route);
@@ -138,7 +160,7 @@ impl<'a> Walk<'_, 'a> {
     }
 
     /// What is left of the old chain, then of the new one.
-    fn finish(&mut self, which: Which, at: (Option<u16>, Option<u16>), mut route: Route<'a>) {
+    fn finish(&mut self, which: Which, at: (To, To), mut route: Route<'a>) {
         if self.found.routes.len() >= MAX_ROUTES {
             self.found.more = true;
             return;
@@ -165,6 +187,7 @@ impl<'a> Walk<'_, 'a> {
                 return;
             }
             Place::Port(name) => name,
+            Place::Rules => "steer",
             Place::Nf(..) | Place::Dropped => "drop",
         };
         route.way(which).push(Visit {
@@ -195,7 +218,7 @@ impl<'a> Walk<'_, 'a> {
         for a in &before {
             all.extend(after.iter().filter(|b| !alike || *b == a).map(|b| both(a, b)));
         }
-        // Steers that only one of the two permits.
+        // Steers and lookups that only one of the two permits.
         if strange {
             all.extend(before.iter().filter(|o| !after.contains(o)).map(|o| both(o, o)));
             all.extend(after.iter().filter(|o| !before.contains(o)).map(|o| both(o, o)));
@@ -217,8 +240,8 @@ impl<'a> Walk<'_, 'a> {
                 before.and_then(|d| d.old.as_ref()),
             ),
         };
-        // It may decide otherwise the second time, and the other chain may permit other steers.
-        self.found.more |= strange && (own.is_some() || !hop.steers.is_empty());
+        // It may decide otherwise the second time, and the other chain may permit other steers and lookups.
+        self.found.more |= strange && (own.is_some() || !hop.steers.is_empty() || hop.lookup);
         if let Some(own) = own {
             return vec![own.clone()];
         }
@@ -280,14 +303,16 @@ impl<'a> Route<'a> {
     }
 }
 
-/// Where an outcome leads; an output that is not handled and a steer that is not permitted follow the chain.
-fn follow(hop: &Hop, outcome: &Outcome) -> Option<u16> {
-    match outcome {
-        Outcome::Next => hop.next,
-        Outcome::Output(name) => hop.outputs.get(name).copied().or(hop.next),
-        Outcome::To(name) => hop.steers.get(name).copied().or(hop.next),
-        Outcome::Drop => None,
-    }
+/// Where an outcome leads; an output that is not handled, and a steer or a lookup that is not permitted, follow the chain.
+fn follow(hop: &Hop, outcome: &Outcome) -> To {
+    let to = match outcome {
+        Outcome::Output(name) => hop.outputs.get(name),
+        Outcome::To(name) => hop.steers.get(name),
+        Outcome::Lookup if hop.lookup => return To::Rules,
+        Outcome::Drop => return To::Nowhere,
+        Outcome::Next | Outcome::Lookup => None,
+    };
+    to.copied().or(hop.next).map_or(To::Nowhere, To::Hop)
 }
 
 /// `fw -> ids -(match)-> scrub -(drops)-> drop`
@@ -299,6 +324,7 @@ pub(crate) fn describe(way: &[Visit<'_>]) -> String {
             text += &match &visit.by {
                 Outcome::Output(name) => format!(" -({name})-> "),
                 Outcome::To(_) => " -(steers)-> ".to_owned(),
+                Outcome::Lookup => " -(looks up)-> ".to_owned(),
                 Outcome::Drop => " -(drops)-> ".to_owned(),
                 Outcome::Next => " -> ".to_owned(),
             };

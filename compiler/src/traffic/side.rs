@@ -18,6 +18,8 @@ pub(crate) enum Outcome {
     Output(String),
     /// Steered to this NF or port.
     To(String),
+    /// Classified again by the rules of its port.
+    Lookup,
     Drop,
 }
 
@@ -162,6 +164,12 @@ impl<'a> Steering<'a> {
         (0..rules).map(Some).chain([None])
     }
 
+    /// Some NF may have packets of this port looked up.
+    pub(crate) fn has_lookups(&self) -> bool {
+        let chains = self.chains.iter().flatten();
+        chains.flat_map(|chain| &chain.hops).any(|hop| hop.lookup)
+    }
+
     /// None drops all that it gets.
     pub(crate) fn chain(&self, taker: Taker) -> Option<&'a Chain> {
         self.chains
@@ -238,6 +246,9 @@ impl<'a> Side<'a> {
                     .iter()
                     .for_each(|name| add(&Outcome::Output(name.clone())));
                 hop.steers.keys().for_each(|name| add(&Outcome::To(name.clone())));
+                if hop.lookup {
+                    add(&Outcome::Lookup);
+                }
                 if self.config(nf).is_some_and(|c| c.manifest.effects.drops) {
                     add(&Outcome::Drop);
                 }

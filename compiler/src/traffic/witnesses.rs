@@ -206,6 +206,7 @@ impl Route<'_> {
             Outcome::Next => "next".to_owned(),
             Outcome::Output(name) => format!("output {name}"),
             Outcome::To(name) => format!("steer {name}"),
+            Outcome::Lookup => "lookup".to_owned(),
             Outcome::Drop => "drop".to_owned(),
         };
         let mut told = self.old.iter().zip(&story.hops);

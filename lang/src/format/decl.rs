@@ -102,6 +102,7 @@ impl Printer<'_> {
         self.mark("allow ");
         self.text(&allow.nf.node, allow.nf.span);
         match &allow.grant {
+            Grant::Lookup => self.mark(" to lookup"),
             Grant::Program { port } => {
                 self.mark(" to program");
                 self.space();

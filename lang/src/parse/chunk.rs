@@ -16,8 +16,9 @@ pub(crate) const KEYWORDS: [&str; 12] = [
 ];
 
 /// Words that go on with a declaration.
-const CONTINUE: [&str; 13] = [
-    "and", "or", "not", "with", "as", "to", "before", "else", "steer", "program", "max_hops", "drop", "times",
+const CONTINUE: [&str; 14] = [
+    "and", "or", "not", "with", "as", "to", "before", "else", "steer", "program", "lookup", "max_hops",
+    "drop", "times",
 ];
 
 /// The text of one declaration, or of what stands where one should.

@@ -114,6 +114,10 @@ impl Walk<'_> {
     fn allow<'s>(&mut self, mut parts: impl Iterator<Item = Pair<'s>>) -> Option<Allow> {
         let nf = self.ident(&parts.next()?);
         let grant = parts.nth(1)?;
+        if grant.as_rule() == Rule::lookup {
+            let grant = Grant::Lookup;
+            return Some(Allow { nf, grant });
+        }
         if grant.as_rule() == Rule::program {
             let port = self.ident(&grant.into_inner().nth(1)?);
             let grant = Grant::Program { port };

@@ -306,6 +306,7 @@ fn describe(rule: Rule) -> &'static str {
         Rule::kw_else => "`else`",
         Rule::claim => "`passes`, `never passes`, `reaches`, `never reaches` or `dropped`",
         Rule::program | Rule::kw_program => "`program`",
+        Rule::lookup => "`lookup`",
         Rule::steer_to | Rule::kw_steer => "`steer`",
         Rule::destination => "the name of an NF or a chain",
         Rule::kw_max_hops => "`max_hops`",

@@ -132,6 +132,7 @@ fn words_of(rule: Rule) -> &'static [&'static str] {
         Rule::kw_to => &["to"],
         Rule::kw_else | Rule::steer_rule => &["else"],
         Rule::program | Rule::kw_program => &["program"],
+        Rule::lookup => &["lookup"],
         Rule::steer_to | Rule::kw_steer => &["steer"],
         Rule::kw_max_hops => &["max_hops"],
         Rule::claim => &["passes", "never", "reaches", "dropped"],

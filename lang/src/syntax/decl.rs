@@ -183,6 +183,8 @@ pub enum Grant {
         /// Bound on how often a packet may be steered this way.
         max_hops: Option<Spanned<u32>>,
     },
+    /// `lookup`
+    Lookup,
     /// `program PORT`
     Program {
         /// The port whose flow table may be changed.

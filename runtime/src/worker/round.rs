@@ -129,16 +129,16 @@ impl Worker {
         let at = &tables.hops[usize::from(hop)];
         let to = match verdict {
             VERDICT_DROP => return self.take_away(slot, buffer, Reason::NfVerdict),
-            VERDICT_LOOKUP => {
-                let (offset, length) = entry.extent();
-                let frame = self.forward.packets.bytes(buffer, offset, length);
-                match tables.tables[usize::from(port)].classify(frame, frame.len() as u32) {
-                    NOWHERE => at.next,
-                    to => to,
-                }
-            }
             _ => match at.way(wish(verdict, destination)) {
                 Way::To(to) => to,
+                Way::Lookup(otherwise) => {
+                    let (offset, length) = entry.extent();
+                    let frame = self.forward.packets.bytes(buffer, offset, length);
+                    match tables.tables[usize::from(port)].classify(frame, frame.len() as u32) {
+                        NOWHERE => otherwise,
+                        to => to,
+                    }
+                }
                 Way::Overruled(to) => {
                     add(&self.forward.instance(slot).overruled, 1);
                     to
@@ -282,13 +282,14 @@ impl Worker {
     }
 }
 
-/// What an NF wants, but for the two verdicts that the caller handles itself.
+/// What an NF wants, except for `drop`, which the caller handles itself.
 fn wish(verdict: u8, destination: u16) -> Wish {
     match verdict {
         VERDICT_NEXT => Wish::Next,
         VERDICT_OUTPUT => Wish::Output(destination),
         VERDICT_STEER => Wish::Steer(destination),
         VERDICT_OUT => Wish::Out(destination),
+        VERDICT_LOOKUP => Wish::Lookup,
         _ => Wish::Unknown,
     }
 }

@@ -100,6 +100,7 @@ pub(super) fn any_graph() -> impl Strategy<Value = Graph> {
                 id: n,
                 instances: vec![],
                 drops: false,
+                lookup: n % 3 == 1,
                 chains,
             }
         };

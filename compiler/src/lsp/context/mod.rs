@@ -203,8 +203,9 @@ fn allow<'a>(rest: &[&'a str]) -> Vec<Want<'a>> {
     match rest {
         [] => vec![Want::Nf],
         [_] => vec![Want::Words(&["to"])],
-        [_, "to"] => vec![Want::Words(&["steer", "program"])],
+        [_, "to"] => vec![Want::Words(&["steer", "lookup", "program"])],
         [_, "to", "program"] => vec![Want::Port],
+        [_, "to", "lookup", ..] => Vec::new(),
         [_, "to", "steer", .., "max_hops"] => Vec::new(),
         [_, "to", .., "steer" | ","] => NODE.to_vec(),
         [_, "to", "steer", ..] => vec![Want::Words(&["max_hops"])],

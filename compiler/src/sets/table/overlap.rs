@@ -182,6 +182,7 @@ impl Run<'_, '_> {
             index: &self.table.index,
             limit,
             only,
+            forgotten: None,
         }];
         let search = Search {
             covers: &covers,
