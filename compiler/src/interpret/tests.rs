@@ -163,3 +163,17 @@ fn steers_are_followed_where_they_are_permitted() {
     assert_eq!(way(&permitted, Wish::Output(7)), Way::Overruled(first + 1));
     assert_eq!(way(&permitted, Wish::Unknown), Way::Overruled(first + 1));
 }
+
+#[test]
+fn lookups_are_overruled_where_they_are_not_permitted() {
+    let program = program(CHAIN);
+    let mut manager = program.manager.clone();
+    let chain = manager.chains.iter_mut().find(|c| c.name == "inspect").unwrap();
+    chain.hops[0].lookup = true;
+    let tables = Tables::new(&manager, &program.flows, &HashMap::new());
+    let first = tables.chains.iter().find(|c| c.name == "inspect").unwrap().first;
+    let way = |hop: HopIndex| tables.hops[usize::from(hop)].way(Wish::Lookup);
+    assert_eq!(way(first), Way::Lookup(first + 1));
+    assert_eq!(way(first + 1), Way::Overruled(first + 2));
+    assert!(manager.may_look_up("fw") && !manager.may_look_up("scan"));
+}

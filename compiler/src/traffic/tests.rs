@@ -21,7 +21,7 @@ use crate::{
     },
 };
 
-const GUARD: &str = "name = \"guard\"\nversion = \"1.0.0\"\nsummary = \"A guard\"\n[run]\nbinary = \"guard\"\n\
+const GUARD: &str = "name = \"guard\"\nversion = \"1.0.0\"\nsummary = \"A guard\"\n[run]\nbinary = \"guard\"\n[effects]\nlookups = true\n\
     [[outputs]]\nname = \"suspect\"\ndoc = \"What looks suspect.\"\n\
     [[params]]\nname = \"strict\"\ntype = \"bool\"\ndefault = \"false\"\ndoc = \"How strict it is.\"\n";
 
@@ -212,6 +212,32 @@ fn third_parties_are_named() {
     let (lines, certainty) = changed((&old, ""), (&strict, ""));
     assert_eq!(lines, ["own is changed"]);
     assert_eq!(certainty, Certainty::Proved);
+}
+
+#[test]
+fn where_lookups_lead_is_not_guessed() {
+    let plain = source("tcp -> guarded\nelse -> plain");
+    let allowed = format!("{plain}allow own to lookup\n");
+    let ways = found(&allowed, ACCEPT_WEB);
+    assert_eq!(ways.undecided, BTreeSet::from(["own".to_owned()]));
+    // Nothing is changed, and what is looked up goes where it went.
+    let same = |old: &str, new: &str| changed((old, ACCEPT_WEB), (new, ACCEPT_WEB));
+    assert_eq!(same(&allowed, &allowed), (vec![], Certainty::Proved));
+    let (lines, certainty) = same(&plain, &allowed);
+    assert_eq!(
+        lines,
+        [
+            "tcp { src = 198.51.100.7:4000, dst = 203.0.113.9:80 }: own -> lan => own -(looks up)-> steer if own has it looked up"
+        ]
+    );
+    assert_eq!(certainty, Certainty::Partial);
+    // Packets that come to `own` go by the rule that is changed, if they are what it takes by then.
+    let edited = allowed.replace("else -> plain", "else -> drop");
+    assert_eq!(same(&allowed, &edited).1, Certainty::Partial);
+    assert_eq!(
+        same(&plain, &edited.replace("allow own to lookup\n", "")).1,
+        Certainty::Modelled
+    );
 }
 
 const FILTERS: [&str; 10] = [

@@ -92,6 +92,7 @@ fn places() {
     offers("nf x = $0", &["firewall", "forward", "monitor", "payload_scan"]);
     offers("steer $0", &["lan", "wan"]);
     offers("allow $0", &["fw", "scan"]);
+    offers("allow fw to $0", &["steer", "lookup", "program"]);
     offers("chain c = scan { $0", &["match"]);
     offers(
         "nf x = payload_scan { on_match = $0",

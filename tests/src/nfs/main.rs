@@ -2,6 +2,7 @@
 
 mod crash;
 mod hostile;
+mod jumper;
 mod misuse;
 mod pacer;
 mod parent;
@@ -14,6 +15,7 @@ fn main() -> ExitCode {
     match std::env::args().nth(1).as_deref() {
         Some("crash") => nflib::run::<crash::Crash>(),
         Some("hostile") => hostile::run(),
+        Some("jumper") => nflib::run::<jumper::Jumper>(),
         Some("misuse") => misuse::run(),
         Some("pacer") => nflib::run::<pacer::Pacer>(),
         Some("parent") => nflib::run::<parent::Parent>(),
@@ -21,7 +23,7 @@ fn main() -> ExitCode {
         Some("probe") => probe::run(),
         other => {
             eprintln!(
-                "error: test-nf takes crash, hostile, misuse, pacer, parent, probe or shout, not {other:?}"
+                "error: test-nf takes crash, hostile, jumper, misuse, pacer, parent, probe or shout, not {other:?}"
             );
             ExitCode::from(2)
         }
