@@ -46,6 +46,19 @@ reads = ["ip"]
 writes = ["ip.src", "ip.checksum"]
 "#;
 
+const BALANCER: &str = r#"
+name = "balancer"
+version = "1.0.0"
+summary = "Sends flows to servers by rewriting their destination"
+state = "flow"
+[run]
+binary = "balancer"
+[effects]
+reads = ["ip.src", "ip.dst"]
+writes = ["ip.dst"]
+lookups = true
+"#;
+
 /// The files that examples may name: these, and those of `chains/`.
 fn host(main: &str) -> MemoryHost {
     let chains = Path::new(env!("CARGO_MANIFEST_DIR")).join("../chains");
@@ -60,6 +73,7 @@ fn host(main: &str) -> MemoryHost {
         .with("guard.nf.toml", GUARD)
         .with("screen.nf.toml", SCREEN)
         .with("nat.nf.toml", NAT)
+        .with("balancer.nf.toml", BALANCER)
         .with("bad.nf.toml", "name = \"bad\"\n")
         .with("web.patterns", "attack\n")
         .with("trace.pcap", "")

@@ -227,7 +227,7 @@ fn where_lookups_lead_is_not_guessed() {
     assert_eq!(
         lines,
         [
-            "tcp { src = 198.51.100.7:4000, dst = 203.0.113.9:80 }: own -> lan => own -(looks up)-> steer if own has it looked up"
+            "tcp { src = 198.51.100.7:4000, dst = 203.0.113.9:80 }: own -(looks up)-> lan => own -(looks up)-> steer if own has it looked up"
         ]
     );
     assert_eq!(certainty, Certainty::Partial);
