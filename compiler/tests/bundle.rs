@@ -56,6 +56,7 @@ steer wan {
 }
 steer lan { else -> mon -> wan }
 allow guard to steer mon, lan
+allow guard to lookup
 "#;
 
 const WAF: &str = r#"
@@ -71,6 +72,7 @@ reads = ["ip.src"]
 writes = ["tcp.window"]
 payload = "write"
 steers = true
+lookups = true
 [[params]]
 name = "key"
 type = "secret"
@@ -219,6 +221,34 @@ fn steers_become_hops() {
 }
 
 #[test]
+fn a_permitted_lookup_stands_at_each_hop_of_its_nf() {
+    let (program, _) = build(FULL, &Inputs::default());
+    let hops = || program.manager.chains.iter().flat_map(|c| &c.hops);
+    let is_guard = |h: &&onvm_bundle::Hop| h.at == Target::Nf("guard".into());
+    assert!(hops().any(|h| h.lookup) && hops().all(|h| h.lookup == is_guard(&h)));
+    // Only `allow` makes a difference.
+    let silent = FULL.replace("allow guard to lookup\n", "");
+    let without = check(&host(&silent), Path::new("edge.chain"), &Inputs::default()).unwrap();
+    let warned = without.diagnostics.iter().filter(|d| d.code == "C0602");
+    assert_eq!(warned.count(), 1);
+    let without = without.program.unwrap();
+    let changes = diff(without.contents(), program.contents());
+    let [change] = changes.changes.as_slice() else {
+        panic!("{changes:?}")
+    };
+    assert_eq!((change.kind.as_str(), change.name.as_str()), ("nf", "guard"));
+    let detail = &change.details[0];
+    assert_eq!(
+        (detail.what.as_str(), detail.from.as_str(), detail.to.as_str()),
+        ("lookup", "not permitted", "permitted")
+    );
+    assert!(
+        changes.instances.replaced.is_empty(),
+        "no NF is started anew for it"
+    );
+}
+
+#[test]
 fn a_bounded_circle_is_counted_out() {
     let source = |bound: &str| {
         format!(
@@ -226,7 +256,8 @@ fn a_bounded_circle_is_counted_out() {
              nf a = waf {{ key = secret(\"K\"), limits = $l, nets = $n, wait = 1 s }}\n\
              nf b = waf {{ key = secret(\"K\"), limits = $l, nets = $n, wait = 1 s }}\n\
              steer wan {{ else -> a {{ alert -> drop }} -> wan }}\n\
-             allow a to steer b\nallow b to steer a max_hops {bound}\n"
+             allow a to steer b\nallow b to steer a max_hops {bound}\n\
+             allow a to lookup\nallow b to lookup\n"
         )
     };
     let (program, _) = build(&source("3"), &Inputs::default());
@@ -441,15 +472,15 @@ fn a_newer_format_is_refused_with_the_remedy() {
     let path = dir.join("bundle.toml");
     let newer = fs::read_to_string(&path)
         .unwrap()
-        .replace("format = 1", "format = 2\nsurprise = true");
+        .replace("format = 2", "format = 3\nsurprise = true");
     fs::write(&path, newer).unwrap();
     let error = Bundle::load(&dir).unwrap_err();
     assert!(
         matches!(
             error,
             BundleError::Version {
-                found: 2,
-                supported: 1,
+                found: 3,
+                supported: 2,
                 ..
             }
         ),
@@ -516,6 +547,11 @@ fn a_bundle_that_contradicts_itself_is_refused() {
         ("manager.toml", "at = { nf = \"fw\" }", "at = { nf = \"wf\" }"),
         ("manager.toml", "next = 1\n", "next = 60000\n"),
         ("manager.toml", "name = \"lan\"", "name = \"wan\""),
+        (
+            "manager.toml",
+            "at = { port = \"lan\" }",
+            "lookup = true\nat = { port = \"lan\" }",
+        ),
         ("flows.toml", "chain = \"inspect\"", "chain = \"nowhere\""),
         ("flows.toml", "(tcp)", "(tpc)"),
         ("nfs/fw-0.toml", "files/", "filez/"),

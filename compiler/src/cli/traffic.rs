@@ -62,11 +62,16 @@ pub(super) fn text(found: &Changes) -> String {
             "No {other} changes path, by the rules and patterns of the NFs; malformed packets and stacked VLAN tags are not \
              looked at.\n"
         ),
-        Certainty::Partial => "There may be more: the search was ended before everything was looked at.\n".to_owned(),
+        Certainty::Partial => "There may be more: not everything was looked at.\n".to_owned(),
     });
     for nf in &found.unknown {
         text.push_str(&format!(
             "`{nf}` is changed: for which packets it decides otherwise is not known here.\n"
+        ));
+    }
+    for nf in &found.looked_up {
+        text.push_str(&format!(
+            "What `{nf}` has looked up goes by rules that are changed: which packets these are is not known here.\n"
         ));
     }
     text
@@ -96,7 +101,7 @@ pub(super) fn json(found: &Changes) -> serde_json::Value {
         })
     });
     serde_json::json!({
-        "paths": paths.collect::<Vec<_>>(), "certainty": found.certainty, "unknown": found.unknown,
+        "paths": paths.collect::<Vec<_>>(), "certainty": found.certainty, "unknown": found.unknown, "looked_up": found.looked_up,
     })
 }
 

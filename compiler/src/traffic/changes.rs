@@ -1,6 +1,6 @@
 //! Which packets go another way after an edit.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use onvm_bundle::diff::Contents;
 use serde::Serialize;
@@ -30,6 +30,9 @@ pub struct Changes {
     pub certainty: Certainty,
     /// Third-party NFs that are changed: whether they decide otherwise now cannot be known.
     pub unknown: Vec<String>,
+    /// NFs that may have packets looked up by rules that are changed, or that lead elsewhere now: which ones come to them
+    /// cannot be known.
+    pub looked_up: BTreeSet<String>,
 }
 
 /// Packets that go another way now, by one of them.
@@ -85,6 +88,7 @@ pub fn changes<'a>(
             paths: Vec::new(),
             certainty: Certainty::Proved,
             unknown: unknown(old_side, new_side),
+            looked_up: BTreeSet::new(),
         },
     };
     for port in &old.0.manager.ports {
@@ -115,8 +119,10 @@ impl<'s, 'a> Search<'s, 'a> {
         let (Some(old), Some(new)) = (old, new) else {
             return;
         };
-        if (old.has_lookups() || new.has_lookups()) && !self.treats_alike(old, new) {
+        let mut lookups = old.lookups().chain(new.lookups()).peekable();
+        if lookups.peek().is_some() && !self.treats_alike(old, new) {
             // What a packet is when it is looked up cannot be known, and so not where it goes by the new rules.
+            self.found.looked_up.extend(lookups.map(str::to_owned));
             self.found.certainty = Certainty::Partial;
         }
         let mut parting: HashMap<(Option<&str>, Option<&str>), Vec<Route<'a>>> = HashMap::new();

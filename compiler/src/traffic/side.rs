@@ -164,10 +164,10 @@ impl<'a> Steering<'a> {
         (0..rules).map(Some).chain([None])
     }
 
-    /// Some NF may have packets of this port looked up.
-    pub(crate) fn has_lookups(&self) -> bool {
-        let chains = self.chains.iter().flatten();
-        chains.flat_map(|chain| &chain.hops).any(|hop| hop.lookup)
+    /// The NFs that may have packets of this port looked up.
+    pub(crate) fn lookups(&self) -> impl Iterator<Item = &'a str> {
+        let hops = self.chains.iter().flatten().flat_map(|chain| &chain.hops);
+        hops.filter(|hop| hop.lookup).map(|hop| hop.at.name())
     }
 
     /// None drops all that it gets.

@@ -134,8 +134,15 @@ fn changed(old: (&str, &str), new: (&str, &str)) -> (Vec<String>, Certainty) {
         )
     };
     let unknown = found.unknown.iter().map(|nf| format!("{nf} is changed"));
+    let looked_up = found.looked_up.iter().map(|nf| format!("{nf} looks up"));
     (
-        found.paths.iter().map(line).chain(unknown).collect(),
+        found
+            .paths
+            .iter()
+            .map(line)
+            .chain(unknown)
+            .chain(looked_up)
+            .collect(),
         found.certainty,
     )
 }
@@ -227,7 +234,8 @@ fn where_lookups_lead_is_not_guessed() {
     assert_eq!(
         lines,
         [
-            "tcp { src = 198.51.100.7:4000, dst = 203.0.113.9:80 }: own -(looks up)-> lan => own -(looks up)-> steer if own has it looked up"
+            "tcp { src = 198.51.100.7:4000, dst = 203.0.113.9:80 }: own -(looks up)-> lan => own -(looks up)-> steer if own has it looked up",
+            "own looks up"
         ]
     );
     assert_eq!(certainty, Certainty::Partial);
