@@ -552,6 +552,7 @@ fn a_bundle_that_contradicts_itself_is_refused() {
             "at = { port = \"lan\" }",
             "lookup = true\nat = { port = \"lan\" }",
         ),
+        ("nfs/guard-0.toml", "lookups = true", "lookups = false"),
         ("flows.toml", "chain = \"inspect\"", "chain = \"nowhere\""),
         ("flows.toml", "(tcp)", "(tpc)"),
         ("nfs/fw-0.toml", "files/", "filez/"),

@@ -101,6 +101,7 @@ pub fn diff(old: Contents<'_>, new: Contents<'_>) -> Diff {
         port_details,
     );
     let nf = |s: &Service| s.name.clone();
+    let lookups = [old, new].map(|side| side.manager.permitted_lookups());
     named(
         &mut changes,
         "nf",
@@ -109,8 +110,10 @@ pub fn diff(old: Contents<'_>, new: Contents<'_>) -> Diff {
         nf,
         |a, b| {
             let mut details = service_details(a, b);
-            let lookup = |m: &ManagerConfig| permission(m.may_look_up(&a.name));
-            details.extend(detail("lookup", &lookup(old.manager), &lookup(new.manager)));
+            let [from, to] = lookups
+                .each_ref()
+                .map(|nfs| permission(nfs.contains(a.name.as_str())));
+            details.extend(detail("lookup", &from, &to));
             details.extend(config_details(config(old, a), config(new, b)));
             details
         },

@@ -1,6 +1,6 @@
 //! `manager.toml`: the manager's configuration.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -33,11 +33,10 @@ pub struct ManagerConfig {
 }
 
 impl ManagerConfig {
-    /// Whether the NF of this name may have packets looked up, wherever it stands.
-    pub fn may_look_up(&self, nf: &str) -> bool {
+    /// The NFs that may have packets looked up.
+    pub fn permitted_lookups(&self) -> BTreeSet<&str> {
         let hops = self.chains.iter().flat_map(|chain| &chain.hops);
-        let mut own = hops.filter(|hop| matches!(&hop.at, Target::Nf(name) if name == nf));
-        own.any(|hop| hop.lookup)
+        hops.filter(|hop| hop.lookup).map(|hop| hop.at.name()).collect()
     }
 }
 

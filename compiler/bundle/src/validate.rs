@@ -18,6 +18,7 @@ pub(crate) fn references(bundle: &Bundle) -> Checked {
     let ports = check.ports(&m.ports)?;
     let services = check.services(&m.services)?;
     let chains = check.chains(&m.chains, &ports, &services)?;
+    check.permissions(m)?;
     check.flows(&ports, &chains)?;
     let params = bundle
         .instances
@@ -123,6 +124,25 @@ impl<'a> Check<'a> {
             },
         )?;
         Ok(names)
+    }
+
+    /// What an NF does not declare, no proof has reckoned with.
+    fn permissions(&self, m: &ManagerConfig) -> Checked {
+        let permitted = m.permitted_lookups();
+        let declares = |service: &Service| {
+            let config = service.instances.first();
+            let config = config.and_then(|i| self.bundle.instances.get(&i.name));
+            config.is_some_and(|config| config.manifest.effects.lookups)
+        };
+        let mut holders = m.services.iter().filter(|s| permitted.contains(s.name.as_str()));
+        holders.try_for_each(|s| {
+            self.ensure(declares(s), || {
+                format!(
+                    "service `{}` is permitted `lookup`, which its manifest does not declare",
+                    s.name
+                )
+            })
+        })
     }
 
     fn chains(

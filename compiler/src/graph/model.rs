@@ -183,6 +183,7 @@ fn services(contents: Contents<'_>, chains: &[Chain], docs: &Docs) -> Vec<Servic
             used.entry(nf).or_default().push(chain.name.clone());
         }
     }
+    let lookups = contents.manager.permitted_lookups();
     let services = contents.manager.services.iter();
     let of = |s: &onvm_bundle::Service| {
         let manifest = s
@@ -198,7 +199,7 @@ fn services(contents: Contents<'_>, chains: &[Chain], docs: &Docs) -> Vec<Servic
             id: s.id,
             instances: s.instances.iter().map(|i| i.name.clone()).collect(),
             drops: manifest.is_some_and(|m| m.effects.drops),
-            lookup: contents.manager.may_look_up(&s.name),
+            lookup: lookups.contains(s.name.as_str()),
             chains: used.get(s.name.as_str()).cloned().unwrap_or_default(),
         }
     };

@@ -33,6 +33,7 @@ fn checked(source: &str, jumper: &str) -> Checked {
             manifest("mover", "writes = [\"ip.src\"]\nlookups = true"),
         )
         .with("looker.nf.toml", manifest("looker", "lookups = true"))
+        .with("guide.nf.toml", manifest("guide", "steers = true"))
         .with(
             "opener.nf.toml",
             manifest("opener", "payload = \"write\"\nlookups = true"),
@@ -66,7 +67,8 @@ fn what_is_overruled_breaks_no_proof() {
     // What the manifest does not declare is not granted.
     let granted = checked(&hole("allow j to lookup\n"), SILENT);
     assert_eq!(codes(&granted), ["C0601"]);
-    assert!(!granted.program.unwrap().manager.may_look_up("j"));
+    let program = granted.program.unwrap();
+    assert!(program.manager.permitted_lookups().is_empty());
 }
 
 #[test]
@@ -79,7 +81,7 @@ fn a_permitted_lookup_breaks_it() {
 fn prove(nfs: &str, rules: &str, claim: &str) -> (Vec<&'static str>, String) {
     let source = format!(
         "use \"jumper.nf.toml\" as jumper\nuse \"mover.nf.toml\" as mover\nuse \"looker.nf.toml\" as looker\n\
-         use \"opener.nf.toml\" as opener\n{PORTS}nf mon = forward\n{nfs}\nsteer wan {{\n{rules}\n}}\n\
+         use \"opener.nf.toml\" as opener\nuse \"guide.nf.toml\" as guide\n{PORTS}nf mon = forward\n{nfs}\nsteer wan {{\n{rules}\n}}\n\
          steer lan {{ else -> drop }}\nsteer secret_net {{ else -> mon -> drop }}\nassert wan: {claim}\n"
     );
     let found = checked(&source, DECLARES);
@@ -163,6 +165,19 @@ fn a_lookup_after_a_lookup() {
         "{help}"
     );
     assert_eq!(help.matches("has it looked up").count(), 2, "{help}");
+}
+
+#[test]
+fn one_that_is_steered_to_may_look_up_there() {
+    let rules = "tcp dst port 99 -> secret_net\ntcp -> g -> lan\nelse -> lan";
+    let nfs = "nf g = guide\nnf j = jumper\nallow g to steer j\nallow j to lookup";
+    let (codes, help) = prove(nfs, rules, "tcp dst port 80 never reaches secret_net");
+    assert_eq!(codes, ["C0607"]);
+    assert!(
+        help.ends_with("its path: g -(steers)-> j -(looks up)-> secret_net"),
+        "{help}"
+    );
+    assert_eq!(prove(nfs, rules, "udp never reaches secret_net").0, [""; 0]);
 }
 
 #[test]

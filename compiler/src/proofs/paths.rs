@@ -7,6 +7,9 @@ use onvm_lang::syntax::Claim;
 
 use crate::sets::Written;
 
+/// Of more sets of rewritten fields at one hop, all others count as everything.
+const MAX_WRITTEN: usize = 32;
+
 /// What a path must not do: come to a goal without having visited the NF of `avoid`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Fault<'c> {
@@ -116,6 +119,12 @@ impl<'c> Fault<'c> {
             let jumps = jumps.into_iter().map(|(chain, jump)| (chain, 0, Some(jump)));
             for (chain, hop, jump) in within.chain(jumps) {
                 let known = seen.entry((chain, hop)).or_default();
+                // NFs that can be passed by in any combination make too many sets of what is rewritten.
+                let written = if known.len() < MAX_WRITTEN {
+                    written
+                } else {
+                    Written::ANYTHING
+                };
                 if known.iter().any(|more| more.includes(written)) {
                     continue;
                 }

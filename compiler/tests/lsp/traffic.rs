@@ -59,6 +59,13 @@ fn a_step_says_what_traffic_reaches_it() {
         &format!("{}{steered}", HEAD.replace("nf a", "nf $0a")),
         &["what `g` steers here"],
     );
+    says(
+        &format!(
+            "{}{chains}{steers}allow b to lookup\n",
+            HEAD.replace("nf b", "nf $0b")
+        ),
+        &["what these rules take when `b` has it looked up again"],
+    );
 }
 
 #[test]

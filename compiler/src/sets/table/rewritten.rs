@@ -24,6 +24,8 @@ use super::{
 const ORIGIN_BUDGET: u64 = 20_000;
 /// Cubes in which it is looked for.
 const MAX_ORIGINS: usize = 16;
+/// Pairs of cubes that cost as much as one cube held against a point.
+const PAIRS_PER_UNIT: usize = 4;
 /// Of more cubes, none is left out for lying in another.
 const MAX_COMPARED: usize = 512;
 
@@ -73,6 +75,9 @@ impl<'a> Effective<'_, 'a> {
                 (Answer::Yes(before), Answer::Yes(after)) => Rewritten::yes(before, after),
                 _ => Rewritten::Unknown,
             };
+        }
+        if !budget.spend(1) {
+            return Rewritten::Unknown;
         }
         let (Some(from), Some(taken), Ok(set_cubes)) = (self.start(), to.start(), &set.cubes) else {
             return Rewritten::Unknown;
@@ -127,6 +132,9 @@ impl Question<'_, '_, '_> {
         };
         let from = possible(from.into_owned());
         let projected = distinct(from.iter().map(|cube| self.forget(cube)).collect());
+        if !budget.spend((projected.len() * taken.len() / PAIRS_PER_UNIT) as u64) {
+            return Rewritten::Unknown;
+        }
         let Some(start) = both(&projected, taken).map(|start| possible(start.into_owned())) else {
             return Rewritten::Unknown;
         };
@@ -228,7 +236,7 @@ impl Question<'_, '_, '_> {
 
 /// Each cube once, and none that lies in another.
 fn distinct(mut cubes: Vec<Cube>) -> Vec<Cube> {
-    if cubes.iter().any(|cube| *cube == Cube::EVERYTHING) {
+    if cubes.contains(&Cube::EVERYTHING) {
         return EVERYTHING.to_vec();
     }
     if cubes.len() > MAX_COMPARED {
