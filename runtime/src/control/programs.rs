@@ -17,9 +17,6 @@ use crate::{
     jail::{Confinement, Jail},
 };
 
-/// Seconds that a started NF outlives its manager while it tries to find it again.
-const REATTACH_SECONDS: &str = "5";
-
 /// First user id for NFs, in the range that systemd sets aside for services without a name of their own
 /// (`DynamicUser=`, 61184 to 65519).
 const FIRST_USER: u32 = 61_184;
@@ -82,7 +79,8 @@ impl Launch {
             .current_dir(dir.by_descriptor())
             .env_clear()
             .env(nflib::session::SOCKET_VARIABLE, "nf.sock")
-            .env(nflib::session::REATTACH_VARIABLE, REATTACH_SECONDS)
+            // It dies with this manager, and looks for no other.
+            .env(nflib::session::REATTACH_VARIABLE, "0")
             .kill_on_drop(true)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

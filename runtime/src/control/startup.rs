@@ -58,6 +58,10 @@ pub async fn start(options: Options) -> Result<Manager, RunError> {
                     `repeat`), so there is no end to wait for. Leave the option out.";
         return Err(RunError::Unsupported(text.to_owned()));
     }
+    let filtered = options.host.mode == spec::NfMode::Process;
+    if filtered {
+        Jail::refuse_missing()?;
+    }
     let run_dir = Arc::new(RunDir::lock(&options.run_dir, &original.index.name)?);
     let bundle = run_dir.keep(&original)?;
     // Bundled captures are read from the copy, which stays.
@@ -67,7 +71,6 @@ pub async fn start(options: Options) -> Result<Manager, RunError> {
         ports::plan(&bundle)?
     };
     let eal = Arc::new(Eal::init(&eal_options(&bundle.manager, &plans))?);
-    let filtered = options.host.mode == spec::NfMode::Process;
     let memory = Memory::new(&eal, &bundle.manager, filtered)?;
     let opened = open_ports(&eal, &plans, &memory.pool)?;
     let cores = Cores::of_host(&bundle.manager);
@@ -229,6 +232,11 @@ impl Memory {
             headroom: u32::from(HEADROOM),
         };
         let huge = filtered && eal.uses_huge_pages();
+        if !filtered && eal.uses_huge_pages() {
+            tracing::warn!(
+                "packet buffers lie in ordinary pages: an NF that onvm-run did not start could take huge ones away"
+            );
+        }
         let (packets_fd, page_size) = match huge.then(|| create_file("onvm-packets", geometry.bytes(), true))
         {
             Some(Ok(fd)) => (fd, PageSize::Mib2),

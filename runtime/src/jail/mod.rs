@@ -32,7 +32,7 @@ pub(crate) struct Jail {
 }
 
 /// What is particular to one.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Confinement<'a> {
     /// Bytes of data that the process may allocate.
     pub(crate) memory: Option<u64>,
@@ -43,9 +43,26 @@ pub(crate) struct Confinement<'a> {
 }
 
 impl Jail {
+    /// Refuses a host on which no NF could be started: then that is said once, with the reason.
+    pub(crate) fn refuse_missing() -> Result<(), RunError> {
+        let missing = |what: &str, e: io::Error| {
+            RunError::Unsupported(format!(
+                "NFs cannot be jailed: {what}: {e}. This needs Linux 5.11 or later with seccomp filters, and, in a container, a \
+                 profile that permits both. Or start the NFs yourself, with --nfs external."
+            ))
+        };
+        rustix::thread::secure_computing_mode()
+            .map_err(|e| missing("the kernel has no seccomp filters", e.into()))?;
+        close_on_exec(u32::MAX).map_err(|e| missing("`close_range` is refused", e))
+    }
+
     /// Compiles the filters; fails on processors that they do not know.
     pub(crate) fn new() -> Result<Self, RunError> {
-        let failed = |e| RunError::Unsupported(format!("the filter of system calls cannot be made: {e}"));
+        let failed = |e| {
+            RunError::Unsupported(format!(
+                "the filter of system calls cannot be made: {e}. There is one for x86_64 and aarch64."
+            ))
+        };
         let filters = Arc::new(filter::programs().map_err(failed)?);
         Ok(Self { filters })
     }
@@ -65,16 +82,14 @@ impl Jail {
             if let Some(cores) = &cores {
                 rustix::thread::sched_setaffinity(None, cores)?;
             }
+            // The kernel looks at the thread that forked: the control thread, which lives as long as the manager.
             rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
             // It may have died just before.
             if rustix::process::getppid() != Some(manager) {
                 return Err(rustix::io::Errno::SRCH.into());
             }
-            close_on_exec()?;
-            for filter in filters.iter() {
-                seccompiler::apply_filter(filter).map_err(|_| io::Error::from(rustix::io::Errno::NOSYS))?;
-            }
-            Ok(())
+            close_on_exec(3)?;
+            filters.iter().try_for_each(install)
         };
         // SAFETY: between fork and exec only async-signal-safe work is allowed, since other threads may have held locks at the
         // fork. The closure makes system calls on values that were made before the fork: it neither allocates nor frees (the
@@ -119,12 +134,20 @@ fn limit(resource: Resource, most: u64) -> io::Result<()> {
     Ok(rustix::process::setrlimit(resource, limit)?)
 }
 
-/// Marks every descriptor but the three standard ones to be closed by the start of the program, whoever opened it: libraries do
-/// not mark theirs.
-fn close_on_exec() -> io::Result<()> {
+/// Installs a filter. The error is the kernel's number alone, since nothing else reaches the parent.
+fn install(filter: &BpfProgram) -> io::Result<()> {
+    seccompiler::apply_filter(filter).map_err(|e| match e {
+        seccompiler::Error::Prctl(e) | seccompiler::Error::Seccomp(e) => e,
+        _ => rustix::io::Errno::INVAL.into(),
+    })
+}
+
+/// Marks every descriptor from `first` on to be closed by the start of the program, whoever opened it: libraries do not mark
+/// theirs.
+fn close_on_exec(first: u32) -> io::Result<()> {
     // SAFETY: the call takes three numbers. It closes no descriptor and only marks them, so that nothing that owns one, here or
     // in the standard library's own work before the program starts, loses it.
-    let done = unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+    let done = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
     match done {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
