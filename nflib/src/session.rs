@@ -168,9 +168,14 @@ pub fn send<T: Serialize>(socket: impl AsFd, message: &T, fds: &[BorrowedFd<'_>]
         );
         return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
     }
+    if fds.is_empty() {
+        // An NF that onvm-run started may not call `sendmsg`, which could carry descriptors.
+        rustix::net::send(socket, &bytes, SendFlags::NOSIGNAL)?;
+        return Ok(());
+    }
     let mut space = vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
     let mut control = SendAncillaryBuffer::new(&mut space);
-    if !fds.is_empty() && !control.push(SendAncillaryMessage::ScmRights(fds)) {
+    if !control.push(SendAncillaryMessage::ScmRights(fds)) {
         return Err(io::Error::other("the descriptors do not fit the control buffer"));
     }
     rustix::net::sendmsg(socket, &[IoSlice::new(&bytes)], &mut control, SendFlags::NOSIGNAL)?;

@@ -23,7 +23,7 @@ fn each_process_has_its_own_user_and_no_right() {
     // The probe stands on no packet's way.
     let chain = "use \"probe.nf.toml\" as probe\nport a = pcap { read = file(\"in.pcap\") }\n\
                  port b = pcap { write = \"/dev/null\" }\nnf fwd = forward {} with { replicas = 2 }\nnf mon = monitor {}\n\
-                 nf look = probe {}\nsteer a { tcp port 1 -> look -> b else -> fwd -> mon -> b }\n";
+                 nf look = probe {} with { memory = 64 MiB }\nsteer a { tcp port 1 -> look -> b else -> fwd -> mon -> b }\n";
     let bundle = scratch.build(chain, "bundle");
     let manager = Manager::ready(&bundle, "test", &scratch.run_dir(), &[]);
     let status = manager.status();
@@ -60,11 +60,43 @@ fn each_process_has_its_own_user_and_no_right() {
         }
     }
     let attempts: Vec<&String> = instance(&status, "look-0").counters.keys().collect();
-    for what in ["map", "reopen", "chmod", "reopen after chmod", "chown"] {
+    let (files, calls) = (
+        ["map", "reopen", "chmod", "reopen after chmod", "chown"],
+        [
+            "punch a hole",
+            "make a directory",
+            "make memory",
+            "join a group",
+            "take a core",
+            "open a network",
+        ],
+    );
+    for what in files.into_iter().chain(calls) {
         assert!(
             attempts.contains(&&format!("{what}: PermissionDenied")),
             "{what}: {attempts:?}"
         );
+    }
+    assert!(
+        attempts.contains(&&"lead a session: done".to_owned()),
+        "{attempts:?}"
+    );
+    let limits = fs::read_to_string(format!(
+        "/proc/{}/limits",
+        instance(&status, "look-0").pid.unwrap()
+    ))
+    .unwrap();
+    for (name, most) in [
+        ("Max data size", 64 << 20),
+        ("Max core file size", 0),
+        ("Max file size", 0),
+        ("Max processes", 64),
+        ("Max open files", 1024),
+        ("Max locked memory", 64 << 10),
+    ] {
+        let line = limits.lines().find(|l| l.starts_with(name)).unwrap();
+        let values: Vec<&str> = line[name.len()..].split_whitespace().take(2).collect();
+        assert_eq!(values, [most.to_string(), most.to_string()], "{line}");
     }
     manager.terminate_whole(0);
 }

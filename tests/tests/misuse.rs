@@ -215,19 +215,6 @@ fn a_process_that_left_the_group_goes_with_its_nf_all_the_same() {
 }
 
 #[test]
-fn those_that_never_sleep_notice_that_their_manager_is_gone() {
-    let scratch = scratch();
-    let chain = "manager { idle = spin }\nport a = pcap { read = file(\"in.pcap\") }\n\
-                 port b = pcap { write = \"/dev/null\" }\nnf fwd = forward {}\nsteer a { else -> fwd -> b }\n";
-    let mut manager = Manager::ready(&scratch.build(chain, "spin"), "test", &scratch.run_dir(), &[]);
-    let nfs = manager.nf_processes();
-    assert_eq!(nfs.len(), 1);
-    manager.kill();
-    let gone = process::wait_for(SOON, || nfs.iter().all(|&p| process::has_ended(p)).then_some(()));
-    assert!(gone.is_some(), "process {nfs:?} lives on without a manager");
-}
-
-#[test]
 fn a_log_and_an_output_that_nobody_reads_end_nothing() {
     let scratch = scratch();
     let bundle = build(&scratch, "bundle", "", "");

@@ -14,6 +14,7 @@ use onvm_tests::{
     manager::{SOON, instance},
     process, programs,
 };
+use rustix::process::Signal;
 
 const STOCK: usize = 64;
 
@@ -21,13 +22,15 @@ const STOCK: usize = 64;
 struct ByHand(Child);
 
 impl ByHand {
-    fn start(kind: &str, socket: &std::path::Path) -> Self {
+    /// With `patience`, it looks so many seconds for a new manager; without, for ever.
+    fn start(kind: &str, socket: &std::path::Path, patience: Option<&str>) -> Self {
         let found = process::wait_for(SOON, || socket.exists().then_some(()));
         assert!(found.is_some(), "{} does not appear", socket.display());
         let mut command = programs::command("onvm-nf");
         command
             .arg(kind)
             .env("ONVM_NF_SOCKET", socket)
+            .envs(patience.map(|seconds| ("ONVM_NF_REATTACH", seconds)))
             .stdin(Stdio::null());
         Self(command.spawn().unwrap())
     }
@@ -51,7 +54,7 @@ fn they_attach_again_after_the_manager_was_killed() {
     let mut first = Manager::start(&bundle, "test", &scratch.run_dir(), &["--nfs", "external"]);
     let mut nfs = ["forward", "monitor"].map(|kind| {
         let name = if kind == "forward" { "fwd-0" } else { "mon-0" };
-        ByHand::start(kind, &first.nf_socket(name))
+        ByHand::start(kind, &first.nf_socket(name), None)
     });
     first.wait_for_log("READY");
     first.wait_for_traffic(5000, SOON);
@@ -95,6 +98,8 @@ fn those_that_onvm_run_started_go_with_a_killed_manager_and_the_next_one_starts_
     let mut first = Manager::ready(&bundle, "test", &scratch.run_dir(), &[]);
     let of_first = first.nf_processes();
     assert_eq!(of_first.len(), 1);
+    // Not even one that does nothing lives on.
+    process::signal(of_first[0], Signal::STOP);
     first.kill();
     let second = Manager::ready(&bundle, "test", &scratch.run_dir(), &[]);
     second.wait_for_traffic(5000, SOON);
@@ -104,4 +109,23 @@ fn those_that_onvm_run_started_go_with_a_killed_manager_and_the_next_one_starts_
         "left of the first: {of_first:?}"
     );
     second.terminate_whole(STOCK);
+}
+
+#[test]
+fn those_that_never_sleep_notice_that_their_manager_is_gone() {
+    let scratch = Scratch::new();
+    capture::write(&scratch.path("in.pcap"), &[capture::udp(1, 1, 30)]);
+    let chain = "manager { idle = spin }\nport a = pcap { read = file(\"in.pcap\") }\n\
+                 port b = pcap { write = \"/dev/null\" }\nnf fwd = forward {}\nsteer a { else -> fwd -> b }\n";
+    let bundle = scratch.build(chain, "spin");
+    let mut manager = Manager::start(&bundle, "test", &scratch.run_dir(), &["--nfs", "external"]);
+    let mut nf = ByHand::start("forward", &manager.nf_socket("fwd-0"), Some("0"));
+    manager.wait_for_log("READY");
+    manager.kill();
+    let ended = process::wait_for(SOON, || nf.0.try_wait().unwrap());
+    assert!(
+        ended.is_some(),
+        "process {} lives on without a manager",
+        nf.0.id()
+    );
 }

@@ -50,7 +50,8 @@ fn isolation(machine: &dyn Machine) -> Check {
         );
     }
     if !facts::is_root(machine) {
-        let found = "not root: NFs share the user id of onvm-run, and could trace each other";
+        let found =
+            "not root: NFs share the user id of onvm-run, and could send signals to it and to each other";
         return Check::warning(NAME, found, "sudo onvm-run BUNDLE");
     }
     let map = machine.read(Path::new("/proc/self/uid_map")).unwrap_or_default();

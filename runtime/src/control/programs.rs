@@ -9,21 +9,18 @@ use std::{
 };
 
 use onvm_bundle::RunSpec;
-use rustix::process::{Pid, Resource, Rlimit};
 use tokio::process::{Child, Command};
 
 use super::rundir::InstanceDir;
-use crate::error::RunError;
-
-/// Seconds that a started NF outlives its manager while it tries to find it again.
-const REATTACH_SECONDS: &str = "5";
+use crate::{
+    error::RunError,
+    jail::{Confinement, Jail},
+};
 
 /// First user id for NFs, in the range that systemd sets aside for services without a name of their own
 /// (`DynamicUser=`, 61184 to 65519).
 const FIRST_USER: u32 = 61_184;
 const USERS: u32 = 4_336;
-/// Processes and threads that an instance's user may have.
-const MOST_THREADS: u64 = 64;
 
 /// The user that the instance in this slot runs as; none when the manager is not root and cannot choose.
 pub(super) fn user_of(slot: u16) -> Option<u32> {
@@ -70,9 +67,9 @@ pub(super) struct Launch {
 }
 
 impl Launch {
-    /// Starts the process: its own user, an empty environment but for its socket, its instance's directory to work in.
-    /// "No new privileges" it inherits from the manager.
-    pub(super) fn start(&self, dir: &InstanceDir) -> io::Result<Child> {
+    /// Starts the process in its jail: its own user, an empty environment except for its socket, its instance's directory to
+    /// work in.
+    pub(super) fn start(&self, dir: &InstanceDir, jail: &Jail) -> io::Result<Child> {
         // Through descriptors, so that the NF's user needs no way to the program or the directory.
         let program = File::open(&self.program)?;
         let mut command = Command::new(format!("/proc/self/fd/{}", program.as_raw_fd()));
@@ -82,9 +79,8 @@ impl Launch {
             .current_dir(dir.by_descriptor())
             .env_clear()
             .env(nflib::session::SOCKET_VARIABLE, "nf.sock")
-            .env(nflib::session::REATTACH_VARIABLE, REATTACH_SECONDS)
-            // Ctrl-C in a terminal is for the manager, which stops its NFs in order.
-            .process_group(0)
+            // It dies with this manager, and looks for no other.
+            .env(nflib::session::REATTACH_VARIABLE, "0")
             .kill_on_drop(true)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -92,35 +88,13 @@ impl Launch {
         if let Some(user) = self.user {
             command.uid(user).gid(user);
         }
-        let child = command.spawn()?;
-        self.confine(&child);
-        Ok(child)
-    }
-
-    /// Limits that are set from outside; a process that is gone already needs none.
-    fn confine(&self, child: &Child) {
-        let Some(pid) = child.id().and_then(|id| Pid::from_raw(id as i32)) else {
-            return;
+        let confinement = Confinement {
+            memory: self.memory,
+            own_user: self.user.is_some(),
+            cores: &self.cores,
         };
-        if let Some(bytes) = self.memory {
-            let limit = Rlimit {
-                current: Some(bytes),
-                maximum: Some(bytes),
-            };
-            let _ = rustix::process::prlimit(Some(pid), Resource::Data, limit);
-        }
-        if self.user.is_some() {
-            let limit = Rlimit {
-                current: Some(MOST_THREADS),
-                maximum: Some(MOST_THREADS),
-            };
-            let _ = rustix::process::prlimit(Some(pid), Resource::Nproc, limit);
-        }
-        if !self.cores.is_empty() {
-            let mut set = rustix::thread::CpuSet::new();
-            self.cores.iter().for_each(|&core| set.set(core));
-            let _ = rustix::thread::sched_setaffinity(Some(pid), &set);
-        }
+        jail.close_around(&mut command, &confinement);
+        command.spawn()
     }
 }
 

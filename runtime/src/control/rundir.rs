@@ -5,7 +5,8 @@
 //!     manager.lock              flock held while the manager lives; its process id
 //!     control.sock              0660
 //!     bundles/<generation>/     what runs, copied, so that the operator may remove the original
-//!     nf/<instance>/nf.sock     0700, owned by the instance's user
+//!     nf/<instance>/            0711: an NF gets no directory that it can write
+//!         nf.sock               0600, owned by the instance's user
 //! ```
 
 use std::{
@@ -139,7 +140,7 @@ impl RunDir {
         }
     }
 
-    /// Makes an instance's own directory, empty. It becomes `user`'s by [`InstanceDir::listen`].
+    /// Makes an instance's own directory, empty. It stays the manager's.
     pub(super) fn instance(&self, name: &str, user: Option<u32>) -> Result<InstanceDir, RunError> {
         let path = self.path.join("nf").join(name);
         remove(&path);
@@ -188,8 +189,7 @@ impl InstanceDir {
         PathBuf::from(format!("/proc/self/fd/{}", self.fd.as_raw_fd()))
     }
 
-    /// Listens at `nf.sock`, which the instance's user may connect to, and makes the directory that user's. In this order: a
-    /// former process of the user must not be able to put a link in the socket's place before its owner changes.
+    /// Listens at `nf.sock`, which the instance's user, and nobody else, may connect to.
     pub(super) fn listen(&self) -> Result<OwnedFd, RunError> {
         // Bound through the descriptor, so that a long run directory does not exceed a socket address.
         let path = self.by_descriptor().join("nf.sock");
@@ -200,11 +200,15 @@ impl InstanceDir {
     }
 
     fn give_away(&self) -> io::Result<()> {
+        let owner = Mode::RUSR | Mode::WUSR;
+        rustix::fs::chmodat(&self.fd, "nf.sock", owner, AtFlags::empty())?;
         let Some(user) = self.user else { return Ok(()) };
         let uid = Some(rustix::fs::Uid::from_raw(user));
         let gid = Some(rustix::fs::Gid::from_raw(user));
         rustix::fs::chownat(&self.fd, "nf.sock", uid, gid, AtFlags::SYMLINK_NOFOLLOW)?;
-        Ok(rustix::fs::fchown(&self.fd, uid, gid)?)
+        // To be passed through, not listed or written.
+        let mode = Mode::from_raw_mode(0o711);
+        Ok(rustix::fs::fchmod(&self.fd, mode)?)
     }
 }
 
@@ -299,17 +303,18 @@ mod tests {
 
     /// Needs root, as all that gives files away.
     #[test]
-    fn an_instances_user_gets_its_directory_once_the_socket_is_in_place() {
-        if !rustix::process::geteuid().is_root() {
-            return;
-        }
+    fn an_instances_user_gets_its_socket_and_no_directory() {
+        assert!(rustix::process::geteuid().is_root(), "run as root");
         let base = tempfile::tempdir().unwrap();
         let dir = RunDir::lock(base.path(), "edge").unwrap();
         let instance = dir.instance("fw-0", Some(61_184)).unwrap();
-        let path = dir.path().join("nf/fw-0");
-        let owner = |path: &Path| fs::symlink_metadata(path).unwrap().uid();
-        assert_eq!(owner(&path), 0, "nobody else may write there yet");
         let _socket = instance.listen().unwrap();
-        assert_eq!((owner(&path), owner(&path.join("nf.sock"))), (61_184, 61_184));
+        let path = dir.path().join("nf/fw-0");
+        let owner_and_mode = |path: &Path| {
+            let metadata = fs::symlink_metadata(path).unwrap();
+            (metadata.uid(), metadata.mode() & 0o7777)
+        };
+        assert_eq!(owner_and_mode(&path), (0, 0o711));
+        assert_eq!(owner_and_mode(&path.join("nf.sock")), (61_184, 0o600));
     }
 }

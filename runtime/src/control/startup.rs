@@ -16,6 +16,7 @@ use crate::{
     dpdk::{self, Eal, EalOptions, FileMapping, HEADROOM, Lcore, PacketPool, PageSize, PoolConfig},
     error::RunError,
     generation::Generation,
+    jail::Jail,
     worker::{BURST, Command, Parts, Source, SourceKind, Worker, WorkerCounters},
 };
 
@@ -57,6 +58,10 @@ pub async fn start(options: Options) -> Result<Manager, RunError> {
                     `repeat`), so there is no end to wait for. Leave the option out.";
         return Err(RunError::Unsupported(text.to_owned()));
     }
+    let filtered = options.host.mode == spec::NfMode::Process;
+    if filtered {
+        Jail::refuse_missing()?;
+    }
     let run_dir = Arc::new(RunDir::lock(&options.run_dir, &original.index.name)?);
     let bundle = run_dir.keep(&original)?;
     // Bundled captures are read from the copy, which stays.
@@ -66,7 +71,7 @@ pub async fn start(options: Options) -> Result<Manager, RunError> {
         ports::plan(&bundle)?
     };
     let eal = Arc::new(Eal::init(&eal_options(&bundle.manager, &plans))?);
-    let memory = Memory::new(&eal, &bundle.manager)?;
+    let memory = Memory::new(&eal, &bundle.manager, filtered)?;
     let opened = open_ports(&eal, &plans, &memory.pool)?;
     let cores = Cores::of_host(&bundle.manager);
     let (worker, worker_events) = start_worker(&eal, &bundle, &memory, &cores)?;
@@ -79,6 +84,7 @@ pub async fn start(options: Options) -> Result<Manager, RunError> {
         ring: bundle.manager.ring,
         idle: cores.nf_idle(&bundle.manager),
         children: Children::default(),
+        jail: Jail::new()?,
     });
     let (reports_sender, reports) = unbounded_channel();
     let fleet = Fleet::new(SLOTS, shared, reports_sender, cores.nfs.clone());
@@ -215,7 +221,9 @@ struct Memory {
 }
 
 impl Memory {
-    fn new(eal: &Eal, manager: &ManagerConfig) -> Result<Self, RunError> {
+    /// `filtered`: NFs make only the system calls of their jail. One that is not held to them can punch holes into the file, and
+    /// where huge pages have run out the manager's next touch of it would be a SIGBUS.
+    fn new(eal: &Eal, manager: &ManagerConfig, filtered: bool) -> Result<Self, RunError> {
         let failed = RunError::system("the packet file cannot be made");
         let stride = manager.buffer_stride();
         let geometry = Geometry {
@@ -223,7 +231,12 @@ impl Memory {
             stride,
             headroom: u32::from(HEADROOM),
         };
-        let huge = eal.uses_huge_pages();
+        let huge = filtered && eal.uses_huge_pages();
+        if !filtered && eal.uses_huge_pages() {
+            tracing::warn!(
+                "packet buffers lie in ordinary pages: an NF that onvm-run did not start could take huge ones away"
+            );
+        }
         let (packets_fd, page_size) = match huge.then(|| create_file("onvm-packets", geometry.bytes(), true))
         {
             Some(Ok(fd)) => (fd, PageSize::Mib2),

@@ -26,6 +26,7 @@ use super::{
     rundir::{InstanceDir, RunDir},
     spec::InstanceSpec,
 };
+use crate::jail::Jail;
 
 /// From a hang-up to the process's end.
 const GONE_DEADLINE: Duration = Duration::from_millis(100);
@@ -46,6 +47,7 @@ pub(super) struct Shared {
     pub ring: u32,
     pub idle: IdlePolicy,
     pub children: Children,
+    pub jail: Jail,
 }
 
 /// What a supervisor reports.
@@ -205,7 +207,7 @@ impl Supervisor {
             return Ok(None);
         };
         let mut child = launch
-            .start(dir)
+            .start(dir, &self.shared.jail)
             .map_err(|e| format!("{} cannot be started: {e}", launch.program.display()))?;
         self.shared.children.add(&child);
         output::forward(&self.spec.name, &mut child);

@@ -41,7 +41,8 @@ fn serve() -> io::Result<()> {
         return Err(io::Error::other("no welcome"));
     };
     let packets = fds.get(1).ok_or(io::ErrorKind::NotFound)?;
-    let names = attempts(packets);
+    let mut names = attempts(packets);
+    names.extend(fds.first().into_iter().flat_map(calls));
     session::send(&connection, &FromNf::Counters { first: 0, names }, &[])?;
     session::send(&connection, &FromNf::Ready, &[])?;
     // Until the manager says stop, or goes.
@@ -65,6 +66,33 @@ fn attempts(packets: &OwnedFd) -> Vec<String> {
             "chown",
             rustix::fs::fchown(packets, Some(rustix::process::getuid()), None),
         ),
+    ]
+}
+
+/// System calls that would reach beyond the process: pages of a shared file, files, groups, cores.
+fn calls(region: &OwnedFd) -> Vec<String> {
+    use rustix::{fs::FallocateFlags, process, thread};
+    let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+    let mut core = thread::CpuSet::new();
+    core.set(0);
+    let stranger = match process::getsid(None) {
+        Ok(session) if session == process::getpid() => Ok(()),
+        _ => Err(io::Error::other("another's session")),
+    };
+    vec![
+        outcome("punch a hole", rustix::fs::fallocate(region, hole, 0, 4096)),
+        outcome("make a directory", rustix::fs::mkdir("deeper", Mode::RWXU)),
+        outcome(
+            "make memory",
+            rustix::fs::memfd_create("more", rustix::fs::MemfdFlags::CLOEXEC).map(drop),
+        ),
+        outcome("join a group", process::setpgid(None, process::getppid())),
+        outcome("take a core", thread::sched_setaffinity(None, &core)),
+        outcome(
+            "open a network",
+            std::net::UdpSocket::bind("127.0.0.1:0").map(drop),
+        ),
+        outcome("lead a session", stranger),
     ]
 }
 
