@@ -344,7 +344,7 @@ fn status(bundle: &Bundle) -> Status {
         pid: 7,
         uptime_s: 1.0,
         state: ManagerState::Running,
-        isolation: Isolation::User,
+        isolation: Isolation::default(),
         ports: Vec::new(),
         chains: Vec::new(),
         services: Vec::new(),

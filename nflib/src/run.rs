@@ -101,7 +101,7 @@ pub fn attach_and_run<N: Nf>(
     mut build: impl FnMut(&mut Setup) -> Result<N, SetupError>,
 ) -> Result<(), RunError> {
     let connect = || {
-        session::connect(socket).map_err(|source| RunError::Connect {
+        session::attach(socket).map_err(|source| RunError::Connect {
             path: socket.to_path_buf(),
             source,
         })

@@ -12,12 +12,15 @@
 //! ◄─ stop ────────────────────────────          or the connection's end
 //! ```
 
+#![allow(unsafe_code)]
+
 use std::{
     collections::BTreeMap,
     io::{self, IoSlice, IoSliceMut, Read, Seek, Write},
     mem::MaybeUninit,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
     path::Path,
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use rustix::net::{
@@ -28,7 +31,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Params, memory::Geometry};
 
-/// Where an NF finds its socket.
+/// Where an NF finds its socket: a path, or `fd:` and the number of a descriptor that it was started with.
 pub const SOCKET_VARIABLE: &str = "ONVM_NF_SOCKET";
 /// Seconds that an NF waits for a lost manager to come back before it ends; unset: for ever.
 pub const REATTACH_VARIABLE: &str = "ONVM_NF_REATTACH";
@@ -123,6 +126,50 @@ pub fn content_descriptor(name: &str, content: &[u8]) -> io::Result<OwnedFd> {
     file.write_all(content)?;
     file.rewind()?;
     Ok(file.into())
+}
+
+/// The socket that the value of [`SOCKET_VARIABLE`] names: connected to where it is a path, taken over where it is a descriptor,
+/// which can be done once.
+pub fn attach(named: &Path) -> io::Result<OwnedFd> {
+    match named.to_str().and_then(|name| name.strip_prefix("fd:")) {
+        None => connect(named),
+        Some(number) => inherited(number),
+    }
+}
+
+/// The socket that this process was started with.
+fn inherited(number: &str) -> io::Result<OwnedFd> {
+    static TAKEN: AtomicBool = AtomicBool::new(false);
+    let invalid = |what: &str| io::Error::new(io::ErrorKind::InvalidInput, what.to_owned());
+    let number: RawFd = number
+        .parse()
+        .ok()
+        .filter(|fd| *fd > libc::STDERR_FILENO)
+        .ok_or_else(|| invalid("expected the number of a descriptor from 3 on after `fd:`"))?;
+    if TAKEN.swap(true, Ordering::Relaxed) {
+        return Err(invalid("the socket that this process was started with has been taken before"));
+    }
+    // SAFETY: the descriptor is open through the call, or the call fails; it is only looked at.
+    let fd = unsafe { BorrowedFd::borrow_raw(number) };
+    if rustix::net::sockopt::socket_type(fd)? != SocketType::SEQPACKET {
+        return Err(invalid("the descriptor is no socket of a manager"));
+    }
+    rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::CLOEXEC)?;
+    // SAFETY: the descriptor is open, as was just seen, and its number came from who started this process, for this use alone. No
+    // other owner takes it: `TAKEN` lets one call come here.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// Both ends of an instance's socket: the manager's, which does not block, and the NF's.
+pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    let (manager, nf) = rustix::net::socketpair(
+        AddressFamily::UNIX,
+        SocketType::SEQPACKET,
+        SocketFlags::CLOEXEC,
+        None,
+    )?;
+    rustix::io::ioctl_fionbio(&manager, true)?;
+    Ok((manager, nf))
 }
 
 /// Connects to a manager's instance socket.

@@ -7,6 +7,6 @@ pub mod dpdk;
 pub mod error;
 pub mod flow;
 pub mod generation;
-mod jail;
+pub mod jail;
 pub mod reason;
 pub mod worker;

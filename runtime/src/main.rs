@@ -5,7 +5,12 @@
 use std::{io::Write, path::PathBuf, process::ExitCode, sync::LazyLock};
 
 use clap::Parser;
-use onvm_run::control::{self, HostOptions, NfMode, Options};
+use onvm_bundle::api::Isolation;
+use onvm_run::{
+    control::{self, HostOptions, NfMode, Options},
+    error::RunError,
+    jail::{self, Part},
+};
 use tracing_subscriber::EnvFilter;
 
 /// Run the chains of a bundle until stopped by SIGTERM or Ctrl-C
@@ -13,7 +18,11 @@ use tracing_subscriber::EnvFilter;
 #[command(name = "onvm-run", version = VERSION.as_str())]
 struct Arguments {
     /// The directory that `onvmc build -o` wrote
-    bundle: PathBuf,
+    #[arg(required_unless_present = "isolation")]
+    bundle: Option<PathBuf>,
+    /// Say what this host offers to isolate NFs with, and end
+    #[arg(long, conflicts_with = "bundle")]
+    isolation: bool,
     /// Who starts the NFs
     #[arg(long, value_enum, default_value = "process")]
     nfs: NfMode,
@@ -26,6 +35,9 @@ struct Arguments {
     /// A directory with one file for each secret, named as the secret
     #[arg(long, value_name = "DIR")]
     secrets: Option<PathBuf>,
+    /// Start NFs although nothing on this host keeps them from PART; may be given more than once
+    #[arg(long, value_name = "PART", value_enum)]
+    waive: Vec<Part>,
     /// End when every capture has been read to its end and every packet has left
     #[arg(long)]
     exit_when_done: bool,
@@ -61,19 +73,25 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: &Arguments) -> Result<ExitCode, onvm_run::error::RunError> {
-    let failed = onvm_run::error::RunError::system("the event loop cannot be started");
+fn run(arguments: &Arguments) -> Result<ExitCode, RunError> {
+    let failed = RunError::system("the event loop cannot be started");
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(failed)?;
+    let Some(bundle) = arguments.bundle.clone() else {
+        let isolation = runtime.block_on(jail::isolation(&arguments.waive))?;
+        print(&isolation_text(&isolation, arguments.json));
+        return Ok(ExitCode::SUCCESS);
+    };
     let options = Options {
-        bundle: arguments.bundle.clone(),
+        bundle,
         run_dir: arguments.run_dir.clone().unwrap_or_else(control::default_base),
         host: HostOptions {
             mode: arguments.nfs,
             nf_path: arguments.nf_path.clone(),
             secrets: arguments.secrets.clone(),
+            waived: arguments.waive.clone(),
         },
         exit_when_done: arguments.exit_when_done,
     };
@@ -88,9 +106,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode, onvm_run::error::RunError> {
         true => serde_json::json!(summary).to_string(),
         false => summary.to_string(),
     };
-    if let Err(e) = writeln!(std::io::stdout(), "{text}") {
-        tracing::warn!("the balance cannot be printed: {e}");
-    }
+    print(&text);
     for cut in &summary.cut {
         let _ = writeln!(std::io::stderr(), "error: {cut}");
     }
@@ -98,6 +114,24 @@ fn run(arguments: &Arguments) -> Result<ExitCode, onvm_run::error::RunError> {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
     })
+}
+
+/// A pipe that nobody reads any more ends nothing.
+fn print(text: &str) {
+    if let Err(e) = writeln!(std::io::stdout(), "{text}") {
+        tracing::warn!("what is to be printed cannot be: {e}");
+    }
+}
+
+fn isolation_text(isolation: &Isolation, json: bool) -> String {
+    if json {
+        return serde_json::json!(isolation).to_string();
+    }
+    let there = isolation.means.iter().map(|means| format!("there    {means}"));
+    let missing = isolation.missing.iter();
+    let missing = missing.map(|m| format!("missing  {}: {}", m.means, m.reason));
+    let waived = isolation.waived.iter().map(|part| format!("waived   {part}"));
+    there.chain(missing).chain(waived).collect::<Vec<_>>().join("\n")
 }
 
 fn log_to_stderr(arguments: &Arguments) {

@@ -1,6 +1,7 @@
 //! A running `onvm-run`.
 
 use std::{
+    collections::HashSet,
     io::{BufRead, BufReader, Read},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -27,6 +28,8 @@ pub struct Manager {
     log: Arc<Mutex<String>>,
     logger: Option<JoinHandle<()>>,
     output: Option<JoinHandle<String>>,
+    /// Processes of its network functions that were seen.
+    seen: Mutex<HashSet<process::Identity>>,
 }
 
 /// What is left of an `onvm-run` that has ended.
@@ -135,6 +138,7 @@ impl Manager {
             log,
             logger: Some(logger),
             output: Some(output),
+            seen: Mutex::default(),
         }
     }
 
@@ -230,6 +234,7 @@ impl Manager {
 
     /// Asks for an orderly end.
     pub fn terminate(self) -> Finished {
+        self.nf_processes();
         process::signal(self.pid, Signal::TERM);
         self.finish(SOON)
     }
@@ -242,6 +247,8 @@ impl Manager {
 
     /// Kills onvm-run alone, as `kill -9` does.
     pub fn kill(&mut self) {
+        // After its end nothing leads from it to them.
+        self.nf_processes();
         let mut child = self.child.take().expect("it has not been killed before");
         process::signal(self.pid, Signal::KILL);
         child.wait().expect("a killed child can be waited for");
@@ -274,9 +281,12 @@ impl Manager {
         }
     }
 
-    /// The processes of its network functions, those of a former manager in the same directory included.
+    /// The running processes of its network functions, those included that have outlived it.
     pub fn nf_processes(&self) -> Vec<u32> {
-        process::below(&self.run_dir.join(&self.name).join("nf"))
+        let mut seen = self.seen.lock().unwrap();
+        seen.extend(process::descendants(self.pid));
+        seen.retain(process::Identity::runs);
+        seen.iter().map(|process| process.pid).collect()
     }
 
     fn end_nfs(&self) {
@@ -290,6 +300,7 @@ impl Manager {
 
 impl Drop for Manager {
     fn drop(&mut self) {
+        self.nf_processes();
         // In order first, so that interfaces go away as they came.
         if let Some(mut child) = self.child.take() {
             if let Some(pid) = rustix::process::Pid::from_raw(self.pid as i32) {

@@ -57,17 +57,59 @@ pub fn process_group(pid: u32) -> u32 {
     group.as_raw_nonzero().get() as u32
 }
 
-/// Processes that work in a directory or below it, as network functions do in their instance's; ended ones, which may
-/// not have been reaped, do not count.
-pub fn below(directory: &Path) -> Vec<u32> {
+/// A process that no later one with its id can be taken for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Identity {
+    pub pid: u32,
+    /// In ticks since the host's start.
+    started: u64,
+}
+
+impl Identity {
+    /// It runs, and does not wait to be reaped.
+    pub fn runs(&self) -> bool {
+        Stat::of(self.pid).is_some_and(|stat| stat.state != 'Z' && stat.started == self.started)
+    }
+}
+
+/// What `/proc/PID/stat` says.
+struct Stat {
+    state: char,
+    parent: u32,
+    started: u64,
+}
+
+impl Stat {
+    fn of(pid: u32) -> Option<Self> {
+        let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // The name, in brackets, may hold anything.
+        let fields: Vec<&str> = text.rsplit(')').next()?.split_whitespace().collect();
+        Some(Self {
+            state: fields.first()?.chars().next()?,
+            parent: fields.get(1)?.parse().ok()?,
+            started: fields.get(19)?.parse().ok()?,
+        })
+    }
+}
+
+/// The running processes that a process has started, and those that these have started.
+pub fn descendants(ancestor: u32) -> Vec<Identity> {
     let entries = fs::read_dir("/proc").expect("/proc is there").flatten();
     let pids = entries.filter_map(|e| e.file_name().to_str()?.parse::<u32>().ok());
-    let works_there = |pid: &u32| {
-        // Of a removed directory the name ends in " (deleted)".
-        let there = fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd.starts_with(directory));
-        there && !has_ended(*pid)
+    let all: Vec<(u32, Stat)> = pids.filter_map(|pid| Some((pid, Stat::of(pid)?))).collect();
+    let mut found = vec![ancestor];
+    let mut at = 0;
+    while let Some(&parent) = found.get(at) {
+        found.extend(all.iter().filter(|(_, s)| s.parent == parent).map(|(pid, _)| *pid));
+        at += 1;
+    }
+    let identity = |(pid, stat): &(u32, Stat)| Identity {
+        pid: *pid,
+        started: stat.started,
     };
-    pids.filter(works_there).collect()
+    let below = |pid: &u32| *pid != ancestor && found.contains(pid);
+    let running = all.iter().filter(|(pid, stat)| below(pid) && stat.state != 'Z');
+    running.map(identity).collect()
 }
 
 /// The process's open descriptors and what they lead to.

@@ -58,15 +58,21 @@ pub enum ManagerState {
     Stopping,
 }
 
-/// What keeps an NF from the other NFs' packets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Isolation {
-    /// NFs run under user ids of their own and cannot reopen what they were given read-only.
-    #[serde(rename = "user")]
-    User,
-    /// The manager is unprivileged: NFs share its user id, and only the mapping is read-only.
-    #[serde(rename = "mapping only")]
-    MappingOnly,
+/// What holds NFs.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Isolation {
+    /// By what they are held, e.g. `pid namespace`. None: the manager starts no NFs.
+    pub means: Vec<String>,
+    /// What the host lacks.
+    pub missing: Vec<Missing>,
+    /// Parts of the jail that the operator does without, by `--waive`.
+    pub waived: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Missing {
+    pub means: String,
+    pub reason: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

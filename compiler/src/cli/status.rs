@@ -22,20 +22,46 @@ pub(super) fn run(out: &Output, args: &StatusArgs) -> Outcome {
     }
 }
 
+/// What holds the NFs, and what of the jail the operator does without.
+fn isolation(isolation: &Isolation) -> String {
+    let mut text = match isolation.means.as_slice() {
+        [] => "isolation: none by onvm-run, which starts no NFs".to_owned(),
+        means => format!("isolation: {}", means.join(", ")),
+    };
+    if !isolation.waived.is_empty() {
+        text.push_str(&format!("; waived: {}", isolation.waived.join(", ")));
+    }
+    // As wide as the tables.
+    const WIDTH: usize = 100;
+    let mut wrapped = String::new();
+    let mut column = 0;
+    for word in text.split(' ') {
+        if column > 0 && column + 1 + word.len() > WIDTH {
+            wrapped.push_str("\n          ");
+            column = 10;
+        }
+        if column > 0 {
+            wrapped.push(' ');
+            column += 1;
+        }
+        wrapped.push_str(word);
+        column += word.len();
+    }
+    wrapped.push('\n');
+    wrapped
+}
+
 /// The whole status as tables.
 fn render(status: &Status) -> String {
     let state = format!("{:?}", status.state).to_lowercase();
-    let isolation = match status.isolation {
-        Isolation::User => "NFs under user ids of their own",
-        Isolation::MappingOnly => "NFs by mapping only (the manager is unprivileged)",
-    };
     let generation = status.generation.get(..12).unwrap_or(&status.generation);
     let mut text = format!(
-        "{}  {state}  up {}  pid {}  generation {generation}\nisolation: {isolation}\n",
+        "{}  {state}  up {}  pid {}  generation {generation}\n",
         status.bundle,
         uptime(status.uptime_s),
         status.pid,
     );
+    text.push_str(&isolation(&status.isolation));
     for table in [ports(status), chains(status), instances(status), drops(status)]
         .into_iter()
         .flatten()
@@ -196,7 +222,21 @@ mod tests {
             pid: 42,
             uptime_s: 75.5,
             state: ManagerState::Running,
-            isolation: Isolation::MappingOnly,
+            isolation: Isolation {
+                means: [
+                    "system call filter",
+                    "landlock 7",
+                    "user ids",
+                    "user namespace",
+                    "pid namespace",
+                    "ipc namespace",
+                    "network namespace",
+                ]
+                .map(str::to_owned)
+                .to_vec(),
+                missing: Vec::new(),
+                waived: vec!["files".to_owned()],
+            },
             ports: vec![PortStatus {
                 name: "wan".into(),
                 kind: "pcap".into(),

@@ -2,12 +2,9 @@
 
 use std::path::Path;
 
-use onvm_bundle::Run;
+use onvm_bundle::{Run, api::Isolation};
 
 use super::{Check, Machine, Options, Subject, facts};
-
-/// First and last user id that `onvm-run` gives to NFs when it is root.
-const USERS: (u64, u64) = (61_184, 65_519);
 
 pub(super) fn all(machine: &dyn Machine, options: &Options, subject: Option<Subject<'_>>) -> Vec<Check> {
     let mut checks = vec![version(machine), isolation(machine), run_dir(machine, options)];
@@ -39,41 +36,38 @@ fn version(machine: &dyn Machine) -> Check {
     }
 }
 
-/// What keeps NFs apart; see the page on running.
+/// What holds NFs, which `onvm-run` tries; see the page on running.
 fn isolation(machine: &dyn Machine) -> Check {
     const NAME: &str = "isolation";
-    if !machine.exists(Path::new("/proc/self/fd")) {
-        return Check::failed(
-            NAME,
-            "/proc is not mounted, and NFs are started through it",
-            "sudo mount -t proc proc /proc",
-        );
-    }
-    if !facts::is_root(machine) {
-        let found =
-            "not root: NFs share the user id of onvm-run, and could send signals to it and to each other";
-        return Check::warning(NAME, found, "sudo onvm-run BUNDLE");
-    }
-    let map = machine.read(Path::new("/proc/self/uid_map")).unwrap_or_default();
-    let covers = |line: &str| {
-        let mut numbers = line.split_whitespace().map(str::parse::<u64>);
-        matches!((numbers.next(), numbers.next(), numbers.next()),
-            (Some(Ok(first)), Some(Ok(_)), Some(Ok(count))) if first <= USERS.0 && USERS.1 < first.saturating_add(count))
+    let install = "make release && sudo make install";
+    let Some(path) = machine.program("onvm-run", &[]) else {
+        return Check::failed(NAME, "only onvm-run can say, which is not there", install);
     };
-    if map.lines().any(covers) {
-        return Check::ok(
-            NAME,
-            format!("root: each NF gets a user id of its own, from {} on", USERS.0),
-        );
+    let text = match machine.run(&path, &["--isolation", "--json"]) {
+        Ok(text) => text,
+        Err(why) => {
+            let fix = "fix what it names, or start onvm-run with the `--waive` that it names";
+            return Check::failed(NAME, why, fix);
+        }
+    };
+    let Ok(isolation) = serde_json::from_str::<Isolation>(&text) else {
+        let found = format!("onvm-run says what onvmc does not know: {}", text.trim());
+        return Check::failed(NAME, found, install);
+    };
+    let found = isolation.means.join(", ");
+    if isolation.missing.is_empty() {
+        return Check::ok(NAME, found);
     }
-    Check::failed(
-        NAME,
-        format!(
-            "this user namespace has no user ids {} to {}, which NFs get where onvm-run is root",
-            USERS.0, USERS.1
-        ),
-        "start onvm-run outside of the user namespace, or as another user than root",
-    )
+    let missing: Vec<String> = isolation
+        .missing
+        .iter()
+        .map(|m| format!("{} ({})", m.means, m.reason))
+        .collect();
+    let fix = match facts::is_root(machine) {
+        true => "permit it on this host, or in the profile of the container",
+        false => "sudo onvm-run BUNDLE",
+    };
+    Check::warning(NAME, format!("{found}; not {}", missing.join(", ")), fix)
 }
 
 /// Paths of Unix sockets are at most 107 bytes long, which `onvm-run` checks itself.

@@ -7,54 +7,26 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::process::Child;
-
-/// Waits until the process has ended, without reaping it: until then its group can be named safely.
-pub(super) async fn has_ended(child: &Child, at_most: Duration) {
-    use rustix::process::{WaitId, WaitIdOptions, waitid};
-    let Some(pid) = child
-        .id()
-        .and_then(|id| rustix::process::Pid::from_raw(id as i32))
-    else {
-        return;
-    };
-    let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-    let began = Instant::now();
-    while matches!(waitid(WaitId::Pid(pid), look), Ok(None)) && began.elapsed() < at_most {
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
-}
-
-/// Kills what the process has started, and the process: it leads a process group of its own.
-pub(super) fn kill_group(child: &Child) {
-    if let Some(group) = child
-        .id()
-        .and_then(|id| rustix::process::Pid::from_raw(id as i32))
-    {
-        // Fails when there is nobody left in the group.
-        let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
-    }
-}
+use crate::jail::NfProcess;
 
 /// The processes that this manager started and has not reaped.
 #[derive(Debug, Default)]
 pub(super) struct Children(Mutex<HashSet<u32>>);
 
 impl Children {
-    pub(super) fn add(&self, child: &Child) {
+    pub(super) fn add(&self, process: &NfProcess) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.extend(child.id());
+        known.insert(process.id());
     }
 
     /// Kills the process if it still runs, reaps it, and ends what it left behind.
-    pub(super) async fn end(&self, child: Option<&mut Child>, id: Option<u32>) {
-        let Some(child) = child else { return };
-        kill_group(child);
-        // Fails only for a process that has been reaped.
-        let _ = child.kill().await;
-        if let Some(id) = id {
+    pub(super) async fn end(&self, process: &mut NfProcess) {
+        process.kill();
+        // Fails only where the kernel refuses to say how it ended.
+        let _ = process.wait().await;
+        {
             let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            known.remove(&id);
+            known.remove(&process.id());
         }
         self.sweep();
     }

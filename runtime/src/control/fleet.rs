@@ -7,10 +7,10 @@ use std::{
 };
 
 use nflib::{CounterSet, Region};
-use onvm_bundle::{InstanceConfig, Service, api::InstanceState};
+use onvm_bundle::{InstanceConfig, Service, api::{InstanceState, Isolation}};
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::{InstanceSpec, Order, Report, Shared, WorkerHandle, programs, spawn};
+use super::{InstanceSpec, Order, Report, Shared, WorkerHandle, spawn, users::User};
 use crate::{
     error::RunError,
     worker::{Command, Link, WorkerCounters},
@@ -160,7 +160,7 @@ impl Fleet {
     fn start(&mut self, service: u16, mut spec: InstanceSpec) -> Result<u16, RunError> {
         let slot = free_slot(&self.instances)?;
         if let Some(launch) = &mut spec.launch {
-            launch.user = programs::user_of(slot);
+            launch.user = User::reserve()?.map(Arc::new);
             launch.cores = self.cores.clone();
         }
         let (name, writes) = (spec.name.clone(), spec.writes);
@@ -180,6 +180,12 @@ impl Fleet {
             progress: Progress::fresh(),
         });
         Ok(slot)
+    }
+
+    /// What holds the NFs.
+    pub(super) fn isolation(&self) -> Isolation {
+        let jail = self.shared.jail.as_ref();
+        jail.map(|jail| jail.means().report()).unwrap_or_default()
     }
 
     /// Slots of the instances of a service.

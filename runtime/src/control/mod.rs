@@ -24,6 +24,7 @@ mod spec;
 mod startup;
 mod status;
 mod supervise;
+mod users;
 
 use std::{
     path::PathBuf,

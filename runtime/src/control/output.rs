@@ -1,10 +1,14 @@
 //! What an NF prints goes to the manager's log, line by line.
 
-use std::time::{Duration, Instant};
+use std::{
+    io,
+    os::fd::OwnedFd,
+    time::{Duration, Instant},
+};
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt},
-    process::Child,
+    net::unix::pipe,
 };
 
 /// Bytes of a logged line; a longer one is logged in pieces, so that no NF can fill the manager's memory.
@@ -16,14 +20,11 @@ const WINDOW: Duration = Duration::from_secs(1);
 /// Pause between reads of a stream that prints more.
 const WHEN_FLOODED: Duration = Duration::from_millis(10);
 
-/// Logs both streams until the process closes them.
-pub(super) fn forward(instance: &str, child: &mut Child) {
-    if let Some(stream) = child.stdout.take() {
-        tokio::task::spawn_local(log(instance.to_owned(), stream));
-    }
-    if let Some(stream) = child.stderr.take() {
-        tokio::task::spawn_local(log(instance.to_owned(), stream));
-    }
+/// Logs a stream until the process closes it.
+pub(super) fn forward(instance: &str, stream: OwnedFd) -> io::Result<()> {
+    let stream = pipe::Receiver::from_owned_fd(stream)?;
+    tokio::task::spawn_local(log(instance.to_owned(), stream));
+    Ok(())
 }
 
 async fn log(instance: String, mut stream: impl AsyncRead + Unpin) {

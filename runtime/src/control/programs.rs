@@ -1,33 +1,18 @@
 //! Finding an NF's program, and starting it with as few rights as there are.
 
 use std::{
-    fs::File,
-    io,
-    os::{fd::AsRawFd, unix::fs::PermissionsExt},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    process::Stdio,
+    sync::Arc,
 };
 
 use onvm_bundle::RunSpec;
-use tokio::process::{Child, Command};
 
-use super::rundir::InstanceDir;
+use super::users::User;
 use crate::{
     error::RunError,
-    jail::{Confinement, Jail},
+    jail::{Confinement, Jail, StartError, Started},
 };
-
-/// First user id for NFs, in the range that systemd sets aside for services without a name of their own
-/// (`DynamicUser=`, 61184 to 65519).
-const FIRST_USER: u32 = 61_184;
-const USERS: u32 = 4_336;
-
-/// The user that the instance in this slot runs as; none when the manager is not root and cannot choose.
-pub(super) fn user_of(slot: u16) -> Option<u32> {
-    rustix::process::geteuid()
-        .is_root()
-        .then(|| FIRST_USER + u32::from(slot) % USERS)
-}
 
 /// Looks for a program beside onvm-run, in the given directories, then in `PATH`.
 pub(super) fn find(instance: &str, spec: &RunSpec, directories: &[PathBuf]) -> Result<PathBuf, RunError> {
@@ -59,7 +44,8 @@ pub(super) fn find(instance: &str, spec: &RunSpec, directories: &[PathBuf]) -> R
 pub(super) struct Launch {
     pub program: PathBuf,
     pub args: Vec<String>,
-    pub user: Option<u32>,
+    /// None: it shares the user of the manager, which is not root and cannot choose.
+    pub user: Option<Arc<User>>,
     /// Bytes of data that the process may allocate.
     pub memory: Option<u64>,
     /// Cores that it may run on; empty: all.
@@ -67,34 +53,14 @@ pub(super) struct Launch {
 }
 
 impl Launch {
-    /// Starts the process in its jail: its own user, an empty environment except for its socket, its instance's directory to
-    /// work in.
-    pub(super) fn start(&self, dir: &InstanceDir, jail: &Jail) -> io::Result<Child> {
-        // Through descriptors, so that the NF's user needs no way to the program or the directory.
-        let program = File::open(&self.program)?;
-        let mut command = Command::new(format!("/proc/self/fd/{}", program.as_raw_fd()));
-        command
-            .arg0(&self.program)
-            .args(&self.args)
-            .current_dir(dir.by_descriptor())
-            .env_clear()
-            .env(nflib::session::SOCKET_VARIABLE, "nf.sock")
-            // It dies with this manager, and looks for no other.
-            .env(nflib::session::REATTACH_VARIABLE, "0")
-            .kill_on_drop(true)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        if let Some(user) = self.user {
-            command.uid(user).gid(user);
-        }
+    /// Starts the program in its jail.
+    pub(super) async fn start(&self, jail: &Jail) -> Result<Started, StartError> {
         let confinement = Confinement {
             memory: self.memory,
-            own_user: self.user.is_some(),
+            user: self.user.as_ref().map(|user| user.id()),
             cores: &self.cores,
         };
-        jail.close_around(&mut command, &confinement);
-        command.spawn()
+        jail.start(&self.program, &self.args, &confinement).await
     }
 }
 

@@ -12,51 +12,73 @@ use nflib::{
     layout::{ABI_VERSION, Layout, MAX_COUNTERS},
     session::{self, FromNf, ToNf},
 };
-use tokio::{io::unix::AsyncFd, process::Child};
+use tokio::io::unix::AsyncFd;
 
 use super::{
     closing::{NfSocket, close_aside},
     ending::describe_exit,
     supervise::{Report, Shared, Supervisor},
 };
+use crate::jail::NfProcess;
 
 /// From the start of a process to its `ready`.
 const READY_DEADLINE: Duration = Duration::from_secs(10);
+/// From a hang-up before `ready` to the process's end.
+const EXIT_DEADLINE: Duration = Duration::from_millis(200);
 
 impl Supervisor {
-    /// Waits for the instance at its socket, up to its `ready`.
+    /// Waits for a process that this manager has started, up to its `ready`.
     pub(super) async fn register(
         &self,
+        connection: &AsyncFd<NfSocket>,
+        process: &mut NfProcess,
+    ) -> Result<Region, String> {
+        let until = tokio::time::Instant::now() + READY_DEADLINE;
+        let pid = process.id();
+        let greeted = tokio::select! {
+            biased;
+            greeted = self.greet(connection) => greeted,
+            status = process.wait() => return Err(describe_exit(status)),
+            () = tokio::time::sleep_until(until) => return Err(too_late()),
+        };
+        match greeted {
+            Ok((region, counters)) => {
+                self.report(Report::Ready {
+                    region: region.clone(),
+                    pid,
+                    counters,
+                });
+                Ok(region)
+            }
+            Err(why) => {
+                // Its exit says more than the broken connection.
+                let exit = tokio::time::timeout(EXIT_DEADLINE, process.wait()).await;
+                Err(match exit {
+                    Ok(status) if why == HUNG_UP => describe_exit(status),
+                    _ => why,
+                })
+            }
+        }
+    }
+
+    /// Waits for a program that somebody else has started, up to its `ready`.
+    pub(super) async fn await_registration(
+        &self,
         listener: &AsyncFd<NfSocket>,
-        child: &mut Option<Child>,
     ) -> Result<(AsyncFd<NfSocket>, Region), String> {
-        let deadline = child
-            .is_some()
-            .then(|| tokio::time::Instant::now() + READY_DEADLINE);
         loop {
-            let connection = match child.as_mut() {
-                None => accept(listener).await,
-                Some(child) => tokio::select! {
-                    connection = accept(listener) => connection,
-                    status = child.wait() => return Err(describe_exit(status)),
-                    () = sleep_until(deadline) => return Err(too_late()),
-                },
-            };
-            let connection = connection.map_err(|e| format!("its socket failed: {e}"))?;
-            let pid = match peer(&connection, child.as_ref()) {
-                Ok(pid) => pid,
-                Err(why) => {
-                    let _ = session::send(&connection, &ToNf::Refused { reason: why.clone() }, &[]);
-                    tracing::warn!(instance = %self.spec.name, "{why}");
-                    continue;
-                }
-            };
-            let until = deadline.unwrap_or_else(|| tokio::time::Instant::now() + READY_DEADLINE);
-            let greeted = tokio::time::timeout_at(until, self.greet(&connection))
+            let connection = accept(listener)
                 .await
-                .unwrap_or_else(|_| Err(too_late()));
-            match (greeted, child.as_mut()) {
-                (Ok((region, counters)), _) => {
+                .map_err(|e| format!("its socket failed: {e}"))?;
+            let greeted = match peer(&connection) {
+                Ok(pid) => tokio::time::timeout(READY_DEADLINE, self.greet(&connection))
+                    .await
+                    .unwrap_or_else(|_| Err(too_late()))
+                    .map(|(region, counters)| (pid, region, counters)),
+                Err(why) => Err(why),
+            };
+            match greeted {
+                Ok((pid, region, counters)) => {
                     self.report(Report::Ready {
                         region: region.clone(),
                         pid,
@@ -64,16 +86,8 @@ impl Supervisor {
                     });
                     return Ok((connection, region));
                 }
-                // Somebody else's program: let it mend itself and come again.
-                (Err(why), None) => tracing::warn!(instance = %self.spec.name, "{why}"),
-                (Err(why), Some(child)) => {
-                    // Its exit says more than the broken connection.
-                    let exit = tokio::time::timeout(Duration::from_millis(200), child.wait()).await;
-                    return Err(match exit {
-                        Ok(status) if why == HUNG_UP => describe_exit(status),
-                        _ => why,
-                    });
-                }
+                // Let it fix itself and come again.
+                Err(why) => tracing::warn!(instance = %self.spec.name, "{why}"),
             }
         }
     }
@@ -208,25 +222,11 @@ async fn accept(listener: &AsyncFd<NfSocket>) -> io::Result<AsyncFd<NfSocket>> {
     }
 }
 
-/// The peer's process id; only the process that was started may register, whoever else finds the socket.
-fn peer(connection: &AsyncFd<NfSocket>, child: Option<&Child>) -> Result<u32, String> {
+/// The peer's process id.
+fn peer(connection: &AsyncFd<NfSocket>) -> Result<u32, String> {
     let credentials = rustix::net::sockopt::socket_peercred(connection.get_ref())
         .map_err(|e| format!("the peer's credentials cannot be read: {e}"))?;
-    let pid = credentials.pid.as_raw_nonzero().get() as u32;
-    match child.map(Child::id) {
-        None => Ok(pid),
-        Some(Some(expected)) if expected == pid => Ok(pid),
-        Some(_) => Err(format!(
-            "process {pid} asked to register and is not the one that was started"
-        )),
-    }
-}
-
-async fn sleep_until(deadline: Option<tokio::time::Instant>) {
-    match deadline {
-        Some(at) => tokio::time::sleep_until(at).await,
-        None => std::future::pending().await,
-    }
+    Ok(credentials.pid.as_raw_nonzero().get() as u32)
 }
 
 fn too_late() -> String {

@@ -5,8 +5,8 @@
 //!     manager.lock              flock held while the manager lives; its process id
 //!     control.sock              0660
 //!     bundles/<generation>/     what runs, copied, so that the operator may remove the original
-//!     nf/<instance>/            0711: an NF gets no directory that it can write
-//!         nf.sock               0600, owned by the instance's user
+//!     nf/<instance>/            0700, where somebody else starts the NFs
+//!         nf.sock               0600
 //! ```
 
 use std::{
@@ -141,7 +141,7 @@ impl RunDir {
     }
 
     /// Makes an instance's own directory, empty. It stays the manager's.
-    pub(super) fn instance(&self, name: &str, user: Option<u32>) -> Result<InstanceDir, RunError> {
+    pub(super) fn instance(&self, name: &str) -> Result<InstanceDir, RunError> {
         let path = self.path.join("nf").join(name);
         remove(&path);
         fs::DirBuilder::new()
@@ -156,7 +156,7 @@ impl RunDir {
             Mode::empty(),
         )
         .map_err(|e| RunError::io(&path, WRITABLE)(e.into()))?;
-        Ok(InstanceDir { path, fd, user })
+        Ok(InstanceDir { path, fd })
     }
 
     fn clear(&self) {
@@ -175,12 +175,11 @@ impl Drop for RunDir {
     }
 }
 
-/// The directory that one instance's socket lives in, and the instance's working directory.
+/// The directory that one instance's socket lives in.
 #[derive(Debug)]
 pub(super) struct InstanceDir {
     path: PathBuf,
     fd: OwnedFd,
-    user: Option<u32>,
 }
 
 impl InstanceDir {
@@ -189,26 +188,15 @@ impl InstanceDir {
         PathBuf::from(format!("/proc/self/fd/{}", self.fd.as_raw_fd()))
     }
 
-    /// Listens at `nf.sock`, which the instance's user, and nobody else, may connect to.
+    /// Listens at `nf.sock`, which the manager's user, and nobody else, may connect to.
     pub(super) fn listen(&self) -> Result<OwnedFd, RunError> {
         // Bound through the descriptor, so that a long run directory does not exceed a socket address.
         let path = self.by_descriptor().join("nf.sock");
         let failed = |e| RunError::io(self.path.join("nf.sock"), WRITABLE)(e);
         let listener = nflib::session::listen(&path).map_err(failed)?;
-        self.give_away().map_err(RunError::io(&self.path, WRITABLE))?;
+        rustix::fs::chmodat(&self.fd, "nf.sock", Mode::RUSR | Mode::WUSR, AtFlags::empty())
+            .map_err(|e| failed(e.into()))?;
         Ok(listener)
-    }
-
-    fn give_away(&self) -> io::Result<()> {
-        let owner = Mode::RUSR | Mode::WUSR;
-        rustix::fs::chmodat(&self.fd, "nf.sock", owner, AtFlags::empty())?;
-        let Some(user) = self.user else { return Ok(()) };
-        let uid = Some(rustix::fs::Uid::from_raw(user));
-        let gid = Some(rustix::fs::Gid::from_raw(user));
-        rustix::fs::chownat(&self.fd, "nf.sock", uid, gid, AtFlags::SYMLINK_NOFOLLOW)?;
-        // To be passed through, not listed or written.
-        let mode = Mode::from_raw_mode(0o711);
-        Ok(rustix::fs::fchmod(&self.fd, mode)?)
     }
 }
 
@@ -270,9 +258,9 @@ mod tests {
     fn a_successor_keeps_its_directory_when_the_predecessor_goes() {
         let base = tempfile::tempdir().unwrap();
         let dir = RunDir::lock(base.path(), "edge").unwrap();
-        let old = dir.instance("fw-0", None).unwrap();
+        let old = dir.instance("fw-0").unwrap();
         let _old_socket = old.listen().unwrap();
-        let new = dir.instance("fw-0", None).unwrap();
+        let new = dir.instance("fw-0").unwrap();
         let _new_socket = new.listen().unwrap();
         drop(old);
         assert!(dir.path().join("nf/fw-0/nf.sock").exists());
@@ -299,22 +287,5 @@ mod tests {
             }
         };
         std::thread::scope(|scope| (0..4).for_each(|_| drop(scope.spawn(hammer))));
-    }
-
-    /// Needs root, as all that gives files away.
-    #[test]
-    fn an_instances_user_gets_its_socket_and_no_directory() {
-        assert!(rustix::process::geteuid().is_root(), "run as root");
-        let base = tempfile::tempdir().unwrap();
-        let dir = RunDir::lock(base.path(), "edge").unwrap();
-        let instance = dir.instance("fw-0", Some(61_184)).unwrap();
-        let _socket = instance.listen().unwrap();
-        let path = dir.path().join("nf/fw-0");
-        let owner_and_mode = |path: &Path| {
-            let metadata = fs::symlink_metadata(path).unwrap();
-            (metadata.uid(), metadata.mode() & 0o7777)
-        };
-        assert_eq!(owner_and_mode(&path), (0, 0o711));
-        assert_eq!(owner_and_mode(&path.join("nf.sock")), (61_184, 0o600));
     }
 }

@@ -10,7 +10,7 @@ use nflib::session::Configuration;
 use onvm_bundle::{Bundle, InstanceConfig, ParamSource, Restart, Service};
 
 use super::programs::{self, Launch};
-use crate::error::RunError;
+use crate::{error::RunError, jail::Part};
 
 /// Who starts the NFs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -27,6 +27,8 @@ pub struct HostOptions {
     pub mode: NfMode,
     pub nf_path: Vec<PathBuf>,
     pub secrets: Option<PathBuf>,
+    /// Parts of the NFs' jail to do without.
+    pub waived: Vec<Part>,
 }
 
 /// One instance, ready to be started, again and again if need be.

@@ -58,10 +58,11 @@ pub async fn start(options: Options) -> Result<Manager, RunError> {
                     `repeat`), so there is no end to wait for. Leave the option out.";
         return Err(RunError::Unsupported(text.to_owned()));
     }
-    let filtered = options.host.mode == spec::NfMode::Process;
-    if filtered {
-        Jail::refuse_missing()?;
-    }
+    let jail = match options.host.mode {
+        spec::NfMode::Process => Some(Jail::new(&options.host.waived).await?),
+        spec::NfMode::External => None,
+    };
+    let filtered = jail.as_ref().is_some_and(|jail| jail.means().calls);
     let run_dir = Arc::new(RunDir::lock(&options.run_dir, &original.index.name)?);
     let bundle = run_dir.keep(&original)?;
     // Bundled captures are read from the copy, which stays.
@@ -84,7 +85,7 @@ pub async fn start(options: Options) -> Result<Manager, RunError> {
         ring: bundle.manager.ring,
         idle: cores.nf_idle(&bundle.manager),
         children: Children::default(),
-        jail: Jail::new()?,
+        jail,
     });
     let (reports_sender, reports) = unbounded_channel();
     let fleet = Fleet::new(SLOTS, shared, reports_sender, cores.nfs.clone());
@@ -234,7 +235,7 @@ impl Memory {
         let huge = filtered && eal.uses_huge_pages();
         if !filtered && eal.uses_huge_pages() {
             tracing::warn!(
-                "packet buffers lie in ordinary pages: an NF that onvm-run did not start could take huge ones away"
+                "packet buffers lie in ordinary pages: an NF whose system calls are not filtered could take huge ones away"
             );
         }
         let (packets_fd, page_size) = match huge.then(|| create_file("onvm-packets", geometry.bytes(), true))

@@ -169,10 +169,7 @@ impl Manager {
             pid: std::process::id(),
             uptime_s: self.began.elapsed().as_secs_f64(),
             state: self.state,
-            isolation: match rustix::process::geteuid().is_root() {
-                true => wire::Isolation::User,
-                false => wire::Isolation::MappingOnly,
-            },
+            isolation: self.fleet.isolation(),
             ports: (0..self.ports.len()).map(|id| self.port_status(id)).collect(),
             chains: self
                 .generation

@@ -14,19 +14,19 @@ use nflib::{
 use onvm_bundle::Restart;
 use tokio::{
     io::unix::AsyncFd,
-    process::Child,
     sync::mpsc::{UnboundedReceiver, UnboundedSender},
 };
 
 use super::{
     closing::NfSocket,
-    ending::{Children, describe_exit, has_ended, kill_group},
+    ending::{Children, describe_exit},
     output,
+    programs::Launch,
     register::{hear, watch},
     rundir::{InstanceDir, RunDir},
     spec::InstanceSpec,
 };
-use crate::jail::Jail;
+use crate::jail::{Jail, NfProcess};
 
 /// From a hang-up to the process's end.
 const GONE_DEADLINE: Duration = Duration::from_millis(100);
@@ -47,7 +47,8 @@ pub(super) struct Shared {
     pub ring: u32,
     pub idle: IdlePolicy,
     pub children: Children,
-    pub jail: Jail,
+    /// None: somebody else starts the NFs.
+    pub jail: Option<Jail>,
 }
 
 /// What a supervisor reports.
@@ -103,10 +104,10 @@ pub(super) struct Supervisor {
 }
 
 /// A started instance: its connection, and its process if this manager started it.
-struct Running {
+struct Running<'a> {
     connection: AsyncFd<NfSocket>,
     region: Region,
-    child: Option<Child>,
+    process: Option<&'a mut NfProcess>,
 }
 
 impl Supervisor {
@@ -156,66 +157,102 @@ impl Supervisor {
 
     /// One life of the instance.
     async fn live(&self, orders: &mut UnboundedReceiver<Order>) -> End {
-        let (dir, listener) = match self.socket() {
-            Ok(socket) => socket,
-            Err(why) => return End::NotReady(why),
-        };
-        let mut child = match self.start(&dir) {
-            Ok(child) => child,
-            Err(why) => return End::NotReady(why),
-        };
-        let id = child.as_ref().and_then(Child::id);
-        let children = &self.shared.children;
-        let started = tokio::select! {
-            started = self.register(&listener, &mut child) => started,
-            stop = wait_for_stop(orders) => {
-                children.end(child.as_mut(), id).await;
-                return if stop { End::Stopped } else { End::NotReady("it was ended before it was ready".into()) };
-            }
-        };
-        let (connection, region) = match started {
+        match &self.spec.launch {
+            Some(launch) => self.live_inside(launch, orders).await,
+            None => self.live_outside(orders).await,
+        }
+    }
+
+    /// One life of a process that this manager starts.
+    async fn live_inside(&self, launch: &Launch, orders: &mut UnboundedReceiver<Order>) -> End {
+        let (mut process, connection) = match self.start(launch).await {
             Ok(started) => started,
-            Err(why) => {
-                children.end(child.as_mut(), id).await;
-                return End::NotReady(why);
-            }
+            Err(why) => return End::NotReady(why),
+        };
+        let end = self.inside(&mut process, connection, orders).await;
+        self.shared.children.end(&mut process).await;
+        end
+    }
+
+    async fn inside(
+        &self,
+        process: &mut NfProcess,
+        connection: AsyncFd<NfSocket>,
+        orders: &mut UnboundedReceiver<Order>,
+    ) -> End {
+        let started = tokio::select! {
+            started = self.register(&connection, process) => started,
+            stop = wait_for_stop(orders) => return ended_early(stop),
+        };
+        let region = match started {
+            Ok(region) => region,
+            Err(why) => return End::NotReady(why),
         };
         let mut running = Running {
             connection,
             region,
-            child,
+            process: Some(process),
         };
-        let end = running.watch(orders).await;
-        children.end(running.child.as_mut(), id).await;
-        end
+        running.watch(orders).await
+    }
+
+    /// One life of a program that somebody else starts.
+    async fn live_outside(&self, orders: &mut UnboundedReceiver<Order>) -> End {
+        // The directory, which holds the socket, lives as long as the instance.
+        let (_dir, listener) = match self.socket() {
+            Ok(socket) => socket,
+            Err(why) => return End::NotReady(why),
+        };
+        let started = tokio::select! {
+            started = self.await_registration(&listener) => started,
+            stop = wait_for_stop(orders) => return ended_early(stop),
+        };
+        let (connection, region) = match started {
+            Ok(started) => started,
+            Err(why) => return End::NotReady(why),
+        };
+        let mut running = Running {
+            connection,
+            region,
+            process: None,
+        };
+        running.watch(orders).await
     }
 
     fn socket(&self) -> Result<(InstanceDir, AsyncFd<NfSocket>), String> {
-        let user = self.spec.launch.as_ref().and_then(|l| l.user);
         let dir = self
             .shared
             .run_dir
-            .instance(&self.spec.name, user)
+            .instance(&self.spec.name)
             .map_err(|e| e.to_string())?;
         let listener = dir.listen().map_err(|e| e.to_string())?;
         let listener = watch(listener).map_err(|e| format!("its socket cannot be watched: {e}"))?;
         Ok((dir, listener))
     }
 
-    fn start(&self, dir: &InstanceDir) -> Result<Option<Child>, String> {
-        let Some(launch) = &self.spec.launch else {
-            return Ok(None);
+    async fn start(&self, launch: &Launch) -> Result<(NfProcess, AsyncFd<NfSocket>), String> {
+        let Some(jail) = &self.shared.jail else {
+            return Err("onvm-run starts no NFs, and this one is to be started".to_owned());
         };
-        let mut child = launch
-            .start(dir, &self.shared.jail)
-            .map_err(|e| format!("{} cannot be started: {e}", launch.program.display()))?;
-        self.shared.children.add(&child);
-        output::forward(&self.spec.name, &mut child);
-        Ok(Some(child))
+        let failed = |e: &dyn std::fmt::Display| format!("{} cannot be started: {e}", launch.program.display());
+        let started = launch.start(jail).await.map_err(|e| failed(&e))?;
+        self.shared.children.add(&started.process);
+        for stream in [started.output, started.error] {
+            output::forward(&self.spec.name, stream).map_err(|e| failed(&e))?;
+        }
+        let connection = watch(started.socket).map_err(|e| failed(&e))?;
+        Ok((started.process, connection))
     }
 }
 
-impl Running {
+fn ended_early(stop: bool) -> End {
+    match stop {
+        true => End::Stopped,
+        false => End::NotReady("it was ended before it was ready".to_owned()),
+    }
+}
+
+impl Running<'_> {
     /// Watches the running instance until it goes or is to go.
     async fn watch(&mut self, orders: &mut UnboundedReceiver<Order>) -> End {
         loop {
@@ -238,17 +275,16 @@ impl Running {
     }
 
     async fn gone(&mut self, why: String) -> End {
-        let Some(child) = self.child.as_mut() else {
+        let Some(process) = self.process.as_mut() else {
             return End::Lost {
                 why,
                 clean_exit: false,
             };
         };
-        // Before the wait: a process that has been waited for has no group that could be named safely.
-        has_ended(child, GONE_DEADLINE).await;
-        kill_group(child);
-        match tokio::time::timeout(Duration::from_millis(100), child.wait()).await {
-            Ok(status) => {
+        // Of one that ends by itself, its exit says more than the broken connection.
+        match tokio::time::timeout(GONE_DEADLINE, process.ended()).await {
+            Ok(()) => {
+                let status = process.wait().await;
                 let clean_exit = status.as_ref().is_ok_and(std::process::ExitStatus::success);
                 End::Lost {
                     why: describe_exit(status),
@@ -269,8 +305,9 @@ impl Running {
         self.region.nf_bell().wake();
         // The command word is enough for an NF that runs; the message reaches one that looks at its socket alone.
         let _ = session::send(&self.connection, &ToNf::Stop, &[]);
-        if let Some(child) = self.child.as_mut() {
-            has_ended(child, STOP_DEADLINE).await;
+        if let Some(process) = self.process.as_mut() {
+            // One that does not end is ended.
+            let _ = tokio::time::timeout(STOP_DEADLINE, process.ended()).await;
         }
     }
 }

@@ -1,24 +1,51 @@
-//! An NF's jail: all that is set up between the fork of its process and the start of its program.
+//! An NF's jail: all that is set up between the start of its process and that of its program.
 //!
-//! In this order: a session of its own without a terminal, limits, cores, death with its manager, no inherited descriptor, and last
-//! the filters of [`filter`]. What cannot be set up is an error, and the program does not start.
+//! [`child`] lists the steps in their order. What cannot be set up is an error that names the step, and the program does not start.
+//! Hosts differ in what they offer: [`Jail::new`] tries it once, and refuses a host on which some [`Part`] of the jail could be
+//! had by no means, unless the operator waives that part by name.
 
 #![allow(unsafe_code)]
 
+mod child;
+mod files;
 mod filter;
+mod means;
+mod process;
+mod root;
 
-use std::{io, sync::Arc};
+use std::{
+    ffi::CString,
+    fs::File,
+    io,
+    os::{
+        fd::{AsRawFd, OwnedFd},
+        unix::ffi::OsStrExt,
+    },
+    path::Path,
+    sync::Arc,
+};
 
+use nflib::session::SOCKET_VARIABLE;
+use onvm_bundle::api::Isolation;
 use rustix::{
-    process::{Resource, Rlimit, Signal},
+    process::{PidfdFlags, Resource, pidfd_open},
     thread::CpuSet,
 };
 use seccompiler::BpfProgram;
-use tokio::process::Command;
 
+pub use self::means::Part;
+pub(crate) use self::{
+    means::Means,
+    process::{NfProcess, StartError, end_all_of},
+};
+use self::{
+    child::{Plan, Pointers, SOCKET},
+    process::{Ends, Namespaces},
+    root::Root,
+};
 use crate::error::RunError;
 
-/// Processes and threads that an instance's user may have.
+/// Processes and threads that an instance may have.
 const MOST_THREADS: u64 = 64;
 /// Descriptors that an instance may have open: those of its memory and files, and some of its own.
 const MOST_DESCRIPTORS: u64 = 1024;
@@ -28,7 +55,9 @@ const MOST_LOCKED: u64 = 64 << 10;
 /// What all jails have in common.
 #[derive(Debug, Clone)]
 pub(crate) struct Jail {
-    filters: Arc<Vec<BpfProgram>>,
+    means: Means,
+    filters: Arc<[BpfProgram]>,
+    root: Option<Arc<Root>>,
 }
 
 /// What is particular to one.
@@ -36,70 +65,193 @@ pub(crate) struct Jail {
 pub(crate) struct Confinement<'a> {
     /// Bytes of data that the process may allocate.
     pub(crate) memory: Option<u64>,
-    /// The process has a user id of its own, so that its processes can be counted.
-    pub(crate) own_user: bool,
+    /// The user that the process becomes; none: the manager's.
+    pub(crate) user: Option<u32>,
     /// Cores that it may run on; empty: all.
     pub(crate) cores: &'a [usize],
 }
 
+/// A program in its jail.
+#[derive(Debug)]
+pub(crate) struct Started {
+    pub(crate) process: NfProcess,
+    /// The manager's end of the instance's socket; it does not block.
+    pub(crate) socket: OwnedFd,
+    pub(crate) output: OwnedFd,
+    pub(crate) error: OwnedFd,
+}
+
 impl Jail {
-    /// Refuses a host on which no NF could be started: then that is said once, with the reason.
-    pub(crate) fn refuse_missing() -> Result<(), RunError> {
-        let missing = |what: &str, e: io::Error| {
-            RunError::Unsupported(format!(
-                "NFs cannot be jailed: {what}: {e}. This needs Linux 5.11 or later with seccomp filters, and, in a container, a \
-                 profile that permits both. Or start the NFs yourself, with --nfs external."
-            ))
+    /// Finds out what this host offers. Refuses one where NFs cannot be jailed, but for what the operator waives: then that is said
+    /// once, with the reasons.
+    pub(crate) async fn new(waived: &[Part]) -> Result<Self, RunError> {
+        let mut means = Means::find(waived);
+        let filters: Arc<[BpfProgram]> = if means.calls {
+            let failed = |e| {
+                RunError::Unsupported(format!(
+                    "the filter of system calls cannot be made: {e}. There is one for x86_64 and aarch64."
+                ))
+            };
+            filter::programs().map_err(failed)?.into()
+        } else {
+            Arc::new([])
         };
-        rustix::thread::secure_computing_mode()
-            .map_err(|e| missing("the kernel has no seccomp filters", e.into()))?;
-        close_on_exec(u32::MAX).map_err(|e| missing("`close_range` is refused", e))
+        let mut jail = Self {
+            root: None,
+            filters,
+            means: means.clone(),
+        };
+        jail.find_namespaces(&mut means).await;
+        jail.with(means.namespaces);
+        means.refuse()?;
+        // As NFs are started, so that what still fails is said now.
+        jail.rehearse()
+            .await
+            .map_err(|e| RunError::Unsupported(format!("NFs cannot be jailed: {e}")))?;
+        jail.means = means;
+        Ok(jail)
     }
 
-    /// Compiles the filters; fails on processors that they do not know.
-    pub(crate) fn new() -> Result<Self, RunError> {
-        let failed = |e| {
-            RunError::Unsupported(format!(
-                "the filter of system calls cannot be made: {e}. There is one for x86_64 and aarch64."
-            ))
-        };
-        let filters = Arc::new(filter::programs().map_err(failed)?);
-        Ok(Self { filters })
+    pub(crate) fn means(&self) -> &Means {
+        &self.means
     }
 
-    /// Has the command set the jail up in the process that it starts, after that has become its user.
-    pub(crate) fn close_around(&self, command: &mut Command, confinement: &Confinement<'_>) {
-        let filters = self.filters.clone();
-        let limits = confinement.limits();
-        let cores = confinement.cores();
-        let manager = rustix::process::getpid();
-        let set_up = move || {
-            // Out of the terminal's session and the manager's process group: nothing typed, nothing signalled.
-            rustix::process::setsid()?;
-            limits
-                .iter()
-                .try_for_each(|&(resource, most)| limit(resource, most))?;
-            if let Some(cores) = &cores {
-                rustix::thread::sched_setaffinity(None, cores)?;
-            }
-            // The kernel looks at the thread that forked: the control thread, which lives as long as the manager.
-            rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
-            // It may have died just before.
-            if rustix::process::getppid() != Some(manager) {
-                return Err(rustix::io::Errno::SRCH.into());
-            }
-            close_on_exec(3)?;
-            filters.iter().try_for_each(install)
+    /// The namespaces that a process can have here: all of them, or those that can be had one by one.
+    async fn find_namespaces(&mut self, means: &mut Means) {
+        self.with(Namespaces::ALL);
+        let Err(e) = self.rehearse().await else {
+            means.namespaces = Namespaces::ALL;
+            return;
         };
-        // SAFETY: between fork and exec only async-signal-safe work is allowed, since other threads may have held locks at the
-        // fork. The closure makes system calls on values that were made before the fork: it neither allocates nor frees (the
-        // errors are plain numbers, the vectors and filters are only read), takes no lock, and does not panic.
-        unsafe { command.pre_exec(set_up) };
+        tracing::debug!("namespaces are tried one by one, since all together fail: {e}");
+        let mut found = Namespaces::default();
+        for (name, add) in Namespaces::EACH {
+            let mut with = found;
+            add(&mut with);
+            self.with(with);
+            match self.rehearse().await {
+                Ok(()) => found = with,
+                Err(e) => means.missing.push((name, e.to_string())),
+            }
+        }
+        means.namespaces = found;
+    }
+
+    fn with(&mut self, namespaces: Namespaces) {
+        self.means.namespaces = namespaces;
+        self.root = namespaces.mount.then(|| Arc::new(Root::new()));
+    }
+
+    /// Sets a jail up in a process that then ends.
+    async fn rehearse(&self) -> Result<(), StartError> {
+        let confinement = Confinement {
+            memory: None,
+            user: self.means.users.then_some(REHEARSAL_USER),
+            cores: &[],
+        };
+        let mut started = self.start_any(None, &[], &confinement).await?;
+        let status = started.process.wait().await?;
+        match status.success() {
+            true => Ok(()),
+            false => Err(io::Error::other(format!("a process that was to try it ended with {status}")).into()),
+        }
+    }
+
+    /// Starts a program with these arguments and an environment of its own.
+    pub(crate) async fn start(
+        &self,
+        program: &Path,
+        arguments: &[String],
+        confinement: &Confinement<'_>,
+    ) -> Result<Started, StartError> {
+        self.start_any(Some(program), arguments, confinement).await
+    }
+
+    async fn start_any(
+        &self,
+        program: Option<&Path>,
+        arguments: &[String],
+        confinement: &Confinement<'_>,
+    ) -> Result<Started, StartError> {
+        let names = command_line(program, arguments)?;
+        let environment = environment()?;
+        let limits = confinement.limits(self.means.namespaces.user);
+        let (ours, socket) = nflib::session::pair()?;
+        let (output, their_output) = pipe()?;
+        let (error, their_error) = pipe()?;
+        let (report, their_report) = pipe()?;
+        let (their_go, go) = pipe()?;
+        let ruleset = match self.means.landlock {
+            0 => None,
+            _ => files::ruleset(program)?,
+        };
+        let plan = Plan {
+            streams: [
+                above(File::open("/dev/null")?.into())?,
+                above(their_output)?,
+                above(their_error)?,
+            ],
+            socket: above(socket)?,
+            program: program.map(|p| above(File::open(p)?.into())).transpose()?,
+            arguments: Pointers::new(names.iter().map(CString::as_c_str)),
+            environment: Pointers::new(environment.iter().map(CString::as_c_str)),
+            report: above(their_report)?,
+            go: above(their_go)?,
+            manager: above(pidfd_open(rustix::process::getpid(), PidfdFlags::empty())?)?,
+            namespaces: self.means.namespaces,
+            limits: &limits,
+            cores: confinement.cores(),
+            user: confinement.user,
+            root: self.root.as_deref(),
+            ruleset,
+            filters: &self.filters,
+        };
+        let process = process::start(plan, Ends { report, go }).await?;
+        Ok(Started {
+            process,
+            socket: ours,
+            output,
+            error,
+        })
     }
 }
 
+/// What this host offers to hold NFs with; fails where that does not suffice.
+pub async fn isolation(waived: &[Part]) -> Result<Isolation, RunError> {
+    Ok(Jail::new(waived).await?.means().report())
+}
+
+/// User that a rehearsal becomes, the last of those for NFs. It runs no program.
+pub(crate) const REHEARSAL_USER: u32 = 65_519;
+
+fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    Ok(rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?)
+}
+
+/// The same above the numbers that the child gives to its own.
+fn above(fd: OwnedFd) -> io::Result<OwnedFd> {
+    if fd.as_raw_fd() > SOCKET {
+        return Ok(fd);
+    }
+    Ok(rustix::io::fcntl_dupfd_cloexec(&fd, SOCKET + 1)?)
+}
+
+fn command_line(program: Option<&Path>, arguments: &[String]) -> io::Result<Vec<CString>> {
+    let name = program.map_or(&b"onvm-run"[..], |p| p.as_os_str().as_bytes());
+    let all = std::iter::once(name).chain(arguments.iter().map(String::as_bytes));
+    Ok(all.map(CString::new).collect::<Result<_, _>>()?)
+}
+
+/// Its socket, and that it dies with this manager and looks for no other.
+fn environment() -> io::Result<[CString; 2]> {
+    Ok([
+        CString::new(format!("{SOCKET_VARIABLE}=fd:{SOCKET}"))?,
+        CString::new(format!("{}=0", nflib::session::REATTACH_VARIABLE))?,
+    ])
+}
+
 impl Confinement<'_> {
-    fn limits(&self) -> Vec<(Resource, u64)> {
+    fn limits(&self, user_namespace: bool) -> Vec<(Resource, u64)> {
         let mut limits = vec![
             (Resource::Core, 0),
             (Resource::Fsize, 0),
@@ -107,7 +259,8 @@ impl Confinement<'_> {
             (Resource::Memlock, MOST_LOCKED),
         ];
         limits.extend(self.memory.map(|bytes| (Resource::Data, bytes)));
-        if self.own_user {
+        // The kernel counts the processes of a user in a user namespace. Those of the manager's own user are not the NF's alone.
+        if self.user.is_some() || user_namespace {
             limits.push((Resource::Nproc, MOST_THREADS));
         }
         limits
@@ -120,36 +273,5 @@ impl Confinement<'_> {
         let mut set = CpuSet::new();
         self.cores.iter().for_each(|&core| set.set(core));
         Some(set)
-    }
-}
-
-/// Lowers a limit, which needs no right; one that is lower already stays.
-fn limit(resource: Resource, most: u64) -> io::Result<()> {
-    let now = rustix::process::getrlimit(resource).maximum;
-    let most = now.map_or(most, |now| now.min(most));
-    let limit = Rlimit {
-        current: Some(most),
-        maximum: Some(most),
-    };
-    Ok(rustix::process::setrlimit(resource, limit)?)
-}
-
-/// Installs a filter. The error is the kernel's number alone, since nothing else reaches the parent.
-fn install(filter: &BpfProgram) -> io::Result<()> {
-    seccompiler::apply_filter(filter).map_err(|e| match e {
-        seccompiler::Error::Prctl(e) | seccompiler::Error::Seccomp(e) => e,
-        _ => rustix::io::Errno::INVAL.into(),
-    })
-}
-
-/// Marks every descriptor from `first` on to be closed by the start of the program, whoever opened it: libraries do not mark
-/// theirs.
-fn close_on_exec(first: u32) -> io::Result<()> {
-    // SAFETY: the call takes three numbers. It closes no descriptor and only marks them, so that nothing that owns one, here or
-    // in the standard library's own work before the program starts, loses it.
-    let done = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
-    match done {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
     }
 }

@@ -69,7 +69,7 @@ fn other(e: impl std::fmt::Display) -> io::Error {
 impl Attack {
     fn begin() -> io::Result<Self> {
         let socket = std::env::var_os(session::SOCKET_VARIABLE).ok_or(io::ErrorKind::NotFound)?;
-        let connection = session::connect(Path::new(&socket))?;
+        let connection = session::attach(Path::new(&socket))?;
         let pid = std::process::id();
         session::send(
             &connection,

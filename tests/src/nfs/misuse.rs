@@ -38,7 +38,7 @@ struct Attached {
 
 fn misuse() -> io::Result<()> {
     let socket = std::env::var_os(session::SOCKET_VARIABLE).ok_or(io::ErrorKind::NotFound)?;
-    let connection = session::connect(Path::new(&socket))?;
+    let connection = session::attach(Path::new(&socket))?;
     let (abi, pid) = (ABI_VERSION, std::process::id());
     session::send(&connection, &FromNf::Hello { abi, pid }, &[])?;
     let Some((ToNf::Welcome { .. }, mut fds)) = session::receive(&connection)? else {

@@ -27,7 +27,7 @@ pub(crate) fn run() -> ExitCode {
 
 fn serve() -> io::Result<()> {
     let socket = std::env::var_os(session::SOCKET_VARIABLE).ok_or(io::ErrorKind::NotFound)?;
-    let connection = session::connect(Path::new(&socket))?;
+    let connection = session::attach(Path::new(&socket))?;
     let pid = std::process::id();
     session::send(
         &connection,

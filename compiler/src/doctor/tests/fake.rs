@@ -27,10 +27,8 @@ impl Fake {
             "/proc/self/status",
             "Name:\tonvmc\nUid:\t0\t0\t0\t0\nCapEff:\t000001ffffffffff\nCpus_allowed_list:\t0-7\n",
         );
-        fake.file("/proc/self/uid_map", "         0          0 4294967295\n");
         fake.file("/proc/self/limits", "Limit                     Soft Limit           Hard Limit           Units\nMax locked memory         8388608              8388608              bytes\nMax open files            256                  1024                 files\n");
         fake.file("/proc/self/cgroup", "0::/user.slice/a.service\n");
-        fake.file("/proc/self/fd", "");
         fake.file(
             "/proc/meminfo",
             "MemTotal:       16000000 kB\nMemAvailable:    8388608 kB\n",
@@ -46,7 +44,15 @@ impl Fake {
             "onvm-run".into(),
             Ok(format!("onvm-run {} (DPDK 22.11.5)\n", env!("CARGO_PKG_VERSION"))),
         );
-        fake
+        fake.isolation(r#"{"means":["system call filter","pid namespace"],"missing":[],"waived":[]}"#)
+            .clone()
+    }
+
+    /// What `onvm-run` says of NFs' isolation.
+    pub(super) fn isolation(&mut self, json: &str) -> &mut Self {
+        self.programs
+            .insert("onvm-run --isolation".into(), Ok(json.to_owned()));
+        self
     }
 
     pub(super) fn file(&mut self, path: &str, text: &str) -> &mut Self {
@@ -99,10 +105,13 @@ impl Machine for Fake {
             .then(|| Path::new("/usr/local/bin").join(name))
     }
 
-    fn run(&self, program: &Path, _: &[&str]) -> Result<String, String> {
+    fn run(&self, program: &Path, args: &[&str]) -> Result<String, String> {
         let name = program.file_name().unwrap_or_default().to_string_lossy();
+        // What it says to some option, or to any.
+        let with_option = format!("{name} {}", args.first().unwrap_or(&""));
         self.programs
-            .get(name.as_ref())
+            .get(&with_option)
+            .or_else(|| self.programs.get(name.as_ref()))
             .cloned()
             .unwrap_or_else(|| Err("not found".into()))
     }

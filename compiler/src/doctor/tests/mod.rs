@@ -105,17 +105,20 @@ fn the_runtime_itself() {
 }
 
 #[test]
-fn isolation_needs_root_and_user_ids() {
+fn isolation_is_what_onvm_run_can_have_here() {
+    let lacking = r#"{"means":["landlock 7"],"missing":[{"means":"user ids","reason":"onvm-run is not root"}],"waived":[]}"#;
     let mut fake = Fake::sound();
     assert_eq!(
-        wrong(fake.not_root(), PLAIN),
+        wrong(fake.isolation(lacking).clone().not_root(), PLAIN),
         expected("isolation", State::Warning, "sudo onvm-run BUNDLE")
     );
-    let mut fake = Fake::sound();
-    fake.file("/proc/self/uid_map", "         0     100000      60000\n");
+    assert_eq!(wrong(&fake, PLAIN).1, State::Warning);
+    fake.programs.insert(
+        "onvm-run --isolation".into(),
+        Err("error: NFs cannot be jailed here: nothing keeps them from `files`".into()),
+    );
     assert_eq!(wrong(&fake, PLAIN).1, State::Failed);
-    fake.file("/proc/self/uid_map", "         0     100000      65536\n");
-    assert!(examined(&fake, PLAIN).iter().all(|c| c.state == State::Ok));
+    assert_eq!(wrong(fake.isolation("of another version"), PLAIN).1, State::Failed);
 }
 
 #[test]
