@@ -147,7 +147,9 @@ fn inherited(number: &str) -> io::Result<OwnedFd> {
         .filter(|fd| *fd > libc::STDERR_FILENO)
         .ok_or_else(|| invalid("expected the number of a descriptor from 3 on after `fd:`"))?;
     if TAKEN.swap(true, Ordering::Relaxed) {
-        return Err(invalid("the socket that this process was started with has been taken before"));
+        return Err(invalid(
+            "the socket that this process was started with has been taken before",
+        ));
     }
     // SAFETY: the descriptor is open through the call, or the call fails; it is only looked at.
     let fd = unsafe { BorrowedFd::borrow_raw(number) };

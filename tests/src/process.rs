@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{BufRead, BufReader, Read},
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -100,7 +100,11 @@ pub fn descendants(ancestor: u32) -> Vec<Identity> {
     let mut found = vec![ancestor];
     let mut at = 0;
     while let Some(&parent) = found.get(at) {
-        found.extend(all.iter().filter(|(_, s)| s.parent == parent).map(|(pid, _)| *pid));
+        found.extend(
+            all.iter()
+                .filter(|(_, s)| s.parent == parent)
+                .map(|(pid, _)| *pid),
+        );
         at += 1;
     }
     let identity = |(pid, stat): &(u32, Stat)| Identity {

@@ -7,7 +7,10 @@ use std::{
 };
 
 use nflib::{CounterSet, Region};
-use onvm_bundle::{InstanceConfig, Service, api::{InstanceState, Isolation}};
+use onvm_bundle::{
+    InstanceConfig, Service,
+    api::{InstanceState, Isolation},
+};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::{InstanceSpec, Order, Report, Shared, WorkerHandle, spawn, users::User};

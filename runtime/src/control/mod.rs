@@ -54,7 +54,7 @@ use self::{
     supervise::{Order, Report, Shared, Supervisor},
 };
 use crate::{
-    dpdk::{self, Eal, PacketPool},
+    dpdk::{self, Eal, PacketPool, WatchedPackets},
     error::RunError,
     generation::Generation,
     worker::{Command, Event, WorkerCounters},
@@ -92,6 +92,9 @@ pub struct Manager {
     requests: UnboundedReceiver<Request>,
     signals: Signals,
     ports: Vec<OpenPort>,
+    _watched: WatchedPackets,
+    /// Pages of packet memory that were gone when it was looked last.
+    pages_taken: u64,
     pool: Arc<PacketPool>,
     host: HostOptions,
     exit_when_done: bool,
@@ -226,6 +229,14 @@ impl Manager {
         self.next_tick = Instant::now() + TICK;
         self.fleet.kill_hung(&self.worker.counters, HANG_DEADLINE);
         self.rates.sample(&self.worker.counters);
+        let taken = dpdk::pages_taken();
+        if taken > self.pages_taken {
+            tracing::error!(
+                pages = taken - self.pages_taken,
+                "pages of the packet memory were taken away by somebody who has its file; the packets in them are lost"
+            );
+            self.pages_taken = taken;
+        }
         if self.swept.elapsed() >= SWEEP {
             self.swept = Instant::now();
             self.fleet.sweep();

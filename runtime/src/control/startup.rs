@@ -13,7 +13,9 @@ use super::{
     api, apply::slots_of, cores::Cores, ports, spec,
 };
 use crate::{
-    dpdk::{self, Eal, EalOptions, FileMapping, HEADROOM, Lcore, PacketPool, PageSize, PoolConfig},
+    dpdk::{
+        self, Eal, EalOptions, FileMapping, HEADROOM, Lcore, PacketPool, PageSize, PoolConfig, WatchedPackets,
+    },
     error::RunError,
     generation::Generation,
     jail::Jail,
@@ -107,6 +109,8 @@ pub async fn start(options: Options) -> Result<Manager, RunError> {
         requests,
         signals,
         ports: opened,
+        _watched: memory.watched,
+        pages_taken: 0,
         pool: memory.pool,
         host: options.host,
         exit_when_done: options.exit_when_done,
@@ -219,6 +223,7 @@ struct Memory {
     geometry: Geometry,
     pool: Arc<PacketPool>,
     packets: Arc<PacketFile>,
+    watched: WatchedPackets,
 }
 
 impl Memory {
@@ -252,6 +257,7 @@ impl Memory {
         let reader = Mapping::new(&read_only_fd, false).map_err(&failed)?;
         let length = reader.len();
         let packets = Arc::new(PacketFile::new(reader, geometry).map_err(&failed)?);
+        let watched = WatchedPackets::new(packets.clone(), page_size).map_err(&failed)?;
         let config = PoolConfig {
             name: "packets".to_owned(),
             stride: geometry.stride,
@@ -273,6 +279,7 @@ impl Memory {
             geometry,
             pool,
             packets,
+            watched,
         })
     }
 }

@@ -234,7 +234,8 @@ impl Supervisor {
         let Some(jail) = &self.shared.jail else {
             return Err("onvm-run starts no NFs, and this one is to be started".to_owned());
         };
-        let failed = |e: &dyn std::fmt::Display| format!("{} cannot be started: {e}", launch.program.display());
+        let failed =
+            |e: &dyn std::fmt::Display| format!("{} cannot be started: {e}", launch.program.display());
         let started = launch.start(jail).await.map_err(|e| failed(&e))?;
         self.shared.children.add(&started.process);
         for stream in [started.output, started.error] {

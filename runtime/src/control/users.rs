@@ -39,10 +39,7 @@ impl User {
     }
 
     /// `end_all_of` ends the processes of a user that a killed manager has left behind.
-    fn reserve_in(
-        directory: &Path,
-        end_all_of: &dyn Fn(u32) -> io::Result<()>,
-    ) -> Result<Self, RunError> {
+    fn reserve_in(directory: &Path, end_all_of: &dyn Fn(u32) -> io::Result<()>) -> Result<Self, RunError> {
         fs::create_dir_all(directory).map_err(failed(directory))?;
         for id in FIRST..=LAST {
             let path = directory.join(id.to_string());

@@ -2,7 +2,7 @@ use std::{fmt::Debug, os::fd::BorrowedFd, ptr::NonNull};
 
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
-use super::DpdkError;
+use super::{DpdkError, taken::Watch};
 
 /// Memory that packet buffers live in, mapped readable and writable in this process.
 ///
@@ -24,15 +24,15 @@ pub unsafe trait PacketMemory: Debug + Send + Sync {
 pub struct FileMapping {
     base: NonNull<u8>,
     len: usize,
+    watch: Watch,
 }
 
 impl FileMapping {
     /// Maps `len` bytes, more than none, of `file`, which must be at least as long. Huge pages need a length of whole pages.
     pub fn map(file: BorrowedFd<'_>, len: usize) -> Result<Self, DpdkError> {
         let failed = |reason: String| DpdkError::Mapping { reason };
-        let size = rustix::fs::fstat(file)
-            .map_err(|error| failed(error.to_string()))?
-            .st_size;
+        let status = rustix::fs::fstat(file).map_err(|error| failed(error.to_string()))?;
+        let (size, page) = (status.st_size, usize::try_from(status.st_blksize).unwrap_or(0));
         if len == 0 || u64::try_from(size).unwrap_or(0) < len as u64 {
             return Err(failed(format!(
                 "{len} bytes were asked for of a file of {size} bytes"
@@ -53,7 +53,11 @@ impl FileMapping {
         .map_err(|error| failed(error.to_string()))?;
         let base =
             NonNull::new(base.cast()).ok_or_else(|| failed("the kernel returned address 0".to_owned()))?;
-        Ok(Self { base, len })
+        // SAFETY: the mapping is of whole pages, which are as large as the file says, and its bytes are never lent out, so that
+        // nobody relies on what they are. It is unmapped after the watch has ended.
+        let watch = unsafe { Watch::new(base.as_ptr() as usize, len, page) }
+            .map_err(|error| failed(error.to_string()))?;
+        Ok(Self { base, len, watch })
     }
 }
 
@@ -76,6 +80,7 @@ unsafe impl Sync for FileMapping {}
 
 impl Drop for FileMapping {
     fn drop(&mut self) {
+        self.watch.end();
         // SAFETY: the range is this value's own mapping, and no reference into it exists. What had the address, a
         // `PacketPool`, holds the memory by reference count and is gone.
         let _ = unsafe { munmap(self.base.as_ptr().cast(), self.len) };

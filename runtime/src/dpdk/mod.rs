@@ -33,6 +33,7 @@ mod private_pool;
 mod queue;
 mod requirements;
 mod setup;
+mod taken;
 mod version;
 
 pub use eal::{Eal, EalOptions, HugePages, PageSize};
@@ -43,4 +44,5 @@ pub use pool::{HEADROOM, PacketPool, PoolConfig};
 pub use port::{Effective, Port, PortConfig, PortStats};
 pub use queue::{MAX_BURST, RxBurst, RxDesc, RxQueue, Sent, TxDesc, TxQueue};
 pub use requirements::{Capability, has_capability, interface_exists};
+pub use taken::{WatchedPackets, pages_taken};
 pub use version::version;

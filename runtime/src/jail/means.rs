@@ -111,7 +111,11 @@ impl Means {
         if parts.is_empty() {
             return Ok(());
         }
-        let reasons: Vec<String> = self.missing.iter().map(|(name, why)| format!("{name}: {why}")).collect();
+        let reasons: Vec<String> = self
+            .missing
+            .iter()
+            .map(|(name, why)| format!("{name}: {why}"))
+            .collect();
         Err(RunError::Unsupported(format!(
             "NFs cannot be jailed here: nothing keeps them from {}. What this host lacks:\n  {}\nIn a container, permit these in \
              its profile. Or do without, if you trust the NFs, with {}.",

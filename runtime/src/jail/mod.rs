@@ -34,14 +34,14 @@ use rustix::{
 use seccompiler::BpfProgram;
 
 pub use self::means::Part;
-pub(crate) use self::{
-    means::Means,
-    process::{NfProcess, StartError, end_all_of},
-};
 use self::{
     child::{Plan, Pointers, SOCKET},
     process::{Ends, Namespaces},
     root::Root,
+};
+pub(crate) use self::{
+    means::Means,
+    process::{NfProcess, StartError, end_all_of},
 };
 use crate::error::RunError;
 
@@ -153,7 +153,9 @@ impl Jail {
         let status = started.process.wait().await?;
         match status.success() {
             true => Ok(()),
-            false => Err(io::Error::other(format!("a process that was to try it ended with {status}")).into()),
+            false => {
+                Err(io::Error::other(format!("a process that was to try it ended with {status}")).into())
+            }
         }
     }
 

@@ -219,7 +219,9 @@ pub(crate) fn end_all_of(user: u32) -> io::Result<()> {
         }
     }
     let what = last.map_or_else(String::new, |status| format!(": {status}"));
-    Err(io::Error::other(format!("processes of user {user} cannot be ended{what}")))
+    Err(io::Error::other(format!(
+        "processes of user {user} cannot be ended{what}"
+    )))
 }
 
 /// Lets the process's user namespace know one user and one group: those that it becomes, which are the same inside.

@@ -17,8 +17,8 @@ use rustix::{
     fs::{CWD, Mode},
     io::Errno,
     mount::{
-        FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, fsconfig_create,
-        fsconfig_set_string, fsmount, fsopen, move_mount, open_tree, unmount,
+        FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
+        fsconfig_create, fsconfig_set_string, fsmount, fsopen, move_mount, open_tree, unmount,
     },
 };
 
@@ -26,7 +26,16 @@ use super::child::check;
 
 /// Where distributions keep programs, the loader and libraries.
 pub(super) const SYSTEM: [&str; 10] = [
-    "/usr", "/bin", "/sbin", "/lib", "/lib32", "/libx32", "/lib64", "/opt", "/nix/store", "/gnu/store",
+    "/usr",
+    "/bin",
+    "/sbin",
+    "/lib",
+    "/lib32",
+    "/libx32",
+    "/lib64",
+    "/opt",
+    "/nix/store",
+    "/gnu/store",
 ];
 /// Files that programs look for: where libraries are, and the two devices of a program without devices.
 pub(super) const FILES: [&str; 5] = [
@@ -133,15 +142,12 @@ impl Entry {
         match &self.kind {
             Kind::Link(target) => return rustix::fs::symlinkat(target, root, &self.name),
             Kind::Directory => rustix::fs::mkdirat(root, &self.name, DIRECTORY)?,
-            Kind::File => rustix::fs::mknodat(
-                root,
-                &self.name,
-                rustix::fs::FileType::RegularFile,
-                Mode::RUSR,
-                0,
-            )?,
+            Kind::File => {
+                rustix::fs::mknodat(root, &self.name, rustix::fs::FileType::RegularFile, Mode::RUSR, 0)?
+            }
         }
-        let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
+        let flags =
+            OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
         let tree = match open_tree(CWD, &self.path, flags) {
             // One that this user may not enter stays empty.
             Err(Errno::ACCESS) => return Ok(()),

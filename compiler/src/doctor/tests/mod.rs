@@ -118,7 +118,10 @@ fn isolation_is_what_onvm_run_can_have_here() {
         Err("error: NFs cannot be jailed here: nothing keeps them from `files`".into()),
     );
     assert_eq!(wrong(&fake, PLAIN).1, State::Failed);
-    assert_eq!(wrong(fake.isolation("of another version"), PLAIN).1, State::Failed);
+    assert_eq!(
+        wrong(fake.isolation("of another version"), PLAIN).1,
+        State::Failed
+    );
 }
 
 #[test]
