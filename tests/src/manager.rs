@@ -2,7 +2,9 @@
 
 use std::{
     collections::HashSet,
+    fs,
     io::{BufRead, BufReader, Read},
+    os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex},
@@ -13,7 +15,7 @@ use std::{
 use onvm_bundle::api::{self as wire, ApiError, ApplyReply, ApplyRequest, InstanceStatus, Status};
 use rustix::process::Signal;
 
-use crate::{http, process, programs};
+use crate::{Scratch, http, process, programs};
 
 /// For everything that should happen at once but shares two cores with other tests.
 pub const SOON: Duration = Duration::from_secs(20);
@@ -91,6 +93,25 @@ pub fn instance<'a>(status: &'a Status, name: &str) -> &'a InstanceStatus {
     let mut all = status.services.iter().flat_map(|s| &s.instances);
     all.find(|i| i.name == name)
         .unwrap_or_else(|| panic!("status names no instance {name}: {status:#?}"))
+}
+
+/// A manager that is not root. The programs lie where any user may run them, whatever the rights of the directory that they were
+/// built in.
+pub fn unprivileged(scratch: &Scratch, bundle: &Path, arguments: &[&str]) -> Command {
+    const NOBODY: u32 = 65_534;
+    for name in ["onvm-run", "onvm-nf", "test-nf"] {
+        let to = scratch.path(name);
+        fs::copy(programs::path(name), to).expect("the programs can be copied");
+    }
+    let run_dir = scratch.run_dir();
+    fs::create_dir_all(&run_dir).expect("the run directory can be made");
+    std::os::unix::fs::chown(&run_dir, Some(NOBODY), Some(NOBODY))
+        .expect("root can give files away; run as root");
+    let mut command = Command::new(scratch.path("onvm-run"));
+    command.arg(bundle).arg("--run-dir").arg(run_dir);
+    command.arg("--json").args(arguments);
+    command.uid(NOBODY).gid(NOBODY).env("HOME", "/nonexistent");
+    command
 }
 
 impl Manager {
@@ -377,7 +398,7 @@ impl Finished {
             "/var/run/dpdk",
             "/tmp/dpdk",
         ] {
-            let entries = std::fs::read_dir(place).into_iter().flatten().flatten();
+            let entries = fs::read_dir(place).into_iter().flatten().flatten();
             let names = entries.map(|e| e.file_name().to_string_lossy().into_owned());
             let ours: Vec<String> = names
                 .filter(|n| n.split('_').next() == Some(&prefix) || *n == prefix)

@@ -9,13 +9,12 @@
 
 use std::{
     fs,
-    os::unix::{fs::PermissionsExt, process::CommandExt},
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
 };
 
-use onvm_tests::{Finished, Manager, Scratch, capture, programs};
+use onvm_tests::{Finished, Manager, Scratch, capture, manager::unprivileged, programs};
 
 const SOON: Duration = Duration::from_secs(30);
 
@@ -150,24 +149,6 @@ fn an_interface_that_is_not_there_or_taken_is_named() {
     start(&scratch, &bundle).assert_refused(&["port `a`", "test.chain:2", "`lo`", "af_packet"]);
 }
 
-/// The programs where another user may run them, whatever the rights of the directory that they were built in.
-fn unprivileged(scratch: &Scratch, bundle: &Path) -> Command {
-    for name in ["onvm-run", "onvm-nf"] {
-        fs::copy(programs::path(name), scratch.path(name)).unwrap();
-    }
-    fs::create_dir_all(scratch.run_dir()).unwrap();
-    fs::set_permissions(scratch.run_dir(), fs::Permissions::from_mode(0o777)).unwrap();
-    let mut command = Command::new(scratch.path("onvm-run"));
-    command
-        .arg(bundle)
-        .arg("--run-dir")
-        .arg(scratch.run_dir())
-        .args(["--json", "--exit-when-done"]);
-    // Not root: the manager then cannot give NFs users of their own, and has no capability.
-    command.uid(65_534).gid(65_534).env("HOME", "/nonexistent");
-    command
-}
-
 #[test]
 fn without_the_right_to_raw_sockets_the_capability_is_named() {
     let scratch = Scratch::new();
@@ -176,7 +157,11 @@ fn without_the_right_to_raw_sockets_the_capability_is_named() {
         "port a = af_packet { interface = \"lo\" }",
         "nf fwd = forward {}",
     );
-    let run = Manager::spawn(unprivileged(&scratch, &bundle), "test", &scratch.run_dir());
+    let run = Manager::spawn(
+        unprivileged(&scratch, &bundle, &["--exit-when-done"]),
+        "test",
+        &scratch.run_dir(),
+    );
     run.finish(SOON)
         .assert_refused(&["port `a`", "CAP_NET_RAW", "setcap cap_net_raw+ep"]);
 }
@@ -185,7 +170,11 @@ fn without_the_right_to_raw_sockets_the_capability_is_named() {
 fn captures_need_no_right_at_all() {
     let scratch = Scratch::new();
     let bundle = sound(&scratch);
-    let run = Manager::spawn(unprivileged(&scratch, &bundle), "test", &scratch.run_dir());
+    let run = Manager::spawn(
+        unprivileged(&scratch, &bundle, &["--exit-when-done"]),
+        "test",
+        &scratch.run_dir(),
+    );
     assert_eq!(run.finish(SOON).summary().balance.delivered, 3);
 }
 

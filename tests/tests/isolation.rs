@@ -7,9 +7,13 @@
     reason = "a failure here is a failed test"
 )]
 
-use std::{collections::HashSet, fs, time::Duration};
+use std::{collections::HashSet, fs, path::Path, process::Command, time::Duration};
 
-use onvm_tests::{Manager, Scratch, capture, manager::instance, process};
+use onvm_tests::{
+    Manager, Scratch, capture,
+    manager::{SOON, instance, unprivileged},
+    process, programs,
+};
 
 /// Users for network functions, as the runtime documents them.
 const USERS: std::ops::Range<u32> = 61_184..65_520;
@@ -59,28 +63,20 @@ fn each_process_has_its_own_user_and_no_right() {
             assert!(own, "{}: descriptor {fd} leads to {path}", i.name);
         }
     }
-    let attempts: Vec<&String> = instance(&status, "look-0").counters.keys().collect();
-    let (files, calls) = (
-        ["map", "reopen", "chmod", "reopen after chmod", "chown"],
-        [
-            "punch a hole",
-            "make a directory",
-            "make memory",
-            "join a group",
-            "take a core",
-            "open a network",
-        ],
-    );
-    for what in files.into_iter().chain(calls) {
-        assert!(
-            attempts.contains(&&format!("{what}: PermissionDenied")),
-            "{what}: {attempts:?}"
-        );
-    }
+    assert_held(&status);
+    let attempts = &instance(&status, "look-0").counters;
+    // Its memory is limited, and the limit is one of each process.
     assert!(
-        attempts.contains(&&"lead a session: done".to_owned()),
+        attempts.contains_key("start a process: PermissionDenied"),
         "{attempts:?}"
     );
+    assert_eq!(status.isolation.missing, [], "this host offers everything");
+    for namespace in ["user", "pid", "ipc", "net", "mnt"] {
+        let of = |pid: u32| fs::read_link(format!("/proc/{pid}/ns/{namespace}")).unwrap();
+        for i in &instances {
+            assert_ne!(of(i.pid.unwrap()), of(manager.pid()), "{}: {namespace}", i.name);
+        }
+    }
     let limits = fs::read_to_string(format!(
         "/proc/{}/limits",
         instance(&status, "look-0").pid.unwrap()
@@ -99,6 +95,126 @@ fn each_process_has_its_own_user_and_no_right() {
         assert_eq!(values, [most.to_string(), most.to_string()], "{line}");
     }
     manager.terminate_whole(0);
+}
+
+/// What the probe tried and did not get, in whatever jail.
+const REFUSED: [&str; 18] = [
+    "map",
+    "reopen",
+    "chmod",
+    "reopen after chmod",
+    "chown",
+    "punch a hole",
+    "make a directory",
+    "make memory",
+    "join a group",
+    "take a core",
+    "open a network",
+    "see files",
+    "see devices",
+    "see processes",
+    "write a file",
+    "write here",
+    "type into a terminal",
+    "trace",
+];
+
+/// The probe got nothing that it is not to have.
+fn assert_held(status: &onvm_bundle::api::Status) {
+    let attempts: Vec<&String> = instance(status, "look-0").counters.keys().collect();
+    for what in REFUSED {
+        let prefix = format!("{what}: ");
+        let outcome = attempts.iter().find_map(|a| a.strip_prefix(&prefix));
+        let refused = ["PermissionDenied", "NotFound"];
+        assert!(
+            outcome.is_some_and(|o| refused.contains(&o)),
+            "{what}: {attempts:?}"
+        );
+    }
+    for what in ["lead a session: done", "signal others: 0"] {
+        assert!(attempts.contains(&&what.to_owned()), "{what}: {attempts:?}");
+    }
+}
+
+const PROBED: &str = "use \"probe.nf.toml\" as probe\nport a = pcap { read = file(\"in.pcap\"), repeat = true }\n\
+                      port b = pcap { write = \"/dev/null\" }\nnf fwd = forward {}\nnf look = probe {}\n\
+                      steer a { tcp port 1 -> look -> b else -> fwd -> b }\n";
+
+/// A manager in `command` on a chain with the probe.
+fn probed(scratch: &Scratch, command: impl FnOnce(&Path) -> Command) -> Manager {
+    scratch.manifest("probe", "[effects]\nreads = [\"ip.src\"]\n");
+    capture::write(&scratch.path("in.pcap"), &[capture::udp(1, 1, 30)]);
+    let bundle = scratch.build(PROBED, "bundle");
+    Manager::spawn(command(&bundle), "test", &scratch.run_dir())
+}
+
+#[test]
+fn a_manager_without_rights_holds_its_nfs_too() {
+    let scratch = Scratch::new();
+    let manager = probed(&scratch, |bundle| unprivileged(&scratch, bundle, &[]));
+    manager.wait_for_log("READY");
+    manager.wait_for_traffic(1000, SOON);
+    let status = manager.status();
+    let missing: Vec<&str> = status
+        .isolation
+        .missing
+        .iter()
+        .map(|m| m.means.as_str())
+        .collect();
+    assert_eq!(missing, ["user ids"]);
+    assert_held(&status);
+    manager.terminate_whole(1);
+}
+
+/// The manager on a host whose kernel lacks some system calls.
+fn lacking(scratch: &Scratch, calls: &str, bundle: &Path, arguments: &[&str]) -> Command {
+    let mut command = programs::command("test-nf");
+    command
+        .args(["without", calls])
+        .arg(programs::path("onvm-run"))
+        .arg(bundle);
+    command
+        .arg("--run-dir")
+        .arg(scratch.run_dir())
+        .arg("--json")
+        .args(arguments);
+    command
+}
+
+#[test]
+fn what_holds_when_a_means_is_missing_is_said_and_enough() {
+    for (call, missing) in [("mount", "mount namespace"), ("landlock", "landlock")] {
+        let scratch = Scratch::new();
+        let manager = probed(&scratch, |bundle| lacking(&scratch, call, bundle, &[]));
+        manager.wait_for_log("READY");
+        manager.wait_for_traffic(1000, SOON);
+        let status = manager.status();
+        let without: Vec<&str> = status
+            .isolation
+            .missing
+            .iter()
+            .map(|m| m.means.as_str())
+            .collect();
+        assert_eq!(without, [missing]);
+        assert_held(&status);
+        manager.terminate_whole(1);
+    }
+}
+
+#[test]
+fn a_host_where_nothing_keeps_nfs_from_files_is_refused_unless_that_is_waived() {
+    let scratch = Scratch::new();
+    let calls = "mount,landlock";
+    let refused = probed(&scratch, |bundle| lacking(&scratch, calls, bundle, &[]));
+    refused
+        .finish(SOON)
+        .assert_refused(&["`files`", "mount namespace", "landlock", "--waive files"]);
+    let waived = ["--waive", "files"];
+    let manager = probed(&scratch, |bundle| lacking(&scratch, calls, bundle, &waived));
+    manager.wait_for_log("READY");
+    manager.wait_for_traffic(1000, SOON);
+    assert_eq!(manager.status().isolation.waived, ["files"]);
+    manager.terminate_whole(1);
 }
 
 #[test]

@@ -21,15 +21,32 @@ use seccompiler::{
     SeccompRule, TargetArch,
 };
 
-/// The filters in the order in which they are installed: the last one lets no other follow. An error of either counts.
-pub(super) fn programs() -> Result<Vec<BpfProgram>, BackendError> {
+/// The filters of one kind of instance.
+#[derive(Debug)]
+pub(super) struct Filters {
+    /// In the order in which they are installed: the last one lets no other follow. An error of either counts.
+    pub(super) with_processes: Vec<BpfProgram>,
+    /// For an instance whose memory is limited: the limit is one of each process, so that it has but one.
+    pub(super) threads_alone: Vec<BpfProgram>,
+}
+
+impl Filters {
+    pub(super) fn new() -> Result<Self, BackendError> {
+        Ok(Self {
+            with_processes: programs(true)?,
+            threads_alone: programs(false)?,
+        })
+    }
+}
+
+fn programs(processes: bool) -> Result<Vec<BpfProgram>, BackendError> {
     let arch = TargetArch::try_from(std::env::consts::ARCH)?;
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
     // Calls that the other filter answers must pass this one, whose error would hide that answer.
     for call in ALLOWED.iter().chain(OF_THIS_ARCHITECTURE).chain(&REPLACED) {
         rules.insert(*call, Vec::new());
     }
-    rules.extend(conditional()?);
+    rules.extend(conditional(processes)?);
     let list = SeccompFilter::new(rules, errno(libc::EPERM), SeccompAction::Allow, arch)?;
     let missing = REPLACED.iter().map(|call| (*call, Vec::new())).collect();
     let replaced = SeccompFilter::new(missing, SeccompAction::Allow, errno(libc::ENOSYS), arch)?;
@@ -57,7 +74,7 @@ fn one_of(index: u8, values: &[u64]) -> Result<Vec<SeccompRule>, BackendError> {
 }
 
 /// Calls that are allowed for some arguments.
-fn conditional() -> Result<Vec<(i64, Vec<SeccompRule>)>, BackendError> {
+fn conditional(processes: bool) -> Result<Vec<(i64, Vec<SeccompRule>)>, BackendError> {
     let not_read_only = (libc::O_ACCMODE | libc::O_CREAT | libc::O_TRUNC) as u64;
     let namespaces = (libc::CLONE_NEWNS
         | libc::CLONE_NEWCGROUP
@@ -66,10 +83,15 @@ fn conditional() -> Result<Vec<(i64, Vec<SeccompRule>)>, BackendError> {
         | libc::CLONE_NEWUSER
         | libc::CLONE_NEWPID
         | libc::CLONE_NEWNET) as u64;
+    let thread = libc::CLONE_THREAD as u64;
+    let clone = match processes {
+        true => vec![masked(0, namespaces, 0)?],
+        false => vec![masked(0, namespaces | thread, thread)?],
+    };
     let unix = [libc::AF_UNIX as u64];
     let mut calls = vec![
         (libc::SYS_openat, vec![masked(2, not_read_only, 0)?]),
-        (libc::SYS_clone, vec![masked(0, namespaces, 0)?]),
+        (libc::SYS_clone, clone),
         (libc::SYS_mmap, vec![masked(3, libc::MAP_HUGETLB as u64, 0)?]),
         (libc::SYS_madvise, one_of(2, &ADVICE)?),
         (libc::SYS_socket, one_of(0, &unix)?),

@@ -114,13 +114,13 @@ impl Means {
         let reasons: Vec<String> = self
             .missing
             .iter()
-            .map(|(name, why)| format!("{name}: {why}"))
+            .map(|(name, why)| format!("{name} ({why})"))
             .collect();
         Err(RunError::Unsupported(format!(
-            "NFs cannot be jailed here: nothing keeps them from {}. What this host lacks:\n  {}\nIn a container, permit these in \
-             its profile. Or do without, if you trust the NFs, with {}.",
+            "NFs cannot be jailed here: nothing keeps them from {}. This host lacks {}. In a container, permit these in its \
+             profile. Or do without, if you trust the NFs, with {}.",
             parts.join(", "),
-            reasons.join("\n  "),
+            reasons.join(", "),
             parts
                 .iter()
                 .map(|p| format!("--waive {}", p.trim_matches('`')))

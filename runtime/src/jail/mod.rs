@@ -36,6 +36,7 @@ use seccompiler::BpfProgram;
 pub use self::means::Part;
 use self::{
     child::{Plan, Pointers, SOCKET},
+    filter::Filters,
     process::{Ends, Namespaces},
     root::Root,
 };
@@ -56,7 +57,8 @@ const MOST_LOCKED: u64 = 64 << 10;
 #[derive(Debug, Clone)]
 pub(crate) struct Jail {
     means: Means,
-    filters: Arc<[BpfProgram]>,
+    /// None: the host has no such filters, and the operator does without.
+    filters: Option<Arc<Filters>>,
     root: Option<Arc<Root>>,
 }
 
@@ -86,15 +88,15 @@ impl Jail {
     /// once, with the reasons.
     pub(crate) async fn new(waived: &[Part]) -> Result<Self, RunError> {
         let mut means = Means::find(waived);
-        let filters: Arc<[BpfProgram]> = if means.calls {
+        let filters = if means.calls {
             let failed = |e| {
                 RunError::Unsupported(format!(
                     "the filter of system calls cannot be made: {e}. There is one for x86_64 and aarch64."
                 ))
             };
-            filter::programs().map_err(failed)?.into()
+            Some(Arc::new(Filters::new().map_err(failed)?))
         } else {
-            Arc::new([])
+            None
         };
         let mut jail = Self {
             root: None,
@@ -206,7 +208,7 @@ impl Jail {
             user: confinement.user,
             root: self.root.as_deref(),
             ruleset,
-            filters: &self.filters,
+            filters: self.filters_for(confinement),
         };
         let process = process::start(plan, Ends { report, go }).await?;
         Ok(Started {
@@ -215,6 +217,16 @@ impl Jail {
             output,
             error,
         })
+    }
+}
+
+impl Jail {
+    fn filters_for(&self, confinement: &Confinement<'_>) -> &[BpfProgram] {
+        match (&self.filters, confinement.memory) {
+            (None, _) => &[],
+            (Some(filters), None) => &filters.with_processes,
+            (Some(filters), Some(_)) => &filters.threads_alone,
+        }
     }
 }
 

@@ -324,3 +324,27 @@ fn to_exit_status(status: &WaitIdStatus) -> ExitStatus {
     };
     ExitStatus::from_raw(raw)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::CommandExt;
+
+    use super::*;
+
+    /// Needs root, as all that has users of its own.
+    #[test]
+    fn all_processes_of_a_user_are_ended_and_no_others() {
+        let sleeper = |user| {
+            let mut command = std::process::Command::new("sleep");
+            command.arg("600").uid(user).gid(user).spawn().unwrap()
+        };
+        let (mut first, mut second, mut other) = (sleeper(65_001), sleeper(65_001), sleeper(65_002));
+        end_all_of(65_001).unwrap();
+        assert_eq!(first.wait().unwrap().signal(), Some(9));
+        assert_eq!(second.wait().unwrap().signal(), Some(9));
+        assert!(other.try_wait().unwrap().is_none());
+        other.kill().unwrap();
+        other.wait().unwrap();
+        end_all_of(65_001).unwrap();
+    }
+}

@@ -8,6 +8,7 @@ mod pacer;
 mod parent;
 mod probe;
 mod shout;
+mod without;
 
 use std::process::ExitCode;
 
@@ -21,9 +22,10 @@ fn main() -> ExitCode {
         Some("parent") => nflib::run::<parent::Parent>(),
         Some("shout") => nflib::run::<shout::Shout>(),
         Some("probe") => probe::run(),
+        Some("without") => without::run(),
         other => {
             eprintln!(
-                "error: test-nf takes crash, hostile, jumper, misuse, pacer, parent, probe or shout, not {other:?}"
+                "error: test-nf takes crash, hostile, jumper, misuse, pacer, parent, probe, shout or without, not {other:?}"
             );
             ExitCode::from(2)
         }

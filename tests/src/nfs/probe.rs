@@ -1,6 +1,8 @@
 //! Tries to get at the packets for writing, although its manifest declares no write, and reports how far it came by the
 //! names of its counters, e.g. `reopen: PermissionDenied`.
 
+#![allow(unsafe_code)]
+
 use std::{
     io,
     os::fd::{AsFd, AsRawFd, OwnedFd},
@@ -93,7 +95,44 @@ fn calls(region: &OwnedFd) -> Vec<String> {
             std::net::UdpSocket::bind("127.0.0.1:0").map(drop),
         ),
         outcome("lead a session", stranger),
+        outcome("see files", std::fs::read("/etc/passwd").map(drop)),
+        outcome("see devices", std::fs::read_dir("/sys").map(drop)),
+        outcome("see processes", std::fs::read_dir("/proc").map(drop)),
+        outcome("write a file", std::fs::write("/tmp/probe", "x")),
+        outcome("write here", std::fs::write("probe", "x")),
+        outcome("type into a terminal", type_into_terminal()),
+        outcome("trace", trace()),
+        outcome(
+            "start a process",
+            std::process::Command::new("/bin/true").status().map(drop),
+        ),
+        format!("signal others: {}", others()),
     ]
+}
+
+/// Processes but this one that it could signal.
+fn others() -> usize {
+    let own = rustix::process::getpid();
+    let pids = (1..100_000).filter_map(rustix::process::Pid::from_raw);
+    pids.filter(|&pid| pid != own && rustix::process::test_kill_process(pid).is_ok())
+        .count()
+}
+
+fn type_into_terminal() -> io::Result<()> {
+    // SAFETY: the call reads one byte, which is there.
+    answer(unsafe { libc::ioctl(0, libc::TIOCSTI, c"x".as_ptr()) }.into())
+}
+
+fn trace() -> io::Result<()> {
+    // SAFETY: the call looks at no memory.
+    answer(unsafe { libc::ptrace(libc::PTRACE_TRACEME, 0, 0, 0) })
+}
+
+fn answer(result: libc::c_long) -> io::Result<()> {
+    match result {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 fn outcome<E: Into<io::Error>>(what: &str, result: Result<(), E>) -> String {
