@@ -25,14 +25,18 @@ struct Watched {
     page: AtomicUsize,
 }
 
-const NONE: Watched = Watched {
-    base: AtomicUsize::new(0),
-    length: AtomicUsize::new(0),
-    page: AtomicUsize::new(0),
-};
+impl Watched {
+    const fn none() -> Self {
+        Self {
+            base: AtomicUsize::new(0),
+            length: AtomicUsize::new(0),
+            page: AtomicUsize::new(0),
+        }
+    }
+}
 
 /// The packet file is mapped twice; tests of this crate have more.
-static WATCHED: [Watched; 64] = [const { NONE }; 64];
+static WATCHED: [Watched; 64] = [const { Watched::none() }; 64];
 static REPLACED: AtomicU64 = AtomicU64::new(0);
 /// What the signal did before, for addresses that are nobody's here.
 static BEFORE: OnceLock<libc::sigaction> = OnceLock::new();

@@ -28,6 +28,9 @@ pub(crate) struct Namespaces {
     pub(crate) mount: bool,
 }
 
+/// A kind of namespace, and how it is added to others.
+type Named = (&'static str, fn(&mut Namespaces));
+
 impl Namespaces {
     pub(super) const ALL: Self = Self {
         user: true,
@@ -38,7 +41,7 @@ impl Namespaces {
     };
 
     /// Each by itself, in the order in which they are tried: without rights the others need the first.
-    pub(super) const EACH: [(&'static str, fn(&mut Self)); 5] = [
+    pub(super) const EACH: [Named; 5] = [
         ("user namespace", |n| n.user = true),
         ("pid namespace", |n| n.pid = true),
         ("ipc namespace", |n| n.ipc = true),

@@ -7,7 +7,7 @@ use nflib::{layout::Layout, memory, session::IdlePolicy};
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::*;
-use crate::{control::rundir::RunDir, jail::Jail};
+use crate::control::rundir::RunDir;
 
 const SLOT: u16 = 3;
 
@@ -30,7 +30,7 @@ fn fleet(base: &std::path::Path) -> Fleet {
             sleeps: true,
         },
         children: Default::default(),
-        jail: Jail::new().unwrap(),
+        jail: None,
     };
     Fleet::new(8, Arc::new(shared), unbounded_channel().0, Vec::new())
 }
