@@ -6,6 +6,8 @@
 
 #![allow(unsafe_code)]
 
+mod private;
+
 use std::{
     fmt, io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
@@ -20,6 +22,8 @@ use rustix::{
     fs::{MemfdFlags, Mode, OFlags, SealFlags},
     mm::{MapFlags, ProtFlags},
 };
+
+pub use private::PrivateCopy;
 
 /// Bytes of a huge page, where a file is made of them.
 pub const HUGE_PAGE: usize = 2 << 20;
