@@ -7,6 +7,7 @@ mod misuse;
 mod pacer;
 mod parent;
 mod probe;
+mod rogue;
 mod shout;
 
 use std::process::ExitCode;
@@ -19,11 +20,12 @@ fn main() -> ExitCode {
         Some("misuse") => misuse::run(),
         Some("pacer") => nflib::run::<pacer::Pacer>(),
         Some("parent") => nflib::run::<parent::Parent>(),
+        Some("rogue") => rogue::run(),
         Some("shout") => nflib::run::<shout::Shout>(),
         Some("probe") => probe::run(),
         other => {
             eprintln!(
-                "error: test-nf takes crash, hostile, jumper, misuse, pacer, parent, probe or shout, not {other:?}"
+                "error: test-nf takes crash, hostile, jumper, misuse, pacer, parent, probe, rogue or shout, not {other:?}"
             );
             ExitCode::from(2)
         }
