@@ -1,13 +1,22 @@
 //! What identifies a flow: the key of the flow cache, and the symmetric hash that replicas are chosen by.
 
+use std::hash::{Hash, Hasher};
+
 /// Words of a [`FlowKey`].
 pub const KEY_WORDS: usize = 6;
 
 /// The fields that [`onvm_bundle::filter::Fields::flow_key_only`] speaks of: two words each of the source and the destination;
 /// the ports as they stand in the packet, zero where there are none, and the type and id of the outer VLAN tag; those of the inner
 /// one, `EtherType`, protocol, and whether it is a first fragment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FlowKey(pub [u64; KEY_WORDS]);
+
+impl Hash for FlowKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        // As words: an array would be hashed as bytes, which is slower.
+        self.0.iter().for_each(|word| state.write_u64(*word));
+    }
+}
 
 /// The fields of a key behind the VLAN tags.
 struct Ends {

@@ -12,13 +12,17 @@ use crate::{
 /// Flows that a port's cache has room for.
 pub(super) const PLACES: usize = 1 << 21;
 
+/// Sets in use at first, and how many times as many after each time that one was full.
+const FIRST_SETS: usize = 1 << 9;
+const GROWTH: usize = 8;
+
 /// Places that a flow can have. Where half of all places are taken, a set overflows for one flow of 150.
 const WAYS: usize = 8;
 
 /// A line of the processor's cache: the key; hop, whether it was met again, epoch; a word of nothing.
-type Place = [u64; 8];
+type Place = [u64; PLACE_WORDS];
+const PLACE_WORDS: usize = 8;
 const STATE: usize = KEY_WORDS;
-const HOP: u64 = 0xffff;
 const MET_AGAIN: u64 = 1 << 16;
 
 /// Sets of [`WAYS`] places, one of which each key's hash chooses. A flow that finds its set full takes the place of one that
@@ -33,6 +37,10 @@ pub(super) struct FlowCache {
     words: Box<[u64]>,
     /// Words before the first place, so that each place is one line.
     skip: usize,
+    /// Sets in use, a power of two. It begins with a few, which lie close together, and takes more when one is full: flows whose set
+    /// is another one then are classified anew.
+    sets: usize,
+    most_sets: usize,
     hasher: DefaultHashBuilder,
     /// Places of another epoch are free. 0 is that of places never used.
     epoch: u32,
@@ -41,12 +49,14 @@ pub(super) struct FlowCache {
 }
 
 impl FlowCache {
-    /// Makes room for so many flows, a multiple of [`WAYS`], if there is none yet. Without room nothing is kept.
+    /// Makes room for so many flows, a power of two from [`WAYS`] on, if there is none yet. Without room nothing is kept.
     pub(super) fn reserve(&mut self, places: usize) {
         if self.words.is_empty() {
             let line = size_of::<Place>();
-            self.words = vec![0; (places + 1) * size_of::<Place>() / 8].into_boxed_slice();
-            self.skip = self.words.as_ptr().align_offset(line).min(line / 8);
+            self.words = vec![0; (places + 1) * PLACE_WORDS].into_boxed_slice();
+            self.skip = self.words.as_ptr().align_offset(line).min(PLACE_WORDS);
+            self.most_sets = places / WAYS;
+            self.sets = self.most_sets.min(FIRST_SETS);
             self.forget();
         }
     }
@@ -62,37 +72,52 @@ impl FlowCache {
     /// What is kept for the key, or else what `decide` says, which is kept then.
     #[inline(always)]
     pub(super) fn get(&mut self, key: &FlowKey, decide: impl FnOnce() -> HopIndex) -> HopIndex {
-        let hash = self.hasher.hash_one(key);
         let epoch = u64::from(self.epoch) << 32;
-        let Some(set) = set(&mut self.words, self.skip, hash) else {
+        let hash = self.hasher.hash_one(key);
+        let at = self.skip + (hash as usize & self.sets.saturating_sub(1)) * WAYS * PLACE_WORDS;
+        let set: Option<&mut [Place; WAYS]> = self
+            .words
+            .get_mut(at..)
+            .and_then(|words| words.as_chunks_mut().0.as_chunks_mut().0.first_mut());
+        let Some(set) = set else {
             return decide();
         };
-        let home = (hash >> 61) as usize;
         let mut free = None;
         for i in 0..WAYS {
-            let way = (home + i) % WAYS;
+            let way = (home(hash) + i) % WAYS;
             let place = &mut set[way];
             if place[STATE] & !0xffff_ffff != epoch {
                 free = free.or(Some(way));
-            } else if place[..KEY_WORDS] == key.0 {
+            } else if is_of(place, key) {
                 place[STATE] |= MET_AGAIN;
                 return place[STATE] as HopIndex;
             }
         }
         let hop = decide();
-        let way = free.unwrap_or_else(|| evict(set, &mut self.hand));
+        let way = match free {
+            Some(way) => way,
+            None => {
+                self.sets = (self.sets * GROWTH).min(self.most_sets);
+                evict(set, &mut self.hand)
+            }
+        };
         set[way][..KEY_WORDS].copy_from_slice(&key.0);
-        set[way][STATE] = epoch | u64::from(hop) & HOP;
+        set[way][STATE] = epoch | u64::from(hop);
         hop
     }
 }
 
-/// The set of a hash.
+/// The way of a set where the search for a flow begins.
 #[inline(always)]
-fn set(words: &mut [u64], skip: usize, hash: u64) -> Option<&mut [Place; WAYS]> {
-    let sets = words.get_mut(skip..)?.as_chunks_mut().0.as_chunks_mut().0;
-    let at = (hash as usize).checked_rem(sets.len())?;
-    sets.get_mut(at)
+fn home(hash: u64) -> usize {
+    (hash >> 32) as usize % WAYS
+}
+
+/// Word by word: a comparison of slices is a call.
+#[inline(always)]
+fn is_of(place: &Place, key: &FlowKey) -> bool {
+    let words = place.iter().zip(key.0);
+    words.fold(0, |other, (a, b)| other | (a ^ b)) == 0
 }
 
 /// The way of a full set whose flow is given up.
@@ -123,7 +148,8 @@ mod tests {
 
     fn kept(cache: &mut FlowCache, flow: u64) -> bool {
         let mut asked = false;
-        cache.get(&key(flow), || {
+        let key = key(flow);
+        cache.get(&key, || {
             asked = true;
             flow as HopIndex
         });
@@ -135,7 +161,8 @@ mod tests {
         let mut cache = cache(1 << 12);
         for _ in 0..3 {
             for flow in 0..50_000 {
-                assert_eq!(cache.get(&key(flow), || flow as HopIndex), flow as HopIndex);
+                let key = key(flow);
+                assert_eq!(cache.get(&key, || flow as HopIndex), flow as HopIndex);
             }
         }
         assert_eq!(cache.words.len(), ((1 << 12) + 1) * 8);
@@ -146,6 +173,8 @@ mod tests {
         let mut cache = cache(1 << 16);
         let found = |cache: &mut FlowCache| (0..32_768).filter(|flow| kept(cache, *flow)).count();
         assert_eq!(found(&mut cache), 0);
+        // More sets are in use now.
+        found(&mut cache);
         let all = found(&mut cache);
         assert!(all > 32_000, "{all} of 32768 flows are kept");
         cache.forget();
