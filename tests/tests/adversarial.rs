@@ -13,7 +13,7 @@ mod program;
 
 use std::{
     collections::{BTreeMap, HashSet},
-    path::PathBuf,
+    path::Path,
     time::{Duration, SystemTime},
 };
 
@@ -129,7 +129,7 @@ fn attack(random: &mut Random, wild: bool, seen: &mut Seen) {
         false => first.1.iter().collect(),
     };
     let all = sent.iter().map(|s| s.len() as u64).sum();
-    let summary = run(&scratch, &first.0, edited.then_some(&second.0), all, seen);
+    let summary = run(&scratch, &first.0, edited.then_some(&*second.0), all, seen);
     for drop in &summary.drops {
         *seen.dropped.entry(drop.reason.clone()).or_default() += drop.packets;
     }
@@ -144,7 +144,7 @@ fn attack(random: &mut Random, wild: bool, seen: &mut Seen) {
 }
 
 /// Runs the bundle, and the other one after it, until every packet has left.
-fn run(scratch: &Scratch, bundle: &PathBuf, edit: Option<&PathBuf>, all: u64, seen: &mut Seen) -> Summary {
+fn run(scratch: &Scratch, bundle: &Path, edit: Option<&Path>, all: u64, seen: &mut Seen) -> Summary {
     let manager = Manager::ready(bundle, "test", &scratch.run_dir(), &[]);
     if let Some(edit) = edit {
         // A function that dies just then is a reason to refuse; then the first program goes on.
