@@ -6,6 +6,8 @@
 
 #![allow(unsafe_code)]
 
+mod private;
+
 use std::{
     fmt, io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
@@ -20,6 +22,8 @@ use rustix::{
     fs::{MemfdFlags, Mode, OFlags, SealFlags},
     mm::{MapFlags, ProtFlags},
 };
+
+pub use private::PrivateCopy;
 
 /// Bytes of a huge page, where a file is made of them.
 pub const HUGE_PAGE: usize = 2 << 20;
@@ -237,7 +241,7 @@ impl Geometry {
 /// A buffer belongs to whoever holds its descriptor; the holder alone touches its bytes. The manager, the NFs and the
 /// devices all keep to that by passing descriptors through rings (release on push, acquire on pop). A hostile NF that
 /// maps the file writable can break the *content* of others' packets in its domain, never an address or a length: those
-/// come from the holder's descriptor, which is private memory by then.
+/// come from the holder's descriptor, which is private memory by then. Who decides by what it reads takes a [`PrivateCopy`].
 #[derive(Debug)]
 pub struct PacketFile {
     mapping: Mapping,

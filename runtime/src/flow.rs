@@ -1,30 +1,64 @@
 //! What identifies a flow: the key of the flow cache, and the symmetric hash that replicas are chosen by.
 
-/// The fields that [`onvm_bundle::filter::Fields::flow_key_only`] speaks of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct FlowKey {
-    source: [u8; 16],
-    destination: [u8; 16],
-    /// Source and destination port as they stand in the packet, zero where there are none.
+use std::hash::{Hash, Hasher};
+
+/// Words of a [`FlowKey`].
+pub const KEY_WORDS: usize = 6;
+
+/// The fields that [`onvm_bundle::filter::Fields::flow_key_only`] speaks of: two words each of the source and the destination;
+/// the ports as they stand in the packet, zero where there are none, and the type and id of the outer VLAN tag; those of the inner
+/// one, `EtherType`, protocol, and whether it is a first fragment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FlowKey(pub [u64; KEY_WORDS]);
+
+impl Hash for FlowKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        // As words: an array would be hashed as bytes, which is slower.
+        self.0.iter().for_each(|word| state.write_u64(*word));
+    }
+}
+
+/// The fields of a key behind the VLAN tags.
+struct Ends {
+    source: u128,
+    destination: u128,
     ports: u32,
-    /// VLAN types and ids, outermost first.
-    tags: [u32; 2],
-    ethertype: u16,
     protocol: u8,
     first_fragment: bool,
+}
+
+impl Ends {
+    fn key(&self, ethertype: u16, tags: [u32; 2]) -> FlowKey {
+        let kind =
+            u64::from(ethertype) << 16 | u64::from(self.protocol) << 8 | u64::from(self.first_fragment);
+        FlowKey([
+            (self.source >> 64) as u64,
+            self.source as u64,
+            (self.destination >> 64) as u64,
+            self.destination as u64,
+            u64::from(self.ports) << 32 | u64::from(tags[0]),
+            u64::from(tags[1]) << 32 | kind,
+        ])
+    }
 }
 
 /// What a look at the headers gives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Flow {
-    /// None for packets that are classified one by one: not IP, truncated, IPv6 fragments, more than two VLAN tags.
+    /// None for packets that are classified one by one: not IP, truncated, an impossible IPv4 header length, IPv6 fragments, more
+    /// than two VLAN tags.
     pub key: Option<FlowKey>,
     /// Both directions of a flow have the same; zero for what is not IP.
     pub hash: u32,
 }
 
+/// Bytes of a frame that [`flow_of`] may read: Ethernet header, eight tags, the longest IPv4 header, ports.
+pub const REACH: u16 = 14 + 4 * MOST_TAGS as u16 + 60 + 4;
+
 const NO_FLOW: Flow = Flow { key: None, hash: 0 };
 const ETHERTYPE_AT: usize = 12;
+/// A frame with more is of no flow.
+const MOST_TAGS: usize = 8;
 const IPV4: u16 = 0x0800;
 const IPV6: u16 = 0x86dd;
 const TCP: u8 = 6;
@@ -55,7 +89,7 @@ fn flow_of_known(frame: &[u8], mut ethertype: u16) -> Flow {
         count += 1;
         at += 4;
         ethertype = inner;
-        if count > 8 {
+        if count > MOST_TAGS {
             return NO_FLOW;
         }
     }
@@ -64,62 +98,52 @@ fn flow_of_known(frame: &[u8], mut ethertype: u16) -> Flow {
         IPV6 => ipv6(frame, at + 2),
         _ => None,
     };
-    let Some((mut key, hash, cacheable)) = flow else {
+    let Some((ends, hash, cacheable)) = flow else {
         return NO_FLOW;
     };
-    key.tags = tags;
-    key.ethertype = ethertype;
     Flow {
-        key: (cacheable && count <= tags.len()).then_some(key),
+        key: (cacheable && count <= tags.len()).then(|| ends.key(ethertype, tags)),
         hash,
     }
 }
 
-fn ipv4(frame: &[u8], at: usize) -> Option<(FlowKey, u32, bool)> {
+fn ipv4(frame: &[u8], at: usize) -> Option<(Ends, u32, bool)> {
     let header = frame.get(at..at + 20)?;
     let fragment = u16_at(header, 6)?;
     let (first, whole) = (fragment & 0x1fff == 0, fragment & 0x3fff == 0);
-    let (mut source, mut destination) = ([0; 16], [0; 16]);
-    source[..4].copy_from_slice(&header[12..16]);
-    destination[..4].copy_from_slice(&header[16..20]);
     let protocol = header[9];
-    let ports = ports(frame, at + 4 * usize::from(header[0] & 15), protocol, first);
+    let words = usize::from(header[0] & 15);
+    let ports = ports(frame, at + 4 * words, protocol, first);
     // All fragments of a datagram must meet the same replica, and only the first has ports: hash without them.
     let hashed_ports = if whole { ports.unwrap_or(0) } else { 0 };
-    let address = |at: usize| u64::from(u32_at(header, at).unwrap_or(0));
+    let (source, destination) = (u32_at(header, 12)?, u32_at(header, 16)?);
     let (near, far) = ends(hashed_ports);
-    let hash = symmetric_hash(address(12) << 16 | near, address(16) << 16 | far);
-    let key = FlowKey {
-        source,
-        destination,
+    let hash = symmetric_hash(u64::from(source) << 16 | near, u64::from(destination) << 16 | far);
+    let ends = Ends {
+        source: source.into(),
+        destination: destination.into(),
         ports: ports.unwrap_or(0),
-        tags: [0; 2],
-        ethertype: 0,
         protocol,
         first_fragment: first,
     };
-    Some((key, hash, ports.is_some()))
+    Some((ends, hash, ports.is_some() && words >= 5))
 }
 
-fn ipv6(frame: &[u8], at: usize) -> Option<(FlowKey, u32, bool)> {
+fn ipv6(frame: &[u8], at: usize) -> Option<(Ends, u32, bool)> {
     let header = frame.get(at..at + 40)?;
-    let (mut source, mut destination) = ([0; 16], [0; 16]);
-    source.copy_from_slice(&header[8..24]);
-    destination.copy_from_slice(&header[24..40]);
+    let (source, destination) = (u128_at(header, 8)?, u128_at(header, 24)?);
     let protocol = header[6];
     let ports = ports(frame, at + 40, protocol, true);
     let (near, far) = ends(ports.unwrap_or(0));
-    let hash = symmetric_hash(fold128(&source) ^ near, fold128(&destination) ^ far);
-    let key = FlowKey {
+    let hash = symmetric_hash(fold128(source) ^ near, fold128(destination) ^ far);
+    let ends = Ends {
         source,
         destination,
         ports: ports.unwrap_or(0),
-        tags: [0; 2],
-        ethertype: 0,
         protocol,
         first_fragment: true,
     };
-    Some((key, hash, ports.is_some() && protocol != IPV6_FRAGMENT))
+    Some((ends, hash, ports.is_some() && protocol != IPV6_FRAGMENT))
 }
 
 /// Both ports; zero for protocols or fragments without; none when they should be there and are cut off.
@@ -141,15 +165,18 @@ fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_be_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
 }
 
+fn u128_at(bytes: &[u8], at: usize) -> Option<u128> {
+    Some(u128::from_be_bytes(bytes.get(at..at + 16)?.try_into().ok()?))
+}
+
 /// Source and destination port.
 fn ends(ports: u32) -> (u64, u64) {
     (u64::from(ports >> 16), u64::from(ports & 0xffff))
 }
 
 /// An IPv6 address as 64 bits that leave the lowest 16 to the port.
-fn fold128(address: &[u8; 16]) -> u64 {
-    let word = u128::from_be_bytes(*address);
-    multiply(word as u64 ^ MIX[2], (word >> 64) as u64 ^ MIX[3]) << 16
+fn fold128(address: u128) -> u64 {
+    multiply(address as u64 ^ MIX[2], (address >> 64) as u64 ^ MIX[3]) << 16
 }
 
 /// Hashes two endpoints, whichever of them sends: the smaller comes first, and both go through the multiply-and-fold step
@@ -205,6 +232,25 @@ mod tests {
     }
 
     #[test]
+    fn nothing_beyond_its_reach_is_read() {
+        let mut longest = vec![0; 12];
+        for tag in 0..MOST_TAGS as u8 {
+            longest.extend([0x81, 0x00, 0, tag]);
+        }
+        longest.extend([0x08, 0x00, 0x4f, 0, 0, 200, 0, 0, 0, 0, 64, TCP, 0, 0]);
+        longest.extend([10, 0, 0, 1, 10, 0, 0, 2]);
+        longest.resize(usize::from(REACH), 7);
+        let flow = flow_of(&longest);
+        assert_ne!(flow.hash, flow_of(&longest[..usize::from(REACH) - 1]).hash);
+        let mut longer = longest.clone();
+        longer.extend([9; 100]);
+        assert_eq!(flow, flow_of(&longer));
+        // One tag more is one too many.
+        longest.splice(12..12, [0x81, 0x00, 0, 9]);
+        assert_eq!(flow_of(&longest), NO_FLOW);
+    }
+
+    #[test]
     fn clients_whose_address_and_port_rise_together_spread() {
         let mut quarters = [0; 4];
         for i in 0..=255u8 {
@@ -250,8 +296,12 @@ mod tests {
     }
 
     #[test]
-    fn cut_ports_and_arp_are_classified_one_by_one() {
+    fn damaged_headers_and_arp_are_classified_one_by_one() {
         let mut f = frame([10, 0, 0, 1], [10, 0, 0, 2], 1000, 80);
+        f[14] = 0x44;
+        assert_eq!(flow_of(&f).key, None);
+        f[14] = 0x45;
+        assert!(flow_of(&f).key.is_some());
         f.truncate(36);
         assert_eq!(flow_of(&f).key, None);
         let mut arp = vec![0; 42];

@@ -60,7 +60,8 @@ fn packet(protocol: u8, flow: u16, port: u16, number: u32, payload: usize) -> Ve
 fn checksum(header: &[u8]) -> u16 {
     let words = header.as_chunks::<2>().0.iter();
     let sum: u32 = words.map(|&w| u32::from(u16::from_be_bytes(w))).sum();
-    !((sum & 0xffff) as u16 + (sum >> 16) as u16)
+    let folded = (sum & 0xffff) + (sum >> 16);
+    !((folded & 0xffff) + (folded >> 16)) as u16
 }
 
 /// Flow and number of a packet made by [`udp`] or [`tcp`].

@@ -65,6 +65,8 @@ pub struct PortTable {
     pub otherwise: HopIndex,
     /// The decision is the same for all packets of a flow, so that a flow cache may keep it.
     pub by_flow: bool,
+    /// Bytes from a frame's first on that the rules can read; the greatest number where it may be any.
+    pub reach: u16,
 }
 
 /// What an NF wants of a packet that it does not drop.
@@ -135,7 +137,7 @@ impl Hop {
 }
 
 impl PortTable {
-    /// The first hop of the chain that the frame takes.
+    /// The first hop of the chain that a frame of this length on the wire takes. Of the frame, its first [`Self::reach`] bytes suffice.
     #[inline]
     pub fn classify(&self, frame: &[u8], wire_length: u32) -> HopIndex {
         self.rule(frame, wire_length)
@@ -168,6 +170,7 @@ fn port_table(flows: &Flows, port: &str, first_of: &HashMap<&str, HopIndex>) -> 
             rules: Vec::new(),
             otherwise: NO_HOP,
             by_flow: true,
+            reach: 0,
         };
     };
     let rules: Vec<_> = table
@@ -181,6 +184,13 @@ fn port_table(flows: &Flows, port: &str, first_of: &HashMap<&str, HopIndex>) -> 
     PortTable {
         otherwise: chain(&table.otherwise),
         by_flow: uses.flow_key_only(),
+        reach: rules
+            .iter()
+            .map(|(f, _)| f.reach())
+            .max()
+            .unwrap_or(0)
+            .try_into()
+            .unwrap_or(u16::MAX),
         rules,
     }
 }

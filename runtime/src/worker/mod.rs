@@ -5,6 +5,7 @@
 //! are its own, and changes reach it as [`Command`]s between bursts.
 
 mod counters;
+mod flows;
 mod forward;
 mod idle;
 mod ingress;
@@ -211,6 +212,7 @@ impl Worker {
                 Command::Open { port, source, sink } => {
                     self.forward.open(port, sink);
                     self.ingress.open(port, source);
+                    self.renew_flows();
                 }
                 Command::Attach { slot, link, fresh } => {
                     if fresh {
@@ -247,7 +249,14 @@ impl Worker {
         {
             self.generations.hold = Some(Instant::now() + ORDER_PATIENCE);
         }
-        self.ingress.forget_flows();
+        self.renew_flows();
+    }
+
+    /// Empties the flow caches, and makes room for those that the current rules use.
+    fn renew_flows(&mut self) {
+        if let Some(Live { tables, .. }) = &self.generations.live[self.generations.current] {
+            self.ingress.renew_flows(&tables.tables);
+        }
     }
 
     /// Lets go of old generations whose last packet has left.

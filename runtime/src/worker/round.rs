@@ -133,8 +133,11 @@ impl Worker {
                 Way::To(to) => to,
                 Way::Lookup(otherwise) => {
                     let (offset, length) = entry.extent();
-                    let frame = self.forward.packets.bytes(buffer, offset, length);
-                    match tables.tables[usize::from(port)].classify(frame, frame.len() as u32) {
+                    let table = &tables.tables[usize::from(port)];
+                    let most = length.min(table.reach);
+                    let copy = &mut self.ingress.copy;
+                    let head = copy.take(&self.forward.packets, buffer, offset, most);
+                    match table.classify(head, length.into()) {
                         NOWHERE => otherwise,
                         to => to,
                     }
@@ -237,9 +240,11 @@ impl Worker {
                 return;
             };
             bytes += u64::from(packet.len);
-            let frame = self.ingress.packets.bytes(packet.index, packet.off, packet.len);
             let nic_hash = packet.hash_valid().then_some(packet.hash);
-            let (hash, hop) = Receiver::classify(flows, &tables.tables[port], frame, nic_hash);
+            let (copy, packets) = (&mut self.ingress.copy, &self.ingress.packets);
+            let (hash, hop) = Receiver::classify(flows, &tables.tables[port], packet.len, nic_hash, |most| {
+                copy.take(packets, packet.index, packet.off, packet.len.min(most))
+            });
             let entry = self.ledger.entry(packet.index);
             *entry = Entry {
                 owner: Owner::WORKER,

@@ -7,6 +7,7 @@ mod misuse;
 mod pacer;
 mod parent;
 mod probe;
+mod rogue;
 mod shout;
 mod without;
 
@@ -20,12 +21,13 @@ fn main() -> ExitCode {
         Some("misuse") => misuse::run(),
         Some("pacer") => nflib::run::<pacer::Pacer>(),
         Some("parent") => nflib::run::<parent::Parent>(),
+        Some("rogue") => rogue::run(),
         Some("shout") => nflib::run::<shout::Shout>(),
         Some("probe") => probe::run(),
         Some("without") => without::run(),
         other => {
             eprintln!(
-                "error: test-nf takes crash, hostile, jumper, misuse, pacer, parent, probe, shout or without, not {other:?}"
+                "error: test-nf takes crash, hostile, jumper, misuse, pacer, parent, probe, rogue, shout or without, not {other:?}"
             );
             ExitCode::from(2)
         }

@@ -13,7 +13,7 @@ use std::{
 use nflib::{
     Descriptor, Region, ShmRing,
     layout::ABI_VERSION,
-    memory::Mapping,
+    memory::{Geometry, Mapping},
     ring::{Consumer, Producer},
     session::{self, Configuration, FromNf, ToNf},
 };
@@ -41,7 +41,7 @@ fn misuse() -> io::Result<()> {
     let connection = session::attach(Path::new(&socket))?;
     let (abi, pid) = (ABI_VERSION, std::process::id());
     session::send(&connection, &FromNf::Hello { abi, pid }, &[])?;
-    let Some((ToNf::Welcome { .. }, mut fds)) = session::receive(&connection)? else {
+    let Some((ToNf::Welcome { geometry, .. }, mut fds)) = session::receive(&connection)? else {
         return Err(io::Error::other("no welcome"));
     };
     let rest = fds.split_off(2);
@@ -67,6 +67,7 @@ fn misuse() -> io::Result<()> {
         "keep_one" => nf.keep_one(),
         "linger" => nf.linger(),
         "escape" => nf.escape(),
+        "flip" => flip(&Mapping::new(&fds[1], true)?, geometry),
         other => Err(io::Error::other(format!("no misuse is named {other:?}"))),
     }
 }
@@ -76,6 +77,21 @@ fn name_without_end(connection: &OwnedFd) -> io::Result<()> {
     loop {
         let (first, names) = (0, Vec::new());
         session::send(connection, &FromNf::Counters { first, names }, &[])?;
+    }
+}
+
+/// Makes the destination port of each packet of TCP in the packet file 99 and 80 by turns, without a pause.
+fn flip(packets: &Mapping, geometry: Geometry) -> io::Result<()> {
+    let at = |buffer| (buffer * geometry.stride + geometry.headroom) as usize + 36;
+    let words: Vec<_> = (0..geometry.buffers)
+        .filter_map(|buffer| packets.u32_at(at(buffer)))
+        .collect();
+    loop {
+        for port in [99, 80] {
+            // Behind it stands the upper half of a sequence number.
+            let word = u32::from_ne_bytes([0, port, 0, 0]);
+            words.iter().for_each(|w| w.store(word, Ordering::Relaxed));
+        }
     }
 }
 

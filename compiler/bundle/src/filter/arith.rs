@@ -147,6 +147,16 @@ impl Arith {
     }
 }
 
+impl Size {
+    pub(super) fn bytes(self) -> usize {
+        match self {
+            Self::Byte => 1,
+            Self::Half => 2,
+            Self::Word => 4,
+        }
+    }
+}
+
 impl ArithOp {
     /// The result; none for a division by zero.
     pub fn apply(self, left: u32, right: u32) -> Option<u32> {

@@ -6,7 +6,7 @@
 use std::fmt::{self, Display, Formatter, Write};
 
 use super::{
-    Arith, ArithOp, Base, Comparison, Direction, Expr, Length, PortRange, Primitive, Size, Test, Transport,
+    Arith, ArithOp, Base, Comparison, Direction, Expr, Length, PortRange, Primitive, Test, Transport,
     Version, Within,
 };
 
@@ -157,12 +157,7 @@ impl Display for Arith {
                     Base::Ip4Payload => "ip4-payload",
                     Base::Ip6Payload => "ip6-payload",
                 };
-                let size = match size {
-                    Size::Byte => 1,
-                    Size::Half => 2,
-                    Size::Word => 4,
-                };
-                write!(f, "({base} {at} {size})")
+                write!(f, "({base} {at} {})", size.bytes())
             }
             Self::Neg(of) => write!(f, "(neg {of})"),
             Self::Binary { op, left, right } => write!(f, "({} {left} {right})", op.symbol()),

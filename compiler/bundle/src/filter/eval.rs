@@ -16,7 +16,7 @@ type Decision = Result<bool, Rejected>;
 /// Bytes before the EtherType of an untagged frame, and with it.
 const LINK_TYPE: usize = 12;
 const LINK_HEADER: usize = 14;
-const TAG: usize = 4;
+pub(super) const TAG: usize = 4;
 
 const IP: u16 = 0x0800;
 const IP6: u16 = 0x86dd;

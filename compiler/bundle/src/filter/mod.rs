@@ -40,6 +40,7 @@ mod arith;
 mod display;
 mod eval;
 mod parse;
+mod reach;
 mod sets;
 mod uses;
 

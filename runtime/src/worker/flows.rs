@@ -1,0 +1,210 @@
+//! The flow cache: the first hop of each flow that a port has seen lately.
+
+use std::hash::BuildHasher;
+
+use hashbrown::DefaultHashBuilder;
+
+use crate::{
+    flow::{FlowKey, KEY_WORDS},
+    generation::HopIndex,
+};
+
+/// Flows that a port's cache has room for.
+pub(super) const PLACES: usize = 1 << 21;
+
+/// Sets in use at first, and how many times as many after each time that one was full.
+const FIRST_SETS: usize = 1 << 9;
+const GROWTH: usize = 8;
+
+/// Places that a flow can have. Where half of all places are taken, a set overflows for one flow of 150.
+const WAYS: usize = 8;
+
+/// A line of the processor's cache: the key; hop, whether it was met again, epoch; a word of nothing.
+type Place = [u64; PLACE_WORDS];
+const PLACE_WORDS: usize = 8;
+const STATE: usize = KEY_WORDS;
+const MET_AGAIN: u64 = 1 << 16;
+
+/// Sets of [`WAYS`] places, one of which each key's hash chooses. A flow that finds its set full takes the place of one that
+/// was not met again; where all were, they count as not met from then on ("not recently used", as in A. Tanenbaum, "Modern
+/// Operating Systems"). So flows without end that come once push out each other, and not those that go on.
+///
+/// What is kept is a function of the key alone: the answer of rules that depend on the key alone, for a private copy of a packet
+/// with that key. Whatever an NF writes into packets, no entry can be wrong, so none is forgotten when an NF is lost.
+#[derive(Debug, Default)]
+pub(super) struct FlowCache {
+    /// Zeroes that the kernel gives memory to when they are first written; none before [`Self::reserve`].
+    words: Box<[u64]>,
+    /// Words before the first place, so that each place is one line.
+    skip: usize,
+    /// Sets in use, a power of two. It begins with a few, which lie close together, and takes more when one is full: flows whose set
+    /// is another one then are classified anew.
+    sets: usize,
+    most_sets: usize,
+    hasher: DefaultHashBuilder,
+    /// Places of another epoch are free. 0 is that of places never used.
+    epoch: u32,
+    /// Where the search for a place begins in a full set.
+    hand: usize,
+}
+
+impl FlowCache {
+    /// Makes room for so many flows, a power of two from [`WAYS`] on, if there is none yet. Without room nothing is kept.
+    pub(super) fn reserve(&mut self, places: usize) {
+        if self.words.is_empty() {
+            let line = size_of::<Place>();
+            self.words = vec![0; (places + 1) * PLACE_WORDS].into_boxed_slice();
+            self.skip = self.words.as_ptr().align_offset(line).min(PLACE_WORDS);
+            self.most_sets = places / WAYS;
+            self.sets = self.most_sets.min(FIRST_SETS);
+            self.forget();
+        }
+    }
+
+    /// Forgets all flows.
+    pub(super) fn forget(&mut self) {
+        self.epoch = self.epoch.checked_add(1).unwrap_or_else(|| {
+            self.words.fill(0);
+            1
+        });
+    }
+
+    /// What is kept for the key, or else what `decide` says, which is kept then.
+    #[inline(always)]
+    pub(super) fn get(&mut self, key: &FlowKey, decide: impl FnOnce() -> HopIndex) -> HopIndex {
+        let epoch = u64::from(self.epoch) << 32;
+        let hash = self.hasher.hash_one(key);
+        let at = self.skip + (hash as usize & self.sets.saturating_sub(1)) * WAYS * PLACE_WORDS;
+        let set: Option<&mut [Place; WAYS]> = self
+            .words
+            .get_mut(at..)
+            .and_then(|words| words.as_chunks_mut().0.as_chunks_mut().0.first_mut());
+        let Some(set) = set else {
+            return decide();
+        };
+        let mut free = None;
+        for i in 0..WAYS {
+            let way = (home(hash) + i) % WAYS;
+            let place = &mut set[way];
+            if place[STATE] & !0xffff_ffff != epoch {
+                free = free.or(Some(way));
+            } else if is_of(place, key) {
+                place[STATE] |= MET_AGAIN;
+                return place[STATE] as HopIndex;
+            }
+        }
+        let hop = decide();
+        let way = match free {
+            Some(way) => way,
+            None => {
+                self.sets = (self.sets * GROWTH).min(self.most_sets);
+                evict(set, &mut self.hand)
+            }
+        };
+        set[way][..KEY_WORDS].copy_from_slice(&key.0);
+        set[way][STATE] = epoch | u64::from(hop);
+        hop
+    }
+}
+
+/// The way of a set where the search for a flow begins.
+#[inline(always)]
+fn home(hash: u64) -> usize {
+    (hash >> 32) as usize % WAYS
+}
+
+/// Word by word: a comparison of slices is a call.
+#[inline(always)]
+fn is_of(place: &Place, key: &FlowKey) -> bool {
+    let words = place.iter().zip(key.0);
+    words.fold(0, |other, (a, b)| other | (a ^ b)) == 0
+}
+
+/// The way of a full set whose flow is given up.
+#[cold]
+fn evict(set: &mut [Place; WAYS], hand: &mut usize) -> usize {
+    *hand += 1;
+    let mut ways = (0..WAYS).map(|i| (*hand + i) % WAYS);
+    ways.find(|&way| set[way][STATE] & MET_AGAIN == 0)
+        .unwrap_or_else(|| {
+            set.iter_mut().for_each(|place| place[STATE] &= !MET_AGAIN);
+            *hand % WAYS
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(flow: u64) -> FlowKey {
+        FlowKey([flow, 0, 0, 0, 0, 1])
+    }
+
+    fn cache(places: usize) -> FlowCache {
+        let mut cache = FlowCache::default();
+        cache.reserve(places);
+        cache
+    }
+
+    fn kept(cache: &mut FlowCache, flow: u64) -> bool {
+        let mut asked = false;
+        let key = key(flow);
+        cache.get(&key, || {
+            asked = true;
+            flow as HopIndex
+        });
+        !asked
+    }
+
+    #[test]
+    fn each_flow_gets_its_own_answer() {
+        let mut cache = cache(1 << 12);
+        for _ in 0..3 {
+            for flow in 0..50_000 {
+                let key = key(flow);
+                assert_eq!(cache.get(&key, || flow as HopIndex), flow as HopIndex);
+            }
+        }
+        assert_eq!(cache.words.len(), ((1 << 12) + 1) * 8);
+    }
+
+    #[test]
+    fn what_fits_is_kept_until_it_is_forgotten() {
+        let mut cache = cache(1 << 16);
+        let found = |cache: &mut FlowCache| (0..32_768).filter(|flow| kept(cache, *flow)).count();
+        assert_eq!(found(&mut cache), 0);
+        // More sets are in use now.
+        found(&mut cache);
+        let all = found(&mut cache);
+        assert!(all > 32_000, "{all} of 32768 flows are kept");
+        cache.forget();
+        assert_eq!(found(&mut cache), 0);
+        cache.epoch = u32::MAX;
+        cache.forget();
+        assert_eq!(found(&mut cache), 0);
+        assert!(found(&mut cache) > 32_000);
+    }
+
+    /// One source of random flows does not make others be classified anew.
+    #[test]
+    fn flows_that_go_on_outlive_flows_that_come_once() {
+        let mut cache = cache(1 << 12);
+        let (mut once, mut lost) = (1 << 32, 0);
+        for round in 0..100 {
+            for flow in 0..1000 {
+                lost += usize::from(!kept(&mut cache, flow) && round > 1);
+            }
+            for _ in 0..4000 {
+                once += 1;
+                assert!(!kept(&mut cache, once));
+            }
+        }
+        assert!(lost < 2000, "{lost} of 98000 packets are classified anew");
+    }
+
+    #[test]
+    fn without_room_nothing_is_kept() {
+        let mut cache = FlowCache::default();
+        assert!(!kept(&mut cache, 1) && !kept(&mut cache, 1));
+    }
+}
