@@ -345,6 +345,7 @@ mod tests {
             hops: Vec::new(),
             chains: Vec::new(),
             tables: Vec::new(),
+            reach: Vec::new(),
             counters: Vec::new(),
         })
     }

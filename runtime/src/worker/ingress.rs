@@ -9,7 +9,10 @@ use crate::{
     dpdk::{RxBurst, RxQueue},
     flow::{FlowKey, flow_of},
     generation::{HopIndex, PortTable},
-    worker::BURST,
+    worker::{
+        BURST,
+        credit::{Credit, Inside},
+    },
 };
 
 /// Flows that one worker's cache holds; a full cache is emptied, and flows are classified anew.
@@ -37,7 +40,10 @@ pub(super) struct Ingress {
     pub(super) packets: Arc<PacketFile>,
     /// By port id.
     pub(super) ports: Vec<Option<Receiver>>,
-    credit: u64,
+    /// Packets that the sources which can wait may have inside together.
+    credit: u32,
+    /// The port that the last round began with.
+    turn: usize,
     closed: bool,
 }
 
@@ -48,14 +54,17 @@ pub(super) struct Receiver {
     flows: HashMap<FlowKey, HopIndex>,
     /// The queue that was served last.
     turn: usize,
+    /// A service that its packets may come to waits for an instance.
+    pub(super) starved: bool,
 }
 
 impl Ingress {
-    pub(super) fn new(packets: Arc<PacketFile>, credit: u64) -> Self {
+    pub(super) fn new(packets: Arc<PacketFile>, credit: u32) -> Self {
         Self {
             packets,
             ports: Vec::new(),
             credit,
+            turn: 0,
             closed: false,
         }
     }
@@ -70,6 +79,7 @@ impl Ingress {
             burst: RxBurst::new(BURST),
             flows: HashMap::new(),
             turn: 0,
+            starved: false,
         });
     }
 
@@ -87,17 +97,28 @@ impl Ingress {
                 .any(|r| r.source.kind != SourceKind::Finite(0))
     }
 
-    /// The port's kind of source if it may be looked at now, with so many packets inside and some service without its
-    /// instance or not.
+    /// The ports, beginning with another one each time.
     #[inline(always)]
-    pub(super) fn wanted(&self, port: usize, in_flight: u64, starved: bool) -> Option<SourceKind> {
-        let kind = self.ports[port].as_ref().filter(|_| !self.closed)?.source.kind;
+    pub(super) fn in_turn(&mut self) -> impl Iterator<Item = usize> + use<> {
+        let ports = self.ports.len();
+        self.turn = if self.turn + 1 < ports { self.turn + 1 } else { 0 };
+        (self.turn..ports).chain(0..self.turn.min(ports))
+    }
+
+    #[inline(always)]
+    pub(super) fn credit(&self, inside: &Inside) -> Credit {
+        Credit::new(self.credit, &self.ports, inside)
+    }
+
+    /// The port's kind of source if it may be looked at now.
+    #[inline(always)]
+    pub(super) fn wanted(&self, port: usize, credit: Credit, inside: &Inside) -> Option<SourceKind> {
+        let receiver = self.ports[port].as_ref().filter(|_| !self.closed)?;
+        let kind = receiver.source.kind;
         let wanted = match kind {
             SourceKind::Finite(0) => false,
             SourceKind::Live => true,
-            SourceKind::Endless | SourceKind::Finite(_) => {
-                !starved && in_flight + BURST as u64 <= self.credit
-            }
+            SourceKind::Endless | SourceKind::Finite(_) => !receiver.starved && credit.suffices(inside[port]),
         };
         wanted.then_some(kind)
     }

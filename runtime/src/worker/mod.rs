@@ -4,7 +4,9 @@
 //! A worker shares nothing that it writes but atomics: its tables are immutable generations, its flow cache and ledger
 //! are its own, and changes reach it as [`Command`]s between bursts.
 
+mod age;
 mod counters;
+mod credit;
 mod forward;
 mod idle;
 mod ingress;
@@ -13,6 +15,7 @@ mod link;
 mod misuse;
 mod round;
 mod select;
+mod share;
 
 use std::{
     sync::Arc,
@@ -23,11 +26,18 @@ use crossbeam_queue::SegQueue;
 use nflib::memory::PacketFile;
 use tokio::sync::mpsc::UnboundedSender;
 
+pub use age::KEEP_DEADLINE;
 pub use counters::{InstanceCounters, PortCounters, WorkerCounters};
 pub use ingress::{Source, SourceKind};
 pub use link::Link;
 
-use self::{forward::Forward, ingress::Ingress, ledger::Ledger};
+use self::{
+    age::Watch,
+    credit::Inside,
+    forward::Forward,
+    ingress::{Ingress, Receiver},
+    ledger::Ledger,
+};
 use crate::{
     dpdk::{PacketPool, TxQueue},
     generation::Generation,
@@ -66,6 +76,9 @@ pub enum Command {
     /// Classifies by these tables from now on; packets inside finish by the tables that classified them. No generation that
     /// has packets inside may have a number that is the same modulo [`GENERATION_SLOTS`].
     Publish(Arc<Generation>),
+    /// Ends the generation if it still has packets inside: these are freed and counted as `nf_lost`, and the instances that
+    /// hold them are to be ended for this reason.
+    Expire { generation: u64, reason: String },
     /// Takes nothing more in.
     CloseIngress,
     /// Frees everything and ends the thread.
@@ -84,7 +97,7 @@ pub enum Event {
     Drained { worker: u32, generation: u64 },
     /// Nothing is taken in any more, and `in_flight` has been published since.
     IngressClosed,
-    /// The instance wrote what no NF may write; it is to be ended.
+    /// The instance did what no NF may do; it is to be ended.
     Faulty { slot: u16, reason: String },
 }
 
@@ -100,7 +113,9 @@ pub struct Parts {
     pub events: UnboundedSender<Event>,
     pub idle: nflib::session::IdlePolicy,
     /// Packets that the sources which can wait may have inside together.
-    pub credit: u64,
+    pub credit: u32,
+    /// Packets that instances may hold together, except for those of sources that can wait.
+    pub room: u32,
 }
 
 /// A generation that packets inside may still refer to.
@@ -117,6 +132,7 @@ pub struct Worker {
     forward: Forward,
     ingress: Ingress,
     generations: Generations,
+    watch: Watch,
     counters: Arc<WorkerCounters>,
     commands: Arc<SegQueue<Command>>,
     events: UnboundedSender<Event>,
@@ -128,12 +144,14 @@ pub struct Worker {
 }
 
 /// The generations alive, by slot; a packet's ledger entry names its slot.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Generations {
     live: [Option<Live>; GENERATION_SLOTS],
     current: usize,
     /// Packets of all of them inside.
     in_flight: u64,
+    /// The same by the port that they came from.
+    inside: Inside,
     /// While older generations have packets inside: until when live sources wait for these to leave. Sources that can wait
     /// wait for as long as it takes.
     hold: Option<Instant>,
@@ -150,19 +168,23 @@ impl Worker {
             events,
             idle,
             credit,
+            room,
         } = parts;
+        let buffers = pool.count();
         Self {
             id,
-            ledger: Ledger::new(pool.count()),
+            ledger: Ledger::new(buffers),
             forward: Forward::new(
                 id as usize,
                 pool,
                 packets.clone(),
                 counters.clone(),
                 events.clone(),
+                room,
             ),
+            watch: Watch::new(buffers as usize),
             ingress: Ingress::new(packets, credit),
-            generations: Generations::default(),
+            generations: Generations::new(),
             counters,
             commands,
             events,
@@ -181,6 +203,7 @@ impl Worker {
             rounds = rounds.wrapping_add(1);
             if moved == 0 || rounds.is_multiple_of(64) {
                 self.forward.announce();
+                self.watch_ages();
                 self.obey();
                 self.retire();
                 self.forward.publish_gauges(self.generations.in_flight);
@@ -209,8 +232,11 @@ impl Worker {
         while let Some(command) = self.commands.pop() {
             match command {
                 Command::Open { port, source, sink } => {
+                    self.forward.waiting[usize::from(port as u8)] =
+                        source.as_ref().is_some_and(|s| s.kind != SourceKind::Live);
                     self.forward.open(port, sink);
                     self.ingress.open(port, source);
+                    self.note_starved();
                 }
                 Command::Attach { slot, link, fresh } => {
                     if fresh {
@@ -223,8 +249,12 @@ impl Worker {
                     service,
                     instances,
                     awaited,
-                } => self.forward.select(service, instances, awaited),
+                } => {
+                    self.forward.select(service, instances, awaited);
+                    self.note_starved();
+                }
                 Command::Publish(tables) => self.publish(tables),
+                Command::Expire { generation, reason } => self.expire(generation, &reason),
                 Command::CloseIngress => {
                     self.ingress.close();
                     self.forward.publish_gauges(self.generations.in_flight);
@@ -248,6 +278,34 @@ impl Worker {
             self.generations.hold = Some(Instant::now() + ORDER_PATIENCE);
         }
         self.ingress.forget_flows();
+        self.note_starved();
+    }
+
+    /// Notes which ports' packets may come to a service that waits for an instance.
+    fn note_starved(&mut self) {
+        let Some(Live { tables, .. }) = &self.generations.live[self.generations.current] else {
+            return;
+        };
+        for (receiver, reach) in self.ingress.ports.iter_mut().zip(&tables.reach) {
+            if let Some(Receiver { starved, .. }) = receiver {
+                *starved = reach.iter().any(|&service| self.forward.is_starved(service));
+            }
+        }
+    }
+
+    /// Between rounds all packets inside are held by instances, so none of the generation is left.
+    fn expire(&mut self, generation: u64, reason: &str) {
+        let slot = (generation % GENERATION_SLOTS as u64) as usize;
+        let is_it = |l: &Live| l.tables.number == generation;
+        if slot == self.generations.current || !self.generations.live[slot].as_ref().is_some_and(is_it) {
+            return;
+        }
+        for (instance, buffer) in self.ledger.of_generation(slot) {
+            self.forward.condemn(instance, || reason.to_owned());
+            self.forward
+                .discard(&mut self.ledger, &mut self.generations, buffer, Reason::NfLost);
+        }
+        self.forward.flush(&mut self.ledger, &mut self.generations);
     }
 
     /// Lets go of old generations whose last packet has left.
@@ -285,6 +343,7 @@ impl Worker {
         }
         self.forward.flush(&mut self.ledger, &mut self.generations);
         self.forward.remove(slot);
+        self.note_starved();
         let _ = self.events.send(Event::Detached {
             worker: self.id,
             slot,
@@ -319,21 +378,33 @@ impl Worker {
 }
 
 impl Generations {
-    /// A packet of this generation came in.
-    #[inline(always)]
-    fn enter(&mut self, slot: usize) {
-        if let Some(live) = &mut self.live[slot] {
-            live.in_flight += 1;
-            self.in_flight += 1;
+    fn new() -> Self {
+        Self {
+            live: Default::default(),
+            current: 0,
+            in_flight: 0,
+            inside: [0; 256],
+            hold: None,
         }
     }
 
-    /// Packets of this generation have left or were dropped.
+    /// A packet of this generation came in from this port.
     #[inline(always)]
-    fn leave(&mut self, slot: usize, packets: u64) {
+    fn enter(&mut self, slot: usize, port: u8) {
         if let Some(live) = &mut self.live[slot] {
-            live.in_flight -= packets;
-            self.in_flight -= packets;
+            live.in_flight += 1;
+            self.in_flight += 1;
+            self.inside[usize::from(port)] += 1;
+        }
+    }
+
+    /// Packets of this generation that came from this port have left or were dropped.
+    #[inline(always)]
+    fn leave(&mut self, slot: usize, port: u8, packets: u32) {
+        if let Some(live) = &mut self.live[slot] {
+            live.in_flight -= u64::from(packets);
+            self.in_flight -= u64::from(packets);
+            self.inside[usize::from(port)] -= packets;
         }
     }
 
