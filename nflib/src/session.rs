@@ -132,9 +132,12 @@ pub fn connect(path: &Path) -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
-/// Listens at an instance socket; accepting does not block.
+/// Listens at an instance socket; accepting does not block. No message of an NF carries descriptors, and where the kernel can
+/// refuse those that do, it does.
 pub fn listen(path: &Path) -> io::Result<OwnedFd> {
     let socket = seqpacket(SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
+    // An error is that of an older kernel. Before the socket has a name, so that nobody is faster.
+    let _ = crate::rights::refuse(&socket);
     rustix::net::bind(&socket, &SocketAddrUnix::new(path)?)?;
     rustix::net::listen(&socket, 4)?;
     Ok(socket)

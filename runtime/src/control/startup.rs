@@ -326,7 +326,12 @@ fn start_worker(
     // a quarter inside from sources that can wait: the ports have room left to receive and to send.
     let free = memory.pool.count().saturating_sub(memory.pool.in_use());
     // Every packet inside is in at most one ring, so with no more inside than a ring holds, no ring overflows.
-    let credit = bundle.manager.ring.min(free / 4).min(MOST_CREDIT).max(BURST as u32);
+    let credit = bundle
+        .manager
+        .ring
+        .min(free / 4)
+        .min(MOST_CREDIT)
+        .max(BURST as u32);
     let parts = Parts {
         id: 0,
         pool: memory.pool.clone(),

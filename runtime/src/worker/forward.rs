@@ -122,7 +122,9 @@ impl Forward {
 
     /// Whether a service waits for an instance, so that packets which can wait should not come in.
     pub(super) fn is_starved(&self, service: u16) -> bool {
-        self.services.get(usize::from(service)).is_some_and(Selection::is_starved)
+        self.services
+            .get(usize::from(service))
+            .is_some_and(Selection::is_starved)
     }
 
     /// The instance is gone; its services go on with the others.

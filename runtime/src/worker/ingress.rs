@@ -176,3 +176,96 @@ impl Receiver {
         (&self.burst, &mut self.flows)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use nflib::memory::{Geometry, Mapping, create_file};
+
+    use super::*;
+
+    fn ingress(sources: &[SourceKind], credit: u32) -> Ingress {
+        let geometry = Geometry {
+            buffers: 2,
+            stride: 2048,
+            headroom: 128,
+        };
+        let file = create_file("test", geometry.bytes(), false).unwrap();
+        let packets = PacketFile::new(Mapping::new(&file, false).unwrap(), geometry).unwrap();
+        let mut made = Ingress::new(Arc::new(packets), credit);
+        for (port, &kind) in sources.iter().enumerate() {
+            let queues = Vec::new();
+            made.open(port as u16, Some(Source { queues, kind }));
+        }
+        made
+    }
+
+    const BURST: u32 = super::BURST as u32;
+
+    /// One round of receiving where every source has a burst; the ports that were served.
+    fn round(ingress: &mut Ingress, inside: &mut Inside) -> Vec<usize> {
+        let mut served = Vec::new();
+        let mut credit = ingress.credit(inside);
+        for port in ingress.in_turn() {
+            if ingress.wanted(port, credit, inside).is_some() {
+                inside[port] += BURST;
+                credit.spend(super::BURST);
+                served.push(port);
+            }
+        }
+        served
+    }
+
+    #[test]
+    fn a_source_whose_packets_are_kept_does_not_stop_the_others() {
+        let mut ingress = ingress(&[SourceKind::Endless; 4], 2048);
+        let mut inside: Inside = [0; 256];
+        for _ in 0..100 {
+            round(&mut ingress, &mut inside);
+        }
+        assert_eq!(inside[..5], [512, 512, 512, 512, 0]);
+        // Only what came from the last one goes on.
+        for _ in 0..100 {
+            inside[3] -= BURST;
+            assert_eq!(round(&mut ingress, &mut inside), [3]);
+        }
+    }
+
+    #[test]
+    fn the_parts_are_of_those_that_have_packets_left() {
+        let kinds = [
+            SourceKind::Endless,
+            SourceKind::Finite(0),
+            SourceKind::Finite(9),
+            SourceKind::Live,
+        ];
+        let ingress = ingress(&kinds, 1024);
+        let mut inside: Inside = [0; 256];
+        (inside[0], inside[3]) = (512, 5000);
+        let credit = ingress.credit(&inside);
+        let wanted = |port| ingress.wanted(port, credit, &inside);
+        assert_eq!(
+            [0, 1, 2, 3].map(wanted),
+            [None, None, Some(kinds[2]), Some(SourceKind::Live)]
+        );
+    }
+
+    /// Credit for two bursts, and three sources behind a function that hands back one burst at a time.
+    #[test]
+    fn sources_share_credit_that_is_too_small_for_all() {
+        let mut ingress = ingress(&[SourceKind::Endless; 3], 2 * BURST);
+        let (mut inside, mut ring, mut served): (Inside, _, _) = ([0; 256], VecDeque::new(), [0; 3]);
+        for _ in 0..300 {
+            for port in round(&mut ingress, &mut inside) {
+                ring.push_back(port);
+                served[port] += 1;
+            }
+            assert!(inside.iter().sum::<u32>() <= 2 * BURST);
+            if let Some(port) = ring.pop_front() {
+                inside[port] -= BURST;
+            }
+        }
+        assert!(served.iter().all(|&n| (90..=110).contains(&n)), "{served:?}");
+    }
+}

@@ -122,7 +122,10 @@ impl Ledger {
     /// Packets of a generation that instances hold: slot and buffer.
     pub(super) fn of_generation(&self, generation: usize) -> Vec<(u16, u32)> {
         let of = |(i, e): (usize, &Entry)| {
-            let slot = e.owner.slot().filter(|_| usize::from(e.generation) == generation)?;
+            let slot = e
+                .owner
+                .slot()
+                .filter(|_| usize::from(e.generation) == generation)?;
             Some((slot, i as u32))
         };
         self.entries.iter().enumerate().filter_map(of).collect()
@@ -136,7 +139,11 @@ impl Ledger {
 
     /// The buffers that any instance holds.
     pub(super) fn all_of_instances(&self) -> Vec<u32> {
-        let held = self.entries.iter().enumerate().filter(|(_, e)| e.owner.slot().is_some());
+        let held = self
+            .entries
+            .iter()
+            .enumerate()
+            .filter(|(_, e)| e.owner.slot().is_some());
         held.map(|(i, _)| i as u32).collect()
     }
 }

@@ -123,6 +123,8 @@ pub struct Parts {
 struct Live {
     tables: Arc<Generation>,
     in_flight: u64,
+    /// The same by the port that they came from.
+    inside: Inside,
 }
 
 #[derive(Debug)]
@@ -152,7 +154,7 @@ struct Generations {
     in_flight: u64,
     /// The same by the port that they came from.
     inside: Inside,
-    /// While older generations have packets inside: until when live sources wait for these to leave. Sources that can wait
+    /// While older generations have packets inside: until when live sources wait for theirs to leave. Sources that can wait
     /// wait for as long as it takes.
     hold: Option<Instant>,
 }
@@ -268,7 +270,11 @@ impl Worker {
     fn publish(&mut self, tables: Arc<Generation>) {
         let old = self.generations.current;
         let slot = (tables.number % GENERATION_SLOTS as u64) as usize;
-        self.generations.live[slot] = Some(Live { tables, in_flight: 0 });
+        self.generations.live[slot] = Some(Live {
+            tables,
+            in_flight: 0,
+            inside: [0; 256],
+        });
         self.generations.current = slot;
         if slot != old
             && self.generations.live[old]
@@ -393,6 +399,7 @@ impl Generations {
     fn enter(&mut self, slot: usize, port: u8) {
         if let Some(live) = &mut self.live[slot] {
             live.in_flight += 1;
+            live.inside[usize::from(port)] += 1;
             self.in_flight += 1;
             self.inside[usize::from(port)] += 1;
         }
@@ -403,16 +410,21 @@ impl Generations {
     fn leave(&mut self, slot: usize, port: u8, packets: u32) {
         if let Some(live) = &mut self.live[slot] {
             live.in_flight -= u64::from(packets);
+            live.inside[usize::from(port)] -= packets;
             self.in_flight -= u64::from(packets);
             self.inside[usize::from(port)] -= packets;
         }
     }
 
-    /// Whether sources of this kind are to wait, so that the packets of an older generation leave first.
-    fn holds(&self, kind: SourceKind) -> bool {
-        match self.hold {
-            None => false,
-            Some(until) => kind != SourceKind::Live || Instant::now() < until,
-        }
+    /// Whether a port's source of this kind is to wait, so that its packets of an older generation leave first.
+    fn holds(&self, port: usize, kind: SourceKind) -> bool {
+        let Some(until) = self.hold else { return false };
+        let mut old = self
+            .live
+            .iter()
+            .enumerate()
+            .filter(|(slot, _)| *slot != self.current);
+        old.any(|(_, l)| l.as_ref().is_some_and(|l| l.inside[port] > 0))
+            && (kind != SourceKind::Live || Instant::now() < until)
     }
 }

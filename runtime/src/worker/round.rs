@@ -36,7 +36,7 @@ impl Worker {
             let Some(kind) = self.ingress.wanted(port, credit, &self.generations.inside) else {
                 continue;
             };
-            if !self.generations.holds(kind) {
+            if !self.generations.holds(port, kind) {
                 let taken = self.receive(port);
                 if kind != SourceKind::Live {
                     credit.spend(taken);

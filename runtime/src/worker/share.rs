@@ -50,7 +50,7 @@ impl Shares {
     #[inline(always)]
     pub(super) fn changed(&mut self, before: u32, after: u32) {
         let beyond = |held: u32| held.saturating_sub(self.own);
-        self.taken = self.taken + beyond(after) - beyond(before);
+        self.taken = (self.taken + beyond(after)).saturating_sub(beyond(before));
     }
 }
 
