@@ -32,6 +32,16 @@ impl Supervisor {
         listener: &AsyncFd<NfSocket>,
         child: &mut Option<Child>,
     ) -> Result<(AsyncFd<NfSocket>, Region), String> {
+        let outcome = self.admit(listener, child).await;
+        self.complaints.borrow_mut().close(|n| self.left_out(n));
+        outcome
+    }
+
+    async fn admit(
+        &self,
+        listener: &AsyncFd<NfSocket>,
+        child: &mut Option<Child>,
+    ) -> Result<(AsyncFd<NfSocket>, Region), String> {
         let deadline = child
             .is_some()
             .then(|| tokio::time::Instant::now() + READY_DEADLINE);
@@ -98,24 +108,20 @@ impl Supervisor {
 
     /// Logs why somebody was sent away. Who comes too often has to wait.
     async fn complain(&self, why: &str) {
-        let instance = self.spec.name.as_str();
-        let left_out = |complaints: u64| {
-            tracing::warn!(
-                instance,
-                complaints,
-                "too many failed at its socket; complaints left out"
-            );
-        };
         let over = {
             let mut limit = self.complaints.borrow_mut();
-            if limit.pass(left_out) {
-                tracing::warn!(instance, "{why}");
+            if limit.pass(|n| self.left_out(n)) {
+                tracing::warn!(instance = %self.spec.name, "{why}");
             }
             limit.is_over()
         };
         if over {
             tokio::time::sleep(WHEN_FLOODED).await;
         }
+    }
+
+    fn left_out(&self, complaints: u64) {
+        tracing::warn!(instance = %self.spec.name, complaints, "too many failed at its socket; complaints left out");
     }
 
     /// Hello, welcome, counters, ready.
