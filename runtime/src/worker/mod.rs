@@ -394,14 +394,14 @@ impl Generations {
         }
     }
 
-    /// A packet of this generation came in from this port.
+    /// Packets came in from this port, for this generation.
     #[inline(always)]
-    fn enter(&mut self, slot: usize, port: u8) {
+    fn enter(&mut self, slot: usize, port: u8, packets: u32) {
         if let Some(live) = &mut self.live[slot] {
-            live.in_flight += 1;
-            live.inside[usize::from(port)] += 1;
-            self.in_flight += 1;
-            self.inside[usize::from(port)] += 1;
+            live.in_flight += u64::from(packets);
+            live.inside[usize::from(port)] += packets;
+            self.in_flight += u64::from(packets);
+            self.inside[usize::from(port)] += packets;
         }
     }
 

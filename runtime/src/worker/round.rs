@@ -232,6 +232,8 @@ impl Worker {
             self.ingress.packets.prefetch(packet.index, packet.off);
             self.ledger.prefetch(packet.index);
         }
+        self.generations
+            .enter(slot, port as u8, burst.packets().len() as u32);
         let mut bytes = 0;
         let mut run: Option<(HopIndex, Route)> = None;
         for packet in burst.packets() {
@@ -254,11 +256,11 @@ impl Worker {
                 place: place(packet.off, packet.len),
             };
             if hop == NOWHERE {
+                self.generations.leave(slot, port as u8, 1);
                 self.forward
                     .refuse(&mut self.ledger, port as u16, packet.index, Reason::Chain);
                 continue;
             }
-            self.generations.enter(slot, port as u8);
             let Self {
                 forward,
                 ledger,
