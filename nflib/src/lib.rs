@@ -41,6 +41,7 @@ pub mod memory;
 mod nf;
 mod params;
 mod region;
+pub mod rights;
 pub mod ring;
 mod run;
 pub mod session;

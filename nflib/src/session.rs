@@ -171,6 +171,8 @@ pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
         None,
     )?;
     rustix::io::ioctl_fionbio(&manager, true)?;
+    // Older kernels do not know that; then whoever receives has to take them and close them.
+    let _ = crate::rights::refuse(&manager);
     Ok((manager, nf))
 }
 
@@ -181,9 +183,12 @@ pub fn connect(path: &Path) -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
-/// Listens at an instance socket; accepting does not block.
+/// Listens at an instance socket; accepting does not block. No message of an NF carries descriptors, and where the kernel can
+/// refuse those that do, it does.
 pub fn listen(path: &Path) -> io::Result<OwnedFd> {
     let socket = seqpacket(SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
+    // An error is that of an older kernel. Before the socket has a name, so that nobody is faster.
+    let _ = crate::rights::refuse(&socket);
     rustix::net::bind(&socket, &SocketAddrUnix::new(path)?)?;
     rustix::net::listen(&socket, 4)?;
     Ok(socket)

@@ -1,7 +1,7 @@
 //! One immutable generation of the tables: what a packet that was classified by it will meet, to its end.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::atomic::{AtomicU64, Ordering},
 };
 
@@ -24,6 +24,8 @@ pub struct Generation {
     pub chains: Vec<ChainTable>,
     /// By port id.
     pub tables: Vec<PortTable>,
+    /// By port id: slots of the services that packets of the port may come to.
+    pub reach: Vec<Vec<u16>>,
     /// By worker.
     pub counters: Vec<HopCounters>,
 }
@@ -59,6 +61,7 @@ impl Generation {
         let manager = &bundle.manager;
         let Tables { hops, chains, ports } = Tables::new(manager, &bundle.flows, slots);
         let counters = (0..workers).map(|_| HopCounters::new(hops.len())).collect();
+        let reach = ports.iter().map(|table| reach(table, &hops)).collect();
         Self {
             number,
             id: bundle.index.generation.clone(),
@@ -66,7 +69,70 @@ impl Generation {
             hops,
             chains,
             tables: ports,
+            reach,
             counters,
         }
+    }
+}
+
+/// Slots of the services that packets classified by the table may come to. A new look at the rules leads to their chains again.
+fn reach(table: &PortTable, hops: &[Hop]) -> Vec<u16> {
+    let first = table.rules.iter().map(|(_, hop)| *hop);
+    let mut ahead: Vec<HopIndex> = first.chain([table.otherwise]).collect();
+    let (mut seen, mut services) = (vec![false; hops.len()], BTreeSet::new());
+    while let Some(index) = ahead.pop() {
+        // One that is none of the table's is the end of a chain.
+        let (Some(hop), Some(seen)) = (hops.get(usize::from(index)), seen.get_mut(usize::from(index))) else {
+            continue;
+        };
+        if std::mem::replace(seen, true) {
+            continue;
+        }
+        if let At::Service(service) = hop.at {
+            services.insert(service);
+        }
+        let permitted = hop.steers.iter().chain(&hop.outs).map(|(_, to)| to);
+        ahead.extend(hop.outputs.iter().chain(permitted).chain([&hop.next]));
+    }
+    services.into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hop(at: At, next: HopIndex) -> Hop {
+        Hop {
+            at,
+            next,
+            outputs: Vec::new(),
+            steers: Vec::new(),
+            outs: Vec::new(),
+            lookup: false,
+            chain: 0,
+        }
+    }
+
+    #[test]
+    fn a_port_reaches_what_its_packets_may_come_to_and_nothing_else() {
+        let mut hops = vec![
+            hop(At::Service(5), 1),
+            hop(At::Port(0), NO_HOP),
+            hop(At::Service(6), 1),
+            hop(At::Service(7), 1),
+            hop(At::Service(8), 4),
+        ];
+        hops[0].outputs.push(2);
+        hops[2].steers.push((0, 3));
+        let table = |otherwise| PortTable {
+            rules: Vec::new(),
+            otherwise,
+            by_flow: true,
+        };
+        assert_eq!(reach(&table(0), &hops), [5, 6, 7]);
+        assert_eq!(reach(&table(3), &hops), [7]);
+        // A way back ends, too.
+        assert_eq!(reach(&table(4), &hops), [8]);
+        assert_eq!(reach(&table(NO_HOP), &hops), [0; 0]);
     }
 }

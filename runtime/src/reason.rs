@@ -10,6 +10,8 @@ pub enum Reason {
     NfVerdict,
     /// The ring to the instance had no room.
     RingFull,
+    /// The instance held its share of the buffers.
+    ShareFull,
     /// No instance of the service was running.
     NoInstance,
     /// The instance that held the packet was lost.
@@ -29,11 +31,12 @@ pub enum Reason {
 }
 
 impl Reason {
-    pub const COUNT: usize = 11;
+    pub const COUNT: usize = 12;
     pub const ALL: [Self; Self::COUNT] = [
         Self::Chain,
         Self::NfVerdict,
         Self::RingFull,
+        Self::ShareFull,
         Self::NoInstance,
         Self::NfLost,
         Self::HopLimit,
@@ -50,6 +53,7 @@ impl Reason {
             Self::Chain => "chain",
             Self::NfVerdict => "nf_verdict",
             Self::RingFull => "ring_full",
+            Self::ShareFull => "share_full",
             Self::NoInstance => "no_instance",
             Self::NfLost => "nf_lost",
             Self::HopLimit => "hop_limit",

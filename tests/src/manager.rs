@@ -114,6 +114,21 @@ pub fn unprivileged(scratch: &Scratch, bundle: &Path, arguments: &[&str]) -> Com
     command
 }
 
+/// The manager on a host whose kernel lacks some system calls.
+pub fn lacking(scratch: &Scratch, calls: &str, bundle: &Path, arguments: &[&str]) -> Command {
+    let mut command = programs::command("test-nf");
+    command
+        .args(["without", calls])
+        .arg(programs::path("onvm-run"))
+        .arg(bundle);
+    command
+        .arg("--run-dir")
+        .arg(scratch.run_dir())
+        .arg("--json")
+        .args(arguments);
+    command
+}
+
 impl Manager {
     /// Starts onvm-run on a bundle whose name is `name`. It logs to a string and prints its balance as JSON.
     pub fn start(bundle: &Path, name: &str, run_dir: &Path, arguments: &[&str]) -> Self {

@@ -98,6 +98,12 @@ impl Scratch {
         self.write(&format!("{name}.nf.toml"), text)
     }
 
+    /// The manifest of `misuse`, which does what its parameter `how` names.
+    pub fn misuse(&self) {
+        let how = "[[params]]\nname = \"how\"\ntype = \"string\"\ndoc = \"Which misuse.\"\n";
+        self.manifest("misuse", &format!("[effects]\ndrops = true\n{how}"));
+    }
+
     /// The manifest of `pacer`, which pauses at each burst (`pause`) and before it is ready (`startup`).
     pub fn pacer(&self) {
         let time = |name: &str, default: &str| {

@@ -12,7 +12,7 @@ use std::{path::PathBuf, time::Duration};
 use onvm_bundle::api::ManagerState;
 use onvm_tests::{
     Manager, Scratch, capture,
-    manager::{self, SOON, instance},
+    manager::{self, SOON, instance, lacking},
     process,
 };
 use rustix::process::Signal;
@@ -231,12 +231,11 @@ fn what_an_nf_starts_goes_with_it() {
     let scratch = Scratch::new();
     scratch.manifest("parent", "");
     let nfs = "use \"parent.nf.toml\" as parent\nnf fwd = pacer {}\nnf par = parent {}";
-    let manager = Manager::ready(
-        &endless(&scratch, "0", nfs, "fwd -> par"),
-        "test",
-        &scratch.run_dir(),
-        &[],
-    );
+    let bundle = endless(&scratch, "0", nfs, "fwd -> par");
+    // The filter of system calls would keep it from starting one.
+    let command = lacking(&scratch, "seccomp", &bundle, &["--waive", "syscalls"]);
+    let manager = Manager::spawn(command, "test", &scratch.run_dir());
+    manager.wait_for_log("READY");
     assert_eq!(
         manager.nf_processes().len(),
         3,

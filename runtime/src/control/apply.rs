@@ -28,8 +28,10 @@ use crate::{
 
 /// For all added instances to become ready; longer than one instance's own deadline.
 const READY_DEADLINE: Duration = Duration::from_secs(12);
-/// For the old generation to drain; after it, what the removed instances still hold is lost and counted.
+/// For the old generation to drain; after it, the instances that still hold packets of it are ended.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(10);
+/// For the worker to free what they held.
+const EXPIRE_DEADLINE: Duration = Duration::from_secs(1);
 const UNCHANGED: &str = "The running generation goes on unchanged.";
 
 impl Manager {
@@ -144,8 +146,15 @@ impl Manager {
         }
         if !self.history.is_drained(old) {
             tracing::warn!(
-                "the old generation did not drain in time; what its removed instances hold will be lost"
+                "the old generation did not drain in time; instances that hold packets of it are ended"
             );
+            let seconds = DRAIN_DEADLINE.as_secs();
+            self.worker.send(Command::Expire {
+                generation: old,
+                reason: format!("it still held packets of a generation that was replaced {seconds} s ago"),
+            });
+            self.pump(Instant::now() + EXPIRE_DEADLINE, |m| m.history.is_drained(old))
+                .await;
         }
         changes.stopped = self.leave_unused(&placed);
         changes.stopped.sort();

@@ -19,6 +19,10 @@ use crate::{
     worker::{Command, Link, WorkerCounters},
 };
 
+/// For an instance that pauses longer before its restart, sources that can wait do not: it keeps failing, and their other chains
+/// are to go on.
+const LONGEST_AWAITED: Duration = Duration::from_secs(1);
+
 #[derive(Debug)]
 pub(super) struct Fleet {
     pub(super) services: Vec<Option<ServiceEntry>>,
@@ -62,6 +66,8 @@ pub(super) struct InstanceEntry {
     writes: bool,
     /// Being stopped for good, so not to be chosen any more.
     leaving: bool,
+    /// In a pause before its restart that nobody waits for.
+    away: bool,
     orders: UnboundedSender<Order>,
     progress: Progress,
 }
@@ -179,6 +185,7 @@ impl Fleet {
             trouble: None,
             writes,
             leaving: false,
+            away: false,
             orders,
             progress: Progress::fresh(),
         });
@@ -221,7 +228,10 @@ impl Fleet {
         };
         let service = entry.service;
         match report {
-            Report::Starting => entry.state = InstanceState::Starting,
+            Report::Starting => {
+                entry.state = InstanceState::Starting;
+                entry.away = false;
+            }
             Report::Ready {
                 region,
                 pid,
@@ -257,6 +267,7 @@ impl Fleet {
             }
             Report::Pausing(pause) => {
                 entry.restarts += 1;
+                entry.away = pause > LONGEST_AWAITED;
                 tracing::info!(instance = %entry.name, pause_ms = pause.as_millis() as u64, "restarting");
             }
             Report::Ended { why } => {
@@ -280,11 +291,11 @@ impl Fleet {
     pub(super) fn select(&self, worker: &WorkerHandle, service: u16) {
         let slots = self.instances_of(service);
         let live: Vec<u16> = slots.iter().copied().filter(|&s| self.is_running(s)).collect();
-        let failed = |s: &u16| {
+        let given_up = |s: &u16| {
             self.instance(*s)
-                .is_none_or(|i| i.state == InstanceState::Failed || i.leaving)
+                .is_none_or(|i| i.state == InstanceState::Failed || i.leaving || i.away)
         };
-        let awaited = live.is_empty() && !slots.iter().all(failed);
+        let awaited = live.is_empty() && !slots.iter().all(given_up);
         worker.send(Command::Select {
             service,
             instances: live,

@@ -11,6 +11,7 @@ mod closing;
 mod cores;
 mod ending;
 mod fleet;
+mod limit;
 mod memif;
 mod metrics;
 mod notify;
@@ -18,6 +19,7 @@ mod output;
 mod outputs;
 mod ports;
 mod programs;
+mod quote;
 mod register;
 mod rundir;
 mod spec;
@@ -68,7 +70,8 @@ const DRAIN_DEADLINE: Duration = Duration::from_secs(2);
 const WORKER_DEADLINE: Duration = Duration::from_secs(2);
 /// Between looks for processes that NFs left behind.
 const SWEEP: Duration = Duration::from_secs(1);
-/// An instance that has packets waiting and hands nothing back for so long is taken for hung.
+/// An instance that has packets waiting and hands nothing back for so long is taken for hung. One that hands some back and
+/// keeps others is ended by its worker.
 const HANG_DEADLINE: Duration = Duration::from_secs(2);
 
 /// The running manager. Field order is drop order: what uses DPDK goes before DPDK.
@@ -338,12 +341,7 @@ fn spawn(
     reports: &UnboundedSender<(u16, Report)>,
 ) -> UnboundedSender<Order> {
     let (orders, receiver) = tokio::sync::mpsc::unbounded_channel();
-    let supervisor = Supervisor {
-        slot,
-        spec,
-        shared: shared.clone(),
-        reports: reports.clone(),
-    };
+    let supervisor = Supervisor::new(slot, spec, shared.clone(), reports.clone());
     tokio::task::spawn_local(supervisor.run(receiver));
     orders
 }

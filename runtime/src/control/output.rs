@@ -1,24 +1,22 @@
 //! What an NF prints goes to the manager's log, line by line.
 
-use std::{
-    io,
-    os::fd::OwnedFd,
-    time::{Duration, Instant},
-};
+use std::{io, os::fd::OwnedFd};
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt},
     net::unix::pipe,
 };
 
+use super::{
+    limit::{Limit, WHEN_FLOODED},
+    quote::quote,
+};
+
 /// Bytes of a logged line; a longer one is logged in pieces, so that no NF can fill the manager's memory.
 const LONGEST_LINE: usize = 4096;
 
-/// Lines of one stream that are logged in one window; the others are counted.
+/// Lines of one stream that are logged in one window.
 const LINES_PER_WINDOW: u32 = 200;
-const WINDOW: Duration = Duration::from_secs(1);
-/// Pause between reads of a stream that prints more.
-const WHEN_FLOODED: Duration = Duration::from_millis(10);
 
 /// Logs a stream until the process closes it.
 pub(super) fn forward(instance: &str, stream: OwnedFd) -> io::Result<()> {
@@ -31,9 +29,7 @@ async fn log(instance: String, mut stream: impl AsyncRead + Unpin) {
     let mut lines = Lines {
         instance,
         line: Vec::with_capacity(LONGEST_LINE),
-        window: Instant::now(),
-        logged: 0,
-        left_out: 0,
+        limit: Limit::new(LINES_PER_WINDOW),
     };
     let mut chunk = [0; 4096];
     loop {
@@ -41,13 +37,9 @@ async fn log(instance: String, mut stream: impl AsyncRead + Unpin) {
         let n = stream.read(&mut chunk).await.unwrap_or(0);
         chunk[..n].iter().for_each(|&byte| lines.take(byte));
         if n == 0 {
-            if !lines.line.is_empty() {
-                lines.emit();
-            }
-            return lines.next_window();
+            return lines.end();
         }
-        if lines.left_out > 0 {
-            // Who prints that much must not keep the control thread busy.
+        if lines.limit.is_over() {
             tokio::time::sleep(WHEN_FLOODED).await;
         }
     }
@@ -56,10 +48,7 @@ async fn log(instance: String, mut stream: impl AsyncRead + Unpin) {
 struct Lines {
     instance: String,
     line: Vec<u8>,
-    window: Instant,
-    /// Lines in this window.
-    logged: u32,
-    left_out: u64,
+    limit: Limit,
 }
 
 impl Lines {
@@ -73,25 +62,27 @@ impl Lines {
     }
 
     fn emit(&mut self) {
-        if self.window.elapsed() >= WINDOW {
-            self.next_window();
+        let Self {
+            instance,
+            line,
+            limit,
+        } = self;
+        // Empty lines count, so that who prints these without end has to wait as well.
+        if limit.pass(|n| left_out(instance, n)) && !line.is_empty() {
+            tracing::info!(target: "nf", instance = %instance, "{}", quote(&*line, LONGEST_LINE));
         }
-        if self.logged >= LINES_PER_WINDOW {
-            self.left_out += 1;
-        } else {
-            // Empty lines count, so that who prints these without end has to wait as well.
-            self.logged += 1;
-            if !self.line.is_empty() {
-                tracing::info!(target: "nf", instance = %self.instance, "{}", String::from_utf8_lossy(&self.line));
-            }
-        }
-        self.line.clear();
+        line.clear();
     }
 
-    fn next_window(&mut self) {
-        if self.left_out > 0 {
-            tracing::warn!(target: "nf", instance = %self.instance, lines = self.left_out, "printed too much; lines left out");
+    fn end(mut self) {
+        if !self.line.is_empty() {
+            self.emit();
         }
-        (self.window, self.logged, self.left_out) = (Instant::now(), 0, 0);
+        let Self { instance, limit, .. } = &mut self;
+        limit.close(|n| left_out(instance, n));
     }
+}
+
+fn left_out(instance: &str, lines: u64) {
+    tracing::warn!(target: "nf", instance = %instance, lines, "printed too much; lines left out");
 }

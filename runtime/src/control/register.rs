@@ -15,8 +15,10 @@ use nflib::{
 use tokio::io::unix::AsyncFd;
 
 use super::{
-    closing::{NfSocket, close_aside},
+    closing::{Closing, NfSocket},
     ending::describe_exit,
+    limit::WHEN_FLOODED,
+    quote::{LONGEST_REASON, is_fit, quote, quote_debug},
     supervise::{Report, Shared, Supervisor},
 };
 use crate::jail::NfProcess;
@@ -66,8 +68,15 @@ impl Supervisor {
         &self,
         listener: &AsyncFd<NfSocket>,
     ) -> Result<(AsyncFd<NfSocket>, Region), String> {
+        let outcome = self.admit(listener).await;
+        self.complaints.borrow_mut().close(|n| self.left_out(n));
+        outcome
+    }
+
+    async fn admit(&self, listener: &AsyncFd<NfSocket>) -> Result<(AsyncFd<NfSocket>, Region), String> {
         loop {
-            let connection = accept(listener)
+            let connection = self
+                .accept(listener)
                 .await
                 .map_err(|e| format!("its socket failed: {e}"))?;
             let greeted = match peer(&connection) {
@@ -87,9 +96,42 @@ impl Supervisor {
                     return Ok((connection, region));
                 }
                 // Let it fix itself and come again.
-                Err(why) => tracing::warn!(instance = %self.spec.name, "{why}"),
+                Err(why) => {
+                    drop(connection);
+                    self.complain(&why).await;
+                }
             }
         }
+    }
+
+    /// The next connection, once all that the instance sent before is closed.
+    async fn accept(&self, listener: &AsyncFd<NfSocket>) -> io::Result<AsyncFd<NfSocket>> {
+        self.closing.done().await;
+        loop {
+            let mut guard = listener.readable().await?;
+            match guard.try_io(session::accept) {
+                Err(_would_block) => {}
+                Ok(connection) => return watch(connection?, &self.closing),
+            }
+        }
+    }
+
+    /// Logs why somebody was sent away. Who comes too often has to wait.
+    async fn complain(&self, why: &str) {
+        let over = {
+            let mut limit = self.complaints.borrow_mut();
+            if limit.pass(|n| self.left_out(n)) {
+                tracing::warn!(instance = %self.spec.name, "{why}");
+            }
+            limit.is_over()
+        };
+        if over {
+            tokio::time::sleep(WHEN_FLOODED).await;
+        }
+    }
+
+    fn left_out(&self, complaints: u64) {
+        tracing::warn!(instance = %self.spec.name, complaints, "too many failed at its socket; complaints left out");
     }
 
     /// Hello, welcome, counters, ready.
@@ -103,7 +145,12 @@ impl Supervisor {
                 let _ = session::send(connection, &ToNf::Refused { reason: why.clone() }, &[]);
                 return Err(why);
             }
-            other => return Err(format!("it began with {other:?} in place of a hello")),
+            other => {
+                return Err(format!(
+                    "it began with {} in place of a hello",
+                    quote_debug(&other)
+                ));
+            }
         }
         let region = self
             .welcome(connection)
@@ -116,8 +163,10 @@ impl Supervisor {
                     counters.extend(names);
                 }
                 FromNf::Ready => return Ok((region, counters)),
-                FromNf::Failed { reason } => return Err(reason),
-                other => return Err(format!("it said {other:?} before it was ready")),
+                FromNf::Failed { reason } => return Err(quote(reason, LONGEST_REASON)),
+                other => {
+                    return Err(format!("it said {} before it was ready", quote_debug(&other)));
+                }
             }
         }
     }
@@ -173,13 +222,17 @@ pub(super) async fn hear(connection: &AsyncFd<NfSocket>) -> Result<FromNf, Strin
         };
         let message = received.message();
         if !received.fds.is_empty() {
-            // No message of an NF carries any.
-            close_aside(received.fds);
+            connection.get_ref().closing.aside(received.fds);
+            return Err("it sent descriptors, which no message of an NF carries".to_owned());
         }
         return match message {
             Ok(Some(message)) => Ok(message),
             Ok(None) => Err(HUNG_UP.to_owned()),
-            Err(e) => Err(format!("it sent what is no message: {e}")),
+            // The error's text holds parts of the message.
+            Err(e) => Err(format!(
+                "it sent a malformed message: {}",
+                quote(e.to_string(), LONGEST_REASON)
+            )),
         };
     }
 }
@@ -194,11 +247,11 @@ fn check_names(first: usize, names: &[String], known: usize) -> Result<(), Strin
             "it named more than {MAX_COUNTERS} counters, or not in order"
         ));
     }
-    let unfit = |name: &&String| name.len() > LONGEST_NAME || name.chars().any(char::is_control);
+    let unfit = |name: &&String| name.len() > LONGEST_NAME || !is_fit(name);
     match names.iter().find(unfit) {
         None => Ok(()),
         Some(_) => Err(format!(
-            "the name of one of its counters has more than {LONGEST_NAME} bytes, or control characters"
+            "the name of one of its counters has more than {LONGEST_NAME} bytes, or control or invisible characters"
         )),
     }
 }
@@ -208,18 +261,8 @@ fn check_names(first: usize, names: &[String], known: usize) -> Result<(), Strin
     deprecated,
     reason = "the objection is to types that do not own their descriptor; this one does"
 )]
-pub(super) fn watch(fd: OwnedFd) -> io::Result<AsyncFd<NfSocket>> {
-    AsyncFd::new(fd.into())
-}
-
-async fn accept(listener: &AsyncFd<NfSocket>) -> io::Result<AsyncFd<NfSocket>> {
-    loop {
-        let mut guard = listener.readable().await?;
-        match guard.try_io(session::accept) {
-            Err(_would_block) => {}
-            Ok(connection) => return watch(connection?),
-        }
-    }
+pub(super) fn watch(fd: OwnedFd, closing: &Closing) -> io::Result<AsyncFd<NfSocket>> {
+    AsyncFd::new(NfSocket::new(fd, closing.clone()))
 }
 
 /// The peer's process id.

@@ -38,7 +38,7 @@ const SLOTS: usize = 2 * onvm_bundle::MAX_INSTANCES;
 const POOL_CACHE: u32 = 256;
 /// Packets inside that sources which can wait are held to, whatever the rings hold: more do not make the system faster, they
 /// spread over more memory than a core's address cache covers (2048 pages of 4 KiB on current processors).
-const MOST_CREDIT: u64 = 2048;
+const MOST_CREDIT: u32 = 2048;
 
 /// Starts everything and waits until every NF is ready. On failure nothing is left behind.
 pub async fn start(options: Options) -> Result<Manager, RunError> {
@@ -330,10 +330,16 @@ fn start_worker(
     let commands = Arc::new(SegQueue::new());
     let counters = Arc::new(WorkerCounters::new(bundle.manager.ports.len(), SLOTS));
     let (events, receiver) = unbounded_channel();
+    // What ports take for themselves, as a repeated capture does, they have taken. Of the rest a half may be with instances, and
+    // a quarter inside from sources that can wait: the ports have room left to receive and to send.
+    let free = memory.pool.count().saturating_sub(memory.pool.in_use());
     // Every packet inside is in at most one ring, so with no more inside than a ring holds, no ring overflows.
-    let room = u64::from(bundle.manager.ring)
-        .min(u64::from(bundle.manager.buffers.count) / 2)
-        .min(MOST_CREDIT);
+    let credit = bundle
+        .manager
+        .ring
+        .min(free / 4)
+        .min(MOST_CREDIT)
+        .max(BURST as u32);
     let parts = Parts {
         id: 0,
         pool: memory.pool.clone(),
@@ -342,7 +348,8 @@ fn start_worker(
         commands: commands.clone(),
         events,
         idle: cores.worker_idle(&bundle.manager),
-        credit: room,
+        credit,
+        room: free / 2,
     };
     let core = cores.worker;
     let (ready, is_ready) = std::sync::mpsc::channel();

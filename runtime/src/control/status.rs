@@ -342,6 +342,7 @@ mod tests {
             hops: Vec::new(),
             chains: Vec::new(),
             tables: Vec::new(),
+            reach: Vec::new(),
             counters: Vec::new(),
         })
     }

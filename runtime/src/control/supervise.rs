@@ -1,6 +1,7 @@
 //! One instance's life: started, registered, running, stopped, or lost and started again. A task per instance.
 
 use std::{
+    cell::RefCell,
     os::fd::OwnedFd,
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
@@ -18,10 +19,12 @@ use tokio::{
 };
 
 use super::{
-    closing::NfSocket,
+    closing::{Closing, NfSocket},
     ending::{Children, describe_exit},
+    limit::Limit,
     output,
     programs::Launch,
+    quote::quote_debug,
     register::{hear, watch},
     rundir::{InstanceDir, RunDir},
     spec::InstanceSpec,
@@ -35,6 +38,8 @@ const STOP_DEADLINE: Duration = Duration::from_secs(2);
 /// Pauses before restarts: none before the first, then doubling. A run of at least the longest pause starts over.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// Complaints about who comes to an instance's socket that are logged in one window.
+const COMPLAINTS_PER_WINDOW: u32 = 10;
 
 /// What the memory of all instances has in common.
 #[derive(Debug)]
@@ -101,6 +106,8 @@ pub(super) struct Supervisor {
     pub spec: InstanceSpec,
     pub shared: Arc<Shared>,
     pub reports: UnboundedSender<(u16, Report)>,
+    pub closing: Closing,
+    pub complaints: RefCell<Limit>,
 }
 
 /// A started instance: its connection, and its process if this manager started it.
@@ -111,6 +118,22 @@ struct Running<'a> {
 }
 
 impl Supervisor {
+    pub(super) fn new(
+        slot: u16,
+        spec: InstanceSpec,
+        shared: Arc<Shared>,
+        reports: UnboundedSender<(u16, Report)>,
+    ) -> Self {
+        Self {
+            slot,
+            spec,
+            shared,
+            reports,
+            closing: Closing::new(),
+            complaints: RefCell::new(Limit::new(COMPLAINTS_PER_WINDOW)),
+        }
+    }
+
     /// Supervises until the instance is stopped or not to be restarted.
     pub(super) async fn run(self, mut orders: UnboundedReceiver<Order>) {
         let mut pause = Duration::ZERO;
@@ -226,7 +249,8 @@ impl Supervisor {
             .instance(&self.spec.name)
             .map_err(|e| e.to_string())?;
         let listener = dir.listen().map_err(|e| e.to_string())?;
-        let listener = watch(listener).map_err(|e| format!("its socket cannot be watched: {e}"))?;
+        let listener =
+            watch(listener, &self.closing).map_err(|e| format!("its socket cannot be watched: {e}"))?;
         Ok((dir, listener))
     }
 
@@ -234,6 +258,7 @@ impl Supervisor {
         let Some(jail) = &self.shared.jail else {
             return Err("onvm-run starts no NFs, and this one is to be started".to_owned());
         };
+        self.closing.done().await;
         let failed =
             |e: &dyn std::fmt::Display| format!("{} cannot be started: {e}", launch.program.display());
         let started = launch.start(jail).await.map_err(|e| failed(&e))?;
@@ -241,7 +266,7 @@ impl Supervisor {
         for stream in [started.output, started.error] {
             output::forward(&self.spec.name, stream).map_err(|e| failed(&e))?;
         }
-        let connection = watch(started.socket).map_err(|e| failed(&e))?;
+        let connection = watch(started.socket, &self.closing).map_err(|e| failed(&e))?;
         Ok((started.process, connection))
     }
 }
@@ -261,7 +286,7 @@ impl Running<'_> {
                 heard = hear(&self.connection) => match heard {
                     Err(why) => return self.gone(why).await,
                     // Nothing was asked of it, and one that talks without end must not keep this thread busy.
-                    Ok(message) => return End::Lost { why: format!("it said {message:?} unasked"), clean_exit: false },
+                    Ok(message) => return End::Lost { why: format!("it sent a message unasked: {}", quote_debug(&message)), clean_exit: false },
                 },
                 order = orders.recv() => match order {
                     Some(Order::Stop) | None => {

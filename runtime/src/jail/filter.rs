@@ -7,6 +7,7 @@
 //!
 //! * calls that change the pages of a shared file (`fallocate`, `ftruncate`, `MADV_REMOVE`, `mbind`, …): the packet file is shared
 //!   with the manager, and a page that is gone cannot always be had again
+//! * processes: the limit of an instance's memory is one of each process
 //! * memory that no limit of the process counts (`memfd_create`, System V memory, huge pages)
 //! * `sendmsg`: a message with descriptors would have the manager close them, which can take as long as the sender likes
 //! * opening anything for writing, new namespaces, other processes (`ptrace`, `process_vm_readv`, `setpgid`), scheduling
@@ -16,41 +17,42 @@
 use std::collections::BTreeMap;
 
 use libc::c_long;
+use rustix::io::Errno;
 use seccompiler::{
     BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
     SeccompRule, TargetArch,
 };
 
-/// The filters of one kind of instance.
-#[derive(Debug)]
-pub(super) struct Filters {
-    /// In the order in which they are installed: the last one lets no other follow. An error of either counts.
-    pub(super) with_processes: Vec<BpfProgram>,
-    /// For an instance whose memory is limited: the limit is one of each process, so that it has but one.
-    pub(super) threads_alone: Vec<BpfProgram>,
-}
+use super::child::check;
 
-impl Filters {
-    pub(super) fn new() -> Result<Self, BackendError> {
-        Ok(Self {
-            with_processes: programs(true)?,
-            threads_alone: programs(false)?,
-        })
-    }
-}
-
-fn programs(processes: bool) -> Result<Vec<BpfProgram>, BackendError> {
+/// The filters in the order in which they are installed: the last one lets no other follow. An error of either counts.
+pub(super) fn programs() -> Result<Vec<BpfProgram>, BackendError> {
     let arch = TargetArch::try_from(std::env::consts::ARCH)?;
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
     // Calls that the other filter answers must pass this one, whose error would hide that answer.
     for call in ALLOWED.iter().chain(OF_THIS_ARCHITECTURE).chain(&REPLACED) {
         rules.insert(*call, Vec::new());
     }
-    rules.extend(conditional(processes)?);
+    rules.extend(conditional()?);
     let list = SeccompFilter::new(rules, errno(libc::EPERM), SeccompAction::Allow, arch)?;
     let missing = REPLACED.iter().map(|call| (*call, Vec::new())).collect();
     let replaced = SeccompFilter::new(missing, SeccompAction::Allow, errno(libc::ENOSYS), arch)?;
     Ok(vec![replaced.try_into()?, list.try_into()?])
+}
+
+/// Whether the kernel takes filters.
+pub(super) fn are_there() -> Result<(), Errno> {
+    let action = libc::SECCOMP_RET_ERRNO;
+    // SAFETY: the call reads the action, which lives through it, and changes nothing.
+    let known = unsafe {
+        libc::syscall(
+            libc::SYS_seccomp,
+            libc::SECCOMP_GET_ACTION_AVAIL,
+            0,
+            &raw const action,
+        )
+    };
+    check(known)
 }
 
 fn errno(number: i32) -> SeccompAction {
@@ -74,7 +76,7 @@ fn one_of(index: u8, values: &[u64]) -> Result<Vec<SeccompRule>, BackendError> {
 }
 
 /// Calls that are allowed for some arguments.
-fn conditional(processes: bool) -> Result<Vec<(i64, Vec<SeccompRule>)>, BackendError> {
+fn conditional() -> Result<Vec<(i64, Vec<SeccompRule>)>, BackendError> {
     let not_read_only = (libc::O_ACCMODE | libc::O_CREAT | libc::O_TRUNC) as u64;
     let namespaces = (libc::CLONE_NEWNS
         | libc::CLONE_NEWCGROUP
@@ -84,14 +86,10 @@ fn conditional(processes: bool) -> Result<Vec<(i64, Vec<SeccompRule>)>, BackendE
         | libc::CLONE_NEWPID
         | libc::CLONE_NEWNET) as u64;
     let thread = libc::CLONE_THREAD as u64;
-    let clone = match processes {
-        true => vec![masked(0, namespaces, 0)?],
-        false => vec![masked(0, namespaces | thread, thread)?],
-    };
     let unix = [libc::AF_UNIX as u64];
     let mut calls = vec![
         (libc::SYS_openat, vec![masked(2, not_read_only, 0)?]),
-        (libc::SYS_clone, clone),
+        (libc::SYS_clone, vec![masked(0, namespaces | thread, thread)?]),
         (libc::SYS_mmap, vec![masked(3, libc::MAP_HUGETLB as u64, 0)?]),
         (libc::SYS_madvise, one_of(2, &ADVICE)?),
         (libc::SYS_socket, one_of(0, &unix)?),
@@ -257,7 +255,7 @@ const ALLOWED: &[c_long] = &[
     libc::SYS_getcpu,
     libc::SYS_sysinfo,
     libc::SYS_uname,
-    // Threads and processes: as many as the limits allow.
+    // Threads, as many as the limits allow, and what a program is started with.
     libc::SYS_set_tid_address,
     libc::SYS_set_robust_list,
     libc::SYS_get_robust_list,
@@ -337,15 +335,10 @@ mod tests {
 
     #[test]
     fn the_filters_fit_the_kernel() {
-        let Filters {
-            with_processes,
-            threads_alone,
-        } = Filters::new().unwrap();
-        for programs in [with_processes, threads_alone] {
-            assert_eq!(programs.len(), 2);
-            // BPF_MAXINSNS of the kernel.
-            assert!(programs.iter().all(|p| !p.is_empty() && p.len() <= 4096));
-        }
+        let programs = programs().unwrap();
+        assert_eq!(programs.len(), 2);
+        // BPF_MAXINSNS of the kernel.
+        assert!(programs.iter().all(|p| !p.is_empty() && p.len() <= 4096));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::fmt;
 
 use onvm_bundle::api::{Isolation, Missing};
 
-use super::{files, process::Namespaces};
+use super::{files, filter, process::Namespaces};
 use crate::error::RunError;
 
 /// Landlock keeps signals inside from this version on.
@@ -62,8 +62,8 @@ impl Means {
     /// All but the namespaces, which must be tried.
     pub(super) fn find(waived: &[Part]) -> Self {
         let mut missing = Vec::new();
-        let calls = match rustix::thread::secure_computing_mode() {
-            Ok(_) => true,
+        let calls = match filter::are_there() {
+            Ok(()) => true,
             Err(e) => {
                 missing.push((CALLS, format!("the kernel refuses seccomp: {e}")));
                 false

@@ -36,7 +36,6 @@ use seccompiler::BpfProgram;
 pub use self::means::Part;
 use self::{
     child::{Plan, Pointers, SOCKET},
-    filter::Filters,
     process::{Ends, Namespaces},
     root::Root,
 };
@@ -57,8 +56,8 @@ const MOST_LOCKED: u64 = 64 << 10;
 #[derive(Debug, Clone)]
 pub(crate) struct Jail {
     means: Means,
-    /// None: the host has no such filters, and the operator does without.
-    filters: Option<Arc<Filters>>,
+    /// None, where the host has no such filters and the operator does without.
+    filters: Arc<[BpfProgram]>,
     root: Option<Arc<Root>>,
 }
 
@@ -88,15 +87,15 @@ impl Jail {
     /// once, with the reasons.
     pub(crate) async fn new(waived: &[Part]) -> Result<Self, RunError> {
         let mut means = Means::find(waived);
-        let filters = if means.calls {
+        let filters: Arc<[BpfProgram]> = if means.calls {
             let failed = |e| {
                 RunError::Unsupported(format!(
                     "the filter of system calls cannot be made: {e}. There is one for x86_64 and aarch64."
                 ))
             };
-            Some(Arc::new(Filters::new().map_err(failed)?))
+            filter::programs().map_err(failed)?.into()
         } else {
-            None
+            Arc::new([])
         };
         let mut jail = Self {
             root: None,
@@ -208,7 +207,7 @@ impl Jail {
             user: confinement.user,
             root: self.root.as_deref(),
             ruleset,
-            filters: self.filters_for(confinement),
+            filters: &self.filters,
         };
         let process = process::start(plan, Ends { report, go }).await?;
         Ok(Started {
@@ -217,16 +216,6 @@ impl Jail {
             output,
             error,
         })
-    }
-}
-
-impl Jail {
-    fn filters_for(&self, confinement: &Confinement<'_>) -> &[BpfProgram] {
-        match (&self.filters, confinement.memory) {
-            (None, _) => &[],
-            (Some(filters), None) => &filters.with_processes,
-            (Some(filters), Some(_)) => &filters.threads_alone,
-        }
     }
 }
 

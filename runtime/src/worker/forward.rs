@@ -9,6 +9,7 @@ use super::{
     BURST, Event, Generations, InstanceCounters, Link, Live, WorkerCounters,
     ledger::{Ledger, Owner},
     select::Selection,
+    share::Shares,
 };
 use crate::{
     dpdk::{PacketPool, TxDesc, TxQueue},
@@ -52,8 +53,11 @@ pub(super) struct Forward {
     /// By port id.
     sinks: Vec<Sink>,
     free: Vec<u32>,
-    /// Some service waits for an instance, so packets that can wait should not come in.
-    pub(super) starved: bool,
+    pub(super) shares: Shares,
+    /// By port id: its source waits for room.
+    pub(super) waiting: [bool; 256],
+    /// The present period of [`age`](super::age).
+    pub(super) period: u8,
 }
 
 /// A port's sending side and the burst under way to it.
@@ -70,6 +74,7 @@ impl Forward {
         packets: Arc<PacketFile>,
         counters: Arc<WorkerCounters>,
         events: UnboundedSender<Event>,
+        room: u32,
     ) -> Self {
         let (links, sinks) = (counters.instances.len(), counters.ports.len());
         Self {
@@ -81,7 +86,9 @@ impl Forward {
             services: std::iter::repeat_with(Selection::default).take(links).collect(),
             sinks: std::iter::repeat_with(Sink::default).take(sinks).collect(),
             free: Vec::with_capacity(2 * BURST),
-            starved: false,
+            shares: Shares::new(room),
+            waiting: [false; 256],
+            period: 0,
             counters,
             events,
         }
@@ -99,13 +106,25 @@ impl Forward {
             self.active.retain(|&s| s != slot);
             self.active.push(slot);
         }
+        self.divide_shares();
+    }
+
+    fn divide_shares(&mut self) {
+        let held = |&slot: &u16| self.links[usize::from(slot)].as_ref().map_or(0, |l| l.held());
+        self.shares.divide(self.active.iter().map(held));
     }
 
     pub(super) fn select(&mut self, service: u16, instances: Vec<u16>, awaited: bool) {
         if let Some(selection) = self.services.get_mut(usize::from(service)) {
             *selection = Selection::new(instances, awaited);
         }
-        self.starved = self.services.iter().any(Selection::is_starved);
+    }
+
+    /// Whether a service waits for an instance, so that packets which can wait should not come in.
+    pub(super) fn is_starved(&self, service: u16) -> bool {
+        self.services
+            .get(usize::from(service))
+            .is_some_and(Selection::is_starved)
     }
 
     /// The instance is gone; its services go on with the others.
@@ -115,7 +134,7 @@ impl Forward {
             *link = None;
         }
         self.services.iter_mut().for_each(|s| s.remove(slot));
-        self.starved = self.services.iter().any(Selection::is_starved);
+        self.divide_shares();
     }
 
     /// Works out once how packets come to what stands at `to`.
@@ -158,6 +177,7 @@ impl Forward {
                 entry.visits_left -= 1;
                 entry.hop = route.to;
                 entry.owner = Owner::instance(instance);
+                entry.given = self.period;
                 if link.stage(entry.descriptor(buffer)) {
                     self.push(ledger, generations, instance);
                 }
@@ -209,6 +229,7 @@ impl Forward {
                 };
                 entry.visits_left -= 1;
                 entry.owner = Owner::instance(instance);
+                entry.given = self.period;
                 let full = match &mut self.links[usize::from(instance)] {
                     Some(link) if !link.faulty => link.stage(entry.descriptor(buffer)),
                     _ => return self.discard(ledger, generations, buffer, Reason::NoInstance),
@@ -247,7 +268,7 @@ impl Forward {
         let entry = ledger.entry(buffer);
         entry.owner = Owner::POOL;
         let generation = usize::from(entry.generation);
-        generations.leave(generation, 1);
+        generations.leave(generation, entry.port, 1);
         if let Some(live) = &generations.live[generation] {
             add(
                 &live.tables.counters[self.worker].dropped[usize::from(entry.hop)][reason as usize],
@@ -281,7 +302,9 @@ impl Forward {
     pub(super) fn count_taken_back(&mut self, slot: u16, descriptors: u64) {
         if let Some(link) = &mut self.links[usize::from(slot)] {
             let packets = descriptors - std::mem::take(&mut link.refused);
+            let before = link.held();
             link.let_go(packets as u32);
+            self.shares.changed(before, link.held());
             add(&self.counters.instances[usize::from(slot)].tx_packets, packets);
         }
     }
@@ -321,17 +344,25 @@ impl Forward {
         let Some(link) = &mut self.links[usize::from(slot)] else {
             return;
         };
+        if link.staged() > self.shares.room(link.held()) as usize {
+            self.shed(ledger, generations, slot);
+        }
+        let Some(link) = &mut self.links[usize::from(slot)] else {
+            return;
+        };
+        let before = link.held();
         let (pushed, left, outcome) = link.push();
         let counters = &self.counters.instances[usize::from(slot)];
         if pushed > 0 {
             add(&counters.rx_packets, pushed as u64);
+            self.shares.changed(before, before + pushed as u32);
         }
         if !left.is_empty() {
             let left: Vec<u32> = left.iter().map(|words| words[0] as u32).collect();
             if let Err(corrupt) = outcome {
-                self.condemn(slot, corrupt);
+                self.condemn(slot, || corrupt.to_string());
             }
-            self.drop_unpushed(ledger, generations, slot, &left);
+            self.drop_unpushed(ledger, generations, slot, &left, Reason::RingFull);
         }
     }
 
@@ -366,19 +397,19 @@ impl Forward {
     }
 
     fn count_sent(&mut self, ledger: &mut Ledger, generations: &mut Generations, port: u16, sent: &[TxDesc]) {
-        let (mut bytes, mut run) = (0, (0, 0));
+        let (mut bytes, mut run) = (0, (0, 0, 0));
         for packet in sent {
             let entry = ledger.entry(packet.index);
             entry.owner = Owner::POOL;
             bytes += u64::from(packet.len);
-            let generation = usize::from(entry.generation);
-            if generation != run.0 {
-                generations.leave(run.0, run.1);
-                run = (generation, 0);
+            let (generation, from) = (usize::from(entry.generation), entry.port);
+            if (generation, from) != (run.0, run.1) {
+                generations.leave(run.0, run.1, run.2);
+                run = (generation, from, 0);
             }
-            run.1 += 1;
+            run.2 += 1;
         }
-        generations.leave(run.0, run.1);
+        generations.leave(run.0, run.1, run.2);
         let counters = &self.counters.ports[usize::from(port)];
         add(&counters.tx_packets, sent.len() as u64);
         add(&counters.tx_bytes, bytes);
@@ -403,7 +434,7 @@ impl Forward {
                     .instance(slot)
                     .ring_used
                     .store(used.into(), Ordering::Relaxed),
-                Some(Err(corrupt)) => self.condemn(slot, corrupt),
+                Some(Err(corrupt)) => self.condemn(slot, || corrupt.to_string()),
                 None => {}
             }
         }

@@ -19,6 +19,11 @@ impl Owner {
     pub(super) fn instance(slot: u16) -> Self {
         Self(slot + 2)
     }
+
+    /// The slot, if an instance holds it.
+    pub(super) fn slot(self) -> Option<u16> {
+        self.0.checked_sub(2)
+    }
 }
 
 /// What the worker knows about the packet in a buffer.
@@ -32,6 +37,8 @@ pub(super) struct Entry {
     pub(super) visits_left: u8,
     /// Id of the port it came from.
     pub(super) port: u8,
+    /// When it was given to the instance that holds it: see [`age`](super::age).
+    pub(super) given: u8,
     pub(super) hash: u32,
     /// Offset in the buffer (low half) and length, as a descriptor's first word has them: one field, since halves that are
     /// written apart and read together stall the processor.
@@ -77,6 +84,7 @@ impl Ledger {
             generation: 0,
             visits_left: 0,
             port: 0,
+            given: 0,
             hash: 0,
             place: 0,
         };
@@ -105,6 +113,24 @@ impl Ledger {
         self.entries.get_mut(buffer as usize).filter(|e| e.owner == owner)
     }
 
+    /// Entries of at most `length` buffers, from a buffer on.
+    pub(super) fn slice(&self, from: usize, length: usize) -> &[Entry] {
+        let rest = self.entries.get(from..).unwrap_or_default();
+        &rest[..length.min(rest.len())]
+    }
+
+    /// Packets of a generation that instances hold: slot and buffer.
+    pub(super) fn of_generation(&self, generation: usize) -> Vec<(u16, u32)> {
+        let of = |(i, e): (usize, &Entry)| {
+            let slot = e
+                .owner
+                .slot()
+                .filter(|_| usize::from(e.generation) == generation)?;
+            Some((slot, i as u32))
+        };
+        self.entries.iter().enumerate().filter_map(of).collect()
+    }
+
     /// The buffers that `owner` holds.
     pub(super) fn all_of(&self, owner: Owner) -> Vec<u32> {
         let held = self.entries.iter().enumerate().filter(|(_, e)| e.owner == owner);
@@ -113,7 +139,11 @@ impl Ledger {
 
     /// The buffers that any instance holds.
     pub(super) fn all_of_instances(&self) -> Vec<u32> {
-        let held = self.entries.iter().enumerate().filter(|(_, e)| e.owner.0 > 1);
+        let held = self
+            .entries
+            .iter()
+            .enumerate()
+            .filter(|(_, e)| e.owner.slot().is_some());
         held.map(|(i, _)| i as u32).collect()
     }
 }

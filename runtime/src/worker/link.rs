@@ -60,6 +60,35 @@ impl Link {
         self.count == BURST
     }
 
+    /// Packets in the burst under way.
+    #[inline(always)]
+    pub(super) fn staged(&self) -> usize {
+        self.count
+    }
+
+    /// Packets that the instance was given and has not handed back.
+    #[inline(always)]
+    pub(super) fn held(&self) -> u32 {
+        self.held
+    }
+
+    /// Takes packets that are not to be kept out of the burst under way; gives their buffers and how many these are.
+    pub(super) fn sort_out(&mut self, mut keep: impl FnMut(u32) -> bool) -> ([u32; BURST], usize) {
+        let (mut out, mut n, mut kept) = ([0; BURST], 0, 0);
+        for i in 0..self.count {
+            let buffer = self.staged[i][0] as u32;
+            if keep(buffer) {
+                self.staged[kept] = self.staged[i];
+                kept += 1;
+            } else {
+                out[n] = buffer;
+                n += 1;
+            }
+        }
+        self.count = kept;
+        (out, n)
+    }
+
     /// Packets that a ring holds.
     pub(super) fn capacity(&self) -> usize {
         self.outgoing.capacity() as usize

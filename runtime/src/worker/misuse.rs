@@ -1,7 +1,5 @@
 //! What an instance does that no instance should, and what comes of it. All of it is off the packet path.
 
-use nflib::ring::Corrupt;
-
 use super::{
     Event, Generations,
     forward::Forward,
@@ -10,12 +8,12 @@ use super::{
 use crate::{generation::add, reason::Reason};
 
 impl Forward {
-    /// Does not serve an instance any more that broke its ring, and has it ended.
+    /// Does not serve an instance any more, and has it ended.
     #[cold]
-    pub(super) fn condemn(&mut self, slot: u16, corrupt: Corrupt) {
+    pub(super) fn condemn(&mut self, slot: u16, reason: impl FnOnce() -> String) {
         if let Some(link) = self.links[usize::from(slot)].as_mut().filter(|l| !l.faulty) {
             link.faulty = true;
-            let reason = corrupt.to_string();
+            let reason = reason();
             let _ = self.events.send(Event::Faulty { slot, reason });
         }
     }
@@ -29,8 +27,33 @@ impl Forward {
         }
     }
 
-    /// Drops what found no room in the ring to the instance. One that guessed the index of a buffer that was on its way to it
-    /// may have handed that back already: then the buffer is not its any more, and is left alone.
+    /// Drops of the burst under way what is beyond the instance's share of buffers, except for packets whose source waits for
+    /// room.
+    #[cold]
+    pub(super) fn shed(&mut self, ledger: &mut Ledger, generations: &mut Generations, slot: u16) {
+        let Self {
+            links,
+            shares,
+            waiting,
+            ..
+        } = self;
+        let Some(link) = &mut links[usize::from(slot)] else {
+            return;
+        };
+        let mut room = shares.room(link.held());
+        let (out, n) = link.sort_out(|buffer| {
+            if waiting[usize::from(ledger.entry(buffer).port)] {
+                return true;
+            }
+            let fits = room > 0;
+            room = room.saturating_sub(1);
+            fits
+        });
+        self.drop_unpushed(ledger, generations, slot, &out[..n], Reason::ShareFull);
+    }
+
+    /// Drops what could not be given to the instance. One that guessed the index of a buffer that was on its way to it may
+    /// have handed that back already: then the buffer is not its any more, and is left alone.
     #[cold]
     pub(super) fn drop_unpushed(
         &mut self,
@@ -38,11 +61,12 @@ impl Forward {
         generations: &mut Generations,
         slot: u16,
         buffers: &[u32],
+        reason: Reason,
     ) {
         for &buffer in buffers {
             if ledger.held_by(buffer, Owner::instance(slot)).is_some() {
                 add(&self.instance(slot).dropped, 1);
-                self.discard(ledger, generations, buffer, Reason::RingFull);
+                self.discard(ledger, generations, buffer, reason);
             }
         }
     }

@@ -4,7 +4,9 @@
 //! A worker shares nothing that it writes but atomics: its tables are immutable generations, its flow cache and ledger
 //! are its own, and changes reach it as [`Command`]s between bursts.
 
+mod age;
 mod counters;
+mod credit;
 mod flows;
 mod forward;
 mod idle;
@@ -14,6 +16,7 @@ mod link;
 mod misuse;
 mod round;
 mod select;
+mod share;
 
 use std::{
     sync::Arc,
@@ -24,11 +27,18 @@ use crossbeam_queue::SegQueue;
 use nflib::memory::PacketFile;
 use tokio::sync::mpsc::UnboundedSender;
 
+pub use age::KEEP_DEADLINE;
 pub use counters::{InstanceCounters, PortCounters, WorkerCounters};
 pub use ingress::{Source, SourceKind};
 pub use link::Link;
 
-use self::{forward::Forward, ingress::Ingress, ledger::Ledger};
+use self::{
+    age::Watch,
+    credit::Inside,
+    forward::Forward,
+    ingress::{Ingress, Receiver},
+    ledger::Ledger,
+};
 use crate::{
     dpdk::{PacketPool, TxQueue},
     generation::Generation,
@@ -67,6 +77,9 @@ pub enum Command {
     /// Classifies by these tables from now on; packets inside finish by the tables that classified them. No generation that
     /// has packets inside may have a number that is the same modulo [`GENERATION_SLOTS`].
     Publish(Arc<Generation>),
+    /// Ends the generation if it still has packets inside: these are freed and counted as `nf_lost`, and the instances that
+    /// hold them are to be ended for this reason.
+    Expire { generation: u64, reason: String },
     /// Takes nothing more in.
     CloseIngress,
     /// Frees everything and ends the thread.
@@ -85,7 +98,7 @@ pub enum Event {
     Drained { worker: u32, generation: u64 },
     /// Nothing is taken in any more, and `in_flight` has been published since.
     IngressClosed,
-    /// The instance wrote what no NF may write; it is to be ended.
+    /// The instance did what no NF may do; it is to be ended.
     Faulty { slot: u16, reason: String },
 }
 
@@ -101,7 +114,9 @@ pub struct Parts {
     pub events: UnboundedSender<Event>,
     pub idle: nflib::session::IdlePolicy,
     /// Packets that the sources which can wait may have inside together.
-    pub credit: u64,
+    pub credit: u32,
+    /// Packets that instances may hold together, except for those of sources that can wait.
+    pub room: u32,
 }
 
 /// A generation that packets inside may still refer to.
@@ -109,6 +124,8 @@ pub struct Parts {
 struct Live {
     tables: Arc<Generation>,
     in_flight: u64,
+    /// The same by the port that they came from.
+    inside: Inside,
 }
 
 #[derive(Debug)]
@@ -118,6 +135,7 @@ pub struct Worker {
     forward: Forward,
     ingress: Ingress,
     generations: Generations,
+    watch: Watch,
     counters: Arc<WorkerCounters>,
     commands: Arc<SegQueue<Command>>,
     events: UnboundedSender<Event>,
@@ -129,13 +147,15 @@ pub struct Worker {
 }
 
 /// The generations alive, by slot; a packet's ledger entry names its slot.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Generations {
     live: [Option<Live>; GENERATION_SLOTS],
     current: usize,
     /// Packets of all of them inside.
     in_flight: u64,
-    /// While older generations have packets inside: until when live sources wait for these to leave. Sources that can wait
+    /// The same by the port that they came from.
+    inside: Inside,
+    /// While older generations have packets inside: until when live sources wait for theirs to leave. Sources that can wait
     /// wait for as long as it takes.
     hold: Option<Instant>,
 }
@@ -151,19 +171,23 @@ impl Worker {
             events,
             idle,
             credit,
+            room,
         } = parts;
+        let buffers = pool.count();
         Self {
             id,
-            ledger: Ledger::new(pool.count()),
+            ledger: Ledger::new(buffers),
             forward: Forward::new(
                 id as usize,
                 pool,
                 packets.clone(),
                 counters.clone(),
                 events.clone(),
+                room,
             ),
+            watch: Watch::new(buffers as usize),
             ingress: Ingress::new(packets, credit),
-            generations: Generations::default(),
+            generations: Generations::new(),
             counters,
             commands,
             events,
@@ -182,6 +206,7 @@ impl Worker {
             rounds = rounds.wrapping_add(1);
             if moved == 0 || rounds.is_multiple_of(64) {
                 self.forward.announce();
+                self.watch_ages();
                 self.obey();
                 self.retire();
                 self.forward.publish_gauges(self.generations.in_flight);
@@ -210,9 +235,12 @@ impl Worker {
         while let Some(command) = self.commands.pop() {
             match command {
                 Command::Open { port, source, sink } => {
+                    self.forward.waiting[usize::from(port as u8)] =
+                        source.as_ref().is_some_and(|s| s.kind != SourceKind::Live);
                     self.forward.open(port, sink);
                     self.ingress.open(port, source);
                     self.renew_flows();
+                    self.note_starved();
                 }
                 Command::Attach { slot, link, fresh } => {
                     if fresh {
@@ -225,8 +253,12 @@ impl Worker {
                     service,
                     instances,
                     awaited,
-                } => self.forward.select(service, instances, awaited),
+                } => {
+                    self.forward.select(service, instances, awaited);
+                    self.note_starved();
+                }
                 Command::Publish(tables) => self.publish(tables),
+                Command::Expire { generation, reason } => self.expire(generation, &reason),
                 Command::CloseIngress => {
                     self.ingress.close();
                     self.forward.publish_gauges(self.generations.in_flight);
@@ -240,7 +272,11 @@ impl Worker {
     fn publish(&mut self, tables: Arc<Generation>) {
         let old = self.generations.current;
         let slot = (tables.number % GENERATION_SLOTS as u64) as usize;
-        self.generations.live[slot] = Some(Live { tables, in_flight: 0 });
+        self.generations.live[slot] = Some(Live {
+            tables,
+            in_flight: 0,
+            inside: [0; 256],
+        });
         self.generations.current = slot;
         if slot != old
             && self.generations.live[old]
@@ -250,6 +286,7 @@ impl Worker {
             self.generations.hold = Some(Instant::now() + ORDER_PATIENCE);
         }
         self.renew_flows();
+        self.note_starved();
     }
 
     /// Empties the flow caches, and makes room for those that the current rules use.
@@ -257,6 +294,33 @@ impl Worker {
         if let Some(Live { tables, .. }) = &self.generations.live[self.generations.current] {
             self.ingress.renew_flows(&tables.tables);
         }
+    }
+
+    /// Notes which ports' packets may come to a service that waits for an instance.
+    fn note_starved(&mut self) {
+        let Some(Live { tables, .. }) = &self.generations.live[self.generations.current] else {
+            return;
+        };
+        for (receiver, reach) in self.ingress.ports.iter_mut().zip(&tables.reach) {
+            if let Some(Receiver { starved, .. }) = receiver {
+                *starved = reach.iter().any(|&service| self.forward.is_starved(service));
+            }
+        }
+    }
+
+    /// Between rounds all packets inside are held by instances, so none of the generation is left.
+    fn expire(&mut self, generation: u64, reason: &str) {
+        let slot = (generation % GENERATION_SLOTS as u64) as usize;
+        let is_it = |l: &Live| l.tables.number == generation;
+        if slot == self.generations.current || !self.generations.live[slot].as_ref().is_some_and(is_it) {
+            return;
+        }
+        for (instance, buffer) in self.ledger.of_generation(slot) {
+            self.forward.condemn(instance, || reason.to_owned());
+            self.forward
+                .discard(&mut self.ledger, &mut self.generations, buffer, Reason::NfLost);
+        }
+        self.forward.flush(&mut self.ledger, &mut self.generations);
     }
 
     /// Lets go of old generations whose last packet has left.
@@ -294,6 +358,7 @@ impl Worker {
         }
         self.forward.flush(&mut self.ledger, &mut self.generations);
         self.forward.remove(slot);
+        self.note_starved();
         let _ = self.events.send(Event::Detached {
             worker: self.id,
             slot,
@@ -328,29 +393,47 @@ impl Worker {
 }
 
 impl Generations {
-    /// A packet of this generation came in.
-    #[inline(always)]
-    fn enter(&mut self, slot: usize) {
-        if let Some(live) = &mut self.live[slot] {
-            live.in_flight += 1;
-            self.in_flight += 1;
+    fn new() -> Self {
+        Self {
+            live: Default::default(),
+            current: 0,
+            in_flight: 0,
+            inside: [0; 256],
+            hold: None,
         }
     }
 
-    /// Packets of this generation have left or were dropped.
+    /// Packets came in from this port, for this generation.
     #[inline(always)]
-    fn leave(&mut self, slot: usize, packets: u64) {
+    fn enter(&mut self, slot: usize, port: u8, packets: u32) {
         if let Some(live) = &mut self.live[slot] {
-            live.in_flight -= packets;
-            self.in_flight -= packets;
+            live.in_flight += u64::from(packets);
+            live.inside[usize::from(port)] += packets;
+            self.in_flight += u64::from(packets);
+            self.inside[usize::from(port)] += packets;
         }
     }
 
-    /// Whether sources of this kind are to wait, so that the packets of an older generation leave first.
-    fn holds(&self, kind: SourceKind) -> bool {
-        match self.hold {
-            None => false,
-            Some(until) => kind != SourceKind::Live || Instant::now() < until,
+    /// Packets of this generation that came from this port have left or were dropped.
+    #[inline(always)]
+    fn leave(&mut self, slot: usize, port: u8, packets: u32) {
+        if let Some(live) = &mut self.live[slot] {
+            live.in_flight -= u64::from(packets);
+            live.inside[usize::from(port)] -= packets;
+            self.in_flight -= u64::from(packets);
+            self.inside[usize::from(port)] -= packets;
         }
+    }
+
+    /// Whether a port's source of this kind is to wait, so that its packets of an older generation leave first.
+    fn holds(&self, port: usize, kind: SourceKind) -> bool {
+        let Some(until) = self.hold else { return false };
+        let mut old = self
+            .live
+            .iter()
+            .enumerate()
+            .filter(|(slot, _)| *slot != self.current);
+        old.any(|(_, l)| l.as_ref().is_some_and(|l| l.inside[port] > 0))
+            && (kind != SourceKind::Live || Instant::now() < until)
     }
 }

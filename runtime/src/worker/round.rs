@@ -31,15 +31,17 @@ impl Worker {
         for i in 0..self.forward.active.len() {
             moved += self.take_back(self.forward.active[i]);
         }
-        for port in 0..self.ingress.ports.len() {
-            let Some(kind) = self
-                .ingress
-                .wanted(port, self.generations.in_flight, self.forward.starved)
-            else {
+        let mut credit = self.ingress.credit(&self.generations.inside);
+        for port in self.ingress.in_turn() {
+            let Some(kind) = self.ingress.wanted(port, credit, &self.generations.inside) else {
                 continue;
             };
-            if !self.generations.holds(kind) {
-                moved += self.receive(port);
+            if !self.generations.holds(port, kind) {
+                let taken = self.receive(port);
+                if kind != SourceKind::Live {
+                    credit.spend(taken);
+                }
+                moved += taken;
             }
         }
         self.forward.flush(&mut self.ledger, &mut self.generations);
@@ -58,7 +60,7 @@ impl Worker {
         let n = match link.pop(&mut self.taken) {
             Ok(n) => n,
             Err(corrupt) => {
-                self.forward.condemn(slot, corrupt);
+                self.forward.condemn(slot, || corrupt.to_string());
                 return 0;
             }
         };
@@ -233,6 +235,8 @@ impl Worker {
             self.ingress.packets.prefetch(packet.index, packet.off);
             self.ledger.prefetch(packet.index);
         }
+        self.generations
+            .enter(slot, port as u8, burst.packets().len() as u32);
         let mut bytes = 0;
         let mut run: Option<(HopIndex, Route)> = None;
         for packet in burst.packets() {
@@ -252,15 +256,16 @@ impl Worker {
                 generation: slot as u8,
                 visits_left: tables.max_hops,
                 port: port as u8,
+                given: 0,
                 hash,
                 place: place(packet.off, packet.len),
             };
             if hop == NOWHERE {
+                self.generations.leave(slot, port as u8, 1);
                 self.forward
                     .refuse(&mut self.ledger, port as u16, packet.index, Reason::Chain);
                 continue;
             }
-            self.generations.enter(slot);
             let Self {
                 forward,
                 ledger,

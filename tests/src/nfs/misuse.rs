@@ -19,6 +19,8 @@ use nflib::{
 };
 use rustix::net::sockopt;
 
+mod keep;
+
 pub(crate) fn run() -> ExitCode {
     match misuse() {
         Ok(()) => ExitCode::SUCCESS,
@@ -48,8 +50,11 @@ fn misuse() -> io::Result<()> {
     let how: String = Configuration::receive(rest)?
         .get("how")
         .map_err(io::Error::other)?;
-    if how == "name_without_end" {
-        name_without_end(&connection)?;
+    match how.as_str() {
+        "name_without_end" => name_without_end(&connection)?,
+        "escape_text" => return escape_text(&connection),
+        "escape_name" => return escape_name(&connection),
+        _ => {}
     }
     let region = Region::open(&fds[0]).map_err(io::Error::other)?;
     session::send(&connection, &FromNf::Ready, &[])?;
@@ -65,11 +70,34 @@ fn misuse() -> io::Result<()> {
         "hoard" => nf.hoard(),
         "steal" => nf.steal(),
         "keep_one" => nf.keep_one(),
+        "trickle" => nf.trickle(),
+        "detain" => nf.detain(),
         "linger" => nf.linger(),
         "escape" => nf.escape(),
         "flip" => flip(&Mapping::new(&fds[1], true)?, geometry),
         other => Err(io::Error::other(format!("no misuse is named {other:?}"))),
     }
+}
+
+/// What would be lines, colours and turned text in a terminal.
+const ESCAPES: &str = "one\nforged line\x1b[2J\u{9b}31m\u{202e}turned";
+
+/// Gives escapes as its reason, and prints them.
+fn escape_text(connection: &OwnedFd) -> io::Result<()> {
+    // A line break of its own is nothing that has to be quoted.
+    eprintln!("{}", &ESCAPES.replace('\n', "\r"));
+    let reason = format!("{ESCAPES}{}", "x".repeat(30_000));
+    session::send(connection, &FromNf::Failed { reason }, &[])?;
+    std::thread::sleep(Duration::from_secs(1));
+    Ok(())
+}
+
+/// Names a counter by escapes that are no control characters.
+fn escape_name(connection: &OwnedFd) -> io::Result<()> {
+    let names = vec!["seen\u{202e}".to_owned()];
+    session::send(connection, &FromNf::Counters { first: 0, names }, &[])?;
+    std::thread::sleep(Duration::from_secs(1));
+    Ok(())
 }
 
 /// Lists of counters that name none, as fast as they go.
@@ -150,20 +178,6 @@ impl Attached {
         Ok(())
     }
 
-    /// Takes all that it is given and hands nothing back, but pretends to.
-    fn hoard(&mut self) -> io::Result<()> {
-        let forged = [Descriptor {
-            buffer: u32::MAX,
-            ..Descriptor::default()
-        }];
-        loop {
-            for _ in 0..200 {
-                self.take()?;
-            }
-            self.hand_back(&forged)?;
-        }
-    }
-
     /// Stands twice in a row on a chain. Hands each packet back twice at once, so that the second is on its way to it again,
     /// and sees to it that nothing can be pushed to it then.
     fn steal(&mut self) -> io::Result<()> {
@@ -175,17 +189,6 @@ impl Attached {
             self.break_tail()?;
             let twice: Vec<_> = burst.iter().flat_map(|&d| [d, d]).collect();
             self.hand_back(&twice)?;
-        }
-    }
-
-    /// Keeps the first packet that it is given, and is honest about the others.
-    fn keep_one(&mut self) -> io::Result<()> {
-        let mut kept = None;
-        loop {
-            let burst = self.take()?;
-            let from = usize::from(kept.is_none() && !burst.is_empty());
-            kept = kept.or(burst.first().copied());
-            self.hand_back(&burst[from..])?;
         }
     }
 

@@ -55,6 +55,7 @@ fn entry(leaving: bool) -> InstanceEntry {
         trouble: None,
         writes: false,
         leaving,
+        away: false,
         orders: unbounded_channel().0,
         progress: Progress::fresh(),
     }
@@ -95,6 +96,45 @@ fn one_that_becomes_ready_as_it_is_told_to_stop_is_not_served() {
     fleet.instances[usize::from(SLOT)] = Some(entry(false));
     fleet.report(&worker, SLOT, ready());
     assert!(attached(&worker));
+}
+
+#[test]
+fn one_that_pauses_for_long_before_its_restart_is_not_waited_for() {
+    let base = tempfile::tempdir().unwrap();
+    let (mut fleet, worker) = (fleet(base.path()), worker());
+    fleet.instances[usize::from(SLOT)] = Some(entry(false));
+    fleet.services[0] = Some(ServiceEntry {
+        name: "fw".to_owned(),
+        made_from: MadeFrom {
+            service: Service {
+                id: 0,
+                name: "fw".to_owned(),
+                nf_type: "firewall".to_owned(),
+                source: onvm_bundle::SourceRef(String::new()),
+                run: onvm_bundle::Run::Process,
+                affinity: onvm_bundle::Affinity::Flow,
+                restart: onvm_bundle::Restart::Always,
+                read_only: true,
+                domain: None,
+                outputs: Vec::new(),
+                instances: Vec::new(),
+            },
+            configs: Vec::new(),
+        },
+        instances: HashMap::from([("fw-0".to_owned(), SLOT)]),
+    });
+    let mut awaited = |report| {
+        fleet.report(&worker, SLOT, report);
+        let selects = std::iter::from_fn(|| worker.commands.pop()).filter_map(|c| match c {
+            Command::Select { awaited, .. } => Some(awaited),
+            _ => None,
+        });
+        selects.last()
+    };
+    let pausing = |ms| Report::Pausing(Duration::from_millis(ms));
+    assert_eq!(awaited(pausing(0)), Some(true));
+    assert_eq!(awaited(pausing(3200)), Some(false));
+    assert_eq!(awaited(Report::Starting), Some(true));
 }
 
 #[test]
