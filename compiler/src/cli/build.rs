@@ -25,7 +25,7 @@ pub(super) fn run(out: &Output, args: &BuildArgs) -> Outcome {
     if let Some(name) = args.name.as_deref().filter(|n| !is_bundle_name(n)) {
         out.error(
             "name",
-            &format!("`{name}` is no name for a bundle: use letters, digits, `-` and `_`"),
+            &format!("`{name}` is not a name for a bundle: use up to 64 letters, digits, `-` and `_`"),
         );
         return Outcome::Usage;
     }
