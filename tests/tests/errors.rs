@@ -150,13 +150,15 @@ fn an_interface_that_is_not_there_or_taken_is_named() {
     start(&scratch, &bundle).assert_refused(&["port `a`", "test.chain:2", "`lo`", "af_packet"]);
 }
 
+const NOBODY: u32 = 65_534;
+
 /// The programs where another user may run them, whatever the rights of the directory that they were built in.
 fn unprivileged(scratch: &Scratch, bundle: &Path) -> Command {
     for name in ["onvm-run", "onvm-nf"] {
         fs::copy(programs::path(name), scratch.path(name)).unwrap();
     }
     fs::create_dir_all(scratch.run_dir()).unwrap();
-    fs::set_permissions(scratch.run_dir(), fs::Permissions::from_mode(0o777)).unwrap();
+    std::os::unix::fs::chown(scratch.run_dir(), Some(NOBODY), Some(NOBODY)).unwrap();
     let mut command = Command::new(scratch.path("onvm-run"));
     command
         .arg(bundle)
@@ -164,7 +166,7 @@ fn unprivileged(scratch: &Scratch, bundle: &Path) -> Command {
         .arg(scratch.run_dir())
         .args(["--json", "--exit-when-done"]);
     // Not root: the manager then cannot give NFs users of their own, and has no capability.
-    command.uid(65_534).gid(65_534).env("HOME", "/nonexistent");
+    command.uid(NOBODY).gid(NOBODY).env("HOME", "/nonexistent");
     command
 }
 
@@ -236,7 +238,74 @@ fn a_run_directory_that_cannot_be_made_is_named() {
     let file = scratch.write("file", "");
     Manager::start(&bundle, "test", &file, &["--exit-when-done"])
         .finish(SOON)
-        .assert_refused(&["file/test", "--run-dir"]);
+        .assert_refused(&["/file: ", "not a directory", "--run-dir"]);
+}
+
+/// Somebody else made it, or may write to it, or it is a link to something of one's own: in a directory that all may write
+/// to, each can lie where the run directory would be.
+#[test]
+fn a_run_directory_that_others_could_have_made_is_refused_and_left_alone() {
+    let scratch = Scratch::new();
+    let bundle = sound(&scratch);
+    let precious = scratch.path("precious/test/bundles/mine");
+    fs::create_dir_all(&precious).unwrap();
+    let refused = |what: &str, words: &[&str]| {
+        let run = Manager::start(&bundle, "test", &scratch.path(what), &["--exit-when-done"]);
+        let finished = run.finish(SOON);
+        finished.assert_error(words);
+        assert!(precious.exists(), "{what}");
+    };
+
+    std::os::unix::fs::symlink("precious", scratch.path("link")).unwrap();
+    refused("link", &["/link: this is a symbolic link", "--run-dir"]);
+    refused("link/", &["/link: this is a symbolic link", "--run-dir"]);
+
+    fs::create_dir(scratch.path("shared")).unwrap();
+    fs::set_permissions(scratch.path("shared"), fs::Permissions::from_mode(0o1777)).unwrap();
+    refused("shared", &["/shared: others may write here (mode 1777)", "chmod go-w"]);
+
+    fs::create_dir(scratch.path("foreign")).unwrap();
+    std::os::unix::fs::chown(scratch.path("foreign"), Some(NOBODY), None).unwrap();
+    refused("foreign", &["/foreign: this belongs to user 65534", "--run-dir"]);
+
+    // The same one step below.
+    fs::create_dir(scratch.path("own")).unwrap();
+    std::os::unix::fs::symlink("../precious/test", scratch.path("own/test")).unwrap();
+    refused("own", &["/own/test: this is a symbolic link"]);
+    fs::remove_file(scratch.path("own/test")).unwrap();
+    fs::create_dir(scratch.path("own/test")).unwrap();
+    std::os::unix::fs::chown(scratch.path("own/test"), Some(NOBODY), None).unwrap();
+    refused("own", &["/own/test: this belongs to user 65534"]);
+    fs::remove_dir(scratch.path("own/test")).unwrap();
+
+    // And for the lock, which a link once had truncated.
+    let victim = scratch.write("victim", "precious");
+    fs::create_dir(scratch.path("own/test")).unwrap();
+    std::os::unix::fs::symlink(&victim, scratch.path("own/test/manager.lock")).unwrap();
+    refused("own", &["/own/test/manager.lock"]);
+    assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
+    // What a killed manager could have left is the user's own, and goes.
+    fs::remove_file(scratch.path("own/test/manager.lock")).unwrap();
+    std::os::unix::fs::symlink(scratch.path("precious/test/bundles"), scratch.path("own/test/bundles")).unwrap();
+    std::os::unix::fs::symlink(&victim, scratch.path("own/test/control.sock")).unwrap();
+    let run = Manager::start(&bundle, "test", &scratch.path("own"), &["--exit-when-done"]);
+    assert_eq!(run.finish(SOON).summary().balance.delivered, 3);
+    assert!(precious.exists() && victim.exists());
+}
+
+#[test]
+fn a_pipe_in_a_bundles_place_is_refused_and_not_waited_for() {
+    let scratch = Scratch::new();
+    let bundle = sound(&scratch);
+    for name in ["bundle.toml", "flows.toml"] {
+        let whole = fs::read(bundle.join(name)).unwrap();
+        fs::remove_file(bundle.join(name)).unwrap();
+        programs::tool("mkfifo", &[&bundle.join(name).display().to_string()]);
+        start(&scratch, &bundle).assert_refused(&[name, "not a regular file"]);
+        fs::remove_file(bundle.join(name)).unwrap();
+        fs::write(bundle.join(name), whole).unwrap();
+    }
+    start(&scratch, &bundle).summary();
 }
 
 #[test]

@@ -48,7 +48,7 @@ impl Bundle {
     pub fn load(dir: &Path) -> Result<Self, BundleError> {
         let at = open(dir)?;
         let index = parse_index(dir, &read_index(&at)?)?;
-        refuse_sizes(dir, &index)?;
+        index.refuse_large(dir)?;
         let mut settings = BTreeMap::new();
         for file in &index.files {
             let mut kept = settings_text(&file.path).then(Vec::new);
@@ -221,20 +221,25 @@ fn parse_index(dir: &Path, text: &str) -> Result<Index, BundleError> {
     Ok(index)
 }
 
-/// What the index says of sizes is what is read, so it is refused before anything is.
-fn refuse_sizes(dir: &Path, index: &Index) -> Result<(), BundleError> {
-    if index.files.len() > MAX_FILES {
-        return Err(BundleError::Inconsistent {
-            path: dir.join(INDEX),
-            reason: format!("it lists {} files, and at most {MAX_FILES} are read", index.files.len()),
-        });
+impl Index {
+    /// Refuses a bundle at `dir` that nobody would read, by what its index says of sizes.
+    ///
+    /// # Errors
+    /// Which limit it exceeds.
+    pub fn refuse_large(&self, dir: &Path) -> Result<(), BundleError> {
+        if self.files.len() > MAX_FILES {
+            return Err(BundleError::Inconsistent {
+                path: dir.join(INDEX),
+                reason: format!("it lists {} files, and at most {MAX_FILES} are read", self.files.len()),
+            });
+        }
+        let sum = |files: &mut dyn Iterator<Item = &FileEntry>| {
+            files.fold(0_u64, |sum, file| sum.saturating_add(file.size))
+        };
+        refuse_size(dir, sum(&mut self.files.iter()), MAX_BUNDLE)?;
+        let mut settings = self.files.iter().filter(|f| settings_text(&f.path));
+        refuse_size(&dir.join("manager.toml"), sum(&mut settings), MAX_SETTINGS)
     }
-    let sum = |files: &mut dyn Iterator<Item = &FileEntry>| {
-        files.fold(0_u64, |sum, file| sum.saturating_add(file.size))
-    };
-    refuse_size(dir, sum(&mut index.files.iter()), MAX_BUNDLE)?;
-    let mut settings = index.files.iter().filter(|f| settings_text(&f.path));
-    refuse_size(&dir.join("manager.toml"), sum(&mut settings), MAX_SETTINGS)
 }
 
 pub(crate) fn refuse_size(path: &Path, size: u64, most: u64) -> Result<(), BundleError> {

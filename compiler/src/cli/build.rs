@@ -85,9 +85,12 @@ pub(super) fn make(
 }
 
 pub(super) fn write(out: &Output, artifact: &Artifact, dir: &Path) -> bool {
-    let written = write_bundle(artifact, dir);
+    let written = match artifact.index.refuse_large(dir) {
+        Ok(()) => write_bundle(artifact, dir).map_err(|e| e.to_string()),
+        Err(e) => Err(e.to_string()),
+    };
     if let Err(e) = &written {
-        out.error("write", &e.to_string());
+        out.error("write", e);
     }
     written.is_ok()
 }

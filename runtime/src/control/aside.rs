@@ -20,7 +20,7 @@ const DEADLINE: Duration = Duration::from_secs(30);
 /// For it to end once nobody wants its outcome any more.
 const END_DEADLINE: Duration = Duration::from_secs(2);
 
-/// The one thread that there may be, and the bell that it rings when it is done.
+/// The one thread whose outcome is awaited, or was and is not any more, and the bell that it rings when it is done.
 #[derive(Debug, Default)]
 pub(super) struct Aside {
     thread: Option<JoinHandle<()>>,
@@ -74,7 +74,12 @@ impl Manager {
             started.map_err(|e| ApiError::new(ApiError::INTERNAL, e.to_string(), UNCHANGED))?;
         self.pump(Instant::now() + DEADLINE, |m| m.stopping || !outcome.is_empty())
             .await;
-        outcome.try_recv().map_err(|_| match self.stopping {
+        if let Ok(outcome) = outcome.try_recv() {
+            // All that is left of it is its end.
+            self.aside.thread = None;
+            return Ok(outcome);
+        }
+        Err(match self.stopping {
             true => ApiError::new(ApiError::NOT_READY, "The manager is stopping", UNCHANGED),
             false => ApiError::new(
                 ApiError::BAD_BUNDLE,

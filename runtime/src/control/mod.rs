@@ -257,6 +257,8 @@ impl Manager {
     /// Lets packets leave, stops NFs, workers and ports, in this order.
     async fn shut_down(mut self) -> Result<Summary, RunError> {
         self.state = wire::ManagerState::Stopping;
+        // From here on a worker that ends does as it is told, also where a start has failed.
+        self.stopping = true;
         tracing::info!("stopping");
         self.worker.send(Command::CloseIngress);
         self.pump(Instant::now() + DRAIN_DEADLINE, |m| m.ingress_closed && m.quiet())

@@ -272,11 +272,42 @@ pub fn default_base() -> PathBuf {
 #[cfg(test)]
 mod tests {
     use std::{
-        os::unix::fs::{MetadataExt, PermissionsExt, symlink},
+        fs,
+        os::unix::fs::MetadataExt,
         sync::atomic::{AtomicU32, Ordering},
     };
 
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        /// Whatever the name, nothing beside `nf/` is made, changed or removed.
+        #[test]
+        fn no_instances_name_leads_out_of_the_directory(
+            parts in prop::collection::vec(prop::sample::select(vec!["..", ".", "/", "a", "bundles", "\0", ""]), 0..5),
+            other in any::<String>(),
+        ) {
+            let base = tempfile::tempdir().unwrap();
+            let dir = RunDir::lock(base.path(), "edge").unwrap();
+            fs::create_dir(dir.path().join("bundles")).unwrap();
+            for file in ["bundles/kept", "../beside"] {
+                fs::write(dir.path().join(file), "").unwrap();
+            }
+            for name in [parts.concat(), other] {
+                if let Ok(instance) = dir.instance(&name, None) {
+                    prop_assert_eq!(instance.path.parent(), Some(dir.path().join("nf").as_path()));
+                }
+            }
+            for (within, expected) in [("", "bundles manager.lock"), ("bundles", "kept"), ("..", "beside edge")] {
+                let entries = fs::read_dir(dir.path().join(within)).unwrap();
+                let names = entries.map(|e| e.unwrap().file_name().into_string().unwrap());
+                let mut names: Vec<String> = names.filter(|name| name != "nf").collect();
+                names.sort();
+                prop_assert_eq!(names.join(" "), expected);
+            }
+        }
+    }
 
     #[test]
     fn a_second_manager_is_refused_by_the_first_ones_id() {

@@ -8,7 +8,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{AtFlags, FileType, Mode, OFlags, Stat, fchmod, fstat, mkdirat, openat, statat},
+    fs::{AtFlags, FileType, Mode, OFlags, Stat, fchmod, fstat, mkdirat, openat, statat, unlinkat},
     io::Errno,
 };
 
@@ -68,17 +68,20 @@ pub(super) fn open_base(path: &Path) -> Result<Base, RunError> {
     let name = path.file_name().unwrap_or(path.as_os_str());
     let within = rustix::fs::open(parent, DIRECTORY - OFlags::NOFOLLOW, Mode::empty());
     let within = within.map_err(|e| RunError::io(parent, WRITABLE)(e.into()))?;
-    let mode = Mode::from_raw_mode(match rustix::process::geteuid().is_root() {
-        true => 0o755,
-        false => 0o700,
-    });
+    let is_root = rustix::process::geteuid().is_root();
+    let mode = Mode::from_raw_mode(if is_root { 0o755 } else { 0o700 });
     let made = make(within.as_fd(), name, mode).map_err(RunError::io(&path, WRITABLE))?;
     let (fd, found) = open(within.as_fd(), name, &path)?;
     refuse_foreign(&path, &found, true)?;
-    if made {
+    let place = fstat(&within).map_err(|e| RunError::io(parent, WRITABLE)(e.into()))?;
+    // In a place like `/tmp` a user's own is private, also what an earlier manager left open.
+    let private = !is_root && found.st_uid != 0 && place.st_mode & WRITTEN_BY_OTHERS != 0;
+    let granted = if made || private {
         fchmod(&fd, mode).map_err(|e| RunError::io(&path, WRITABLE)(e.into()))?;
-    }
-    let granted = if made { mode.as_raw_mode() } else { found.st_mode };
+        mode.as_raw_mode()
+    } else {
+        found.st_mode
+    };
     let absolute = fs::read_link(by_descriptor(&fd)).map_err(RunError::io(&path, "Is /proc mounted?"))?;
     Ok(Base {
         fd,
@@ -171,5 +174,7 @@ pub(super) fn by_descriptor(fd: &OwnedFd) -> PathBuf {
 /// Removes what has this name, a whole tree or a link but not what that leads to. What is not there needs no removing, and
 /// what cannot be removed stays.
 pub(super) fn remove(at: &OwnedFd, name: &str) {
-    let _ = fs::remove_dir_all(by_descriptor(at).join(name));
+    if let Err(Errno::ISDIR | Errno::PERM) = unlinkat(at, name, AtFlags::empty()) {
+        let _ = fs::remove_dir_all(by_descriptor(at).join(name));
+    }
 }
