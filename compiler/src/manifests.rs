@@ -230,7 +230,10 @@ mod tests {
         assert!(refused("[effects]\nflies = true\n").contains("unknown field"));
         for path in ["../x", "/bin/x", "", ".."] {
             let text = base.replace("binary = \"x\"", &format!("binary = {path:?}"));
-            assert!(parse(&text).unwrap_err().contains("not the name of a program"), "{path}");
+            assert!(
+                parse(&text).unwrap_err().contains("not the name of a program"),
+                "{path}"
+            );
         }
     }
 }

@@ -580,11 +580,36 @@ fn rewrite(dir: &Path, file: &str, from: &str, to: &str) {
 fn whatever_becomes_a_path_is_a_plain_name() {
     let root = tempfile::tempdir().unwrap();
     for (file, from, to, word) in [
-        ("manager.toml", "\"fw-0\"", "\"..\"", "`..` is not a name for an instance"),
-        ("manager.toml", "\"fw-0\"", "\"../../x\"", "`../../x` is not a name for an instance"),
-        ("manager.toml", "\"fw-0\"", "\"a\\u0000b\"", "is not a name for an instance"),
-        ("nfs/guard-0.toml", "secret = \"WAF_KEY\"", "secret = \"../shadow\"", "is not a name for a secret"),
-        ("nfs/guard-0.toml", "binary = \"waf\"", "binary = \"/bin/sh\"", "run.binary"),
+        (
+            "manager.toml",
+            "\"fw-0\"",
+            "\"..\"",
+            "`..` is not a name for an instance",
+        ),
+        (
+            "manager.toml",
+            "\"fw-0\"",
+            "\"../../x\"",
+            "`../../x` is not a name for an instance",
+        ),
+        (
+            "manager.toml",
+            "\"fw-0\"",
+            "\"a\\u0000b\"",
+            "is not a name for an instance",
+        ),
+        (
+            "nfs/guard-0.toml",
+            "secret = \"WAF_KEY\"",
+            "secret = \"../shadow\"",
+            "is not a name for a secret",
+        ),
+        (
+            "nfs/guard-0.toml",
+            "binary = \"waf\"",
+            "binary = \"/bin/sh\"",
+            "run.binary",
+        ),
     ] {
         let (_, dir) = written(root.path());
         rewrite(&dir, file, from, to);
@@ -594,7 +619,10 @@ fn whatever_becomes_a_path_is_a_plain_name() {
     let (_, dir) = written(root.path());
     forge(&dir, |index| index.secrets = vec!["../shadow".into()]);
     let error = Bundle::load(&dir).unwrap_err().to_string();
-    assert!(error.contains("`../shadow` is not a name for a secret"), "{error}");
+    assert!(
+        error.contains("`../shadow` is not a name for a secret"),
+        "{error}"
+    );
     forge(&dir, |index| {
         index.secrets.clear();
         index.files.push(index.files[0].clone());
@@ -613,7 +641,10 @@ fn fifo(path: &Path) {
 fn what_is_no_ordinary_file_of_the_listed_size_is_refused_unread() {
     let root = tempfile::tempdir().unwrap();
     let (_, dir) = written(root.path());
-    let sparse = fs::File::options().write(true).open(dir.join("flows.toml")).unwrap();
+    let sparse = fs::File::options()
+        .write(true)
+        .open(dir.join("flows.toml"))
+        .unwrap();
     sparse.set_len(1 << 42).unwrap();
     assert!(matches!(Bundle::load(&dir), Err(BundleError::Size { found, .. }) if found == 1 << 42));
     // The index may say so too.
@@ -623,7 +654,12 @@ fn what_is_no_ordinary_file_of_the_listed_size_is_refused_unread() {
     });
     assert!(matches!(Bundle::load(&dir), Err(BundleError::Large { found, .. }) if found > 1 << 42));
     let (_, dir) = written(root.path());
-    fs::File::options().write(true).open(dir.join("bundle.toml")).unwrap().set_len(1 << 42).unwrap();
+    fs::File::options()
+        .write(true)
+        .open(dir.join("bundle.toml"))
+        .unwrap()
+        .set_len(1 << 42)
+        .unwrap();
     assert!(matches!(Bundle::load(&dir), Err(BundleError::Large { .. })));
 
     for name in ["flows.toml", "bundle.toml"] {
@@ -631,7 +667,10 @@ fn what_is_no_ordinary_file_of_the_listed_size_is_refused_unread() {
         fs::remove_file(dir.join(name)).unwrap();
         fifo(&dir.join(name));
         let error = Bundle::load(&dir).unwrap_err();
-        assert!(error.to_string().contains("not a regular file"), "{name}: {error}");
+        assert!(
+            error.to_string().contains("not a regular file"),
+            "{name}: {error}"
+        );
     }
 }
 

@@ -258,7 +258,10 @@ fn a_refused_edit_leaves_nothing_of_its_copy_and_room_for_the_next() {
     let good = endless(&scratch, "good", &FIRST.replace("else", "udp -> drop else"));
     std::fs::create_dir(scratch.run_dir()).unwrap();
     let mounted = scratch.run_dir().display().to_string();
-    programs::tool("mount", &["-t", "tmpfs", "-o", "size=1m,mode=755", "tmpfs", &mounted]);
+    programs::tool(
+        "mount",
+        &["-t", "tmpfs", "-o", "size=1m,mode=755", "tmpfs", &mounted],
+    );
     let tried = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         let manager = Manager::ready(&first, "test", &scratch.run_dir(), &[]);
         let before = copies(&scratch);

@@ -266,17 +266,31 @@ fn onvmc_talks_to_nobody_elses_socket() {
     let scratch = Scratch::new();
     let manager = running(&scratch);
     let onvmc = |options: &[&str]| {
-        let output = programs::command("onvmc").arg("status").args(options).output().unwrap();
-        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+        let output = programs::command("onvmc")
+            .arg("status")
+            .args(options)
+            .output()
+            .unwrap();
+        (
+            output.status.code(),
+            String::from_utf8_lossy(&output.stderr).into_owned(),
+        )
     };
     let run_dir = scratch.run_dir().display().to_string();
     let socket = manager.socket().display().to_string();
     let refused = |options: &[&str], words: &str| {
         let (code, text) = onvmc(options);
-        assert!(code == Some(4) && text.contains(words) && text.contains("--run-dir"), "{code:?} {text}");
+        assert!(
+            code == Some(4) && text.contains(words) && text.contains("--run-dir"),
+            "{code:?} {text}"
+        );
     };
     let owned_by = |path: &Path, user| std::os::unix::fs::chown(path, Some(user), None).unwrap();
-    for path in [scratch.run_dir(), scratch.run_dir().join("test"), manager.socket()] {
+    for path in [
+        scratch.run_dir(),
+        scratch.run_dir().join("test"),
+        manager.socket(),
+    ] {
         owned_by(&path, 65_534);
         refused(&["--run-dir", &run_dir], "belongs to user 65534");
         owned_by(&path, 0);
@@ -289,15 +303,22 @@ fn onvmc_talks_to_nobody_elses_socket() {
         std::fs::set_permissions(&dir, mode).unwrap();
     }
     std::os::unix::fs::symlink(&socket, scratch.path("link.sock")).unwrap();
-    refused(&["--socket", &scratch.path("link.sock").display().to_string()], "not a socket");
+    refused(
+        &["--socket", &scratch.path("link.sock").display().to_string()],
+        "not a socket",
+    );
     std::os::unix::fs::symlink(&run_dir, scratch.path("link")).unwrap();
-    refused(&["--run-dir", &scratch.path("link/").display().to_string()], "symbolic link");
+    refused(
+        &["--run-dir", &scratch.path("link/").display().to_string()],
+        "symbolic link",
+    );
     manager.terminate_whole(STOCK);
 
     // A process of another user, behind a socket that looks like one's own.
     let mut script = Command::new("perl");
     script.uid(65_534).args(["-MSocket", "-e"]);
-    script.arg("socket(S, AF_UNIX, SOCK_STREAM, 0); bind(S, sockaddr_un('fake.sock')); listen(S, 5); sleep 60");
+    script
+        .arg("socket(S, AF_UNIX, SOCK_STREAM, 0); bind(S, sockaddr_un('fake.sock')); listen(S, 5); sleep 60");
     let theirs = scratch.path("theirs");
     std::fs::create_dir(&theirs).unwrap();
     owned_by(&theirs, 65_534);
@@ -307,7 +328,10 @@ fn onvmc_talks_to_nobody_elses_socket() {
     owned_by(&theirs, 0);
     if there.is_some() {
         owned_by(&fake, 0);
-        refused(&["--socket", &fake.display().to_string()], "belongs to user 65534");
+        refused(
+            &["--socket", &fake.display().to_string()],
+            "belongs to user 65534",
+        );
     }
     other.kill().unwrap();
     other.wait().unwrap();

@@ -262,7 +262,10 @@ fn a_run_directory_that_others_could_have_made_is_refused_and_left_alone() {
 
     fs::create_dir(scratch.path("shared")).unwrap();
     fs::set_permissions(scratch.path("shared"), fs::Permissions::from_mode(0o1777)).unwrap();
-    refused("shared", &["/shared: others may write here (mode 1777)", "chmod go-w"]);
+    refused(
+        "shared",
+        &["/shared: others may write here (mode 1777)", "chmod go-w"],
+    );
 
     fs::create_dir(scratch.path("foreign")).unwrap();
     std::os::unix::fs::chown(scratch.path("foreign"), Some(NOBODY), None).unwrap();
@@ -286,7 +289,11 @@ fn a_run_directory_that_others_could_have_made_is_refused_and_left_alone() {
     assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
     // What a killed manager could have left is the user's own, and goes.
     fs::remove_file(scratch.path("own/test/manager.lock")).unwrap();
-    std::os::unix::fs::symlink(scratch.path("precious/test/bundles"), scratch.path("own/test/bundles")).unwrap();
+    std::os::unix::fs::symlink(
+        scratch.path("precious/test/bundles"),
+        scratch.path("own/test/bundles"),
+    )
+    .unwrap();
     std::os::unix::fs::symlink(&victim, scratch.path("own/test/control.sock")).unwrap();
     let run = Manager::start(&bundle, "test", &scratch.path("own"), &["--exit-when-done"]);
     assert_eq!(run.finish(SOON).summary().balance.delivered, 3);

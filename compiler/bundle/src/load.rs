@@ -230,7 +230,10 @@ impl Index {
         if self.files.len() > MAX_FILES {
             return Err(BundleError::Inconsistent {
                 path: dir.join(INDEX),
-                reason: format!("it lists {} files, and at most {MAX_FILES} are read", self.files.len()),
+                reason: format!(
+                    "it lists {} files, and at most {MAX_FILES} are read",
+                    self.files.len()
+                ),
             });
         }
         let sum = |files: &mut dyn Iterator<Item = &FileEntry>| {
@@ -309,7 +312,10 @@ fn pieces<E: From<BundleError>>(
 fn refuse_unlisted(dir: &Path, index: &Index) -> Result<(), BundleError> {
     let listed: BTreeSet<PathBuf> = index.files.iter().map(|f| dir.join(&f.path)).collect();
     // Where listed files are, so that no tree beside them has to be walked.
-    let ways = index.files.iter().flat_map(|f| Path::new(&f.path).ancestors().skip(1));
+    let ways = index
+        .files
+        .iter()
+        .flat_map(|f| Path::new(&f.path).ancestors().skip(1));
     let ways: BTreeSet<PathBuf> = ways.map(|way| dir.join(way)).collect();
     let mut open = vec![dir.to_path_buf()];
     while let Some(at) = open.pop() {

@@ -44,7 +44,9 @@ mod tests {
 
     /// What a careless check lets through, beside arbitrary text.
     fn texts() -> impl Strategy<Value = String> {
-        let parts = prop::sample::select(vec!["..", ".", "/", "", "a", "-", "\0", "etc", "\\", " ", "\n", "\u{2025}"]);
+        let parts = prop::sample::select(vec![
+            "..", ".", "/", "", "a", "-", "\0", "etc", "\\", " ", "\n", "\u{2025}",
+        ]);
         let made = prop::collection::vec(parts, 0..6).prop_map(|parts| parts.concat());
         prop_oneof![made, any::<String>(), "[a-z./]{0,12}"]
     }

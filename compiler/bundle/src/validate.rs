@@ -29,7 +29,8 @@ pub(crate) fn references(bundle: &Bundle) -> Checked {
         let binary = &config.manifest.run.binary;
         if !is_file_name(binary) {
             let shown = binary.escape_debug();
-            let reason = format!("`run.binary` is to be the name of a program and no path, and it is `{shown}`");
+            let reason =
+                format!("`run.binary` is to be the name of a program and no path, and it is `{shown}`");
             return Err(check.refuse(&file, reason));
         }
         let mut params = config.params.values();

@@ -112,7 +112,10 @@ impl Manager {
             ));
         }
         let bad = |e: &dyn std::fmt::Display| ApiError::new(ApiError::BAD_BUNDLE, e.to_string(), UNCHANGED);
-        let bundle = self.aside(move || Bundle::load(&path)).await?.map_err(|e| bad(&e))?;
+        let bundle = self
+            .aside(move || Bundle::load(&path))
+            .await?
+            .map_err(|e| bad(&e))?;
         self.check_changeable(&bundle)?;
         refuse_unsupported(&bundle.manager).map_err(|e| bad(&e))?;
         if bundle.index.generation == self.bundle.index.generation {

@@ -70,8 +70,7 @@ impl Manager {
             ));
         }
         let started = self.aside.start(work);
-        let mut outcome =
-            started.map_err(|e| ApiError::new(ApiError::INTERNAL, e.to_string(), UNCHANGED))?;
+        let mut outcome = started.map_err(|e| ApiError::new(ApiError::INTERNAL, e.to_string(), UNCHANGED))?;
         self.pump(Instant::now() + DEADLINE, |m| m.stopping || !outcome.is_empty())
             .await;
         if let Ok(outcome) = outcome.try_recv() {

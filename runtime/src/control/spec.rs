@@ -137,7 +137,10 @@ impl ParamSource for Resolver<'_> {
     fn secret(&mut self, name: &str) -> Result<String, RunError> {
         if let Some(path) = self.secrets.map(|dir| dir.join(name)) {
             let read = read_secret(&path);
-            let read = read.map_err(RunError::io(&path, "Put the secret into a file that can be read."))?;
+            let read = read.map_err(RunError::io(
+                &path,
+                "Put the secret into a file that can be read.",
+            ))?;
             if let Some(text) = read {
                 return Ok(text.trim_end_matches('\n').to_owned());
             }

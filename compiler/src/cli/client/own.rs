@@ -98,7 +98,10 @@ fn refuse_owner(path: &Path, owner: u32) -> Result<(), ClientError> {
     let user = rustix::process::geteuid().as_raw();
     match owner == user || owner == 0 {
         true => Ok(()),
-        false => Err(foreign(path, format!("it belongs to user {owner}, and this is user {user}"))),
+        false => Err(foreign(
+            path,
+            format!("it belongs to user {owner}, and this is user {user}"),
+        )),
     }
 }
 

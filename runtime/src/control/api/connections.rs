@@ -62,13 +62,16 @@ pub(super) async fn accept<F>(
     let mut open = Open::default();
     loop {
         match listener.accept().await {
-            Ok((stream, _)) if open.has_room() => {
-                let progress = Rc::<Progress>::default();
-                let task = tokio::task::spawn_local(converse(stream, answer.clone(), progress.clone()));
-                open.connections.push_back((task.abort_handle(), progress));
+            Ok((stream, _)) => {
+                // Where all are being answered, this one is closed.
+                if open.has_room() {
+                    let progress = Rc::<Progress>::default();
+                    let task = tokio::task::spawn_local(converse(stream, answer.clone(), progress.clone()));
+                    open.connections.push_back((task.abort_handle(), progress));
+                }
+                // One that was pushed out goes before the next is accepted.
+                tokio::task::yield_now().await;
             }
-            // All are being answered: this one is closed.
-            Ok(_) => {}
             Err(e) => {
                 tracing::warn!("the control socket accepts nothing: {e}");
                 tokio::time::sleep(PAUSE).await;

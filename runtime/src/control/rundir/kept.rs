@@ -97,9 +97,13 @@ fn create(dir: &OwnedFd, shown: &Path, name: &str, access: Access) -> Result<Fil
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let made = openat(within, part, flags, Mode::RUSR | Mode::WUSR)
             .and_then(|file| fchmod(&file, access.file()).map(|()| file));
-        return made.map(File::from).map_err(|e| RunError::io(&shown, NO_ROOM)(e.into()));
+        return made
+            .map(File::from)
+            .map_err(|e| RunError::io(&shown, NO_ROOM)(e.into()));
     }
-    Err(RunError::io(&shown, WRITABLE)(std::io::ErrorKind::InvalidInput.into()))
+    Err(RunError::io(&shown, WRITABLE)(
+        std::io::ErrorKind::InvalidInput.into(),
+    ))
 }
 
 /// The directory of a copy, whole or begun.

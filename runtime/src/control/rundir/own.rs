@@ -143,7 +143,10 @@ fn open(
 pub(super) fn refuse_foreign(shown: &Path, found: &Stat, or_root: bool) -> Result<(), RunError> {
     let user = rustix::process::geteuid().as_raw();
     if found.st_uid != user && !(or_root && found.st_uid == 0) {
-        let found = format!("this belongs to user {}, and onvm-run runs as user {user}", found.st_uid);
+        let found = format!(
+            "this belongs to user {}, and onvm-run runs as user {user}",
+            found.st_uid
+        );
         let remedy = "Choose a directory of your own with --run-dir, or remove this one.";
         return Err(foreign(shown, &found, remedy));
     }
