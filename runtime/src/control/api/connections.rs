@@ -15,9 +15,9 @@ use super::Response;
 /// Connections at a time. One more takes the place of the oldest whose request has not come yet.
 const MOST: usize = 64;
 /// For a whole request to come.
-const ASKING: Duration = Duration::from_secs(5);
+const ASKING: Duration = Duration::from_millis(if cfg!(test) { 200 } else { 5000 });
 /// For an answer to be read.
-const ANSWERING: Duration = Duration::from_secs(10);
+const ANSWERING: Duration = Duration::from_millis(if cfg!(test) { 200 } else { 10_000 });
 /// Bytes of a request's head, and of what is read or written at a time.
 const BUFFER: usize = 16 << 10;
 /// Where a connection cannot be accepted, for lack of descriptors for example.
@@ -117,5 +117,47 @@ impl Open {
         let waiting = self.connections.iter().position(|(_, p)| !p.has_asked.get());
         let waiting = waiting.and_then(|at| self.connections.remove(at));
         waiting.inspect(|(task, _)| task.abort()).is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::Full;
+    use tokio::io::AsyncWriteExt;
+
+    use super::*;
+
+    /// Says this, reads nothing, and waits until the other end is gone.
+    async fn is_ended(said: &str) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("sock");
+        let listener = UnixListener::bind(&path).unwrap();
+        // More than a socket holds.
+        let answer = |_request, progress: Rc<Progress>| async move {
+            progress.asked();
+            progress.answered();
+            Ok(Response::new(Full::from(vec![b'x'; 64 << 20])))
+        };
+        tokio::task::spawn_local(accept(listener, answer));
+        let mut client = UnixStream::connect(&path).await.unwrap();
+        client.write_all(said.as_bytes()).await.unwrap();
+        let gone = async {
+            while client.write_all(b" ").await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(20)).await
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), gone)
+            .await
+            .unwrap_or_else(|_| panic!("{said:?}: the connection stays"));
+    }
+
+    #[tokio::test]
+    async fn who_does_not_ask_or_does_not_read_is_not_waited_for() {
+        let both = async {
+            is_ended("GET / HTTP/1.1\r\nhost: x\r\n\r\n").await;
+            is_ended("POST / HTTP/1.1\r\nhost: x\r\nx: ").await;
+            is_ended("").await;
+        };
+        tokio::task::LocalSet::new().run_until(both).await;
     }
 }
