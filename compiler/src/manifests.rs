@@ -176,6 +176,12 @@ pub(crate) fn parse(text: &str) -> Result<NfType, String> {
             return Err(format!("two {what}s are named `{name}`"));
         }
     }
+    let binary = &manifest.run.binary;
+    if !onvm_bundle::is_file_name(binary) {
+        return Err(format!(
+            "run.binary = {binary:?} is not the name of a program; its directory is named with `onvm-run --nf-path`"
+        ));
+    }
     let effects = &manifest.effects;
     for field in effects.reads.iter().chain(&effects.writes) {
         crate::fields::check(field)?;
@@ -222,5 +228,12 @@ mod tests {
         assert!(refused(&format!("{param}default = \"7\"\n")).contains("default"));
         assert!(refused(&format!("{param}{param}")).contains("two parameters"));
         assert!(refused("[effects]\nflies = true\n").contains("unknown field"));
+        for path in ["../x", "/bin/x", "", ".."] {
+            let text = base.replace("binary = \"x\"", &format!("binary = {path:?}"));
+            assert!(
+                parse(&text).unwrap_err().contains("not the name of a program"),
+                "{path}"
+            );
+        }
     }
 }

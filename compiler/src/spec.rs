@@ -229,7 +229,7 @@ impl Spec {
             (ParamKind::String, Value::Str(s)) => s.clone().into(),
             (ParamKind::Enum, Value::Word(word)) => return self.read_word(word),
             (ParamKind::Enum, Value::Bool(b)) => return self.read_word(&b.to_string()),
-            (ParamKind::Secret, Value::Secret(name)) if !names_secret(&name.node) => {
+            (ParamKind::Secret, Value::Secret(name)) if !onvm_bundle::is_name(&name.node) => {
                 return Err(Problem::Form {
                     rule: "a name of letters, digits, `_`, `-` and `.`, such as `VPN_KEY`".to_owned(),
                 });
@@ -352,9 +352,4 @@ pub(crate) fn memory_bytes(text: &str) -> Option<u64> {
     let spec = Spec::plain("memory", ParamKind::Size, "");
     let value = parse_value(text).and_then(|v| spec.read(&v).ok())?;
     value.as_integer().and_then(|n| u64::try_from(n).ok())
-}
-/// A file in the directory of `onvm-run --secrets`, and no path out of it; or an environment variable.
-fn names_secret(name: &str) -> bool {
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
-    !name.is_empty() && !name.starts_with('.') && name.chars().all(plain)
 }

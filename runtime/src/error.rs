@@ -17,6 +17,12 @@ pub enum RunError {
         source: io::Error,
         remedy: &'static str,
     },
+    #[error("{}: {found}. {remedy}", path.display())]
+    Foreign {
+        path: PathBuf,
+        found: String,
+        remedy: &'static str,
+    },
     #[error(
         "{}: another onvm-run{} runs this bundle here. Stop it first, or give this one another --run-dir.",
         dir.display(), pid.map(|p| format!(" (process {p})")).unwrap_or_default()

@@ -128,6 +128,7 @@ mod tests {
             rules: Vec::new(),
             otherwise,
             by_flow: true,
+            reach: 0,
         };
         assert_eq!(reach(&table(0), &hops), [5, 6, 7]);
         assert_eq!(reach(&table(3), &hops), [7]);

@@ -237,6 +237,90 @@ fn an_edit_that_cannot_be_done_leaves_the_old_running() {
     manager.terminate_whole(STOCK);
 }
 
+/// Names of what is in the run directory's `bundles`.
+fn copies(scratch: &Scratch) -> Vec<String> {
+    let entries = std::fs::read_dir(scratch.run_dir().join("test/bundles")).unwrap();
+    let mut names: Vec<String> = entries
+        .map(|e| e.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_refused_edit_leaves_nothing_of_its_copy_and_room_for_the_next() {
+    let scratch = scratch();
+    let first = endless(&scratch, "0", FIRST);
+    // Rules that the small file system cannot hold.
+    scratch.write("long.rules", "# nothing\n".repeat(1 << 18) + "accept arp\n");
+    let fw = "nf fw = firewall { rules = file(\"long.rules\") }\nnf pace = pacer {}\nsteer a { else -> pace -> fw -> b }";
+    let large = endless(&scratch, "large", fw);
+    let good = endless(&scratch, "good", &FIRST.replace("else", "udp -> drop else"));
+    std::fs::create_dir(scratch.run_dir()).unwrap();
+    let mounted = scratch.run_dir().display().to_string();
+    programs::tool(
+        "mount",
+        &["-t", "tmpfs", "-o", "size=1m,mode=755", "tmpfs", &mounted],
+    );
+    let tried = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        let manager = Manager::ready(&first, "test", &scratch.run_dir(), &[]);
+        let before = copies(&scratch);
+        for _ in 0..3 {
+            refused(&manager, &large, None, ApiError::INTERNAL, &["No space left"]);
+            assert_eq!(copies(&scratch), before);
+        }
+        manager.apply(&good, None).unwrap();
+        assert_eq!(copies(&scratch).len(), 1);
+        manager.terminate_whole(STOCK);
+    }));
+    programs::tool("umount", &[&mounted]);
+    tried.unwrap_or_else(|e| std::panic::resume_unwind(e));
+}
+
+/// Adds a file of zeros to a bundle that takes no room and a while to read. What the index says of it is wrong, which shows
+/// at the end of it.
+fn bloat(bundle: &std::path::Path, size: u64) {
+    let path = bundle.join("files/zeros");
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::File::create(path).unwrap().set_len(size).unwrap();
+    let text = std::fs::read_to_string(bundle.join("bundle.toml")).unwrap();
+    let mut index: onvm_bundle::Index = toml::from_str(&text).unwrap();
+    index.files.push(onvm_bundle::FileEntry {
+        path: "files/zeros".into(),
+        sha256: "0".repeat(64),
+        size,
+    });
+    index.generation = onvm_bundle::generation_id(&index);
+    std::fs::write(bundle.join("bundle.toml"), toml::to_string(&index).unwrap()).unwrap();
+}
+
+#[test]
+fn a_stop_while_a_bundle_is_read_does_not_wait_for_it() {
+    let scratch = scratch();
+    let first = endless(&scratch, "0", FIRST);
+    let slow = endless(&scratch, "slow", &FIRST.replace("else", "udp -> drop else"));
+    bloat(&slow, 1000 << 20);
+    let huge = endless(&scratch, "huge", &FIRST.replace("else", "udp -> drop else"));
+    bloat(&huge, 1 << 40);
+    let manager = Manager::ready(&first, "test", &scratch.run_dir(), &[]);
+    refused(&manager, &huge, None, ApiError::BAD_BUNDLE, &["at most"]);
+    let socket = manager.socket();
+    let apply = std::thread::spawn(move || {
+        let body = format!("{{\"version\":1,\"bundle\":{:?}}}", slow.display().to_string());
+        onvm_tests::http::request(&socket, "POST", "/v1/apply", Some(&body))
+    });
+    // It answers while it reads, and nothing is started yet.
+    manager.wait_until("the apply is under way", SOON, |s| {
+        s.state == ManagerState::Applying
+    });
+    assert_eq!(copies(&scratch).len(), 1);
+    manager.terminate_whole(STOCK);
+    if let Ok((code, body)) = apply.join().unwrap() {
+        assert_ne!(code, 200, "{body}");
+        assert!(body.contains("stopping"), "{body}");
+    }
+}
+
 #[test]
 fn of_two_edits_at_once_one_is_refused() {
     let scratch = scratch();

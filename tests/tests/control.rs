@@ -9,24 +9,32 @@
 
 use std::{
     io::{Read, Write},
-    os::unix::{fs::PermissionsExt, net::UnixStream},
-    path::PathBuf,
+    os::unix::{fs::PermissionsExt, net::UnixStream, process::CommandExt},
+    path::{Path, PathBuf},
+    process::Command,
     time::Duration,
 };
 
 use onvm_bundle::api::ApiError;
-use onvm_tests::{Manager, Scratch, capture, http, manager::SOON, programs};
+use onvm_tests::{
+    Manager, Scratch, capture, http,
+    manager::{self, SOON},
+    process, programs,
+};
 
 const STOCK: usize = 64;
 
 fn running(scratch: &Scratch) -> Manager {
+    Manager::ready(&bundle(scratch), "test", &scratch.run_dir(), &[])
+}
+
+fn bundle(scratch: &Scratch) -> PathBuf {
     scratch.pacer();
     let packets: Vec<_> = (0..STOCK as u32).map(|i| capture::udp(i as u16, i, 30)).collect();
     capture::write(&scratch.path("in.pcap"), &packets);
     let chain = "use \"pacer.nf.toml\" as pacer\nport a = pcap { read = file(\"in.pcap\"), repeat = true }\n\
                  port b = pcap { write = \"/dev/null\" }\nnf pace = pacer {}\nsteer a { else -> pace -> b }\n";
-    let bundle: PathBuf = scratch.build(chain, "bundle");
-    Manager::ready(&bundle, "test", &scratch.run_dir(), &[])
+    scratch.build(chain, "bundle")
 }
 
 #[test]
@@ -75,6 +83,7 @@ fn wrong_requests_get_an_error_that_names_the_remedy() {
     let scratch = Scratch::new();
     let manager = running(&scratch);
     let socket = manager.socket();
+    let long = format!("{{\"version\":1,\"bundle\":\"/{}\"}}", "x".repeat(100_000));
     let cases = [
         ("GET", "/v2/status", None, 404),
         ("DELETE", "/v1/status", None, 404),
@@ -87,6 +96,13 @@ fn wrong_requests_get_an_error_that_names_the_remedy() {
             400,
         ),
         ("POST", "/v1/apply", Some("[1,2,3]"), 400),
+        ("POST", "/v1/apply", Some(long.as_str()), 413),
+        (
+            "POST",
+            "/v1/apply",
+            Some("{\"version\":1,\"bundle\":\"test.bundle\"}"),
+            422,
+        ),
         (
             "POST",
             "/v1/apply",
@@ -159,4 +175,165 @@ fn onvmc_status_shows_what_runs() {
     let status: onvm_bundle::api::Status = serde_json::from_str(&json).unwrap();
     assert_eq!(status.pid, manager.pid());
     manager.terminate_whole(STOCK);
+}
+
+#[test]
+fn a_bundle_is_named_by_its_absolute_path() {
+    let scratch = Scratch::new();
+    let manager = running(&scratch);
+    for path in ["bundle", "", "./bundle", "../bundle"] {
+        let error = manager::apply(&manager.socket(), Path::new(path), None).unwrap_err();
+        assert_eq!(error.code, ApiError::BAD_REQUEST, "{path}: {error}");
+        assert!(error.message.contains("absolute"), "{error}");
+    }
+    manager.terminate_whole(STOCK);
+}
+
+fn descriptors(pid: u32) -> usize {
+    std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count()
+}
+
+#[test]
+fn thousands_of_half_requests_cost_nothing_that_stays() {
+    let scratch = Scratch::new();
+    let manager = running(&scratch);
+    manager.wait_for_traffic(1000, SOON);
+    let most = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum;
+    let all = rustix::process::Rlimit {
+        current: most,
+        maximum: most,
+    };
+    rustix::process::setrlimit(rustix::process::Resource::Nofile, all).unwrap();
+    let before = descriptors(manager.pid());
+    let half = |i: usize| {
+        let mut stream = UnixStream::connect(manager.socket()).unwrap();
+        let part: &[u8] = match i % 4 {
+            0 => b"",
+            1 => b"GET /v1/st",
+            2 => b"POST /v1/apply HTTP/1.1\r\nhost: x\r\n",
+            _ => b"POST /v1/apply HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{\"version\"",
+        };
+        // It may have been pushed out by then.
+        let _ = stream.write_all(part);
+        stream
+    };
+    let halves: Vec<UnixStream> = (0..3000).map(half).collect();
+    // While all of them stay, who asks is answered.
+    manager.status();
+    let now = descriptors(manager.pid());
+    assert!(now <= before + 80, "{before} descriptors became {now}");
+    // Those that were not pushed out are ended.
+    process::wait_for(SOON, || (descriptors(manager.pid()) <= before).then_some(()))
+        .unwrap_or_else(|| panic!("{before} descriptors became {}", descriptors(manager.pid())));
+    drop(halves);
+    manager.terminate_whole(STOCK);
+}
+
+#[test]
+fn nobody_gets_more_than_the_modes_say_whatever_the_umask() {
+    let scratch = Scratch::new();
+    let bundle = bundle(&scratch);
+    for mask in ["000", "077"] {
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("umask {mask}; exec \"$@\""), "sh"]);
+        command.arg(programs::path("onvm-run")).arg(&bundle);
+        command.arg("--run-dir").arg(scratch.run_dir()).arg("--json");
+        let manager = Manager::spawn(command, "test", &scratch.run_dir());
+        manager.wait_for_log("READY");
+        let kept = PathBuf::from(manager.status().bundle_dir);
+        let dir = scratch.run_dir().join("test");
+        for (path, expected) in [
+            (scratch.run_dir(), 0o755),
+            (dir.clone(), 0o750),
+            (dir.join("control.sock"), 0o660),
+            (dir.join("manager.lock"), 0o600),
+            (dir.join("bundles"), 0o750),
+            (kept.join("bundle.toml"), 0o640),
+            (kept.join("nfs"), 0o750),
+            (kept.join("nfs/pace-0.toml"), 0o640),
+        ] {
+            let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+            assert_eq!(mode & 0o7777, expected, "umask {mask}, {}", path.display());
+        }
+        manager.terminate_whole(STOCK);
+        std::fs::remove_dir(scratch.run_dir()).unwrap();
+    }
+}
+
+/// A run directory in a place like `/tmp` can be anybody's, and so can what answers there.
+#[test]
+fn onvmc_talks_to_nobody_elses_socket() {
+    let scratch = Scratch::new();
+    let manager = running(&scratch);
+    let onvmc = |options: &[&str]| {
+        let output = programs::command("onvmc")
+            .arg("status")
+            .args(options)
+            .output()
+            .unwrap();
+        (
+            output.status.code(),
+            String::from_utf8_lossy(&output.stderr).into_owned(),
+        )
+    };
+    let run_dir = scratch.run_dir().display().to_string();
+    let socket = manager.socket().display().to_string();
+    let refused = |options: &[&str], words: &str| {
+        let (code, text) = onvmc(options);
+        assert!(
+            code == Some(4) && text.contains(words) && text.contains("--run-dir"),
+            "{code:?} {text}"
+        );
+    };
+    let owned_by = |path: &Path, user| std::os::unix::fs::chown(path, Some(user), None).unwrap();
+    for path in [
+        scratch.run_dir(),
+        scratch.run_dir().join("test"),
+        manager.socket(),
+    ] {
+        owned_by(&path, 65_534);
+        refused(&["--run-dir", &run_dir], "belongs to user 65534");
+        owned_by(&path, 0);
+        assert_eq!(onvmc(&["--run-dir", &run_dir]).0, Some(0));
+    }
+    for dir in [scratch.run_dir(), scratch.run_dir().join("test")] {
+        let mode = std::fs::metadata(&dir).unwrap().permissions();
+        std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o777)).unwrap();
+        refused(&["--run-dir", &run_dir], "others may replace");
+        std::fs::set_permissions(&dir, mode).unwrap();
+    }
+    std::os::unix::fs::symlink(&socket, scratch.path("link.sock")).unwrap();
+    refused(
+        &["--socket", &scratch.path("link.sock").display().to_string()],
+        "not a socket",
+    );
+    std::os::unix::fs::symlink(&run_dir, scratch.path("link")).unwrap();
+    refused(
+        &["--run-dir", &scratch.path("link/").display().to_string()],
+        "symbolic link",
+    );
+    manager.terminate_whole(STOCK);
+
+    // A process of another user, behind a socket that looks like one's own.
+    let mut script = Command::new("perl");
+    script.uid(65_534).args(["-MSocket", "-e"]);
+    script
+        .arg("socket(S, AF_UNIX, SOCK_STREAM, 0); bind(S, sockaddr_un('fake.sock')); listen(S, 5); sleep 60");
+    let theirs = scratch.path("theirs");
+    std::fs::create_dir(&theirs).unwrap();
+    owned_by(&theirs, 65_534);
+    let mut other = script.current_dir(&theirs).spawn().unwrap();
+    let fake = theirs.join("fake.sock");
+    let there = process::wait_for(SOON, || fake.exists().then_some(()));
+    owned_by(&theirs, 0);
+    if there.is_some() {
+        owned_by(&fake, 0);
+        refused(
+            &["--socket", &fake.display().to_string()],
+            "belongs to user 65534",
+        );
+    }
+    other.kill().unwrap();
+    other.wait().unwrap();
+    assert!(there.is_some(), "no socket was made");
 }

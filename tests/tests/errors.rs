@@ -9,6 +9,7 @@
 
 use std::{
     fs,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
@@ -94,7 +95,7 @@ fn a_damaged_bundle_is_refused_and_the_file_named() {
     fs::remove_file(bundle.join("extra.toml")).unwrap();
 
     let index = fs::read_to_string(bundle.join("bundle.toml")).unwrap();
-    let newer = index.replacen("format = 2", "format = 99", 1);
+    let newer = index.replacen("format = 3", "format = 99", 1);
     assert_ne!(newer, index);
     fs::write(bundle.join("bundle.toml"), newer).unwrap();
     start(&scratch, &bundle).assert_refused(&["bundle.toml", "99"]);
@@ -148,6 +149,8 @@ fn an_interface_that_is_not_there_or_taken_is_named() {
     let bundle = build(&scratch, "port a = tap { name = \"lo\" }", "nf fwd = forward {}");
     start(&scratch, &bundle).assert_refused(&["port `a`", "test.chain:2", "`lo`", "af_packet"]);
 }
+
+const NOBODY: u32 = 65_534;
 
 #[test]
 fn without_the_right_to_raw_sockets_the_capability_is_named() {
@@ -225,7 +228,81 @@ fn a_run_directory_that_cannot_be_made_is_named() {
     let file = scratch.write("file", "");
     Manager::start(&bundle, "test", &file, &["--exit-when-done"])
         .finish(SOON)
-        .assert_refused(&["file/test", "--run-dir"]);
+        .assert_refused(&["/file: ", "not a directory", "--run-dir"]);
+}
+
+/// Somebody else made it, or may write to it, or it is a link to something of one's own: in a directory that all may write
+/// to, each can lie where the run directory would be.
+#[test]
+fn a_run_directory_that_others_could_have_made_is_refused_and_left_alone() {
+    let scratch = Scratch::new();
+    let bundle = sound(&scratch);
+    let precious = scratch.path("precious/test/bundles/mine");
+    fs::create_dir_all(&precious).unwrap();
+    let refused = |what: &str, words: &[&str]| {
+        let run = Manager::start(&bundle, "test", &scratch.path(what), &["--exit-when-done"]);
+        let finished = run.finish(SOON);
+        finished.assert_error(words);
+        assert!(precious.exists(), "{what}");
+    };
+
+    std::os::unix::fs::symlink("precious", scratch.path("link")).unwrap();
+    refused("link", &["/link: this is a symbolic link", "--run-dir"]);
+    refused("link/", &["/link: this is a symbolic link", "--run-dir"]);
+
+    fs::create_dir(scratch.path("shared")).unwrap();
+    fs::set_permissions(scratch.path("shared"), fs::Permissions::from_mode(0o1777)).unwrap();
+    refused(
+        "shared",
+        &["/shared: others may write here (mode 1777)", "chmod go-w"],
+    );
+
+    fs::create_dir(scratch.path("foreign")).unwrap();
+    std::os::unix::fs::chown(scratch.path("foreign"), Some(NOBODY), None).unwrap();
+    refused("foreign", &["/foreign: this belongs to user 65534", "--run-dir"]);
+
+    // The same one step below.
+    fs::create_dir(scratch.path("own")).unwrap();
+    std::os::unix::fs::symlink("../precious/test", scratch.path("own/test")).unwrap();
+    refused("own", &["/own/test: this is a symbolic link"]);
+    fs::remove_file(scratch.path("own/test")).unwrap();
+    fs::create_dir(scratch.path("own/test")).unwrap();
+    std::os::unix::fs::chown(scratch.path("own/test"), Some(NOBODY), None).unwrap();
+    refused("own", &["/own/test: this belongs to user 65534"]);
+    fs::remove_dir(scratch.path("own/test")).unwrap();
+
+    // And for the lock, which a link once had truncated.
+    let victim = scratch.write("victim", "precious");
+    fs::create_dir(scratch.path("own/test")).unwrap();
+    std::os::unix::fs::symlink(&victim, scratch.path("own/test/manager.lock")).unwrap();
+    refused("own", &["/own/test/manager.lock"]);
+    assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
+    // What a killed manager could have left is the user's own, and goes.
+    fs::remove_file(scratch.path("own/test/manager.lock")).unwrap();
+    std::os::unix::fs::symlink(
+        scratch.path("precious/test/bundles"),
+        scratch.path("own/test/bundles"),
+    )
+    .unwrap();
+    std::os::unix::fs::symlink(&victim, scratch.path("own/test/control.sock")).unwrap();
+    let run = Manager::start(&bundle, "test", &scratch.path("own"), &["--exit-when-done"]);
+    assert_eq!(run.finish(SOON).summary().balance.delivered, 3);
+    assert!(precious.exists() && victim.exists());
+}
+
+#[test]
+fn a_pipe_in_a_bundles_place_is_refused_and_not_waited_for() {
+    let scratch = Scratch::new();
+    let bundle = sound(&scratch);
+    for name in ["bundle.toml", "flows.toml"] {
+        let whole = fs::read(bundle.join(name)).unwrap();
+        fs::remove_file(bundle.join(name)).unwrap();
+        programs::tool("mkfifo", &[&bundle.join(name).display().to_string()]);
+        start(&scratch, &bundle).assert_refused(&[name, "not a regular file"]);
+        fs::remove_file(bundle.join(name)).unwrap();
+        fs::write(bundle.join(name), whole).unwrap();
+    }
+    start(&scratch, &bundle).summary();
 }
 
 #[test]

@@ -27,9 +27,25 @@ pub enum BundleError {
         expected: String,
         found: String,
     },
+    #[error(
+        "{}: it has {found} bytes and bundle.toml says {expected}. \
+         The file was damaged or edited by hand; build the bundle again with `onvmc build`.", path.display()
+    )]
+    Size {
+        path: PathBuf,
+        expected: u64,
+        found: u64,
+    },
+    #[error(
+        "{}: {found} bytes, and at most {most} are read. Put less into the bundle: a large capture can be named by its path on \
+         the host instead of `file(...)`.", path.display()
+    )]
+    Large { path: PathBuf, found: u64, most: u64 },
+    #[error("{}: the bundle was replaced while it was read. Try again when nobody writes it.", .0.display())]
+    Changed(PathBuf),
     #[error("{}: bundle.toml lists this file and it is missing. Build the bundle again with `onvmc build`.", .0.display())]
     Missing(PathBuf),
-    #[error("{}: bundle.toml does not list this file. Remove it, or build the bundle again with `onvmc build`.", .0.display())]
+    #[error("{}: bundle.toml does not list it. Remove it, or build the bundle again with `onvmc build`.", .0.display())]
     Unlisted(PathBuf),
     #[error(
         "{}: \"{entry}\" leads outside the bundle (absolute paths, `..` and links are refused). \

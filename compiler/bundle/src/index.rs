@@ -6,13 +6,13 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 /// The format this crate writes and reads.
-pub const FORMAT_VERSION: u32 = 2;
+pub const FORMAT_VERSION: u32 = 3;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Index {
     pub format: u32,
-    /// As [`is_bundle_name`] has it; the manager's directory in its run directory is named so.
+    /// As [`is_bundle_name`](crate::is_bundle_name) has it; the manager's directory in its run directory is named so.
     pub name: String,
     /// [`generation_id`] of this index: names the content of the whole bundle.
     pub generation: String,
@@ -33,7 +33,7 @@ pub struct Index {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FileEntry {
-    /// Relative to the bundle, `/` between components, sorted.
+    /// As [`is_file_path`](crate::is_file_path) has it, relative to the bundle; sorted, none twice.
     pub path: String,
     /// Lower-case hexadecimal SHA-256 of the content.
     pub sha256: String,
@@ -41,36 +41,42 @@ pub struct FileEntry {
     pub size: u64,
 }
 
-/// Whether this can be the name of a bundle, and so of a directory: 1 to 64 letters, digits, `-` and `_`.
-pub fn is_bundle_name(name: &str) -> bool {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
-    (1..=64).contains(&name.len()) && name.chars().all(plain)
+/// The generation id: SHA-256 over every field of the index but itself, so over all content by hash. Each text goes in after
+/// its length and each list after the number of its entries, so that no two indices give the same input.
+pub fn generation_id(index: &Index) -> String {
+    let mut input = Input(Sha256::new());
+    input.number(u64::from(index.format));
+    input.text(&index.name);
+    input.text(&index.compiler);
+    input.text(&index.main);
+    input.number(index.params.len() as u64);
+    for (name, value) in &index.params {
+        input.text(name);
+        input.text(value);
+    }
+    input.number(index.secrets.len() as u64);
+    index.secrets.iter().for_each(|name| input.text(name));
+    input.number(index.files.len() as u64);
+    for file in &index.files {
+        input.text(&file.path);
+        input.text(&file.sha256);
+        input.number(file.size);
+    }
+    hex(&input.0.finalize())
 }
 
-/// The generation id: SHA-256 over every field of the index but itself, so over all content by hash.
-pub fn generation_id(index: &Index) -> String {
-    let mut h = Sha256::new();
-    let mut field = |s: &str| {
-        h.update((s.len() as u64).to_le_bytes());
-        h.update(s.as_bytes());
-    };
-    field(&index.format.to_string());
-    field(&index.name);
-    field(&index.compiler);
-    field(&index.main);
-    for (k, v) in &index.params {
-        field(k);
-        field(v);
+/// What is hashed, each part so that its end is known.
+struct Input(Sha256);
+
+impl Input {
+    fn number(&mut self, number: u64) {
+        self.0.update(number.to_le_bytes());
     }
-    for s in &index.secrets {
-        field(s);
+
+    fn text(&mut self, text: &str) {
+        self.number(text.len() as u64);
+        self.0.update(text.as_bytes());
     }
-    for f in &index.files {
-        field(&f.path);
-        field(&f.sha256);
-        field(&f.size.to_string());
-    }
-    hex(&h.finalize())
 }
 
 /// Lower-case hexadecimal SHA-256 of `bytes`.
@@ -78,7 +84,7 @@ pub fn hash_bytes(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     bytes
         .iter()
@@ -89,4 +95,50 @@ fn hex(bytes: &[u8]) -> String {
             ]
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn index() -> Index {
+        Index {
+            format: FORMAT_VERSION,
+            name: "edge".into(),
+            generation: String::new(),
+            compiler: "0.1.0".into(),
+            main: "edge.chain".into(),
+            params: BTreeMap::new(),
+            secrets: Vec::new(),
+            files: Vec::new(),
+        }
+    }
+
+    /// What stands at the end of one list and at the beginning of the next are two things.
+    #[test]
+    fn lists_do_not_run_into_each_other() {
+        let param = Index {
+            params: [("a".to_owned(), "b".to_owned())].into(),
+            ..index()
+        };
+        let secrets = Index {
+            secrets: vec!["a".into(), "b".into()],
+            ..index()
+        };
+        let file = Index {
+            files: vec![FileEntry {
+                path: "a".into(),
+                sha256: "b".into(),
+                size: 7,
+            }],
+            ..index()
+        };
+        let more_secrets = Index {
+            secrets: vec!["a".into(), "b".into(), "7".into()],
+            ..index()
+        };
+        let all = [index(), param, secrets, file, more_secrets];
+        let ids: std::collections::BTreeSet<String> = all.iter().map(generation_id).collect();
+        assert_eq!(ids.len(), all.len());
+    }
 }

@@ -8,6 +8,7 @@
 pub mod api;
 mod demand;
 pub mod diff;
+mod directory;
 mod error;
 pub mod filter;
 mod fixed;
@@ -17,6 +18,7 @@ mod instance;
 mod load;
 mod manager;
 mod manifest;
+mod names;
 mod notation;
 mod params;
 mod room;
@@ -27,9 +29,9 @@ pub use demand::share_cores;
 pub use error::BundleError;
 pub use fixed::fixed_while_running;
 pub use flows::{Flows, Rule, Table};
-pub use index::{FORMAT_VERSION, FileEntry, Index, generation_id, hash_bytes, is_bundle_name};
+pub use index::{FORMAT_VERSION, FileEntry, Index, generation_id, hash_bytes};
 pub use instance::InstanceConfig;
-pub use load::Bundle;
+pub use load::{Bundle, MAX_BUNDLE, MAX_FILES, MAX_INDEX, MAX_PARAM_FILE, MAX_SETTINGS};
 pub use manager::{
     Affinity, Buffers, Chain, Hop, HugePages, Idle, Instance, MAX_CHAINS, MAX_HOPS, MAX_INSTANCES, MAX_PORTS,
     MAX_SERVICES, ManagerConfig, MemifRole, PathRef, Port, PortKind, Restart, Run, Service, SourceRef,
@@ -38,5 +40,6 @@ pub use manager::{
 pub use manifest::{
     Counter, Effects, Manifest, Output, Param, ParamKind, Payload, Resources, RunSpec, State,
 };
+pub use names::{NAME_RULE, is_bundle_name, is_file_name, is_file_path, is_name};
 pub use params::ParamSource;
 pub use room::{HEADROOM, ring_frame};

@@ -1,18 +1,21 @@
 //! Names lead somewhere and numbers stay in range, so that the runtime needs no second look.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use crate::{
-    Bundle, BundleError, Chain, ManagerConfig, PathRef, Port, PortKind, Service, Target, load::check_inside,
-    manager,
+    Bundle, BundleError, Chain, FileEntry, MAX_PARAM_FILE, ManagerConfig, NAME_RULE, PathRef, Port, PortKind,
+    Service, Target, is_file_name, is_file_path, is_name, load::refuse_size, manager,
 };
 
 type Checked = Result<(), BundleError>;
 
 /// Checks what the parts of a bundle say of each other.
 pub(crate) fn references(bundle: &Bundle) -> Checked {
-    let listed = bundle.index.files.iter().map(|f| f.path.as_str()).collect();
-    let check = Check { bundle, listed };
+    let listed = bundle.index.files.iter().map(|f| (f.path.as_str(), f));
+    let check = Check {
+        bundle,
+        listed: listed.collect(),
+    };
     let m = &bundle.manager;
     check.settings(m)?;
     let ports = check.ports(&m.ports)?;
@@ -20,16 +23,24 @@ pub(crate) fn references(bundle: &Bundle) -> Checked {
     let chains = check.chains(&m.chains, &ports, &services)?;
     check.permissions(m)?;
     check.flows(&ports, &chains)?;
-    let params = bundle
-        .instances
-        .values()
-        .flat_map(|config| config.params.values());
-    params.into_iter().try_for_each(|value| check.param_files(value))
+    check.secrets(&bundle.index.secrets)?;
+    bundle.instances.iter().try_for_each(|(name, config)| {
+        let file = format!("nfs/{name}.toml");
+        let binary = &config.manifest.run.binary;
+        if !is_file_name(binary) {
+            let shown = binary.escape_debug();
+            let reason =
+                format!("`run.binary` is to be the name of a program and no path, and it is `{shown}`");
+            return Err(check.refuse(&file, reason));
+        }
+        let mut params = config.params.values();
+        params.try_for_each(|value| check.param(&file, value))
+    })
 }
 
 struct Check<'a> {
     bundle: &'a Bundle,
-    listed: HashSet<&'a str>,
+    listed: HashMap<&'a str, &'a FileEntry>,
 }
 
 impl<'a> Check<'a> {
@@ -108,6 +119,10 @@ impl<'a> Check<'a> {
                 format!("service `{}` has no instance", s.name)
             })?;
             for i in &s.instances {
+                self.ensure(is_name(&i.name), || {
+                    let shown = i.name.escape_debug();
+                    format!("`{shown}` is not a name for an instance: it takes {NAME_RULE}")
+                })?;
                 self.ensure(instances.insert(i.name.as_str()), || {
                     format!("two instances are named `{}`", i.name)
                 })?;
@@ -221,22 +236,44 @@ impl<'a> Check<'a> {
         Ok(())
     }
 
-    fn param_files(&self, value: &toml::Value) -> Checked {
+    fn secrets(&self, names: &[String]) -> Checked {
+        let wrong = names.iter().find(|name| !is_name(name));
+        wrong.map_or(Ok(()), |name| Err(self.no_secret("bundle.toml", name)))
+    }
+
+    fn no_secret(&self, file: &str, name: &str) -> BundleError {
+        let shown = name.escape_debug();
+        let reason = format!("`{shown}` is not a name for a secret: it takes {NAME_RULE}");
+        self.refuse(file, reason)
+    }
+
+    /// The files and secrets that a parameter names.
+    fn param(&self, file: &str, value: &toml::Value) -> Checked {
         match value {
-            toml::Value::Table(t) => match t.get("file").and_then(|f| f.as_str()) {
-                Some(path) => self.listed(path),
-                None => Ok(()),
-            },
-            toml::Value::Array(items) => items.iter().try_for_each(|v| self.param_files(v)),
+            toml::Value::Table(table) => {
+                let text = |key| table.get(key).and_then(toml::Value::as_str);
+                if let Some(path) = text("file") {
+                    let entry = self.listed(path)?;
+                    refuse_size(&self.bundle.dir.join(path), entry.size, MAX_PARAM_FILE)?;
+                }
+                if let Some(name) = text("secret").filter(|name| !is_name(name)) {
+                    return Err(self.no_secret(file, name));
+                }
+                table.values().try_for_each(|v| self.param(file, v))
+            }
+            toml::Value::Array(items) => items.iter().try_for_each(|v| self.param(file, v)),
             _ => Ok(()),
         }
     }
 
-    fn listed(&self, path: &str) -> Checked {
-        check_inside(&self.bundle.dir, path)?;
-        match self.listed.contains(path) {
-            true => Ok(()),
-            false => Err(BundleError::Missing(self.bundle.dir.join(path))),
+    fn listed(&self, path: &str) -> Result<&'a FileEntry, BundleError> {
+        if !is_file_path(path) {
+            return Err(BundleError::Escapes {
+                bundle: self.bundle.dir.clone(),
+                entry: path.to_owned(),
+            });
         }
+        let entry = self.listed.get(path).copied();
+        entry.ok_or_else(|| BundleError::Missing(self.bundle.dir.join(path)))
     }
 }

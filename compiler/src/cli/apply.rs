@@ -66,11 +66,11 @@ pub(super) fn apply(out: &Output, args: &ApplyArgs) -> Outcome {
     if !args.auto_approve && !approved(out) {
         return Outcome::Usage;
     }
-    let kept = match place(out, &planned, &args.target) {
-        Ok(kept) => kept,
+    let placed = match place(out, &planned, &args.target) {
+        Ok(placed) => placed,
         Err(outcome) => return outcome,
     };
-    let bundle = kept.path.to_string_lossy().into_owned();
+    let bundle = placed.path.to_string_lossy().into_owned();
     let base = Some(planned.status.generation.clone());
     match planned.client.apply(&ApplyRequest {
         version: API_VERSION,
@@ -175,49 +175,45 @@ fn approved(out: &Output) -> bool {
 }
 
 /// A bundle on disk for as long as an apply takes; the manager copies what it keeps.
-struct Kept {
+struct Placed {
     path: PathBuf,
-    temporary: bool,
+    /// Removed with what is in it.
+    _temporary: Option<tempfile::TempDir>,
 }
 
-impl Drop for Kept {
-    fn drop(&mut self) {
-        if self.temporary {
-            let _ = std::fs::remove_dir_all(&self.path);
-        }
-    }
-}
-
-fn place(out: &Output, planned: &Planned, target: &Path) -> Result<Kept, Outcome> {
+fn place(out: &Output, planned: &Planned, target: &Path) -> Result<Placed, Outcome> {
     match &planned.side {
         Side::Bundle(_) => match std::fs::canonicalize(target) {
-            Ok(path) => Ok(Kept {
+            Ok(path) => Ok(Placed {
                 path,
-                temporary: false,
+                _temporary: None,
             }),
             Err(e) => {
                 out.error("bundle", &format!("{}: {e}", target.display()));
                 Err(Outcome::Refused)
             }
         },
-        Side::Source(made) => {
+        Side::Source(source) => {
             // Beside the bundle that runs: the manager can read there. Elsewhere if this user may not write there.
-            let name = format!("onvmc-apply-{}", std::process::id());
             let beside = Path::new(&planned.status.bundle_dir)
                 .parent()
                 .filter(|p| writable(p));
-            let path = beside
-                .map_or_else(std::env::temp_dir, Path::to_path_buf)
-                .join(name);
-            let kept = Kept {
-                path,
-                temporary: true,
-            };
-            if write(out, &made.1, &kept.path) {
-                Ok(kept)
-            } else {
-                Err(Outcome::Refused)
+            let within = beside.map_or_else(std::env::temp_dir, Path::to_path_buf);
+            let made = tempfile::Builder::new()
+                .prefix("onvmc-apply-")
+                .tempdir_in(&within);
+            let temporary = made.map_err(|e| {
+                out.error("write", &format!("{}: {e}", within.display()));
+                Outcome::Refused
+            })?;
+            let path = temporary.path().join("bundle");
+            if !write(out, &source.1, &path) {
+                return Err(Outcome::Refused);
             }
+            Ok(Placed {
+                path,
+                _temporary: Some(temporary),
+            })
         }
     }
 }

@@ -25,7 +25,7 @@ pub(super) fn run(out: &Output, args: &BuildArgs) -> Outcome {
     if let Some(name) = args.name.as_deref().filter(|n| !is_bundle_name(n)) {
         out.error(
             "name",
-            &format!("`{name}` is no name for a bundle: use letters, digits, `-` and `_`"),
+            &format!("`{name}` is not a name for a bundle: use up to 64 letters, digits, `-` and `_`"),
         );
         return Outcome::Usage;
     }
@@ -85,9 +85,12 @@ pub(super) fn make(
 }
 
 pub(super) fn write(out: &Output, artifact: &Artifact, dir: &Path) -> bool {
-    let written = write_bundle(artifact, dir);
+    let written = match artifact.index.refuse_large(dir) {
+        Ok(()) => write_bundle(artifact, dir).map_err(|e| e.to_string()),
+        Err(e) => Err(e.to_string()),
+    };
     if let Err(e) = &written {
-        out.error("write", &e.to_string());
+        out.error("write", e);
     }
     written.is_ok()
 }

@@ -67,8 +67,7 @@ impl Side {
             Self::Source(made) => Cow::Borrowed(&made.0.files),
             Self::Bundle(bundle) => {
                 let files = bundle.index.files.iter().filter(|f| f.path.starts_with("files/"));
-                let read = files
-                    .filter_map(|f| Some((f.path.clone(), std::fs::read(bundle.dir.join(&f.path)).ok()?)));
+                let read = files.filter_map(|f| Some((f.path.clone(), bundle.read(&f.path).ok()?)));
                 Cow::Owned(read.collect())
             }
         }
@@ -87,7 +86,7 @@ impl Side {
             Self::Bundle(bundle) => {
                 let files = bundle.index.files.iter().filter(|f| is_chain(&f.path));
                 files
-                    .filter_map(|f| std::fs::read_to_string(bundle.dir.join(&f.path)).ok())
+                    .filter_map(|f| String::from_utf8(bundle.read(&f.path).ok()?).ok())
                     .collect()
             }
         }

@@ -1,5 +1,7 @@
 //! Talking to a running manager: HTTP and JSON over its control socket.
 
+mod own;
+
 use std::{
     path::{Path, PathBuf},
     time::Duration,
@@ -12,6 +14,7 @@ use onvm_bundle::api::{APPLY_PATH, ApiError, ApplyReply, ApplyRequest, CONTROL_S
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::net::UnixStream;
 
+use self::own::Directory;
 use super::{Outcome, args::RuntimeArgs, output::Output};
 
 /// A manager answers a question at once; anything longer means that it hangs.
@@ -32,6 +35,12 @@ pub(super) enum ClientError {
         "the manager's answer cannot be understood: {0}. Use the `onvmc` that belongs to this `onvm-run`."
     )]
     Answer(String),
+    #[error("{}: {found}, so it may be anybody's. {remedy}", path.display())]
+    Foreign {
+        path: PathBuf,
+        found: String,
+        remedy: &'static str,
+    },
     #[error("{0}")]
     Refused(ApiError),
 }
@@ -41,6 +50,7 @@ impl ClientError {
     pub(super) fn report(&self, out: &Output) -> Outcome {
         let (code, outcome) = match self {
             Self::None(_) | Self::Unreachable { .. } => ("no_runtime", Outcome::NoRuntime),
+            Self::Foreign { .. } => ("foreign_runtime", Outcome::NoRuntime),
             Self::Several { .. } => ("several_runtimes", Outcome::Usage),
             Self::Answer(_) => ("answer", Outcome::NoRuntime),
             Self::Refused(e) => (e.code.as_str(), Outcome::ApplyFailed),
@@ -65,13 +75,10 @@ impl Client {
             });
         }
         let run_dir = args.run_dir.clone().unwrap_or_else(default_run_dir);
-        let mut names: Vec<String> = std::fs::read_dir(&run_dir)
-            .into_iter()
-            .flatten()
-            .filter_map(Result::ok)
-            .filter(|e| e.path().join(CONTROL_SOCKET).exists())
-            .map(|e| e.file_name().to_string_lossy().into_owned())
-            .collect();
+        let Some(base) = Directory::open(&run_dir)? else {
+            return Err(ClientError::None(run_dir));
+        };
+        let mut names = base.with(CONTROL_SOCKET);
         names.sort();
         let named = name
             .filter(|n| names.iter().any(|known| known == n))
@@ -109,10 +116,16 @@ impl Client {
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|e| unreachable(e.to_string()))?;
-        let exchange = exchange(&self.socket, method, path, body);
-        match runtime.block_on(async { tokio::time::timeout(within, exchange).await }) {
+        let (dir, name) = self.place()?;
+        let connect = async {
+            let stream = UnixStream::connect(dir.by_descriptor(name)).await;
+            let stream = stream.map_err(|e| unreachable(e.to_string()))?;
+            own::refuse_peer(&self.socket, &stream)?;
+            exchange(stream, method, path, body).await.map_err(unreachable)
+        };
+        match runtime.block_on(async { tokio::time::timeout(within, connect).await }) {
             Err(_) => Err(unreachable(format!("no answer within {} s", within.as_secs()))),
-            Ok(Err(reason)) => Err(unreachable(reason)),
+            Ok(Err(e)) => Err(e),
             Ok(Ok((true, body))) => {
                 serde_json::from_slice(&body).map_err(|e| ClientError::Answer(e.to_string()))
             }
@@ -122,16 +135,28 @@ impl Client {
             },
         }
     }
+
+    /// The socket's directory and name, once nobody else can have put them there.
+    fn place(&self) -> Result<(Directory, &str), ClientError> {
+        let none = || ClientError::None(self.socket.clone());
+        let name = self.socket.file_name().and_then(|name| name.to_str());
+        let dir = match self.socket.parent() {
+            Some(dir) if !dir.as_os_str().is_empty() => dir,
+            _ => Path::new("."),
+        };
+        let (name, dir) = (name.ok_or_else(none)?, Directory::open(dir)?.ok_or_else(none)?);
+        dir.refuse_foreign(name)?;
+        Ok((dir, name))
+    }
 }
 
 /// One request on a connection of its own: whether it succeeded, and the body.
 async fn exchange(
-    socket: &Path,
+    stream: UnixStream,
     method: Method,
     path: &str,
     body: Option<&impl Serialize>,
 ) -> Result<(bool, Bytes), String> {
-    let stream = UnixStream::connect(socket).await.map_err(|e| e.to_string())?;
     let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
     let (mut sender, connection) = handshake.map_err(|e| e.to_string())?;
     let driver = tokio::spawn(connection);

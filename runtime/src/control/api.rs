@@ -1,25 +1,33 @@
 //! The control socket: HTTP and JSON over a Unix socket. See [`onvm_bundle::api`] for the messages.
+//!
+//! Whoever may open the socket may stop the manager, so what is held off here is accidents and floods: one request a
+//! connection, each part of it within a size and a time, and a number of connections that newer ones push out.
 
-use std::path::Path;
+mod connections;
 
-use axum::{
-    Json, Router,
-    extract::{State, rejection::JsonRejection},
-    http::StatusCode,
-    response::{IntoResponse, Response},
-    routing::{get, post},
+use std::{convert::Infallible, rc::Rc};
+
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::{
+    Method, StatusCode,
+    body::{Bytes, Incoming},
+    header::CONTENT_TYPE,
 };
 use onvm_bundle::api::{self as wire, ApiError};
+use serde::Serialize;
 use tokio::{
     net::UnixListener,
     sync::{
-        mpsc::{UnboundedSender, unbounded_channel},
+        mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
         oneshot,
     },
 };
 
-use super::rundir;
+use self::connections::Progress;
 use crate::error::RunError;
+
+/// Bytes of a request's body; an apply names one path.
+const MAX_BODY: usize = 64 << 10;
 
 /// A request, with the place for its answer.
 #[derive(Debug)]
@@ -34,102 +42,96 @@ pub(super) enum Request {
 }
 
 type Requests = UnboundedSender<Request>;
+type Response = hyper::Response<Full<Bytes>>;
 
-/// Serves the control socket at `path` from a task of this thread.
-pub(super) fn serve(path: &Path) -> Result<tokio::sync::mpsc::UnboundedReceiver<Request>, RunError> {
-    let listener = UnixListener::bind(path).map_err(|e| match e.kind() {
-        std::io::ErrorKind::InvalidInput => RunError::SocketPath(path.to_path_buf()),
-        _ => RunError::io(path, "Choose a directory that you may write to with --run-dir.")(e),
-    })?;
-    rundir::set_mode(path, 0o660).map_err(RunError::io(path, "Check the run directory's file system."))?;
+/// Serves the control socket from a task of this thread.
+pub(super) fn serve(
+    listener: std::os::unix::net::UnixListener,
+) -> Result<UnboundedReceiver<Request>, RunError> {
+    let failed = RunError::system("the control socket cannot be watched");
+    listener.set_nonblocking(true).map_err(&failed)?;
+    let listener = UnixListener::from_std(listener).map_err(&failed)?;
     let (requests, receiver) = unbounded_channel();
-    let router = Router::new()
-        .route(wire::STATUS_PATH, get(status))
-        .route(wire::APPLY_PATH, post(apply))
-        .route(wire::STOP_PATH, post(stop))
-        .route(wire::METRICS_PATH, get(metrics))
-        .fallback(unknown)
-        .method_not_allowed_fallback(unknown)
-        .with_state(requests);
-    tokio::task::spawn_local(async move {
-        if let Err(e) = axum::serve(listener, router).await {
-            tracing::error!("the control socket failed: {e}");
-        }
-    });
+    let answer = move |request, progress| one(request, requests.clone(), progress);
+    tokio::task::spawn_local(connections::accept(listener, answer));
     Ok(receiver)
 }
 
-async fn status(State(requests): State<Requests>) -> Response {
-    match ask(&requests, Request::Status).await {
-        Some(status) => Json(*status).into_response(),
-        None => gone(),
+async fn one(
+    request: hyper::Request<Incoming>,
+    requests: Requests,
+    progress: Rc<Progress>,
+) -> Result<Response, Infallible> {
+    let (head, body) = request.into_parts();
+    let body = Limited::new(body, MAX_BODY).collect().await;
+    progress.asked();
+    let response = match body {
+        Ok(body) => answer(&head.method, head.uri.path(), &body.to_bytes(), &requests).await,
+        Err(e) if e.is::<LengthLimitError>() => {
+            let message = format!("The request has a body of more than {MAX_BODY} bytes");
+            refuse(StatusCode::PAYLOAD_TOO_LARGE, message, "Send an ApplyRequest.")
+        }
+        Err(e) => refuse(
+            StatusCode::BAD_REQUEST,
+            format!("The request is cut: {e}"),
+            "Send it whole.",
+        ),
+    };
+    progress.answered();
+    Ok(response)
+}
+
+async fn answer(method: &Method, path: &str, body: &[u8], requests: &Requests) -> Response {
+    match (method, path) {
+        (&Method::GET, wire::STATUS_PATH) => match ask(requests, Request::Status).await {
+            Some(status) => json(StatusCode::OK, &*status),
+            None => gone(),
+        },
+        (&Method::GET, wire::METRICS_PATH) => match ask(requests, Request::Metrics).await {
+            Some(text) => {
+                let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+                response(StatusCode::OK, kind, text.into())
+            }
+            None => gone(),
+        },
+        (&Method::POST, wire::APPLY_PATH) => apply(body, requests).await,
+        (&Method::POST, wire::STOP_PATH) => match ask(requests, Request::Stop).await {
+            Some(()) => {
+                let version = wire::API_VERSION;
+                json(StatusCode::OK, &wire::StopReply { version })
+            }
+            None => gone(),
+        },
+        _ => refuse(
+            StatusCode::NOT_FOUND,
+            "No such path or method".to_owned(),
+            "There are GET /v1/status, POST /v1/apply, POST /v1/stop and GET /metrics.",
+        ),
     }
 }
 
-async fn metrics(State(requests): State<Requests>) -> Response {
-    match ask(&requests, Request::Metrics).await {
-        Some(text) => {
-            let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-            ([(axum::http::header::CONTENT_TYPE, kind)], text).into_response()
-        }
-        None => gone(),
-    }
-}
-
-async fn apply(
-    State(requests): State<Requests>,
-    body: Result<Json<wire::ApplyRequest>, JsonRejection>,
-) -> Response {
-    let request = match body {
-        Ok(Json(request)) if request.version == wire::API_VERSION => request,
-        Ok(Json(request)) => {
-            let message = format!(
-                "The request has version {}, and this manager reads version {}",
-                request.version,
-                wire::API_VERSION
-            );
-            return refuse(
-                StatusCode::BAD_REQUEST,
-                ApiError::BAD_REQUEST,
-                message,
-                "Use the `onvmc` that belongs to this `onvm-run`.",
-            );
-        }
+async fn apply(body: &[u8], requests: &Requests) -> Response {
+    let request: wire::ApplyRequest = match serde_json::from_slice(body) {
+        Ok(request) => request,
         Err(e) => {
-            let remedy = "Send an ApplyRequest as JSON, with `content-type: application/json`.";
-            return refuse(
-                StatusCode::BAD_REQUEST,
-                ApiError::BAD_REQUEST,
-                e.body_text(),
-                remedy,
-            );
+            let message = format!("The request cannot be read: {e}");
+            return refuse(StatusCode::BAD_REQUEST, message, "Send an ApplyRequest as JSON.");
         }
     };
-    match ask(&requests, |reply| Request::Apply(request, reply)).await {
-        Some(Ok(reply)) => Json(reply).into_response(),
-        Some(Err(error)) => (code(&error), Json(error)).into_response(),
+    if request.version != wire::API_VERSION {
+        let message = format!(
+            "The request has version {}, and this manager reads version {}",
+            request.version,
+            wire::API_VERSION
+        );
+        let remedy = "Use the `onvmc` that belongs to this `onvm-run`.";
+        return refuse(StatusCode::BAD_REQUEST, message, remedy);
+    }
+    match ask(requests, |reply| Request::Apply(request, reply)).await {
+        Some(Ok(reply)) => json(StatusCode::OK, &reply),
+        Some(Err(error)) => json(code(&error), &error),
         None => gone(),
     }
-}
-
-async fn stop(State(requests): State<Requests>) -> Response {
-    match ask(&requests, Request::Stop).await {
-        Some(()) => Json(wire::StopReply {
-            version: wire::API_VERSION,
-        })
-        .into_response(),
-        None => gone(),
-    }
-}
-
-async fn unknown() -> Response {
-    let remedy = "There are GET /v1/status, POST /v1/apply, POST /v1/stop and GET /metrics.";
-    refuse(
-        StatusCode::NOT_FOUND,
-        ApiError::BAD_REQUEST,
-        "No such path or method".to_owned(),
-        remedy,
-    )
 }
 
 async fn ask<T>(requests: &Requests, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Option<T> {
@@ -150,14 +152,29 @@ fn code(error: &ApiError) -> StatusCode {
 
 fn gone() -> Response {
     let remedy = "Wait for its end and start it again.";
-    refuse(
-        StatusCode::SERVICE_UNAVAILABLE,
-        ApiError::INTERNAL,
-        "The manager is stopping".to_owned(),
-        remedy,
-    )
+    let error = ApiError::new(ApiError::INTERNAL, "The manager is stopping", remedy);
+    json(StatusCode::SERVICE_UNAVAILABLE, &error)
 }
 
-fn refuse(status: StatusCode, code: &str, message: String, remedy: &str) -> Response {
-    (status, Json(ApiError::new(code, message, remedy))).into_response()
+fn refuse(status: StatusCode, message: String, remedy: &str) -> Response {
+    json(status, &ApiError::new(ApiError::BAD_REQUEST, message, remedy))
+}
+
+fn json(status: StatusCode, body: &impl Serialize) -> Response {
+    match serde_json::to_vec(body) {
+        Ok(text) => response(status, "application/json", text.into()),
+        Err(e) => response(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "text/plain",
+            e.to_string().into(),
+        ),
+    }
+}
+
+fn response(status: StatusCode, kind: &'static str, body: Bytes) -> Response {
+    let mut response = hyper::Response::new(Full::new(body));
+    *response.status_mut() = status;
+    let kind = hyper::header::HeaderValue::from_static(kind);
+    response.headers_mut().insert(CONTENT_TYPE, kind);
+    response
 }

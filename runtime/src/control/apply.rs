@@ -10,7 +10,7 @@
 
 use std::{
     collections::HashMap,
-    path::Path,
+    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -20,8 +20,15 @@ use onvm_bundle::{
     api::{self as wire, ApiError},
 };
 
-use super::{Manager, fleet::Placed, spec, startup::refuse_unsupported};
+use super::{
+    Manager,
+    fleet::Placed,
+    rundir::Kept,
+    spec::{self, InstanceSpec},
+    startup::refuse_unsupported,
+};
 use crate::{
+    error::RunError,
     generation::Generation,
     worker::{Command, GENERATION_SLOTS},
 };
@@ -32,7 +39,7 @@ const READY_DEADLINE: Duration = Duration::from_secs(12);
 const DRAIN_DEADLINE: Duration = Duration::from_secs(10);
 /// For the worker to free what they held.
 const EXPIRE_DEADLINE: Duration = Duration::from_secs(1);
-const UNCHANGED: &str = "The running generation goes on unchanged.";
+pub(super) const UNCHANGED: &str = "The running generation goes on unchanged.";
 
 impl Manager {
     pub(super) async fn apply(&mut self, request: &wire::ApplyRequest) -> Result<wire::ApplyReply, ApiError> {
@@ -55,15 +62,14 @@ impl Manager {
                 "Wait until they have drained: see `onvmc status`.",
             ));
         }
-        let bundle = self.take_in(Path::new(&request.bundle))?;
-        if bundle.index.generation == previous {
-            return Ok(self.reply(previous.clone(), previous, began, Changes::default()));
-        }
         self.state = wire::ManagerState::Applying;
-        let outcome = self.go_over(bundle).await;
+        let outcome = self.go_over_to(request).await;
         self.state = wire::ManagerState::Running;
         let changes = outcome?;
         let generation = self.bundle.index.generation.clone();
+        if generation == previous {
+            return Ok(self.reply(generation, previous, began, changes));
+        }
         tracing::info!(%generation, took_ms = began.elapsed().as_millis() as u64, "applied");
         Ok(self.reply(generation, previous, began, changes))
     }
@@ -90,16 +96,47 @@ impl Manager {
         }
     }
 
-    /// Verifies the bundle, refuses what cannot change while running, and keeps a copy.
-    fn take_in(&self, path: &Path) -> Result<Bundle, ApiError> {
+    /// Nothing is changed, and nothing is left of it, where this fails.
+    async fn go_over_to(&mut self, request: &wire::ApplyRequest) -> Result<Changes, ApiError> {
+        match self.take_in(PathBuf::from(&request.bundle)).await? {
+            Some(taken) => self.go_over(taken).await,
+            None => Ok(Changes::default()),
+        }
+    }
+
+    /// Verifies the bundle, refuses what cannot change while running, and keeps a copy. None: it runs already.
+    async fn take_in(&mut self, path: PathBuf) -> Result<Option<Taken>, ApiError> {
+        if !path.is_absolute() {
+            return Err(ApiError::new(
+                ApiError::BAD_REQUEST,
+                format!("`{}` is not an absolute path", path.display()),
+                "Name the bundle by its absolute path: this manager has a working directory of its own.",
+            ));
+        }
         let bad = |e: &dyn std::fmt::Display| ApiError::new(ApiError::BAD_BUNDLE, e.to_string(), UNCHANGED);
-        let bundle = Bundle::load(path).map_err(|e| bad(&e))?;
+        let bundle = self
+            .aside(move || Bundle::load(&path))
+            .await?
+            .map_err(|e| bad(&e))?;
         self.check_changeable(&bundle)?;
         refuse_unsupported(&bundle.manager).map_err(|e| bad(&e))?;
         if bundle.index.generation == self.bundle.index.generation {
-            return Ok(self.bundle.clone());
+            return Ok(None);
         }
-        self.run_dir.keep(&bundle).map_err(|e| bad(&e))
+        let refused = |e: RunError| match e {
+            RunError::Bundle(e) => bad(&e),
+            // The host's fault, not the bundle's.
+            RunError::Io { .. } => ApiError::new(ApiError::INTERNAL, e.to_string(), UNCHANGED),
+            e => ApiError::new(ApiError::NOT_READY, e.to_string(), UNCHANGED),
+        };
+        let keeper = self.run_dir.keeper().map_err(refused)?;
+        let host = self.host.clone();
+        let take = move || {
+            let specs = spec::all(&bundle, &host)?;
+            let bundle = keeper.keep(&bundle)?;
+            Ok(Taken { bundle, specs })
+        };
+        self.aside(take).await?.map_err(refused).map(Some)
     }
 
     fn check_changeable(&self, bundle: &Bundle) -> Result<(), ApiError> {
@@ -110,16 +147,10 @@ impl Manager {
         Err(ApiError::not_changeable(&fixed))
     }
 
-    async fn go_over(&mut self, bundle: Bundle) -> Result<Changes, ApiError> {
-        let placed = match self.place_services(&bundle) {
-            Ok(placed) => placed,
-            Err(error) => {
-                self.run_dir.forget(&bundle);
-                return Err(error);
-            }
-        };
+    async fn go_over(&mut self, Taken { bundle, specs }: Taken) -> Result<Changes, ApiError> {
+        let placed = self.place_services(&bundle, specs)?;
         if let Err(error) = self.await_ready(&placed).await {
-            self.undo(&placed, &bundle);
+            self.undo_services(&placed);
             return Err(error);
         }
         let mut changes = Changes::default();
@@ -162,16 +193,20 @@ impl Manager {
     }
 
     /// Finds or starts the bundle's services. Undoes itself on failure.
-    pub(super) fn place_services(&mut self, bundle: &Bundle) -> Result<HashMap<String, Placed>, ApiError> {
+    pub(super) fn place_services(
+        &mut self,
+        bundle: &Bundle,
+        mut specs: HashMap<String, Vec<InstanceSpec>>,
+    ) -> Result<HashMap<String, Placed>, ApiError> {
         let mut placed = HashMap::new();
         for service in &bundle.manager.services {
-            let specs = spec::instances(bundle, service, &self.host);
+            let specs = specs.remove(&service.name).unwrap_or_default();
             let configs = service
                 .instances
                 .iter()
                 .filter_map(|i| bundle.instances.get(&i.name).cloned())
                 .collect();
-            match specs.and_then(|specs| self.fleet.place(service, configs, specs)) {
+            match self.fleet.place(service, configs, specs) {
                 Ok(place) => drop(placed.insert(service.name.clone(), place)),
                 Err(e) => {
                     self.undo_services(&placed);
@@ -223,11 +258,6 @@ impl Manager {
         }
     }
 
-    fn undo(&mut self, placed: &HashMap<String, Placed>, bundle: &Bundle) {
-        self.undo_services(placed);
-        self.run_dir.forget(bundle);
-    }
-
     fn undo_services(&mut self, placed: &HashMap<String, Placed>) {
         for place in placed.values() {
             if let Placed::New(slot) = place {
@@ -237,15 +267,14 @@ impl Manager {
     }
 
     /// The one swap.
-    fn publish(&mut self, bundle: Bundle, placed: &HashMap<String, Placed>) {
+    fn publish(&mut self, bundle: Kept, placed: &HashMap<String, Placed>) {
         let slots = slots_of(placed);
         let number = self.history.next_number(self.generation.number);
         let tables = Arc::new(Generation::new(number, &bundle, &slots, 1));
         self.history
             .retire(std::mem::replace(&mut self.generation, tables.clone()));
-        let old = std::mem::replace(&mut self.bundle, bundle);
+        self.bundle = Arc::new(bundle);
         self.worker.send(Command::Publish(tables));
-        self.run_dir.forget(&old);
     }
 
     fn leave_unused(&mut self, placed: &HashMap<String, Placed>) -> Vec<String> {
@@ -263,6 +292,12 @@ impl Manager {
             .flat_map(|slot| self.fleet.leave(&self.worker, slot))
             .collect()
     }
+}
+
+/// A bundle that may be gone over to.
+struct Taken {
+    bundle: Kept,
+    specs: HashMap<String, Vec<InstanceSpec>>,
 }
 
 #[derive(Debug, Default)]

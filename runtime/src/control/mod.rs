@@ -5,6 +5,7 @@
 
 mod api;
 mod apply;
+mod aside;
 mod balance;
 mod captures;
 mod closing;
@@ -36,7 +37,7 @@ use std::{
 };
 
 use crossbeam_queue::SegQueue;
-use onvm_bundle::{Bundle, api as wire};
+use onvm_bundle::api as wire;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
 pub use balance::Summary;
@@ -48,9 +49,10 @@ pub use startup::{Options, start};
 
 use self::{
     api::Request,
+    aside::Aside,
     ending::Children,
     fleet::Fleet,
-    rundir::RunDir,
+    rundir::{Kept, RunDir},
     spec::InstanceSpec,
     status::{History, Rates},
     supervise::{Order, Report, Shared, Supervisor},
@@ -79,7 +81,7 @@ const HANG_DEADLINE: Duration = Duration::from_secs(2);
 pub struct Manager {
     /// Of the first bundle; a later one may come from a file of another name.
     name: String,
-    bundle: Bundle,
+    bundle: Arc<Kept>,
     generation: Arc<Generation>,
     fleet: Fleet,
     history: History,
@@ -93,6 +95,7 @@ pub struct Manager {
     worker_events: UnboundedReceiver<Event>,
     reports: UnboundedReceiver<(u16, Report)>,
     requests: UnboundedReceiver<Request>,
+    aside: Aside,
     signals: Signals,
     ports: Vec<OpenPort>,
     _watched: WatchedPackets,
@@ -151,6 +154,8 @@ enum Input {
     Request(Request),
     /// A signal.
     Stop,
+    /// Something was done aside; who waits for it looks.
+    Done,
     Tick,
 }
 
@@ -205,6 +210,7 @@ impl Manager {
             () = tokio::time::sleep_until(self.next_tick.into()) => Input::Tick,
             Some(event) = self.worker_events.recv() => Input::Worker(event),
             Some((slot, report)) = self.reports.recv() => Input::Instance(slot, report),
+            () = self.aside.done() => Input::Done,
             Some(request) = self.requests.recv() => Input::Request(request),
         }
     }
@@ -224,6 +230,7 @@ impl Manager {
             }
             Input::Request(Request::Apply(_, reply)) => drop(reply),
             Input::Stop => self.stopping = true,
+            Input::Done => {}
             Input::Tick => self.tick(),
         }
     }
@@ -265,6 +272,8 @@ impl Manager {
     /// Lets packets leave, stops NFs, workers and ports, in this order.
     async fn shut_down(mut self) -> Result<Summary, RunError> {
         self.state = wire::ManagerState::Stopping;
+        // From here on a worker that ends does as it is told, also where a start has failed.
+        self.stopping = true;
         tracing::info!("stopping");
         self.worker.send(Command::CloseIngress);
         self.pump(Instant::now() + DRAIN_DEADLINE, |m| m.ingress_closed && m.quiet())
@@ -273,6 +282,7 @@ impl Manager {
         self.pump(Instant::now() + 2 * DRAIN_DEADLINE, |m| m.fleet.all_ended())
             .await;
         self.end_worker().await?;
+        self.end_aside().await;
         let mut summary = self.summary();
         for (open, sent) in self.ports.drain(..).zip(&summary.ports) {
             open.port.close()?;

@@ -1,67 +1,98 @@
 //! The run directory: one manager at a time, and nothing left of it afterwards.
 //!
 //! ```text
-//! <run dir>/<bundle>/           0755
-//!     manager.lock              flock held while the manager lives; its process id
-//!     control.sock              0660
-//!     bundles/<generation>/     what runs, copied, so that the operator may remove the original
-//!     nf/<instance>/            0700, where somebody else starts the NFs
-//!         nf.sock               0600
+//! <run dir>/                    0755 where root made it, else 0700; nobody else may write to it
+//!     <bundle>/                 0750 or 0700
+//!         manager.lock          flock held while the manager lives; its process id
+//!         control.sock          0660 or 0600
+//!         bundles/<generation>/ what runs, copied, so that the operator may remove the original
+//!         nf/<instance>/        0700, where somebody else starts the NFs
+//!             nf.sock           0600
 //! ```
+//!
+//! Modes are set and do not depend on the umask. The group has its part where the mode of `<run dir>` grants it one.
+
+mod kept;
+mod own;
 
 use std::{
-    fs::{self, File},
+    fs::File,
     io::{self, Read, Write},
     os::{
-        fd::{AsRawFd, OwnedFd},
-        unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt},
+        fd::{AsFd, OwnedFd},
+        unix::net::UnixListener,
     },
     path::{Path, PathBuf},
 };
 
-use onvm_bundle::Bundle;
-use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, flock};
+use onvm_bundle::api::CONTROL_SOCKET;
+use rustix::{
+    fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, fchmod, flock, fstat, openat, statat, unlinkat},
+    io::Errno,
+};
 
+pub(super) use self::kept::Kept;
+use self::own::{Access, Base};
 use crate::error::RunError;
 
 const LOCK: &str = "manager.lock";
 
 /// Attempts to open a lock that others remove all the time.
 const MOST_ATTEMPTS: u32 = 100;
+/// Bytes of a socket's path, for whoever connects by it.
+const LONGEST_SOCKET_PATH: usize = 107;
 
 /// Whether what was there a moment ago is not, or the reverse.
-fn is_passing(error: &io::Error) -> bool {
+fn is_passing(error: &RunError) -> bool {
+    let RunError::Io { source, .. } = error else {
+        return false;
+    };
     matches!(
-        error.kind(),
+        source.kind(),
         io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists
     )
 }
 
 /// Makes the directory where it is missing, and opens its lock.
-fn open_lock(path: &Path) -> io::Result<(PathBuf, File)> {
-    fs::create_dir_all(path)?;
-    let path = path.canonicalize()?;
-    let lock = File::options()
-        .create(true)
-        .truncate(false)
-        .read(true)
-        .write(true)
-        .open(path.join(LOCK))?;
-    Ok((path, lock))
+fn open_lock(base: &Base, bundle: &str) -> Result<(OwnedFd, File), RunError> {
+    let path = base.path.join(bundle);
+    let dir = own::open_dir(base.fd.as_fd(), bundle, &path, base.access.directory())?;
+    let path = path.join(LOCK);
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let mode = Mode::RUSR | Mode::WUSR;
+    let open = || -> Result<_, Errno> {
+        let lock = openat(&dir, LOCK, flags, mode)?;
+        Ok((fstat(&lock)?, lock))
+    };
+    let (found, lock) = open().map_err(|e| RunError::io(&path, WRITABLE)(e.into()))?;
+    own::refuse_foreign(&path, &found, false)?;
+    if FileType::from_raw_mode(found.st_mode) != FileType::RegularFile {
+        return Err(RunError::io(&path, WRITABLE)(io::Error::other(
+            "it is not a regular file",
+        )));
+    }
+    fchmod(&lock, mode).map_err(|e| RunError::io(&path, WRITABLE)(e.into()))?;
+    Ok((dir, lock.into()))
 }
 
 /// Whether the open file is still the one of this name.
-fn is_at(file: &File, path: &Path) -> bool {
-    let (Ok(open), Ok(named)) = (file.metadata(), path.metadata()) else {
+fn is_at(file: &File, dir: &OwnedFd, name: &str) -> bool {
+    let (Ok(open), Ok(named)) = (fstat(file), statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)) else {
         return false;
     };
-    (open.dev(), open.ino()) == (named.dev(), named.ino())
+    (open.st_dev, open.st_ino) == (named.st_dev, named.st_ino)
 }
 
-/// The locked directory of one bundle; removed on drop.
+/// The locked directory of one bundle; removed on drop. What it makes and removes is found by descriptor, never by the way
+/// there, which others may have changed.
 #[derive(Debug)]
 pub(super) struct RunDir {
+    base: Base,
+    bundle: String,
+    fd: OwnedFd,
+    /// To be shown, and for whoever connects.
     path: PathBuf,
+    access: Access,
     /// Holds the lock.
     _lock: File,
 }
@@ -71,18 +102,22 @@ const WRITABLE: &str = "Choose a directory that you may write to with --run-dir.
 impl RunDir {
     /// Makes and locks `<base>/<bundle>`. What a killed manager left there is removed.
     pub(super) fn lock(base: &Path, bundle: &str) -> Result<Self, RunError> {
-        let path = base.join(bundle);
+        let base = own::open_base(base)?;
+        let path = base.path.join(bundle);
+        if !onvm_bundle::is_bundle_name(bundle) {
+            return Err(unnamed(&path));
+        }
         let mut attempts = 0;
-        let (path, mut lock, free) = loop {
+        let (fd, mut lock, free) = loop {
             attempts += 1;
-            match open_lock(&path) {
+            match open_lock(&base, bundle) {
                 // A manager that ends removes file and directory, perhaps between the steps here.
                 Err(e) if attempts < MOST_ATTEMPTS && is_passing(&e) => std::thread::yield_now(),
-                Err(e) => return Err(RunError::io(&path, WRITABLE)(e)),
-                Ok((path, lock)) => {
+                Err(e) => return Err(e),
+                Ok((fd, lock)) => {
                     let free = flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok();
-                    if !free || is_at(&lock, &path.join(LOCK)) {
-                        break (path, lock, free);
+                    if !free || is_at(&lock, &fd, LOCK) {
+                        break (fd, lock, free);
                     }
                 }
             }
@@ -99,6 +134,10 @@ impl RunDir {
         }
         // From here on what is there is removed, whatever fails.
         let dir = Self {
+            access: base.access,
+            base,
+            bundle: bundle.to_owned(),
+            fd,
             path,
             _lock: lock.try_clone().map_err(RunError::io(&lock_path, WRITABLE))?,
         };
@@ -113,65 +152,52 @@ impl RunDir {
         &self.path
     }
 
-    pub(super) fn control_socket(&self) -> PathBuf {
-        self.path.join(onvm_bundle::api::CONTROL_SOCKET)
-    }
-
-    /// Copies a bundle to where its generation lives while it runs, and loads the copy.
-    pub(super) fn keep(&self, bundle: &Bundle) -> Result<Bundle, RunError> {
-        let short: String = bundle.index.generation.chars().take(16).collect();
-        let target = self.path.join("bundles").join(short);
-        let listed = bundle.index.files.iter().map(|f| f.path.as_str());
-        for name in listed.chain(["bundle.toml"]) {
-            let (from, to) = (bundle.dir.join(name), target.join(name));
-            if let Some(parent) = to.parent() {
-                fs::create_dir_all(parent).map_err(RunError::io(parent, WRITABLE))?;
-            }
-            fs::copy(&from, &to)
-                .map_err(RunError::io(&from, "Check that the file exists and can be read."))?;
+    /// Listens at the control socket.
+    pub(super) fn listen(&self) -> Result<UnixListener, RunError> {
+        let path = self.path.join(CONTROL_SOCKET);
+        if path.as_os_str().len() > LONGEST_SOCKET_PATH {
+            return Err(RunError::SocketPath(path));
         }
-        Ok(Bundle::load(&target)?)
-    }
-
-    /// Forgets a bundle that was kept and does not run any more.
-    pub(super) fn forget(&self, bundle: &Bundle) {
-        if bundle.dir.starts_with(&self.path) {
-            remove(&bundle.dir);
-        }
+        // Until its mode is set, the directory keeps others away.
+        let listener = UnixListener::bind(own::by_descriptor(&self.fd).join(CONTROL_SOCKET));
+        let listener = listener.map_err(RunError::io(&path, WRITABLE))?;
+        let mode = self.access.socket();
+        rustix::fs::chmodat(&self.fd, CONTROL_SOCKET, mode, AtFlags::empty())
+            .map_err(|e| RunError::io(&path, "Check the run directory's file system.")(e.into()))?;
+        Ok(listener)
     }
 
     /// Makes an instance's own directory, empty. It stays the manager's.
     pub(super) fn instance(&self, name: &str) -> Result<InstanceDir, RunError> {
         let path = self.path.join("nf").join(name);
-        remove(&path);
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o755)
-            .create(self.path.join("nf"))
-            .and_then(|()| fs::DirBuilder::new().mode(0o700).create(&path))
-            .map_err(RunError::io(&path, WRITABLE))?;
-        let fd = rustix::fs::open(
-            &path,
-            OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::RDONLY | OFlags::CLOEXEC,
-            Mode::empty(),
-        )
-        .map_err(|e| RunError::io(&path, WRITABLE)(e.into()))?;
-        Ok(InstanceDir { path, fd })
+        if !onvm_bundle::is_name(name) {
+            return Err(unnamed(&path));
+        }
+        let all = Mode::from_raw_mode(0o755);
+        let within = own::open_dir(self.fd.as_fd(), "nf", &self.path.join("nf"), all)?;
+        own::remove(&within, name);
+        let fd = own::open_dir(within.as_fd(), name, &path, Mode::RWXU)?;
+        Ok(InstanceDir { path, within, fd })
     }
 
     fn clear(&self) {
-        let _ = fs::remove_file(self.control_socket());
-        remove(&self.path.join("nf"));
-        remove(&self.path.join("bundles"));
+        for name in [CONTROL_SOCKET, "nf", "bundles"] {
+            own::remove(&self.fd, name);
+        }
     }
+}
+
+/// Nothing that a bundle or a message says gets here unchecked; this is the last place where it could lead elsewhere.
+fn unnamed(path: &Path) -> RunError {
+    RunError::io(path, "Build the bundle again with `onvmc build`.")(io::Error::other("this is not a name"))
 }
 
 impl Drop for RunDir {
     fn drop(&mut self) {
         self.clear();
-        let _ = fs::remove_file(self.path.join(LOCK));
+        let _ = unlinkat(&self.fd, LOCK, AtFlags::empty());
         // Fails when somebody else put a file there, which then stays.
-        let _ = fs::remove_dir(&self.path);
+        let _ = unlinkat(&self.base.fd, &self.bundle, AtFlags::REMOVEDIR);
     }
 }
 
@@ -179,13 +205,15 @@ impl Drop for RunDir {
 #[derive(Debug)]
 pub(super) struct InstanceDir {
     path: PathBuf,
+    /// `nf` in the run directory.
+    within: OwnedFd,
     fd: OwnedFd,
 }
 
 impl InstanceDir {
     /// The directory by this process's own descriptor: the same wherever it lies and whoever may traverse the way there.
     pub(super) fn by_descriptor(&self) -> PathBuf {
-        PathBuf::from(format!("/proc/self/fd/{}", self.fd.as_raw_fd()))
+        own::by_descriptor(&self.fd)
     }
 
     /// Listens at `nf.sock`, which the manager's user, and nobody else, may connect to.
@@ -203,17 +231,15 @@ impl InstanceDir {
 impl Drop for InstanceDir {
     fn drop(&mut self) {
         // Only if it is still this one's: a successor of the same name has made its own by then.
-        let mine = rustix::fs::fstat(&self.fd).ok().map(|s| s.st_ino);
-        let there = rustix::fs::stat(&self.path).ok().map(|s| s.st_ino);
-        if mine.is_some() && mine == there {
-            remove(&self.path);
+        let Some(name) = self.path.file_name().and_then(|name| name.to_str()) else {
+            return;
+        };
+        let mine = fstat(&self.fd).ok().map(|s| s.st_ino);
+        let there = statat(&self.within, name, AtFlags::SYMLINK_NOFOLLOW);
+        if mine.is_some() && mine == there.ok().map(|s| s.st_ino) {
+            own::remove(&self.within, name);
         }
     }
-}
-
-/// Removes a tree; what is not there needs no removing, and what cannot be removed stays.
-fn remove(path: &Path) {
-    let _ = fs::remove_dir_all(path);
 }
 
 /// Where run directories are when the operator names none.
@@ -226,16 +252,44 @@ pub fn default_base() -> PathBuf {
     }
 }
 
-/// Sets a socket's mode.
-pub(super) fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
-    fs::set_permissions(path, fs::Permissions::from_mode(mode))
-}
-
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::{
+        fs,
+        sync::atomic::{AtomicU32, Ordering},
+    };
+
+    use proptest::prelude::*;
 
     use super::*;
+
+    proptest! {
+        /// Whatever the name, nothing beside `nf/` is made, changed or removed.
+        #[test]
+        fn no_instances_name_leads_out_of_the_directory(
+            parts in prop::collection::vec(prop::sample::select(vec!["..", ".", "/", "a", "bundles", "\0", ""]), 0..5),
+            other in any::<String>(),
+        ) {
+            let base = tempfile::tempdir().unwrap();
+            let dir = RunDir::lock(base.path(), "edge").unwrap();
+            fs::create_dir(dir.path().join("bundles")).unwrap();
+            for file in ["bundles/kept", "../beside"] {
+                fs::write(dir.path().join(file), "").unwrap();
+            }
+            for name in [parts.concat(), other] {
+                if let Ok(instance) = dir.instance(&name) {
+                    prop_assert_eq!(instance.path.parent().map(Path::to_path_buf), Some(dir.path().join("nf")));
+                }
+            }
+            for (within, expected) in [("", "bundles manager.lock"), ("bundles", "kept"), ("..", "beside edge")] {
+                let entries = fs::read_dir(dir.path().join(within)).unwrap();
+                let names = entries.map(|e| e.unwrap().file_name().into_string().unwrap());
+                let mut names: Vec<String> = names.filter(|name| name != "nf").collect();
+                names.sort();
+                prop_assert_eq!(names.join(" "), expected);
+            }
+        }
+    }
 
     #[test]
     fn a_second_manager_is_refused_by_the_first_ones_id() {

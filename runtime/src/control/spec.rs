@@ -1,16 +1,25 @@
 //! What an instance is, worked out before anything starts: program, user, parameters, files, secrets.
 
 use std::{
-    collections::BTreeMap,
-    fs,
+    collections::{BTreeMap, HashMap},
+    fs::File,
+    io::{self, Read},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use nflib::session::Configuration;
 use onvm_bundle::{Bundle, InstanceConfig, ParamSource, Restart, Service};
+use rustix::{
+    fs::{FileType, Mode, OFlags, fstat},
+    io::Errno,
+};
 
 use super::programs::{self, Launch};
 use crate::{error::RunError, jail::Part};
+
+/// Bytes of a secret in a file.
+const MAX_SECRET: u64 = 64 << 10;
 
 /// Who starts the NFs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -39,25 +48,29 @@ pub(super) struct InstanceSpec {
     pub read_only: bool,
     pub configuration: Configuration,
     /// Contents of the configuration's files, in order.
-    pub files: Vec<Vec<u8>>,
+    pub files: Vec<Arc<[u8]>>,
     /// None in [`NfMode::External`].
     pub launch: Option<Launch>,
     /// The instance may change packets.
     pub writes: bool,
 }
 
-/// Works out all instances of a service.
-pub(super) fn instances(
+/// Works out the instances of every service, by the service's name. Reads what they are given, so it may wait for a disk.
+pub(super) fn all(
     bundle: &Bundle,
-    service: &Service,
     host: &HostOptions,
-) -> Result<Vec<InstanceSpec>, RunError> {
-    let specs = service
-        .instances
-        .iter()
-        .filter_map(|i| Some((i, bundle.instances.get(&i.name)?)));
-    specs
-        .map(|(instance, config)| one(bundle, service, instance, config, host))
+) -> Result<HashMap<String, Vec<InstanceSpec>>, RunError> {
+    let mut files = BTreeMap::new();
+    let services = bundle.manager.services.iter();
+    services
+        .map(|service| {
+            let configured = service.instances.iter();
+            let configured = configured.filter_map(|i| Some((i, bundle.instances.get(&i.name)?)));
+            let specs: Result<Vec<InstanceSpec>, RunError> = configured
+                .map(|(instance, config)| one(bundle, service, instance, config, host, &mut files))
+                .collect();
+            Ok((service.name.clone(), specs?))
+        })
         .collect()
 }
 
@@ -67,6 +80,7 @@ fn one(
     instance: &onvm_bundle::Instance,
     config: &InstanceConfig,
     host: &HostOptions,
+    contents: &mut BTreeMap<String, Arc<[u8]>>,
 ) -> Result<InstanceSpec, RunError> {
     let launch = match host.mode {
         NfMode::External => None,
@@ -82,6 +96,7 @@ fn one(
         bundle,
         instance: &instance.name,
         secrets: host.secrets.as_deref(),
+        contents,
         files: BTreeMap::new(),
     };
     let values = config.values(&mut resolver)?;
@@ -102,35 +117,83 @@ struct Resolver<'a> {
     bundle: &'a Bundle,
     instance: &'a str,
     secrets: Option<&'a Path>,
-    /// Contents by name in the bundle.
-    files: BTreeMap<String, Vec<u8>>,
+    /// By name in the bundle: what was read for any instance.
+    contents: &'a mut BTreeMap<String, Arc<[u8]>>,
+    /// Those of this one.
+    files: BTreeMap<String, Arc<[u8]>>,
 }
 
 impl ParamSource for Resolver<'_> {
     type Error = RunError;
 
     fn file(&mut self, path: &str) -> Result<(), RunError> {
-        let full = self.bundle.dir.join(path);
-        let content =
-            fs::read(&full).map_err(RunError::io(full, "Build the bundle again with `onvmc build`."))?;
+        let content = match self.contents.get(path) {
+            Some(known) => known.clone(),
+            None => self.bundle.read(path)?.into(),
+        };
+        self.contents.insert(path.to_owned(), content.clone());
         self.files.insert(path.to_owned(), content);
         Ok(())
     }
 
     fn secret(&mut self, name: &str) -> Result<String, RunError> {
-        let missing = || RunError::Secret {
+        if let Some(path) = self.secrets.map(|dir| dir.join(name)) {
+            let read = read_secret(&path);
+            let read = read.map_err(RunError::io(
+                &path,
+                "Put the secret into a file that can be read.",
+            ))?;
+            if let Some(text) = read {
+                return Ok(text.trim_end_matches('\n').to_owned());
+            }
+        }
+        std::env::var(name).map_err(|_| RunError::Secret {
             name: name.to_owned(),
             instance: self.instance.to_owned(),
-        };
-        if let Some(path) = self
-            .secrets
-            .map(|dir| dir.join(name))
-            .filter(|path| path.is_file())
-        {
-            let text =
-                fs::read_to_string(&path).map_err(RunError::io(&path, "Check that the file can be read."))?;
-            return Ok(text.trim_end_matches('\n').to_owned());
+        })
+    }
+}
+
+/// None: there is no such file. Links are followed, as orchestrators mount secrets by them; nothing else is waited for.
+fn read_secret(path: &Path) -> io::Result<Option<String>> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = match rustix::fs::open(path, flags, Mode::empty()) {
+        Ok(file) => file,
+        Err(Errno::NOENT) => return Ok(None),
+        Err(e) => return Err(e.into()),
+    };
+    if FileType::from_raw_mode(fstat(&file)?.st_mode) != FileType::RegularFile {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    let mut text = String::new();
+    File::from(file).take(MAX_SECRET + 1).read_to_string(&mut text)?;
+    match text.len() as u64 <= MAX_SECRET {
+        true => Ok(Some(text)),
+        false => Err(io::Error::other("it has more than the 64 KiB of a secret")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::fs::{CWD, mknodat};
+
+    use super::*;
+
+    #[test]
+    fn a_secret_is_a_small_ordinary_file_perhaps_behind_a_link() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        assert_eq!(read_secret(&path("none")).unwrap(), None);
+        std::fs::write(path("key"), "abc\n").unwrap();
+        std::os::unix::fs::symlink("key", path("link")).unwrap();
+        for name in ["key", "link"] {
+            assert_eq!(read_secret(&path(name)).unwrap().as_deref(), Some("abc\n"));
         }
-        std::env::var(name).map_err(|_| missing())
+        // Nobody writes the pipe: reading it would wait for ever.
+        mknodat(CWD, path("pipe"), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        File::create(path("large")).unwrap().set_len(1 << 40).unwrap();
+        for name in ["pipe", "large", "."] {
+            read_secret(&path(name)).expect_err(name);
+        }
     }
 }

@@ -9,8 +9,8 @@ use rustix::process::{Resource, Rlimit};
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::{
-    Children, Fleet, History, HostOptions, Manager, OpenPort, Rates, RunDir, Shared, Signals, WorkerHandle,
-    api, apply::slots_of, cores::Cores, ports, spec,
+    Aside, Children, Fleet, History, HostOptions, InstanceSpec, Manager, OpenPort, Rates, RunDir, Shared,
+    Signals, WorkerHandle, api, apply::slots_of, cores::Cores, ports, spec,
 };
 use crate::{
     dpdk::{
@@ -32,6 +32,7 @@ pub struct Options {
     pub exit_when_done: bool,
 }
 
+const STOPPED: &str = "stopped before all NFs were ready";
 /// Slots for services and for instances, those of draining generations included.
 const SLOTS: usize = 2 * onvm_bundle::MAX_INSTANCES;
 /// Buffers that a worker's cache may keep from the other users of the pool.
@@ -43,14 +44,9 @@ const MOST_CREDIT: u32 = 2048;
 /// Starts everything and waits until every NF is ready. On failure nothing is left behind.
 pub async fn start(options: Options) -> Result<Manager, RunError> {
     let original = Bundle::load(&options.bundle)?;
-    // From here on a signal ends what was begun, in order.
-    let signals = Signals::new()?;
-    prepare_process();
     refuse_unsupported(&original.manager)?;
     let plans = ports::plan(&original)?;
-    for service in &original.manager.services {
-        spec::instances(&original, service, &options.host)?;
-    }
+    let specs = spec::all(&original, &options.host)?;
     if options.exit_when_done
         && !plans
             .iter()
@@ -60,19 +56,24 @@ pub async fn start(options: Options) -> Result<Manager, RunError> {
                     `repeat`), so there is no end to wait for. Leave the option out.";
         return Err(RunError::Unsupported(text.to_owned()));
     }
+    // From here on a signal ends what was begun, in order; before, it ends the process.
+    let mut signals = Signals::new()?;
+    prepare_process();
     let jail = match options.host.mode {
         spec::NfMode::Process => Some(Jail::new(&options.host.waived).await?),
         spec::NfMode::External => None,
     };
     let filtered = jail.as_ref().is_some_and(|jail| jail.means().calls);
     let run_dir = Arc::new(RunDir::lock(&options.run_dir, &original.index.name)?);
-    let bundle = run_dir.keep(&original)?;
-    // Bundled captures are read from the copy, which stays.
-    let plans = if bundle.dir == original.dir {
-        plans
-    } else {
-        ports::plan(&bundle)?
+    let mut aside = Aside::default();
+    let keeper = run_dir.keeper()?;
+    let copied = aside.start(move || keeper.keep(&original))?;
+    let bundle = tokio::select! {
+        () = signals.stop() => return Err(RunError::Unsupported(STOPPED.to_owned())),
+        copied = copied => Arc::new(copied.map_err(|_| RunError::Unsupported(STOPPED.to_owned()))??),
     };
+    // Bundled captures are read from the copy, which stays.
+    let plans = ports::plan(&bundle)?;
     let eal = Arc::new(Eal::init(&eal_options(&bundle.manager, &plans))?);
     let memory = Memory::new(&eal, &bundle.manager, filtered)?;
     let opened = open_ports(&eal, &plans, &memory.pool)?;
@@ -91,7 +92,7 @@ pub async fn start(options: Options) -> Result<Manager, RunError> {
     });
     let (reports_sender, reports) = unbounded_channel();
     let fleet = Fleet::new(SLOTS, shared, reports_sender, cores.nfs.clone());
-    let requests = api::serve(&run_dir.control_socket())?;
+    let requests = api::serve(run_dir.listen()?)?;
     let mut manager = Manager {
         generation: Arc::new(Generation::new(0, &bundle, &HashMap::new(), 1)),
         rates: Rates::new(&worker.counters),
@@ -107,6 +108,7 @@ pub async fn start(options: Options) -> Result<Manager, RunError> {
         worker_events,
         reports,
         requests,
+        aside,
         signals,
         ports: opened,
         _watched: memory.watched,
@@ -119,7 +121,7 @@ pub async fn start(options: Options) -> Result<Manager, RunError> {
         run_dir,
         _eal: eal,
     };
-    match manager.bring_up(&plans).await {
+    match manager.bring_up(&plans, specs).await {
         Ok(()) => Ok(manager),
         Err(e) => {
             // In order, so that no process, socket or interface stays.
@@ -134,10 +136,14 @@ pub async fn start(options: Options) -> Result<Manager, RunError> {
 
 impl Manager {
     /// Starts the NFs, publishes the first tables, opens the ports.
-    async fn bring_up(&mut self, plans: &[ports::Plan]) -> Result<(), RunError> {
+    async fn bring_up(
+        &mut self,
+        plans: &[ports::Plan],
+        specs: HashMap<String, Vec<InstanceSpec>>,
+    ) -> Result<(), RunError> {
         let bundle = self.bundle.clone();
         let failed = |e: wire::ApiError| RunError::Unsupported(e.message);
-        let placed = self.place_services(&bundle).map_err(failed)?;
+        let placed = self.place_services(&bundle, specs).map_err(failed)?;
         self.await_ready(&placed).await.map_err(failed)?;
         self.generation = Arc::new(Generation::new(1, &bundle, &slots_of(&placed), 1));
         self.worker.send(Command::Publish(self.generation.clone()));

@@ -1,0 +1,96 @@
+//! What may wait for a disk is done in a thread of its own: the control thread answers and obeys meanwhile.
+//!
+//! No thread can be ended from outside. One that hangs, in a file system that does not answer, is left behind and ends with the
+//! process; until then no other apply is taken.
+
+use std::{
+    sync::Arc,
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use onvm_bundle::api::ApiError;
+use tokio::sync::{Notify, oneshot};
+
+use super::{Manager, apply::UNCHANGED};
+use crate::error::RunError;
+
+/// For one piece of such work; a bundle is at most 1 GiB.
+const DEADLINE: Duration = Duration::from_secs(30);
+/// For it to end once nobody wants its outcome any more.
+const END_DEADLINE: Duration = Duration::from_secs(2);
+
+/// The one thread whose outcome is awaited, or was and is not any more, and the bell that it rings when it is done.
+#[derive(Debug, Default)]
+pub(super) struct Aside {
+    thread: Option<JoinHandle<()>>,
+    done: Arc<Notify>,
+}
+
+impl Aside {
+    fn is_busy(&self) -> bool {
+        self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
+    }
+
+    /// Waits until something is done.
+    pub(super) async fn done(&self) {
+        self.done.notified().await;
+    }
+
+    /// Starts the work.
+    pub(super) fn start<T: Send + 'static>(
+        &mut self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<oneshot::Receiver<T>, RunError> {
+        let (outcome, receiver) = oneshot::channel();
+        let done = self.done.clone();
+        let thread = std::thread::Builder::new().name("reading".to_owned());
+        let started = thread.spawn(move || {
+            // Dropped here, with what it made, where nobody waits any more.
+            drop(outcome.send(work()));
+            done.notify_one();
+        });
+        self.thread = Some(started.map_err(RunError::system("a thread cannot be started"))?);
+        Ok(receiver)
+    }
+}
+
+impl Manager {
+    /// Does what may take long, and handles events meanwhile.
+    pub(super) async fn aside<T: Send + 'static>(
+        &mut self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, ApiError> {
+        if self.aside.is_busy() {
+            let message = "A former apply still waits for the disk that its bundle is on";
+            return Err(ApiError::new(
+                ApiError::BUSY,
+                message,
+                "Repair or unmount that file system, or start onvm-run again.",
+            ));
+        }
+        let started = self.aside.start(work);
+        let mut outcome = started.map_err(|e| ApiError::new(ApiError::INTERNAL, e.to_string(), UNCHANGED))?;
+        self.pump(Instant::now() + DEADLINE, |m| m.stopping || !outcome.is_empty())
+            .await;
+        if let Ok(outcome) = outcome.try_recv() {
+            // All that is left of it is its end.
+            self.aside.thread = None;
+            return Ok(outcome);
+        }
+        Err(match self.stopping {
+            true => ApiError::new(ApiError::NOT_READY, "The manager is stopping", UNCHANGED),
+            false => ApiError::new(
+                ApiError::BAD_BUNDLE,
+                format!("It cannot be read within {} s", DEADLINE.as_secs()),
+                "Put the bundle on a file system that answers.",
+            ),
+        })
+    }
+
+    /// Gives what is done aside a moment to remove what it made.
+    pub(super) async fn end_aside(&mut self) {
+        self.pump(Instant::now() + END_DEADLINE, |m| !m.aside.is_busy())
+            .await;
+    }
+}
