@@ -7,7 +7,7 @@ mod connections;
 
 use std::{convert::Infallible, rc::Rc};
 
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use http_body_util::{BodyExt, Full};
 use hyper::{
     Method, StatusCode,
     body::{Bytes, Incoming},
@@ -28,6 +28,8 @@ use crate::error::RunError;
 
 /// Bytes of a request's body; an apply names one path.
 const MAX_BODY: usize = 64 << 10;
+/// Bytes of a body that are read where it is longer.
+const MOST_READ: usize = 1 << 20;
 
 /// A request, with the place for its answer.
 #[derive(Debug)]
@@ -63,11 +65,11 @@ async fn one(
     progress: Rc<Progress>,
 ) -> Result<Response, Infallible> {
     let (head, body) = request.into_parts();
-    let body = Limited::new(body, MAX_BODY).collect().await;
+    let body = receive(body).await;
     progress.asked();
     let response = match body {
-        Ok(body) => answer(&head.method, head.uri.path(), &body.to_bytes(), &requests).await,
-        Err(e) if e.is::<LengthLimitError>() => {
+        Ok(Some(body)) => answer(&head.method, head.uri.path(), &body, &requests).await,
+        Ok(None) => {
             let message = format!("The request has a body of more than {MAX_BODY} bytes");
             refuse(StatusCode::PAYLOAD_TOO_LARGE, message, "Send an ApplyRequest.")
         }
@@ -79,6 +81,22 @@ async fn one(
     };
     progress.answered();
     Ok(response)
+}
+
+/// The whole body; none where it is too long. What is too long is read on for a while and forgotten: its sender looks for the answer
+/// only when all is written.
+async fn receive(mut body: Incoming) -> Result<Option<Vec<u8>>, hyper::Error> {
+    let (mut kept, mut length) = (Vec::new(), 0);
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame?.into_data() else { continue };
+        length += data.len();
+        if length <= MAX_BODY {
+            kept.extend_from_slice(&data);
+        } else if length > MOST_READ {
+            break;
+        }
+    }
+    Ok((length <= MAX_BODY).then_some(kept))
 }
 
 async fn answer(method: &Method, path: &str, body: &[u8], requests: &Requests) -> Response {

@@ -1,48 +1,33 @@
 //! Ending an NF's process and all that it has started.
 
 use std::{
-    collections::HashSet,
     fs, io,
-    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
-use crate::jail::NfProcess;
+use crate::jail::{self, NfProcess};
 
-/// The processes that this manager started and has not reaped.
-#[derive(Debug, Default)]
-pub(super) struct Children(Mutex<HashSet<u32>>);
+/// Kills the process if it still runs, reaps it, and ends what it left behind.
+pub(super) async fn end(process: &mut NfProcess) {
+    process.kill();
+    // Fails only where the kernel refuses to say how it ended.
+    let _ = process.wait().await;
+    sweep();
+}
 
-impl Children {
-    pub(super) fn add(&self, process: &NfProcess) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.insert(process.id());
-    }
-
-    /// Kills the process if it still runs, reaps it, and ends what it left behind.
-    pub(super) async fn end(&self, process: &mut NfProcess) {
-        process.kill();
-        // Fails only where the kernel refuses to say how it ended.
-        let _ = process.wait().await;
-        {
-            let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            known.remove(&process.id());
+/// Ends and reaps the children of this process that it did not start: what NFs left behind, be it in a session of its own. Those
+/// of the killed become children in turn, so it looks again.
+pub(super) fn sweep() {
+    const DEEPEST: usize = 16;
+    for _ in 0..DEEPEST {
+        let strangers: Vec<u32> = children()
+            .into_iter()
+            .filter(|id| !jail::has_started(*id))
+            .collect();
+        if strangers.is_empty() {
+            return;
         }
-        self.sweep();
-    }
-
-    /// Ends and reaps the children of this process that it did not start: what NFs left behind, be it in a session of its
-    /// own. Those of the killed become children in turn, so it looks again.
-    pub(super) fn sweep(&self) {
-        const DEEPEST: usize = 16;
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for _ in 0..DEEPEST {
-            let strangers: Vec<u32> = children().into_iter().filter(|id| !known.contains(id)).collect();
-            if strangers.is_empty() {
-                return;
-            }
-            strangers.into_iter().for_each(kill_and_reap);
-        }
+        strangers.into_iter().for_each(kill_and_reap);
     }
 }
 

@@ -376,11 +376,6 @@ impl Fleet {
         entry.instances.into_keys().collect()
     }
 
-    /// Ends what instances left behind.
-    pub(super) fn sweep(&self) {
-        self.shared.children.sweep();
-    }
-
     pub(super) fn stop_all(&mut self) {
         self.closing = true;
         for entry in self.instances.iter_mut().flatten() {

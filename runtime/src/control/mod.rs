@@ -50,7 +50,6 @@ pub use startup::{Options, start};
 use self::{
     api::Request,
     aside::Aside,
-    ending::Children,
     fleet::Fleet,
     rundir::{Kept, RunDir},
     spec::InstanceSpec,
@@ -249,7 +248,7 @@ impl Manager {
         }
         if self.swept.elapsed() >= SWEEP {
             self.swept = Instant::now();
-            self.fleet.sweep();
+            ending::sweep();
         }
         if self.worker.has_ended() && !self.stopping {
             tracing::error!("a worker ended by a fault, so no packet moves any more");

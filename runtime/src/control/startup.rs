@@ -9,8 +9,8 @@ use rustix::process::{Resource, Rlimit};
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::{
-    Aside, Children, Fleet, History, HostOptions, InstanceSpec, Manager, OpenPort, Rates, RunDir, Shared,
-    Signals, WorkerHandle, api, apply::slots_of, cores::Cores, ports, spec,
+    Aside, Fleet, History, HostOptions, InstanceSpec, Manager, OpenPort, Rates, RunDir, Shared, Signals,
+    WorkerHandle, api, apply::slots_of, cores::Cores, ports, spec,
 };
 use crate::{
     dpdk::{
@@ -87,7 +87,6 @@ pub async fn start(options: Options) -> Result<Manager, RunError> {
         workers: 1,
         ring: bundle.manager.ring,
         idle: cores.nf_idle(&bundle.manager),
-        children: Children::default(),
         jail,
     });
     let (reports_sender, reports) = unbounded_channel();

@@ -20,7 +20,7 @@ use tokio::{
 
 use super::{
     closing::{Closing, NfSocket},
-    ending::{Children, describe_exit},
+    ending::{self, describe_exit},
     limit::Limit,
     output,
     programs::Launch,
@@ -51,7 +51,6 @@ pub(super) struct Shared {
     pub workers: u32,
     pub ring: u32,
     pub idle: IdlePolicy,
-    pub children: Children,
     /// None: somebody else starts the NFs.
     pub jail: Option<Jail>,
 }
@@ -193,7 +192,7 @@ impl Supervisor {
             Err(why) => return End::NotReady(why),
         };
         let end = self.inside(&mut process, connection, orders).await;
-        self.shared.children.end(&mut process).await;
+        ending::end(&mut process).await;
         end
     }
 
@@ -262,7 +261,6 @@ impl Supervisor {
         let failed =
             |e: &dyn std::fmt::Display| format!("{} cannot be started: {e}", launch.program.display());
         let started = launch.start(jail).await.map_err(|e| failed(&e))?;
-        self.shared.children.add(&started.process);
         for stream in [started.output, started.error] {
             output::forward(&self.spec.name, stream).map_err(|e| failed(&e))?;
         }

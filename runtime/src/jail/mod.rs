@@ -41,7 +41,7 @@ use self::{
 };
 pub(crate) use self::{
     means::Means,
-    process::{NfProcess, StartError, end_all_of},
+    process::{NfProcess, StartError, end_all_of, has_started},
 };
 use crate::error::RunError;
 

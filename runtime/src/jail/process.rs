@@ -8,6 +8,7 @@ use std::{
         unix::process::ExitStatusExt,
     },
     process::ExitStatus,
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use rustix::{
@@ -99,9 +100,24 @@ pub(crate) struct NfProcess {
     status: Option<ExitStatus>,
 }
 
+/// The processes that were started here and have not been reaped; a few hundred at most.
+static STARTED: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
+
+fn started() -> MutexGuard<'static, Vec<Pid>> {
+    // The set is whole between any two steps.
+    STARTED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whether a child of this process was started here, so that it is not a stranger that some NF left behind.
+pub(crate) fn has_started(id: u32) -> bool {
+    Pid::from_raw(id as i32).is_some_and(|pid| started().contains(&pid))
+}
+
 /// Starts a process that carries out the plan, and waits until its program runs.
 pub(super) async fn start(plan: Plan<'_>, ends: Ends) -> Result<NfProcess, StartError> {
     let (pid, handle) = clone_with(plan.namespaces, || child::become_nf(&plan))?;
+    // Before anything else runs on this thread, a sweep for strangers for example.
+    started().push(pid);
     let process = NfProcess {
         pid,
         handle: watch(handle)?,
@@ -285,7 +301,10 @@ impl NfProcess {
             }
             let mut guard = self.handle.readable().await?;
             match reap(guard.get_inner().as_fd())? {
-                Some(status) => self.status = Some(status),
+                Some(status) => {
+                    started().retain(|pid| *pid != self.pid);
+                    self.status = Some(status);
+                }
                 None => guard.clear_ready(),
             }
         }
@@ -306,8 +325,9 @@ impl Drop for NfProcess {
     fn drop(&mut self) {
         self.kill();
         if self.status.is_none() {
-            // One that takes longer to go is reaped by a later sweep.
+            // One that takes longer to go is a stranger from now on, whom a later sweep reaps.
             let _ = reap(self.handle.get_ref().as_fd());
+            started().retain(|pid| *pid != self.pid);
         }
     }
 }

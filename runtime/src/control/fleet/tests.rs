@@ -29,7 +29,6 @@ fn fleet(base: &std::path::Path) -> Fleet {
             yields: 0,
             sleeps: true,
         },
-        children: Default::default(),
         jail: None,
     };
     Fleet::new(8, Arc::new(shared), unbounded_channel().0, Vec::new())
