@@ -1,5 +1,6 @@
 # make demo       install what is missing, build, and show a chain at work
 # make test       build everything and run every test
+# make test-lab   what takes its time: a thousand edits and five hundred killed NFs under traffic
 # make fuzz       fuzz parser, formatter and checker; SECONDS=600 for ten minutes each instead of one
 # make bench      all benchmarks; bench-quick: a two-minute part of them
 # make lint       formatting, clippy, documentation
@@ -16,7 +17,7 @@ UNWIND = --config 'profile.release.panic="unwind"'
 SECONDS ?= 60
 BUILD = $(CARGO) build $(PACKAGES) --bins
 
-.PHONY: demo test fuzz bench bench-quick lint docs release install setup clean
+.PHONY: demo test test-lab fuzz bench bench-quick lint docs release install setup clean
 
 demo:
 	@sh .ci/setup build
@@ -26,6 +27,10 @@ demo:
 # Builds the programs, too, since integration tests need them.
 test: setup
 	$(CARGO) test --workspace
+
+test-lab: setup
+	$(CARGO) build --workspace --bins
+	ONVM_TEST_ROUNDS=500 $(CARGO) test --workspace --test apply -- --exact --nocapture many_edits_and_losses_leave_nothing_behind
 
 # What it finds is in tests/fuzz/artifacts.
 fuzz:

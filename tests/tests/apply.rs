@@ -7,7 +7,10 @@
     reason = "a failure here is a failed test"
 )]
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use onvm_bundle::api::{ApiError, ManagerState};
 use onvm_tests::{
@@ -154,7 +157,7 @@ fn the_same_bundle_again_makes_no_generation() {
 }
 
 /// The manager answers this edit with an error of this code that holds the words, and goes on as it was.
-fn refused(manager: &Manager, bundle: &std::path::Path, base: Option<&str>, code: &str, words: &[&str]) {
+fn refused(manager: &Manager, bundle: &Path, base: Option<&str>, code: &str, words: &[&str]) {
     let before = manager.status();
     let processes = manager.nf_processes();
     let error = manager
@@ -279,7 +282,7 @@ fn a_refused_edit_leaves_nothing_of_its_copy_and_room_for_the_next() {
 
 /// Adds a file of zeros to a bundle that takes no room and a while to read. What the index says of it is wrong, which shows
 /// at the end of it.
-fn bloat(bundle: &std::path::Path, size: u64) {
+fn bloat(bundle: &Path, size: u64) {
     let path = bundle.join("files/zeros");
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     std::fs::File::create(path).unwrap().set_len(size).unwrap();
@@ -401,8 +404,20 @@ fn onvmc_applies_and_says_by_its_exit_code_what_came_of_it() {
     manager.terminate_whole(STOCK);
 }
 
+/// What a manager holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Holdings {
+    descriptors: usize,
+    regions: usize,
+    threads: usize,
+    bundles: usize,
+    nfs: usize,
+}
+
+/// Two edits and a killed function a round; `ONVM_TEST_ROUNDS=500` for a thousand edits, as in `make test-lab`.
 #[test]
-fn many_edits_and_losses_leave_no_descriptor_mapping_or_file() {
+fn many_edits_and_losses_leave_nothing_behind() {
+    let rounds = std::env::var("ONVM_TEST_ROUNDS").map_or(10, |n| n.parse().unwrap());
     let scratch = scratch();
     let bundles = [
         endless(&scratch, "0", FIRST),
@@ -413,17 +428,26 @@ fn many_edits_and_losses_leave_no_descriptor_mapping_or_file() {
         ),
     ];
     let manager = Manager::ready(&bundles[0], "test", &scratch.run_dir(), &[]);
-    let holds = || {
-        let maps = std::fs::read_to_string(format!("/proc/{}/maps", manager.pid())).unwrap();
-        let regions = maps.lines().filter(|l| l.contains("memfd:")).count();
-        let kept = std::fs::read_dir(scratch.run_dir().join("test/bundles"))
+    let count = |path: &Path| std::fs::read_dir(path).unwrap().count();
+    let own = PathBuf::from(format!("/proc/{}", manager.pid()));
+    let holds = || Holdings {
+        descriptors: process::descriptors(manager.pid()).len(),
+        regions: std::fs::read_to_string(own.join("maps"))
             .unwrap()
-            .count();
-        let nfs = manager.nf_processes().len();
-        (process::descriptors(manager.pid()).len(), regions, kept, nfs)
+            .lines()
+            .filter(|l| l.contains("memfd:"))
+            .count(),
+        threads: count(&own.join("task")),
+        bundles: count(&scratch.run_dir().join("test/bundles")),
+        nfs: manager.nf_processes().len(),
+    };
+    // In KiB, without the packet memory, of which the traffic decides what is touched.
+    let memory = || -> usize {
+        let text = process::status_field(manager.pid(), "RssAnon");
+        text.split_whitespace().next().unwrap().parse().unwrap()
     };
     let mut before = None;
-    for _ in 0..10 {
+    for _ in 0..rounds {
         manager.apply(&bundles[1], None).unwrap_or_else(|e| panic!("{e}"));
         let pid = manager.wait_for_instance("fwd-1", None, SOON);
         process::signal(pid, rustix::process::Signal::KILL);
@@ -433,15 +457,15 @@ fn many_edits_and_losses_leave_no_descriptor_mapping_or_file() {
         before = before.or_else(|| {
             process::wait_for(SOON, || (manager.nf_processes().len() == 2).then_some(()));
             std::thread::sleep(Duration::from_millis(500));
-            Some(holds())
+            Some((holds(), memory()))
         });
     }
-    let same = process::wait_for(SOON, || (before == Some(holds())).then_some(()));
-    assert!(
-        same.is_some(),
-        "descriptors, mappings, bundles, NFs: {before:?} before, {:?} after",
-        holds()
-    );
+    let (before, memory_before) = before.unwrap();
+    let same = process::wait_for(SOON, || (before == holds()).then_some(()));
+    assert!(same.is_some(), "{before:?} before, {:?} after", holds());
+    let (grown, most) = (memory().saturating_sub(memory_before), 4 << 10);
+    println!("{rounds} rounds: {grown} KiB more than the {memory_before} KiB after the first");
+    assert!(grown < most, "memory has grown by {grown} KiB in {rounds} rounds");
     manager.terminate_whole(STOCK);
 }
 

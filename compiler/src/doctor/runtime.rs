@@ -4,10 +4,15 @@ use std::path::Path;
 
 use onvm_bundle::{Run, api::Isolation};
 
-use super::{Check, Machine, Options, Subject, facts};
+use super::{Check, Machine, Options, State, Subject, facts};
 
 pub(super) fn all(machine: &dyn Machine, options: &Options, subject: Option<Subject<'_>>) -> Vec<Check> {
-    let mut checks = vec![version(machine), isolation(machine), run_dir(machine, options)];
+    let mut checks = vec![version(machine)];
+    // Only onvm-run knows what it can hold NFs with.
+    if checks[0].state != State::Failed {
+        checks.push(isolation(machine));
+    }
+    checks.push(run_dir(machine, options));
     let containers = subject.is_some_and(|s| s.manager.services.iter().any(|s| s.run == Run::Container));
     if containers {
         checks.push(docker(machine));

@@ -218,11 +218,13 @@ impl InstanceDir {
 
     /// Listens at `nf.sock`, which the manager's user, and nobody else, may connect to.
     pub(super) fn listen(&self) -> Result<OwnedFd, RunError> {
-        // Bound through the descriptor, so that a long run directory does not exceed a socket address.
-        let path = self.by_descriptor().join("nf.sock");
+        /// It gets its name once it can be connected to.
+        const UNREADY: &str = ".nf.sock";
         let failed = |e| RunError::io(self.path.join("nf.sock"), WRITABLE)(e);
-        let listener = nflib::session::listen(&path).map_err(failed)?;
-        rustix::fs::chmodat(&self.fd, "nf.sock", Mode::RUSR | Mode::WUSR, AtFlags::empty())
+        // Bound through the descriptor, so that a long run directory does not exceed a socket address.
+        let listener = nflib::session::listen(&self.by_descriptor().join(UNREADY)).map_err(failed)?;
+        rustix::fs::chmodat(&self.fd, UNREADY, Mode::RUSR | Mode::WUSR, AtFlags::empty())
+            .and_then(|()| rustix::fs::renameat(&self.fd, UNREADY, &self.fd, "nf.sock"))
             .map_err(|e| failed(e.into()))?;
         Ok(listener)
     }
