@@ -115,11 +115,16 @@ fn assert_promised(manager: &Manager, own_user: bool) {
     }
 }
 
-/// Descriptors and memory files of the manager.
-fn holds(manager: &Manager) -> (usize, usize) {
+/// Descriptors and memory files of the manager, and what lies in its run directory.
+fn holds(scratch: &Scratch, manager: &Manager) -> (usize, usize, Vec<String>) {
     let maps = fs::read_to_string(format!("/proc/{}/maps", manager.pid())).unwrap();
     let files = maps.lines().filter(|l| l.contains("memfd:")).count();
-    (process::descriptors(manager.pid()).len(), files)
+    let entries = fs::read_dir(scratch.run_dir().join("test")).unwrap().flatten();
+    let mut names: Vec<_> = entries
+        .map(|e| e.file_name().to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    (process::descriptors(manager.pid()).len(), files, names)
 }
 
 /// Attackers come by an apply and go by another; then all is as before.
@@ -129,7 +134,7 @@ fn attack(scratch: &Scratch, options: &str, start: impl FnOnce(&Path) -> Command
     let manager = Manager::spawn(start(&honest), "test", &scratch.run_dir());
     manager.wait_for_log("READY");
     manager.wait_for_traffic(1000, SOON);
-    let (before, processes) = (holds(&manager), manager.nf_processes().len());
+    let (before, processes) = (holds(scratch, &manager), manager.nf_processes().len());
     assert_eq!(processes, 2);
     manager
         .apply(&attacked, None)
@@ -138,11 +143,12 @@ fn attack(scratch: &Scratch, options: &str, start: impl FnOnce(&Path) -> Command
     manager
         .apply(&honest, None)
         .unwrap_or_else(|e| panic!("{e}\n{}", manager.log()));
-    let same = || (holds(&manager) == before && manager.nf_processes().len() == processes).then_some(());
+    let same =
+        || (holds(scratch, &manager) == before && manager.nf_processes().len() == processes).then_some(());
     assert!(
         process::wait_for(SOON, same).is_some(),
-        "descriptors and mappings: {before:?} before, {:?} after; NFs: {:?}",
-        holds(&manager),
+        "descriptors, mappings, files: {before:?} before, {:?} after; NFs: {:?}",
+        holds(scratch, &manager),
         manager.nf_processes()
     );
     let status = manager.status();
