@@ -8,7 +8,8 @@
 //! * calls that change the pages of a shared file (`fallocate`, `ftruncate`, `MADV_REMOVE`, `mbind`, …): the packet file is shared
 //!   with the manager, and a page that is gone cannot always be had again
 //! * processes: the limit of an instance's memory is one of each process
-//! * memory that no limit of the process counts (`memfd_create`, System V memory, huge pages)
+//! * memory that no limit of the process counts (`memfd_create`, System V memory, huge pages, mappings that are shared and of no file,
+//!   or that are a stack to the kernel)
 //! * `sendmsg`: a message with descriptors would have the manager close them, which can take as long as the sender likes
 //! * opening anything for writing, new namespaces, other processes (`ptrace`, `process_vm_readv`, `setpgid`), scheduling
 //!   (`sched_setaffinity`: a worker's core is not an NF's), sockets other than Unix sockets
@@ -87,10 +88,21 @@ fn conditional() -> Result<Vec<(i64, Vec<SeccompRule>)>, BackendError> {
         | libc::CLONE_NEWNET) as u64;
     let thread = libc::CLONE_THREAD as u64;
     let unix = [libc::AF_UNIX as u64];
+    // `RLIMIT_DATA` counts neither huge pages, nor a stack, nor what is shared.
+    let uncounted = (libc::MAP_HUGETLB | libc::MAP_GROWSDOWN) as u64;
+    let anonymous = libc::MAP_ANONYMOUS as u64;
+    // Of both kinds of shared mappings.
+    let shared = libc::MAP_SHARED as u64;
     let mut calls = vec![
         (libc::SYS_openat, vec![masked(2, not_read_only, 0)?]),
         (libc::SYS_clone, vec![masked(0, namespaces | thread, thread)?]),
-        (libc::SYS_mmap, vec![masked(3, libc::MAP_HUGETLB as u64, 0)?]),
+        (
+            libc::SYS_mmap,
+            vec![
+                masked(3, uncounted | anonymous, 0)?,
+                masked(3, uncounted | anonymous | shared, anonymous)?,
+            ],
+        ),
         (libc::SYS_madvise, one_of(2, &ADVICE)?),
         (libc::SYS_socket, one_of(0, &unix)?),
         (libc::SYS_socketpair, one_of(0, &unix)?),
@@ -318,8 +330,6 @@ const OF_THIS_ARCHITECTURE: &[c_long] = &[
     libc::SYS_epoll_wait,
     libc::SYS_eventfd,
     libc::SYS_signalfd,
-    libc::SYS_fork,
-    libc::SYS_vfork,
     libc::SYS_time,
     libc::SYS_getpgrp,
     libc::SYS_pause,
@@ -355,9 +365,15 @@ mod tests {
             libc::SYS_unshare,
             libc::SYS_sched_setaffinity,
             libc::SYS_io_uring_setup,
+            #[cfg(target_arch = "x86_64")]
+            libc::SYS_fork,
+            #[cfg(target_arch = "x86_64")]
+            libc::SYS_vfork,
         ] {
             assert!(
-                !ALLOWED.contains(&call) && !conditional.contains(&call),
+                !ALLOWED.contains(&call)
+                    && !OF_THIS_ARCHITECTURE.contains(&call)
+                    && !conditional.contains(&call),
                 "call {call}"
             );
         }

@@ -1,5 +1,6 @@
 //! `test-nf NAME`: network functions that do what no network function should, for the suites.
 
+mod attacker;
 mod crash;
 mod hostile;
 mod jumper;
@@ -15,6 +16,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     match std::env::args().nth(1).as_deref() {
+        Some("attacker") => nflib::run::<attacker::Attacker>(),
         Some("crash") => nflib::run::<crash::Crash>(),
         Some("hostile") => hostile::run(),
         Some("jumper") => nflib::run::<jumper::Jumper>(),
@@ -27,7 +29,7 @@ fn main() -> ExitCode {
         Some("without") => without::run(),
         other => {
             eprintln!(
-                "error: test-nf takes crash, hostile, jumper, misuse, pacer, parent, probe, rogue, shout or without, not {other:?}"
+                "error: test-nf takes attacker, crash, hostile, jumper, misuse, pacer, parent, probe, rogue, shout or without, not {other:?}"
             );
             ExitCode::from(2)
         }
