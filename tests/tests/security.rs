@@ -131,8 +131,13 @@ fn holds(scratch: &Scratch, manager: &Manager) -> (usize, usize, Vec<String>) {
     (process::descriptors(manager.pid()).len(), files, names)
 }
 
-/// Attackers come by an apply and go by another; then all is as before.
-fn attack(scratch: &Scratch, pages: &str, start: impl FnOnce(&Path) -> Command, own_user: bool) -> Status {
+/// Attackers come by an apply and go by another; then all is as before. Gives the last status, and the manager's capabilities.
+fn attack(
+    scratch: &Scratch,
+    pages: &str,
+    start: impl FnOnce(&Path) -> Command,
+    own_user: bool,
+) -> (Status, u64) {
     let honest = bundle(scratch, "honest", pages, &[]);
     let attacked = bundle(scratch, "attacked", pages, &ATTACKS);
     let manager = Manager::spawn(start(&honest), "test", &scratch.run_dir());
@@ -156,8 +161,9 @@ fn attack(scratch: &Scratch, pages: &str, start: impl FnOnce(&Path) -> Command, 
         manager.nf_processes()
     );
     let status = manager.status();
+    let capabilities = process::status_field(manager.pid(), "CapEff");
     manager.terminate_whole(2 * STOCK);
-    status
+    (status, u64::from_str_radix(&capabilities, 16).unwrap())
 }
 
 fn as_root(scratch: &Scratch, bundle: &Path) -> Command {
@@ -183,7 +189,7 @@ fn by(program: &str, arguments: &[&str], command: &Command) -> Command {
 #[test]
 fn attackers_get_what_is_promised_from_root() {
     let scratch = scratch();
-    let status = attack(&scratch, "off", |bundle| as_root(&scratch, bundle), true);
+    let (status, _) = attack(&scratch, "off", |bundle| as_root(&scratch, bundle), true);
     assert_eq!(status.isolation.missing, []);
 }
 
@@ -195,24 +201,15 @@ fn attackers_get_what_is_promised_from_root_without_sys_resource() {
         let drop = ["--bounding-set", "-sys_resource", "--inh-caps", "-sys_resource"];
         by("setpriv", &drop, &as_root(&scratch, bundle))
     };
-    // As the programs that it starts have it.
-    let shown = by(
-        "setpriv",
-        &["--bounding-set", "-sys_resource"],
-        Command::new("grep").args(["CapEff", "/proc/self/status"]),
-    )
-    .output()
-    .unwrap();
-    let shown = String::from_utf8(shown.stdout).unwrap();
-    let effective = u64::from_str_radix(shown.trim_start_matches("CapEff:").trim(), 16).unwrap();
-    assert_eq!(effective & SYS_RESOURCE, 0, "{shown}");
-    attack(&scratch, "off", start, true);
+    let (_, capabilities) = attack(&scratch, "off", start, true);
+    assert_eq!(capabilities & SYS_RESOURCE, 0, "{capabilities:x}");
+    assert_ne!(capabilities, 0);
 }
 
 #[test]
 fn attackers_get_what_is_promised_from_another_user() {
     let scratch = scratch();
-    let status = attack(
+    let (status, _) = attack(
         &scratch,
         "off",
         |bundle| unprivileged(&scratch, bundle, &[]),
@@ -242,7 +239,7 @@ fn attackers_get_what_is_promised_from_another_user_without_user_namespaces() {
         command.env("HOME", "/nonexistent");
         command
     };
-    let status = attack(&scratch, "off", start, false);
+    let (status, _) = attack(&scratch, "off", start, false);
     let missing: Vec<&str> = status
         .isolation
         .missing
