@@ -16,6 +16,7 @@ pub mod capture;
 pub mod http;
 pub mod manager;
 pub mod namespace;
+pub mod probe;
 pub mod process;
 pub mod programs;
 pub mod scratch;

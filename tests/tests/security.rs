@@ -12,16 +12,17 @@ use std::{
     os::fd::AsFd,
     path::{Path, PathBuf},
     process::Command,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use onvm_bundle::api::Status;
 use onvm_tests::{
     Manager, Scratch, capture,
     manager::{SOON, instance, unprivileged},
+    probe::assert_held,
     process, programs,
 };
-use rustix::fs::FallocateFlags;
+use rustix::fs::{FallocateFlags, FlockOperation, flock};
 
 const STOCK: usize = 64;
 const ATTACKS: [&str; 7] = [
@@ -40,24 +41,26 @@ fn scratch() -> Scratch {
     let how = "[[params]]\nname = \"how\"\ntype = \"string\"\ndoc = \"Which attack.\"\n";
     // It may write packets, so that it holds what a writer holds.
     scratch.manifest("attacker", &format!("[effects]\nwrites = [\"ip.ttl\"]\n{how}"));
+    scratch.manifest("probe", "[effects]\nreads = [\"ip.src\"]\n");
     let packets: Vec<_> = (0..STOCK as u32).map(|i| capture::udp(i as u16, i, 30)).collect();
     capture::write(&scratch.path("in.pcap"), &packets);
     scratch
 }
 
 /// An honest chain from `a` to `b`, and one from `c` to `d` through all attackers.
-fn bundle(scratch: &Scratch, out: &str, manager: &str, attacks: &[&str]) -> PathBuf {
+fn bundle(scratch: &Scratch, out: &str, pages: &str, attacks: &[&str]) -> PathBuf {
     let nfs: String = attacks
         .iter()
         .map(|how| format!("nf {how}_nf = attacker {{ how = \"{how}\" }} with {{ memory = 64 MiB }}\n"))
         .collect();
     let path: String = attacks.iter().map(|how| format!("{how}_nf -> ")).collect();
     let chain = format!(
-        "use \"pacer.nf.toml\" as pacer\nuse \"attacker.nf.toml\" as attacker\n{manager}\n\
+        "use \"pacer.nf.toml\" as pacer\nuse \"attacker.nf.toml\" as attacker\n\
+         use \"probe.nf.toml\" as probe\nmanager {{ hugepages = {pages} }}\n\
          port a = pcap {{ read = file(\"in.pcap\"), repeat = true }}\nport b = pcap {{ write = \"/dev/null\" }}\n\
          port c = pcap {{ read = file(\"in.pcap\"), repeat = true }}\nport d = pcap {{ write = \"/dev/null\" }}\n\
-         nf pace = pacer {{}}\nnf slow = pacer {{}}\n{nfs}\
-         steer a {{ else -> pace -> b }}\nsteer c {{ else -> slow -> {path}d }}\n"
+         nf pace = pacer {{}}\nnf slow = pacer {{}}\nnf look = probe {{}}\n{nfs}\
+         steer a {{ else -> pace -> b }}\nsteer c {{ tcp port 1 -> look -> d else -> slow -> {path}d }}\n"
     );
     scratch.build(&chain, out)
 }
@@ -102,7 +105,8 @@ fn assert_promised(manager: &Manager, own_user: bool) {
         calls.keys().collect::<Vec<_>>(),
         ["remove pages: PermissionDenied"]
     );
-    // It goes on, and so does its log.
+    assert_held(instance(&status, "look-0"));
+    // The last one goes on all the time.
     manager.wait_for_log("lines left out");
     let strange = |c: char| c.is_control() && c != '\n';
     assert!(!manager.log().contains(strange), "{:?}", manager.log());
@@ -127,15 +131,20 @@ fn holds(scratch: &Scratch, manager: &Manager) -> (usize, usize, Vec<String>) {
     (process::descriptors(manager.pid()).len(), files, names)
 }
 
-/// Attackers come by an apply and go by another; then all is as before.
-fn attack(scratch: &Scratch, options: &str, start: impl FnOnce(&Path) -> Command, own_user: bool) -> Status {
-    let honest = bundle(scratch, "honest", options, &[]);
-    let attacked = bundle(scratch, "attacked", options, &ATTACKS);
+/// Attackers come by an apply and go by another; then all is as before. Gives the last status, and the manager's capabilities.
+fn attack(
+    scratch: &Scratch,
+    pages: &str,
+    start: impl FnOnce(&Path) -> Command,
+    own_user: bool,
+) -> (Status, u64) {
+    let honest = bundle(scratch, "honest", pages, &[]);
+    let attacked = bundle(scratch, "attacked", pages, &ATTACKS);
     let manager = Manager::spawn(start(&honest), "test", &scratch.run_dir());
     manager.wait_for_log("READY");
     manager.wait_for_traffic(1000, SOON);
     let (before, processes) = (holds(scratch, &manager), manager.nf_processes().len());
-    assert_eq!(processes, 2);
+    assert_eq!(processes, 3);
     manager
         .apply(&attacked, None)
         .unwrap_or_else(|e| panic!("{e}\n{}", manager.log()));
@@ -152,8 +161,9 @@ fn attack(scratch: &Scratch, options: &str, start: impl FnOnce(&Path) -> Command
         manager.nf_processes()
     );
     let status = manager.status();
+    let capabilities = process::status_field(manager.pid(), "CapEff");
     manager.terminate_whole(2 * STOCK);
-    status
+    (status, u64::from_str_radix(&capabilities, 16).unwrap())
 }
 
 fn as_root(scratch: &Scratch, bundle: &Path) -> Command {
@@ -179,7 +189,7 @@ fn by(program: &str, arguments: &[&str], command: &Command) -> Command {
 #[test]
 fn attackers_get_what_is_promised_from_root() {
     let scratch = scratch();
-    let status = attack(&scratch, "", |bundle| as_root(&scratch, bundle), true);
+    let (status, _) = attack(&scratch, "off", |bundle| as_root(&scratch, bundle), true);
     assert_eq!(status.isolation.missing, []);
 }
 
@@ -191,24 +201,20 @@ fn attackers_get_what_is_promised_from_root_without_sys_resource() {
         let drop = ["--bounding-set", "-sys_resource", "--inh-caps", "-sys_resource"];
         by("setpriv", &drop, &as_root(&scratch, bundle))
     };
-    // As the programs that it starts have it.
-    let shown = by(
-        "setpriv",
-        &["--bounding-set", "-sys_resource"],
-        Command::new("grep").args(["CapEff", "/proc/self/status"]),
-    )
-    .output()
-    .unwrap();
-    let shown = String::from_utf8(shown.stdout).unwrap();
-    let effective = u64::from_str_radix(shown.trim_start_matches("CapEff:").trim(), 16).unwrap();
-    assert_eq!(effective & SYS_RESOURCE, 0, "{shown}");
-    attack(&scratch, "", start, true);
+    let (_, capabilities) = attack(&scratch, "off", start, true);
+    assert_eq!(capabilities & SYS_RESOURCE, 0, "{capabilities:x}");
+    assert_ne!(capabilities, 0);
 }
 
 #[test]
 fn attackers_get_what_is_promised_from_another_user() {
     let scratch = scratch();
-    let status = attack(&scratch, "", |bundle| unprivileged(&scratch, bundle, &[]), true);
+    let (status, _) = attack(
+        &scratch,
+        "off",
+        |bundle| unprivileged(&scratch, bundle, &[]),
+        true,
+    );
     let missing: Vec<&str> = status
         .isolation
         .missing
@@ -233,7 +239,7 @@ fn attackers_get_what_is_promised_from_another_user_without_user_namespaces() {
         command.env("HOME", "/nonexistent");
         command
     };
-    let status = attack(&scratch, "", start, false);
+    let (status, _) = attack(&scratch, "off", start, false);
     let missing: Vec<&str> = status
         .isolation
         .missing
@@ -272,7 +278,7 @@ impl Drop for HugePages {
     }
 }
 
-const HUGE: &str = "manager { hugepages = 2 MiB }";
+const HUGE: &str = "2 MiB";
 
 /// One after the other: both are about the huge pages that are free.
 #[test]
@@ -316,61 +322,55 @@ fn attackers_get_what_is_promised_with_huge_pages_and_pages_taken_away_end_no_ma
     assert_eq!(manager.terminate().code, Some(0));
 }
 
-/// Ids of users that somebody holds.
-fn held() -> Vec<String> {
-    let entries = fs::read_dir("/run/systemd/dynamic-uid")
-        .into_iter()
-        .flatten()
-        .flatten();
-    entries
-        .map(|e| e.file_name().to_string_lossy().into_owned())
-        .collect()
+const USERS: &str = "/run/systemd/dynamic-uid";
+
+/// Those of these user ids whose files are there and locked by nobody.
+fn abandoned(users: &[String]) -> Vec<String> {
+    let free = |user: &&String| {
+        let file = fs::File::open(Path::new(USERS).join(user));
+        file.is_ok_and(|file| flock(file, FlockOperation::NonBlockingLockShared).is_ok())
+    };
+    users.iter().filter(free).cloned().collect()
+}
+
+fn users(manager: &Manager) -> Vec<String> {
+    let user = |pid| {
+        let ids = process::status_field(pid, "Uid");
+        ids.split_whitespace().next().unwrap().to_owned()
+    };
+    manager.nf_processes().into_iter().map(user).collect()
 }
 
 #[test]
 fn two_managers_share_no_user_id_and_give_all_of_them_back() {
     let scratches = [scratch(), scratch()];
     let managers = scratches.each_ref().map(|scratch| {
-        let bundle = bundle(scratch, "honest", "", &[]);
+        let bundle = bundle(scratch, "honest", "off", &[]);
         Manager::ready(&bundle, "test", &scratch.run_dir(), &[])
     });
-    let users: Vec<String> = managers
-        .iter()
-        .flat_map(Manager::nf_processes)
-        .map(|pid| {
-            process::status_field(pid, "Uid")
-                .split_whitespace()
-                .next()
-                .unwrap()
-                .to_owned()
-        })
-        .collect();
-    assert_eq!(users.len(), 4);
-    let different: std::collections::HashSet<_> = users.iter().collect();
-    assert_eq!(different.len(), 4, "{users:?}");
-    assert!(
-        users.iter().all(|user| held().contains(user)),
-        "{users:?}: {:?}",
-        held()
-    );
     let [mut killed, stopped] = managers;
-    let of_killed = killed.nf_processes();
+    let (of_killed, of_stopped) = (users(&killed), users(&stopped));
+    let all = [of_killed, of_stopped.clone()].concat();
+    let different: std::collections::HashSet<_> = all.iter().collect();
+    assert_eq!(different.len(), 6, "{all:?}");
+    let there = |user: &String| Path::new(USERS).join(user).exists();
+    assert!(all.iter().all(there), "{all:?}");
+    assert_eq!(abandoned(&all), Vec::<String>::new());
+    let nfs = killed.nf_processes();
     killed.kill();
-    let gone = || of_killed.iter().all(|&pid| process::has_ended(pid)).then_some(());
+    let gone = || nfs.iter().all(|&pid| process::has_ended(pid)).then_some(());
     assert!(
         process::wait_for(SOON, gone).is_some(),
         "NFs outlive their manager"
     );
     stopped.terminate_whole(2 * STOCK);
-    // What a killed one held, the next takes, and gives back.
-    let again = Manager::ready(&scratches[0].path("honest"), "test", &scratches[0].run_dir(), &[]);
+    // Other managers of this host may have them by now.
+    assert_eq!(abandoned(&of_stopped), Vec::<String>::new());
+    let bundle = scratches[0].path("honest");
+    let again = Manager::ready(&bundle, "test", &scratches[0].run_dir(), &[]);
+    let of_again = users(&again);
     again.terminate_whole(2 * STOCK);
-    let back = || users.iter().all(|user| !held().contains(user)).then_some(());
-    assert!(
-        process::wait_for(Duration::from_secs(5), back).is_some(),
-        "{users:?}: {:?}",
-        held()
-    );
+    assert_eq!(abandoned(&of_again), Vec::<String>::new());
 }
 
 #[test]
