@@ -14,7 +14,7 @@ mod oracle;
 mod tests;
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     sync::{Arc, atomic::AtomicU64},
     time::{Duration, Instant},
 };
@@ -96,10 +96,23 @@ struct World<'b> {
     coming: [VecDeque<u32>; SOURCES.len()],
     /// Packets read from the ports that the worker sends to.
     read: u64,
+    tally: Tally,
+}
+
+/// What became of the packets of an input.
+#[derive(Debug, Clone, Default)]
+pub struct Tally {
+    pub sent: u64,
+    /// By [`Reason`].
+    pub dropped: [u64; Reason::COUNT],
+    pub refused: u64,
+    pub overruled: u64,
+    /// Instances that were to be ended, by what was said of them.
+    pub faulty: BTreeMap<String, u64>,
 }
 
 /// Runs one input.
-pub fn run(input: &[u8]) {
+pub fn run(input: &[u8]) -> Tally {
     let mut bench = bench::bench();
     let mut input = Bytes(input);
     let mut world = World::new(&mut bench, input.u8());
@@ -111,7 +124,7 @@ pub fn run(input: &[u8]) {
         world.hear();
         world.check();
     }
-    world.end();
+    world.end()
 }
 
 impl<'b> World<'b> {
@@ -173,6 +186,7 @@ impl<'b> World<'b> {
             deliver,
             coming: Default::default(),
             read: 0,
+            tally: Tally::default(),
         };
         for slot in 0..SLOTS {
             if how & 2 << slot != 0 {
@@ -300,6 +314,7 @@ impl<'b> World<'b> {
         self.worker.upkeep();
         self.nfs[slot] = None;
         self.faulty[slot] = false;
+        self.count_instance(slot);
     }
 
     fn end_the_faulty(&mut self) {

@@ -8,7 +8,7 @@ use super::{
         ledger::{Entry, Owner},
         share::Shares,
     },
-    Command, Event, SERVICES, SINKS, SLOTS, SOURCES, World,
+    Command, Event, SERVICES, SINKS, SLOTS, SOURCES, Tally, World,
 };
 use crate::dpdk::{RxBurst, RxQueue};
 
@@ -24,6 +24,7 @@ impl World<'_> {
                     let slot = usize::from(slot);
                     assert!(!self.faulty[slot], "slot {slot} is reported once: {reason}");
                     assert!(reason.len() < 200, "{reason}");
+                    *self.tally.faulty.entry(reason).or_default() += 1;
                     // It may have been detached since.
                     self.faulty[slot] = self.nfs[slot].is_some();
                 }
@@ -203,7 +204,7 @@ impl World<'_> {
     }
 
     /// Everything is taken down, in one of the two ways in which that happens; nothing may be left.
-    pub(super) fn end(mut self) {
+    pub(super) fn end(mut self) -> Tally {
         match self.generations.len().is_multiple_of(2) {
             true => self.drain(),
             false => {
@@ -217,6 +218,7 @@ impl World<'_> {
         self.read_sinks();
         self.check();
         assert_eq!(self.worker.generations.in_flight, 0);
+        let tally = self.tally();
         // The worker gives its queues back.
         drop(self.worker);
         let mut left = Vec::new();
@@ -226,6 +228,27 @@ impl World<'_> {
         }
         self.bench.pool.free_burst(&left);
         assert_eq!(self.bench.pool.in_use(), 0, "buffers are back in the stock");
+        tally
+    }
+
+    /// Before another instance counts in its place.
+    pub(super) fn count_instance(&mut self, slot: usize) {
+        let counters = &self.counters.instances[slot];
+        self.tally.refused += counters.refused.swap(0, Ordering::Relaxed);
+        self.tally.overruled += counters.overruled.swap(0, Ordering::Relaxed);
+    }
+
+    fn tally(&mut self) -> Tally {
+        (0..SLOTS).for_each(|slot| self.count_instance(slot));
+        let mut tally = std::mem::take(&mut self.tally);
+        tally.sent = self.sent();
+        let hops = self.generations.iter().flat_map(|g| &g.counters[0].dropped);
+        for reasons in hops.chain(self.counters.ports.iter().map(|p| &p.dropped)) {
+            for (sum, counter) in tally.dropped.iter_mut().zip(reasons) {
+                *sum += counter.load(Ordering::Relaxed);
+            }
+        }
+        tally
     }
 
     /// Without instances, all that comes in leaves or is dropped.
