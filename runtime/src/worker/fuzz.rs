@@ -205,10 +205,10 @@ impl<'b> World<'b> {
         match what % 32 {
             0..4 => self.inject(input),
             4..8 => self.round(),
-            8..11 => self.nf(input, Nf::handle),
-            11..13 => self.nf(input, Nf::forge),
-            13 => self.nf(input, Nf::repeat),
-            14..16 => self.nf(input, Nf::turn_index),
+            8..13 => self.nf(input, Nf::handle),
+            13 => self.nf(input, Nf::forge),
+            14 => self.nf(input, Nf::repeat),
+            15 => self.nf(input, Nf::turn_index),
             16 => self.nf(input, Nf::scribble),
             17 => self.write_packet(input),
             18 => {
@@ -446,7 +446,7 @@ fn generation(number: u64, how: u8) -> Generation {
     Generation {
         number,
         id: String::new(),
-        max_hops: 5,
+        max_hops: 2,
         hops,
         chains: Vec::new(),
         tables,
