@@ -205,8 +205,8 @@ impl<'b> World<'b> {
         match what % 32 {
             0..4 => self.inject(input),
             4..8 => self.round(),
-            8..13 => self.nf(input, Nf::handle),
-            13 => self.nf(input, Nf::forge),
+            8..12 => self.nf(input, Nf::handle),
+            12..14 => self.nf(input, Nf::forge),
             14 => self.nf(input, Nf::repeat),
             15 => self.nf(input, Nf::turn_index),
             16 => self.nf(input, Nf::scribble),
@@ -236,6 +236,7 @@ impl<'b> World<'b> {
     fn inject(&mut self, input: &mut Bytes<'_>) {
         let (source, count) = (input.below(SOURCES.len()), 1 + input.below(64));
         let (length, seed) = (14 + input.u8() % 100, input.u8());
+        self.note_received();
         let mut buffers = vec![0; count];
         let got = self.bench.pool.alloc_burst(&mut buffers);
         buffers.truncate(got);

@@ -19,7 +19,7 @@ pub(super) struct Nf {
     from: Producer<ShmRing>,
     raw: Mapping,
     layout: Layout,
-    seen: Vec<[u64; 2]>,
+    pub(super) seen: Vec<[u64; 2]>,
 }
 
 impl Nf {
@@ -121,7 +121,7 @@ impl Nf {
         }
     }
 
-    fn push(&mut self, words: &[[u64; 2]]) {
+    pub(super) fn push(&mut self, words: &[[u64; 2]]) {
         // One that has spoilt its own ring may fail to.
         let _ = self.from.push_words(words);
     }

@@ -48,7 +48,7 @@ impl World<'_> {
         self.worker.ledger.slice(0, usize::MAX)
     }
 
-    fn held_by(&self, slot: usize) -> usize {
+    pub(super) fn held_by(&self, slot: usize) -> usize {
         let owner = Owner::instance(slot as u16);
         self.entries().iter().filter(|e| e.owner == owner).count()
     }
@@ -69,7 +69,7 @@ impl World<'_> {
     }
 
     /// What has been received is not on its way any more.
-    fn note_received(&mut self) {
+    pub(super) fn note_received(&mut self) {
         for (port, coming) in SOURCES.into_iter().zip(&mut self.coming) {
             let received = self.counters.ports[port].rx_packets.load(Ordering::Relaxed);
             let left = self.bench.sent[port] - received;
