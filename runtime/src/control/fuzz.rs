@@ -228,7 +228,7 @@ fn text(input: &[u8]) -> (&[u8], &[u8]) {
 
 /// What the manager must make of what was sent: the names of the counters once all is said as it should be.
 fn expected(sent: &[Message]) -> Option<Vec<String>> {
-    let mut sent = sent.iter().map(|message| understood(message));
+    let mut sent = sent.iter().map(understood);
     let Some(FromNf::Hello { abi: ABI_VERSION, .. }) = sent.next()? else {
         return None;
     };
