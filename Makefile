@@ -1,7 +1,7 @@
 # make demo       install what is missing, build, and show a chain at work
 # make test       build everything and run every test
 # make test-lab   what takes its time: a thousand edits and five hundred killed NFs under traffic
-# make fuzz       fuzz parser, formatter and checker; SECONDS=600 for ten minutes each instead of one
+# make fuzz       fuzz parser, formatter, checker and manager; SECONDS=600 for ten minutes each instead of one
 # make bench      all benchmarks; bench-quick: a two-minute part of them
 # make lint       formatting, clippy, documentation
 # make install    onvmc, onvm-run and onvm-nf to $(DESTDIR)$(PREFIX)/bin, in release form, and manual pages

@@ -1,6 +1,7 @@
 //! The manager: loads a bundle on DPDK and runs its chains.
 
 #![deny(unsafe_code)]
+#![allow(unexpected_cfgs, reason = "cargo-fuzz sets `fuzzing`")]
 
 pub mod control;
 pub mod dpdk;

@@ -12,6 +12,8 @@ mod closing;
 mod cores;
 mod ending;
 mod fleet;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod limit;
 mod memif;
 mod metrics;

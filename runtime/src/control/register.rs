@@ -135,7 +135,10 @@ impl Supervisor {
     }
 
     /// Hello, welcome, counters, ready.
-    async fn greet(&self, connection: &AsyncFd<NfSocket>) -> Result<(Region, Vec<String>), String> {
+    pub(super) async fn greet(
+        &self,
+        connection: &AsyncFd<NfSocket>,
+    ) -> Result<(Region, Vec<String>), String> {
         match hear(connection).await? {
             FromNf::Hello { abi: ABI_VERSION, .. } => {}
             FromNf::Hello { abi, .. } => {
@@ -204,7 +207,7 @@ impl Supervisor {
 }
 
 /// Bytes of a counter's name.
-const LONGEST_NAME: usize = 256;
+pub(super) const LONGEST_NAME: usize = 256;
 
 const HUNG_UP: &str = "it hung up";
 

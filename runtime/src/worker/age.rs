@@ -13,7 +13,7 @@ pub const KEEP_DEADLINE: Duration = Duration::from_secs(5);
 
 const PERIOD: Duration = Duration::from_millis(250);
 /// As many periods as the deadline has. The number of a period is eight bits wide: it must come round later than this.
-const MOST_PERIODS: u8 = (KEEP_DEADLINE.as_millis() / PERIOD.as_millis()) as u8;
+pub(super) const MOST_PERIODS: u8 = (KEEP_DEADLINE.as_millis() / PERIOD.as_millis()) as u8;
 const _: () = assert!(KEEP_DEADLINE.as_millis() / PERIOD.as_millis() < 128);
 
 /// Entries that are looked at between two rounds.
@@ -23,7 +23,7 @@ const SLICE: usize = 4096;
 pub(super) struct Watch {
     /// The number of the present period.
     pub(super) period: u8,
-    ends: Instant,
+    pub(super) ends: Instant,
     /// The entry to be looked at next, of so many.
     next: usize,
     entries: usize,

@@ -101,6 +101,13 @@ impl Link {
         self.held = self.held.saturating_sub(packets);
     }
 
+    /// The instance handed back a packet that it had not been given and will not be.
+    #[cold]
+    pub(super) fn never_held(&mut self) {
+        // One that had it taken off a count of none is thought to hold more than it does; never more than a ring holds.
+        self.held = (self.held + 1).min(self.outgoing.capacity());
+    }
+
     /// Pushes the burst under way; returns how many packets went and those that found no room.
     #[inline(always)]
     pub(super) fn push(&mut self) -> (usize, &[[u64; 2]], Result<(), Corrupt>) {

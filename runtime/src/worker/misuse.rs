@@ -53,7 +53,9 @@ impl Forward {
     }
 
     /// Drops what could not be given to the instance. One that guessed the index of a buffer that was on its way to it may
-    /// have handed that back already: then the buffer is not its any more, and is left alone.
+    /// have handed that back already: then the buffer is not its any more, and is left alone. What was taken off the count of
+    /// its packets for it is put back, since it never was in the count; else an instance that guesses is thought to hold
+    /// fewer than it does, and gets more than its share.
     #[cold]
     pub(super) fn drop_unpushed(
         &mut self,
@@ -67,6 +69,10 @@ impl Forward {
             if ledger.held_by(buffer, Owner::instance(slot)).is_some() {
                 add(&self.instance(slot).dropped, 1);
                 self.discard(ledger, generations, buffer, reason);
+            } else if let Some(link) = &mut self.links[usize::from(slot)] {
+                let before = link.held();
+                link.never_held();
+                self.shares.changed(before, link.held());
             }
         }
     }

@@ -9,6 +9,8 @@ mod counters;
 mod credit;
 mod flows;
 mod forward;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod idle;
 mod ingress;
 mod ledger;
@@ -205,14 +207,19 @@ impl Worker {
             let moved = self.round();
             rounds = rounds.wrapping_add(1);
             if moved == 0 || rounds.is_multiple_of(64) {
-                self.forward.announce();
-                self.watch_ages();
-                self.obey();
-                self.retire();
-                self.forward.publish_gauges(self.generations.in_flight);
+                self.upkeep();
             }
             self.rest(moved);
         }
+    }
+
+    /// What is not done in each round.
+    fn upkeep(&mut self) {
+        self.forward.announce();
+        self.watch_ages();
+        self.obey();
+        self.retire();
+        self.forward.publish_gauges(self.generations.in_flight);
     }
 
     fn rest(&mut self, moved: usize) {

@@ -1,0 +1,457 @@
+//! A worker under any sequence of what its NFs, its ports and the control thread may do, for `cargo fuzz` and for tests.
+//!
+//! The worker is the real one, over rings of shared memory and DPDK's buffers; the ports are loops of DPDK's, which give what is
+//! sent into them. The bytes of an input say what happens: packets come in, a round is served, an NF handles packets as it
+//! should, or writes what it likes wherever it can, is attached, detached, or keeps packets too long; generations come and go.
+//! What must hold is asserted after each step ([`oracle`]) and at the end.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "an input fails by a panic")]
+
+mod bench;
+mod nf;
+mod oracle;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{Arc, atomic::AtomicU64},
+    time::{Duration, Instant},
+};
+
+use crossbeam_queue::SegQueue;
+use nflib::{Region, layout::Layout, session::IdlePolicy};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+use self::{
+    bench::{Bench, PORTS, SINKS, SOURCES},
+    nf::Nf,
+};
+use super::{Command, Event, GENERATION_SLOTS, Link, Parts, Source, SourceKind, Worker, WorkerCounters};
+use crate::{
+    dpdk::{RxQueue, TxQueue},
+    generation::{At, Generation, Hop, HopCounters, HopIndex, NO_HOP, PortTable},
+    reason::Reason,
+};
+
+/// Descriptors that a ring holds; fewer than the buffers, so that rings and shares both fill up.
+const RING: u32 = 64;
+const SLOTS: usize = 4;
+/// The service that each slot's instance belongs to.
+const SERVICE_OF: [u16; SLOTS] = [0, 0, 1, 2];
+const SERVICES: u16 = 3;
+/// Steps of one input.
+const MOST_STEPS: usize = 1000;
+
+/// Reads an input; zeros follow its end.
+struct Bytes<'a>(&'a [u8]);
+
+impl Bytes<'_> {
+    fn u8(&mut self) -> u8 {
+        self.take::<1>()[0]
+    }
+
+    fn u16(&mut self) -> u16 {
+        u16::from_le_bytes(self.take())
+    }
+
+    fn u32(&mut self) -> u32 {
+        u32::from_le_bytes(self.take())
+    }
+
+    fn u64(&mut self) -> u64 {
+        u64::from_le_bytes(self.take())
+    }
+
+    fn below(&mut self, n: usize) -> usize {
+        usize::from(self.u8()) % n
+    }
+
+    fn take<const N: usize>(&mut self) -> [u8; N] {
+        let (now, rest) = self.0.split_at(self.0.len().min(N));
+        self.0 = rest;
+        let mut out = [0; N];
+        out[..now.len()].copy_from_slice(now);
+        out
+    }
+}
+
+/// A worker and all that surrounds it.
+struct World<'b> {
+    bench: &'b mut Bench,
+    worker: Worker,
+    commands: Arc<SegQueue<Command>>,
+    events: UnboundedReceiver<Event>,
+    counters: Arc<WorkerCounters>,
+    /// All that were published.
+    generations: Vec<Arc<Generation>>,
+    /// Numbers of those that have gone.
+    drained: Vec<u64>,
+    nfs: [Option<Nf>; SLOTS],
+    /// Instances that the worker wants to be ended.
+    faulty: [bool; SLOTS],
+    inject: Vec<TxQueue>,
+    deliver: Vec<RxQueue>,
+    /// Buffers on their way to the worker, by source.
+    coming: [VecDeque<u32>; SOURCES.len()],
+    /// Packets read from the ports that the worker sends to.
+    read: u64,
+    tally: Tally,
+}
+
+/// What became of the packets of an input.
+#[derive(Debug, Clone, Default)]
+pub struct Tally {
+    pub sent: u64,
+    /// By [`Reason`].
+    pub dropped: [u64; Reason::COUNT],
+    pub refused: u64,
+    pub overruled: u64,
+    /// Instances that were to be ended, by what was said of them.
+    pub faulty: BTreeMap<String, u64>,
+}
+
+/// Runs one input.
+pub fn run(input: &[u8]) -> Tally {
+    let mut bench = bench::bench();
+    let mut input = Bytes(input);
+    let mut world = World::new(&mut bench, input.u8());
+    for _ in 0..MOST_STEPS {
+        if input.0.is_empty() {
+            break;
+        }
+        world.step(&mut input);
+        world.hear();
+        world.check();
+    }
+    world.end()
+}
+
+impl<'b> World<'b> {
+    fn new(bench: &'b mut Bench, how: u8) -> Self {
+        let commands = Arc::new(SegQueue::new());
+        let (sender, events) = unbounded_channel();
+        let counters = Arc::new(WorkerCounters::new(PORTS, SLOTS));
+        let worker = Worker::new(Parts {
+            id: 0,
+            pool: bench.pool.clone(),
+            packets: bench.packets.clone(),
+            counters: counters.clone(),
+            commands: commands.clone(),
+            events: sender,
+            idle: IdlePolicy {
+                spins: 0,
+                yields: 0,
+                sleeps: false,
+            },
+            credit: RING,
+            room: bench.pool.count() / 2,
+        });
+        let inject = SOURCES
+            .map(|p| bench.ports[p].tx_queue(0).unwrap())
+            .into_iter()
+            .collect();
+        let deliver = SINKS
+            .map(|p| bench.ports[p].rx_queue(0).unwrap())
+            .into_iter()
+            .collect();
+        let kinds = [SourceKind::Live, SourceKind::Endless];
+        for (port, kind) in SOURCES.into_iter().zip(kinds) {
+            let queues = vec![bench.ports[port].rx_queue(0).unwrap()];
+            commands.push(Command::Open {
+                port: port as u16,
+                source: Some(Source { queues, kind }),
+                sink: None,
+            });
+        }
+        // A port without a queue takes nothing.
+        for port in SINKS.into_iter().take(1 + usize::from(how & 1)) {
+            commands.push(Command::Open {
+                port: port as u16,
+                source: None,
+                sink: Some(bench.ports[port].tx_queue(0).unwrap()),
+            });
+        }
+        let mut world = Self {
+            bench,
+            worker,
+            commands,
+            events,
+            counters,
+            generations: Vec::new(),
+            drained: Vec::new(),
+            nfs: [const { None }; SLOTS],
+            faulty: [false; SLOTS],
+            inject,
+            deliver,
+            coming: Default::default(),
+            read: 0,
+            tally: Tally::default(),
+        };
+        for slot in 0..SLOTS {
+            if how & 2 << slot != 0 {
+                world.attach(slot, how & 0x40 != 0);
+            }
+        }
+        world.publish(how >> 5);
+        world.hear();
+        world.check();
+        world
+    }
+
+    fn step(&mut self, input: &mut Bytes<'_>) {
+        let what = input.u8();
+        // Half of all steps are those that packets move by.
+        match what % 32 {
+            0..4 => self.inject(input),
+            4..8 => self.round(),
+            8..12 => self.nf(input, Nf::handle),
+            12..14 => self.nf(input, Nf::forge),
+            14 => self.nf(input, Nf::repeat),
+            15 => self.nf(input, Nf::turn_index),
+            16 => self.nf(input, Nf::scribble),
+            17 => self.write_packet(input),
+            18 => {
+                let slot = input.below(SLOTS);
+                self.attach(slot, input.u8() & 1 != 0);
+            }
+            19 => self.detach(input.below(SLOTS)),
+            20 => self.publish(input.u8()),
+            21 => self.expire(),
+            22 => self.pass(input.below(40)),
+            23 => self.read_sinks(),
+            24 => self.select(input),
+            25 => self.lose_patience(),
+            26 => self.look_for_returns(),
+            27 => self.end_the_faulty(),
+            28 => {
+                self.round();
+                self.worker.upkeep();
+            }
+            _ => self.worker.upkeep(),
+        }
+    }
+
+    /// Packets come to a source.
+    fn inject(&mut self, input: &mut Bytes<'_>) {
+        let (source, count) = (input.below(SOURCES.len()), 1 + input.below(64));
+        let (length, seed) = (14 + input.u8() % 100, input.u8());
+        self.note_received();
+        let mut buffers = vec![0; count];
+        let got = self.bench.pool.alloc_burst(&mut buffers);
+        buffers.truncate(got);
+        for (i, &buffer) in buffers.iter().enumerate() {
+            let entry = self.worker.ledger.slice(buffer as usize, 1)[0];
+            assert_eq!(
+                entry.owner,
+                super::ledger::Owner::POOL,
+                "buffer {buffer} is in the stock"
+            );
+            assert!(
+                self.coming.iter().all(|c| !c.contains(&buffer)),
+                "buffer {buffer} comes in already"
+            );
+            self.bench.write_frame(buffer, seed.wrapping_add(i as u8));
+        }
+        self.bench.send(&mut self.inject[source], &buffers, length.into());
+        self.bench.sent[SOURCES[source]] += buffers.len() as u64;
+        self.coming[source].extend(buffers);
+    }
+
+    fn round(&mut self) {
+        let moved = self.worker.round();
+        assert!(
+            moved <= super::BURST * (SLOTS + SOURCES.len()),
+            "a round moved {moved} packets"
+        );
+    }
+
+    /// One of the NFs does something.
+    fn nf(&mut self, input: &mut Bytes<'_>, what: fn(&mut Nf, &mut Bytes<'_>)) {
+        if let Some(nf) = &mut self.nfs[input.below(SLOTS)] {
+            what(nf, input);
+        }
+    }
+
+    fn write_packet(&mut self, input: &mut Bytes<'_>) {
+        let (buffer, word, value) = (input.u8(), input.u8(), input.u32());
+        self.bench.write(buffer.into(), usize::from(word) * 4, value);
+    }
+
+    /// As the control thread does once an instance is ready.
+    fn attach(&mut self, slot: usize, writes: bool) {
+        if self.nfs[slot].is_some() {
+            return;
+        }
+        let (fd, region) = Region::create("fuzzed", Layout::new(1, RING, 8)).unwrap();
+        let link = Box::new(Link::new(&region, 0, writes));
+        self.commands.push(Command::Attach {
+            slot: slot as u16,
+            link,
+            fresh: slot.is_multiple_of(2),
+        });
+        self.nfs[slot] = Some(Nf::new(&fd));
+        self.faulty[slot] = false;
+        let service = SERVICE_OF[slot];
+        self.commands.push(Command::Select {
+            service,
+            instances: self.running(service),
+            awaited: false,
+        });
+        self.worker.upkeep();
+    }
+
+    fn running(&self, service: u16) -> Vec<u16> {
+        (0..SLOTS as u16)
+            .filter(|&s| SERVICE_OF[usize::from(s)] == service && self.nfs[usize::from(s)].is_some())
+            .collect()
+    }
+
+    fn detach(&mut self, slot: usize) {
+        if self.nfs[slot].is_none() {
+            return;
+        }
+        self.commands.push(Command::Detach { slot: slot as u16 });
+        self.worker.upkeep();
+        self.nfs[slot] = None;
+        self.faulty[slot] = false;
+        self.count_instance(slot);
+    }
+
+    fn end_the_faulty(&mut self) {
+        for slot in 0..SLOTS {
+            if self.faulty[slot] {
+                self.detach(slot);
+            }
+        }
+    }
+
+    /// Some of a service's instances, or none while one is awaited.
+    fn select(&mut self, input: &mut Bytes<'_>) {
+        let (service, which) = (u16::from(input.u8()) % SERVICES, input.u8());
+        let mut instances = self.running(service);
+        instances.retain(|slot| which >> slot & 1 != 0);
+        self.commands.push(Command::Select {
+            service,
+            instances,
+            awaited: which & 0x80 != 0,
+        });
+        self.worker.upkeep();
+    }
+
+    fn publish(&mut self, how: u8) {
+        let number = self.generations.len() as u64 + 1;
+        // The control thread sees to it that there is room.
+        if self.worker.generations.live[(number % GENERATION_SLOTS as u64) as usize].is_some() {
+            return;
+        }
+        let tables = Arc::new(generation(number, how));
+        self.generations.push(tables.clone());
+        self.commands.push(Command::Publish(tables));
+        self.worker.upkeep();
+        // It is for the input to say when patience ends.
+        if let Some(until) = &mut self.worker.generations.hold {
+            *until = Instant::now() + Duration::from_secs(3600);
+        }
+    }
+
+    /// Ends the oldest generation that has packets inside.
+    fn expire(&mut self) {
+        let current = self.generations.len() as u64;
+        let Some(oldest) = (1..current).find(|number| !self.drained.contains(number)) else {
+            return;
+        };
+        self.commands.push(Command::Expire {
+            generation: oldest,
+            reason: "it kept an old generation".to_owned(),
+        });
+        self.worker.upkeep();
+        self.hear();
+        assert!(
+            self.drained.contains(&oldest),
+            "generation {oldest} is still there"
+        );
+    }
+
+    /// So many periods pass.
+    fn pass(&mut self, periods: usize) {
+        for _ in 0..periods {
+            self.worker.watch.ends = Instant::now();
+            self.worker.watch_ages();
+        }
+        self.check_ages();
+    }
+
+    fn lose_patience(&mut self) {
+        if let Some(until) = &mut self.worker.generations.hold {
+            *until = Instant::now();
+        }
+    }
+
+    /// As a worker does before it sleeps.
+    fn look_for_returns(&mut self) {
+        for link in self.worker.forward.links.iter_mut().flatten() {
+            link.has_returns();
+        }
+    }
+}
+
+/// Tables with a way around, a drop, and an output, a steer, a way out and a lookup where they are permitted.
+fn generation(number: u64, how: u8) -> Generation {
+    let hop = |at, next| Hop {
+        at,
+        next,
+        outputs: Vec::new(),
+        steers: Vec::new(),
+        outs: Vec::new(),
+        lookup: false,
+        chain: 0,
+    };
+    let [first, second] = SINKS.map(|port| port as u16);
+    let mut hops = vec![
+        hop(At::Service(0), 1),
+        hop(At::Service(1), 3),
+        hop(At::Service(2), 0),
+        hop(At::Port(first), NO_HOP),
+        hop(At::Port(second), NO_HOP),
+        hop(At::Drop, NO_HOP),
+    ];
+    hops[0].outputs = vec![1, 4, 5];
+    hops[0].steers = vec![(2, 2)];
+    hops[0].outs = vec![(second, 4)];
+    hops[0].lookup = true;
+    hops[2].outputs = vec![2, 0];
+    let table = |otherwise| PortTable {
+        rules: Vec::new(),
+        otherwise,
+        by_flow: true,
+        reach: 0,
+    };
+    let begins: [HopIndex; 8] = [0, 1, 2, 0, 3, 5, NO_HOP, 0];
+    let mut tables: Vec<PortTable> = (0..PORTS).map(|_| table(NO_HOP)).collect();
+    tables[SOURCES[0]] = table(begins[usize::from(how & 7)]);
+    tables[SOURCES[1]] = PortTable {
+        rules: vec![("(tcp-port dst 99)".parse().unwrap(), 2)],
+        otherwise: begins[usize::from(how >> 3 & 7)],
+        // The flow cache is too large to be made for each input.
+        by_flow: false,
+        reach: 78,
+    };
+    let counters = HopCounters {
+        arrived: hops.iter().map(|_| AtomicU64::new(0)).collect(),
+        dropped: hops
+            .iter()
+            .map(|_| [const { AtomicU64::new(0) }; Reason::COUNT])
+            .collect(),
+    };
+    Generation {
+        number,
+        id: String::new(),
+        max_hops: 2,
+        hops,
+        chains: Vec::new(),
+        tables,
+        reach: vec![(0..SERVICES).collect(); PORTS],
+        counters: vec![counters],
+    }
+}
