@@ -28,8 +28,9 @@ demo:
 test: setup
 	$(CARGO) test --workspace
 
+# Built as for `make test`: other features would have everything built anew.
 test-lab: setup
-	$(CARGO) build --workspace --bins
+	$(CARGO) test --workspace --no-run
 	ONVM_TEST_ROUNDS=500 $(CARGO) test --workspace --test apply -- --exact --nocapture many_edits_and_losses_leave_nothing_behind
 
 # What it finds is in tests/fuzz/artifacts.
