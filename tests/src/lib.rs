@@ -15,10 +15,12 @@
 pub mod capture;
 pub mod http;
 pub mod manager;
+pub mod misused;
 pub mod namespace;
 pub mod probe;
 pub mod process;
 pub mod programs;
+pub mod random;
 pub mod scratch;
 
 pub use manager::{Finished, Manager, Summary};

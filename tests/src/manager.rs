@@ -95,6 +95,16 @@ pub fn instance<'a>(status: &'a Status, name: &str) -> &'a InstanceStatus {
         .unwrap_or_else(|| panic!("status names no instance {name}: {status:#?}"))
 }
 
+/// What the host lacks to hold functions with.
+pub fn lacks(status: &Status) -> Vec<&str> {
+    status
+        .isolation
+        .missing
+        .iter()
+        .map(|m| m.means.as_str())
+        .collect()
+}
+
 /// A manager that is not root. The programs lie where any user may run them, whatever the rights of the directory that they were
 /// built in.
 pub fn unprivileged(scratch: &Scratch, bundle: &Path, arguments: &[&str]) -> Command {

@@ -18,33 +18,12 @@ use std::{
 };
 
 use onvm_bundle::api::Status;
-use onvm_tests::{Manager, Scratch, Summary, capture};
+use onvm_tests::{Manager, Scratch, Summary, capture, random::Random};
 use program::{Assertion, Claim, FIELDS, IN_PORTS, PORTS, Program};
 
 const PROGRAMS: u32 = 12;
 const PACKETS: u32 = 2500;
 const LONG: Duration = Duration::from_secs(60);
-
-/// Xorshift (G. Marsaglia, "Xorshift RNGs", 2003).
-#[derive(Debug)]
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) as usize % n
-    }
-
-    fn one_in(&mut self, n: usize) -> bool {
-        self.below(n) == 0
-    }
-
-    fn of<T: Copy>(&mut self, all: &[T]) -> T {
-        all[self.below(all.len())]
-    }
-}
 
 /// What happened in all programs together, so that nothing here is true because nothing happened.
 #[derive(Debug, Default)]

@@ -11,24 +11,12 @@
 use std::time::{Duration, SystemTime};
 
 use onvm_bundle::api::ApiError;
-use onvm_tests::{Manager, Scratch, capture, process};
+use onvm_tests::{Manager, Scratch, capture, process, random::Random};
 use rustix::process::Signal;
 
 const PACKETS: u32 = 300_000;
 /// Edits and kills; then the rest of the capture passes in peace.
 const ACTIONS: u32 = 80;
-
-/// Xorshift (G. Marsaglia, "Xorshift RNGs", 2003).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) as usize % n
-    }
-}
 
 #[test]
 fn every_packet_is_delivered_once_or_counted() {

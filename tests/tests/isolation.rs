@@ -11,7 +11,7 @@ use std::{collections::HashSet, fs, path::Path, process::Command, time::Duration
 
 use onvm_tests::{
     Manager, Scratch, capture,
-    manager::{SOON, instance, lacking, unprivileged},
+    manager::{SOON, instance, lacking, lacks, unprivileged},
     probe::assert_held,
     process,
 };
@@ -111,13 +111,7 @@ fn a_manager_without_rights_holds_its_nfs_too() {
     manager.wait_for_log("READY");
     manager.wait_for_traffic(1000, SOON);
     let status = manager.status();
-    let missing: Vec<&str> = status
-        .isolation
-        .missing
-        .iter()
-        .map(|m| m.means.as_str())
-        .collect();
-    assert_eq!(missing, ["user ids"]);
+    assert_eq!(lacks(&status), ["user ids"]);
     assert_held(instance(&status, "look-0"));
     manager.terminate_whole(1);
 }
@@ -130,13 +124,7 @@ fn what_holds_when_a_means_is_missing_is_said_and_enough() {
         manager.wait_for_log("READY");
         manager.wait_for_traffic(1000, SOON);
         let status = manager.status();
-        let without: Vec<&str> = status
-            .isolation
-            .missing
-            .iter()
-            .map(|m| m.means.as_str())
-            .collect();
-        assert_eq!(without, [missing]);
+        assert_eq!(lacks(&status), [missing]);
         assert_held(instance(&status, "look-0"));
         manager.terminate_whole(1);
     }

@@ -18,7 +18,7 @@ use std::{
 use onvm_bundle::api::Status;
 use onvm_tests::{
     Manager, Scratch, capture,
-    manager::{SOON, instance, unprivileged},
+    manager::{SOON, instance, lacks, unprivileged},
     probe::assert_held,
     process, programs,
 };
@@ -215,13 +215,7 @@ fn attackers_get_what_is_promised_from_another_user() {
         |bundle| unprivileged(&scratch, bundle, &[]),
         true,
     );
-    let missing: Vec<&str> = status
-        .isolation
-        .missing
-        .iter()
-        .map(|m| m.means.as_str())
-        .collect();
-    assert_eq!(missing, ["user ids"]);
+    assert_eq!(lacks(&status), ["user ids"]);
 }
 
 /// The kernel gives no user namespace to a process whose root directory was changed.

@@ -9,22 +9,12 @@
 
 use onvm_bundle::api::Status;
 use onvm_tests::{
-    Manager, Scratch, capture,
+    Manager, Scratch,
     manager::{SOON, dropped, instance},
+    misused::{STOCK, scratch},
     namespace::Namespace,
     process::Background,
 };
-
-const STOCK: usize = 64;
-
-fn scratch() -> Scratch {
-    let scratch = Scratch::new();
-    scratch.misuse();
-    scratch.pacer();
-    let packets: Vec<_> = (0..STOCK as u32).map(|i| capture::udp(i as u16, i, 30)).collect();
-    capture::write(&scratch.path("in.pcap"), &packets);
-    scratch
-}
 
 /// Whatever it keeps, an edit comes to its end, and no packet of an old generation meets a new one in its place.
 #[test]

@@ -11,50 +11,21 @@ use std::{
     io::Write,
     net::{TcpListener, TcpStream},
     os::fd::{AsFd, OwnedFd},
-    path::{Path, PathBuf},
+    path::Path,
     time::{Duration, Instant},
 };
 
 use nflib::session::{self, FromNf};
 use onvm_tests::{
-    Manager, Scratch, capture,
+    Manager,
     manager::{SOON, instance},
+    misused::{STOCK, build, bundle, scratch},
     process,
 };
 use rustix::{
     net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt},
     process::{Resource, Rlimit},
 };
-
-const STOCK: usize = 64;
-
-fn scratch() -> Scratch {
-    let scratch = Scratch::new();
-    scratch.misuse();
-    scratch.pacer();
-    let packets: Vec<_> = (0..STOCK as u32).map(|i| capture::udp(i as u16, i, 30)).collect();
-    capture::write(&scratch.path("in.pcap"), &packets);
-    scratch
-}
-
-fn build(scratch: &Scratch, out: &str, nfs: &str, rules: &str) -> PathBuf {
-    let chain = format!(
-        "use \"pacer.nf.toml\" as pacer\nuse \"misuse.nf.toml\" as misuse\n\
-         port a = pcap {{ read = file(\"in.pcap\"), repeat = true }}\nport b = pcap {{ write = \"/dev/null\" }}\n\
-         nf pace = pacer {{}}\n{nfs}\nsteer a {{ {rules} else -> pace -> b }}\n"
-    );
-    scratch.build(&chain, out)
-}
-
-/// A quarter of the flows meets `bad`, which misuses `how`; the others go by an honest function.
-fn bundle(scratch: &Scratch, how: &str) -> PathBuf {
-    build(
-        scratch,
-        "bundle",
-        &format!("nf bad = misuse {{ how = \"{how}\" }}"),
-        "ip[15] & 3 = 1 -> bad -> b",
-    )
-}
 
 #[test]
 fn what_a_function_says_is_quoted_wherever_it_is_shown() {

@@ -16,6 +16,7 @@ mod fleet;
 pub mod fuzz;
 mod limit;
 mod memif;
+mod memory;
 mod metrics;
 mod notify;
 mod output;

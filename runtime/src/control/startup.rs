@@ -1,21 +1,19 @@
 //! From a bundle to a running manager: everything that can be refused is refused before anything is made.
 
-use std::{collections::HashMap, os::fd::AsFd, path::PathBuf, sync::Arc, time::Instant};
+use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Instant};
 
 use crossbeam_queue::SegQueue;
-use nflib::memory::{Geometry, HUGE_PAGE, Mapping, PacketFile, create_file, reopen_read_only};
+use nflib::memory::HUGE_PAGE;
 use onvm_bundle::{Bundle, HugePages, ManagerConfig, api as wire};
 use rustix::process::{Resource, Rlimit};
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::{
     Aside, Fleet, History, HostOptions, InstanceSpec, Manager, OpenPort, Rates, RunDir, Shared, Signals,
-    WorkerHandle, api, apply::slots_of, cores::Cores, ports, spec,
+    WorkerHandle, api, apply::slots_of, cores::Cores, memory::Memory, ports, spec,
 };
 use crate::{
-    dpdk::{
-        self, Eal, EalOptions, FileMapping, HEADROOM, Lcore, PacketPool, PageSize, PoolConfig, WatchedPackets,
-    },
+    dpdk::{self, Eal, EalOptions, Lcore, PacketPool, PageSize},
     error::RunError,
     generation::Generation,
     jail::Jail,
@@ -35,8 +33,6 @@ pub struct Options {
 const STOPPED: &str = "stopped before all NFs were ready";
 /// Slots for services and for instances, those of draining generations included.
 const SLOTS: usize = 2 * onvm_bundle::MAX_INSTANCES;
-/// Buffers that a worker's cache may keep from the other users of the pool.
-const POOL_CACHE: u32 = 256;
 /// Packets inside that sources which can wait are held to, whatever the rings hold: more do not make the system faster, they
 /// spread over more memory than a core's address cache covers (2048 pages of 4 KiB on current processors).
 const MOST_CREDIT: u32 = 2048;
@@ -218,74 +214,6 @@ fn eal_options(manager: &ManagerConfig, plans: &[ports::Plan]) -> EalOptions {
             .map(str::to_owned)
             .collect(),
         main_cores: Vec::new(),
-    }
-}
-
-/// The packet file, its descriptors and the pool over it.
-struct Memory {
-    packets_fd: std::os::fd::OwnedFd,
-    read_only_fd: std::os::fd::OwnedFd,
-    geometry: Geometry,
-    pool: Arc<PacketPool>,
-    packets: Arc<PacketFile>,
-    watched: WatchedPackets,
-}
-
-impl Memory {
-    /// `filtered`: NFs make only the system calls of their jail. One that is not held to them can punch holes into the file, and
-    /// where huge pages have run out the manager's next touch of it would be a SIGBUS.
-    fn new(eal: &Eal, manager: &ManagerConfig, filtered: bool) -> Result<Self, RunError> {
-        let failed = RunError::system("the packet file cannot be made");
-        let stride = manager.buffer_stride();
-        let geometry = Geometry {
-            buffers: manager.buffers.count,
-            stride,
-            headroom: u32::from(HEADROOM),
-        };
-        let huge = filtered && eal.uses_huge_pages();
-        if !filtered && eal.uses_huge_pages() {
-            tracing::warn!(
-                "packet buffers lie in ordinary pages: an NF whose system calls are not filtered could take huge ones away"
-            );
-        }
-        let (packets_fd, page_size) = match huge.then(|| create_file("onvm-packets", geometry.bytes(), true))
-        {
-            Some(Ok(fd)) => (fd, PageSize::Mib2),
-            // The EAL found huge pages for itself and they do not suffice for the packets.
-            Some(Err(e)) if matches!(manager.hugepages, HugePages::Size(_)) => return Err(failed(e)),
-            _ => (
-                create_file("onvm-packets", geometry.bytes(), false).map_err(&failed)?,
-                PageSize::Kib4,
-            ),
-        };
-        let read_only_fd = reopen_read_only(packets_fd.as_fd()).map_err(&failed)?;
-        let reader = Mapping::new(&read_only_fd, false).map_err(&failed)?;
-        let length = reader.len();
-        let packets = Arc::new(PacketFile::new(reader, geometry).map_err(&failed)?);
-        let watched = WatchedPackets::new(packets.clone(), page_size).map_err(&failed)?;
-        let config = PoolConfig {
-            name: "packets".to_owned(),
-            stride: geometry.stride,
-            count: geometry.buffers,
-            headroom: HEADROOM,
-            page_size,
-            cache: POOL_CACHE,
-        };
-        let mapping = Arc::new(FileMapping::map(packets_fd.as_fd(), length)?);
-        let pool = PacketPool::new(eal, mapping, &config).map_err(|e| {
-            RunError::Unsupported(format!(
-                "{e}. {} buffers are asked for; where memory does not suffice, write fewer `buffers` in `manager`.",
-                config.count
-            ))
-        })?;
-        Ok(Self {
-            packets_fd,
-            read_only_fd,
-            geometry,
-            pool,
-            packets,
-            watched,
-        })
     }
 }
 

@@ -103,29 +103,18 @@ impl Means {
     /// Fails where a part of the jail can be had by no means and is not waived.
     pub(super) fn refuse(&self) -> Result<(), RunError> {
         let lacking = |part: &Part| !self.has(*part) && !self.waived.contains(part);
-        let parts: Vec<String> = Part::ALL
-            .into_iter()
-            .filter(lacking)
-            .map(|p| format!("`{p}`"))
-            .collect();
+        let parts: Vec<Part> = Part::ALL.into_iter().filter(lacking).collect();
         if parts.is_empty() {
             return Ok(());
         }
-        let reasons: Vec<String> = self
-            .missing
-            .iter()
-            .map(|(name, why)| format!("{name} ({why})"))
-            .collect();
+        let each = |with: &dyn Fn(&Part) -> String| parts.iter().map(with).collect::<Vec<_>>();
+        let missing = self.missing.iter().map(|(name, why)| format!("{name} ({why})"));
         Err(RunError::Unsupported(format!(
             "NFs cannot be jailed here: nothing keeps them from {}. This host lacks {}. In a container, permit these in its \
              profile. Or do without, if you trust the NFs, with {}.",
-            parts.join(", "),
-            reasons.join(", "),
-            parts
-                .iter()
-                .map(|p| format!("--waive {}", p.trim_matches('`')))
-                .collect::<Vec<_>>()
-                .join(" "),
+            each(&|part| format!("`{part}`")).join(", "),
+            missing.collect::<Vec<_>>().join(", "),
+            each(&|part| format!("--waive {part}")).join(" "),
         )))
     }
 

@@ -86,7 +86,7 @@ impl Jail {
     /// Finds out what this host offers. Refuses one where NFs cannot be jailed, but for what the operator waives: then that is said
     /// once, with the reasons.
     pub(crate) async fn new(waived: &[Part]) -> Result<Self, RunError> {
-        let mut means = Means::find(waived);
+        let means = Means::find(waived);
         let filters: Arc<[BpfProgram]> = if means.calls {
             let failed = |e| {
                 RunError::Unsupported(format!(
@@ -100,16 +100,21 @@ impl Jail {
         let mut jail = Self {
             root: None,
             filters,
-            means: means.clone(),
+            means,
         };
-        jail.find_namespaces(&mut means).await;
-        jail.with(means.namespaces);
-        means.refuse()?;
-        // As NFs are started, so that what still fails is said now.
-        jail.rehearse()
-            .await
-            .map_err(|e| RunError::Unsupported(format!("NFs cannot be jailed: {e}")))?;
-        jail.means = means;
+        jail.with(Namespaces::ALL);
+        let all = jail.rehearse().await;
+        if let Err(e) = &all {
+            tracing::debug!("namespaces are tried one by one, since all together fail: {e}");
+            jail.find_namespaces().await;
+        }
+        jail.means.refuse()?;
+        if all.is_err() {
+            // As NFs are started, so that what still fails is said now.
+            jail.rehearse()
+                .await
+                .map_err(|e| RunError::Unsupported(format!("NFs cannot be jailed: {e}")))?;
+        }
         Ok(jail)
     }
 
@@ -117,14 +122,8 @@ impl Jail {
         &self.means
     }
 
-    /// The namespaces that a process can have here: all of them, or those that can be had one by one.
-    async fn find_namespaces(&mut self, means: &mut Means) {
-        self.with(Namespaces::ALL);
-        let Err(e) = self.rehearse().await else {
-            means.namespaces = Namespaces::ALL;
-            return;
-        };
-        tracing::debug!("namespaces are tried one by one, since all together fail: {e}");
+    /// The namespaces that a process can have here, tried one by one.
+    async fn find_namespaces(&mut self) {
         let mut found = Namespaces::default();
         for (name, add) in Namespaces::EACH {
             let mut with = found;
@@ -132,10 +131,10 @@ impl Jail {
             self.with(with);
             match self.rehearse().await {
                 Ok(()) => found = with,
-                Err(e) => means.missing.push((name, e.to_string())),
+                Err(e) => self.means.missing.push((name, e.to_string())),
             }
         }
-        means.namespaces = found;
+        self.with(found);
     }
 
     fn with(&mut self, namespaces: Namespaces) {

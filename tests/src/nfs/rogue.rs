@@ -25,6 +25,7 @@ use nflib::{
     ring::{Consumer, Producer},
     session::{self, Command, Configuration, FromNf, ToNf},
 };
+use onvm_tests::random::Random;
 
 /// By kind of verdict, 6 being one that does not exist; then packets written elsewhere.
 const COUNTERS: [&str; 8] = [
@@ -48,24 +49,6 @@ pub(crate) fn run() -> ExitCode {
             eprintln!("rogue: {e}");
             ExitCode::FAILURE
         }
-    }
-}
-
-/// Xorshift (G. Marsaglia, "Xorshift RNGs", 2003).
-#[derive(Clone)]
-struct Random(u64);
-
-impl Random {
-    /// Less than `n`.
-    fn below(&mut self, n: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) as usize % n
-    }
-
-    fn of<T: Copy>(&mut self, all: &[T]) -> T {
-        all[self.below(all.len())]
     }
 }
 
