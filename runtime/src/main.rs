@@ -130,8 +130,15 @@ fn isolation_text(isolation: &Isolation, json: bool) -> String {
     let there = isolation.means.iter().map(|means| format!("there    {means}"));
     let missing = isolation.missing.iter();
     let missing = missing.map(|m| format!("missing  {}: {}", m.means, m.reason));
+    let optional = isolation.optional.iter();
+    let optional = optional.map(|m| format!("optional {}: {}", m.means, m.reason));
     let waived = isolation.waived.iter().map(|part| format!("waived   {part}"));
-    there.chain(missing).chain(waived).collect::<Vec<_>>().join("\n")
+    there
+        .chain(missing)
+        .chain(optional)
+        .chain(waived)
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 fn log_to_stderr(arguments: &Arguments) {

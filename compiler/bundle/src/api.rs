@@ -65,6 +65,9 @@ pub struct Isolation {
     pub means: Vec<String>,
     /// What the host lacks.
     pub missing: Vec<Missing>,
+    /// What would limit NFs further and is not there; no promise depends on it.
+    #[serde(default)]
+    pub optional: Vec<Missing>,
     /// Parts of the jail that the operator does without, by `--waive`.
     pub waived: Vec<String>,
 }

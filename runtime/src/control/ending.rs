@@ -59,8 +59,11 @@ fn kill_and_reap(id: u32) {
 /// How long the control thread waits for a killed process.
 const MOMENT: Duration = Duration::from_millis(2);
 
-pub(super) fn describe_exit(status: io::Result<std::process::ExitStatus>) -> String {
+pub(super) fn describe_exit(process: &NfProcess, status: io::Result<std::process::ExitStatus>) -> String {
     match status {
+        Ok(_) if process.ran_out_of_memory() => {
+            "the kernel ended it: it and what it keeps in the kernel took more than its `memory`".to_owned()
+        }
         Ok(status) => format!("its process ended ({status})"),
         Err(e) => format!("its process cannot be waited for: {e}"),
     }

@@ -40,7 +40,7 @@ impl Supervisor {
         let greeted = tokio::select! {
             biased;
             greeted = self.greet(connection) => greeted,
-            status = process.wait() => return Err(describe_exit(status)),
+            status = process.wait() => return Err(describe_exit(process, status)),
             () = tokio::time::sleep_until(until) => return Err(too_late()),
         };
         match greeted {
@@ -56,7 +56,7 @@ impl Supervisor {
                 // Its exit says more than the broken connection.
                 let exit = tokio::time::timeout(EXIT_DEADLINE, process.wait()).await;
                 Err(match exit {
-                    Ok(status) if why == HUNG_UP => describe_exit(status),
+                    Ok(status) if why == HUNG_UP => describe_exit(process, status),
                     _ => why,
                 })
             }

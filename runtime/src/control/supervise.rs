@@ -311,7 +311,7 @@ impl Running<'_> {
                 let status = process.wait().await;
                 let clean_exit = status.as_ref().is_ok_and(std::process::ExitStatus::success);
                 End::Lost {
-                    why: describe_exit(status),
+                    why: describe_exit(process, status),
                     clean_exit,
                 }
             }

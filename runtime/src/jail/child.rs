@@ -70,6 +70,7 @@ impl<'a> Pointers<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
 pub(crate) enum Step {
+    Group,
     Session,
     Start,
     Limits,
@@ -86,7 +87,8 @@ pub(crate) enum Step {
 }
 
 impl Step {
-    pub(super) const ALL: [Self; 13] = [
+    pub(super) const ALL: [Self; 14] = [
+        Self::Group,
         Self::Session,
         Self::Start,
         Self::Limits,
@@ -104,6 +106,7 @@ impl Step {
 
     pub(super) fn what(self) -> &'static str {
         match self {
+            Self::Group => "a control group of its own",
             Self::Session => "a session of its own",
             Self::Start => "the manager's part of its namespaces",
             Self::Limits => "its limits",

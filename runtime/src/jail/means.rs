@@ -4,7 +4,7 @@ use std::fmt;
 
 use onvm_bundle::api::{Isolation, Missing};
 
-use super::{files, filter, process::Namespaces};
+use super::{files, filter, groups::Groups, process::Namespaces};
 use crate::error::RunError;
 
 /// Landlock keeps signals inside from this version on.
@@ -40,7 +40,7 @@ impl fmt::Display for Part {
 }
 
 /// What NFs are held with.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct Means {
     /// Filters of system calls.
     pub(crate) calls: bool,
@@ -49,6 +49,8 @@ pub(crate) struct Means {
     /// A user id of its own for each NF.
     pub(crate) users: bool,
     pub(crate) namespaces: Namespaces,
+    /// What control groups limit, or why there are none.
+    groups: Result<String, String>,
     /// What this host lacks, and why.
     pub(super) missing: Vec<(&'static str, String)>,
     waived: Vec<Part>,
@@ -57,6 +59,7 @@ pub(crate) struct Means {
 const CALLS: &str = "system call filter";
 const LANDLOCK: &str = "landlock";
 const USERS: &str = "user ids";
+const GROUPS: &str = "control groups";
 
 impl Means {
     /// All but the namespaces, which must be tried.
@@ -85,9 +88,17 @@ impl Means {
             landlock,
             users,
             namespaces: Namespaces::default(),
+            groups: Err(String::new()),
             missing,
             waived: waived.to_vec(),
         }
+    }
+
+    /// Takes over the control group that has been delegated to this process. No part of the jail depends on it.
+    pub(super) fn take_groups(&mut self) -> Option<Groups> {
+        let taken = Groups::take();
+        self.groups = taken.as_ref().map(Groups::limits).map_err(String::clone);
+        taken.ok()
     }
 
     fn has(&self, part: Part) -> bool {
@@ -126,9 +137,13 @@ impl Means {
             (self.landlock > 0, format!("{LANDLOCK} {}", self.landlock)),
             (self.users, USERS.to_owned()),
         ];
+        let groups = self.groups.iter().map(|limits| format!("{GROUPS} ({limits})"));
         let named = named.into_iter().filter(|(has, _)| *has).map(|(_, name)| name);
         Isolation {
-            means: named.chain(own.into_iter().map(str::to_owned)).collect(),
+            means: named
+                .chain(own.into_iter().map(str::to_owned))
+                .chain(groups)
+                .collect(),
             missing: self
                 .missing
                 .iter()
@@ -136,6 +151,16 @@ impl Means {
                     means: (*means).to_owned(),
                     reason: reason.clone(),
                 })
+                .collect(),
+            optional: self
+                .groups
+                .as_ref()
+                .err()
+                .map(|why| Missing {
+                    means: GROUPS.to_owned(),
+                    reason: why.clone(),
+                })
+                .into_iter()
                 .collect(),
             waived: self.waived.iter().map(ToString::to_string).collect(),
         }

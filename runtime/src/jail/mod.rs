@@ -9,6 +9,7 @@
 mod child;
 mod files;
 mod filter;
+mod groups;
 mod means;
 mod process;
 mod root;
@@ -35,7 +36,8 @@ use seccompiler::BpfProgram;
 
 pub use self::means::Part;
 use self::{
-    child::{Plan, Pointers, SOCKET},
+    child::{Plan, Pointers, SOCKET, Step},
+    groups::Groups,
     process::{Ends, Namespaces},
     root::Root,
 };
@@ -45,7 +47,7 @@ pub(crate) use self::{
 };
 use crate::error::RunError;
 
-/// Processes and threads that an instance may have.
+/// Threads that an instance may have.
 const MOST_THREADS: u64 = 64;
 /// Descriptors that an instance may have open: those of its memory and files, and some of its own.
 const MOST_DESCRIPTORS: u64 = 1024;
@@ -59,6 +61,7 @@ pub(crate) struct Jail {
     /// None, where the host has no such filters and the operator does without.
     filters: Arc<[BpfProgram]>,
     root: Option<Arc<Root>>,
+    groups: Option<Arc<Groups>>,
 }
 
 /// What is particular to one.
@@ -86,7 +89,8 @@ impl Jail {
     /// Finds out what this host offers. Refuses one where NFs cannot be jailed, but for what the operator waives: then that is said
     /// once, with the reasons.
     pub(crate) async fn new(waived: &[Part]) -> Result<Self, RunError> {
-        let means = Means::find(waived);
+        let mut means = Means::find(waived);
+        let groups = means.take_groups().map(Arc::new);
         let filters: Arc<[BpfProgram]> = if means.calls {
             let failed = |e| {
                 RunError::Unsupported(format!(
@@ -99,6 +103,7 @@ impl Jail {
         };
         let mut jail = Self {
             root: None,
+            groups,
             filters,
             means,
         };
@@ -208,7 +213,13 @@ impl Jail {
             ruleset,
             filters: &self.filters,
         };
-        let process = process::start(plan, Ends { report, go }).await?;
+        let group = |groups: &Arc<Groups>| groups.group(confinement.memory, MOST_THREADS);
+        let group = self.groups.as_ref().map(group).transpose();
+        let group = group.map_err(|source| StartError::Step {
+            step: Step::Group,
+            source,
+        })?;
+        let process = process::start(plan, Ends { report, go }, group).await?;
         Ok(Started {
             process,
             socket: ours,

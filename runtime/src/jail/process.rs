@@ -4,7 +4,7 @@ use std::{
     fs, io,
     mem::MaybeUninit,
     os::{
-        fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
+        fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
         unix::process::ExitStatusExt,
     },
     process::ExitStatus,
@@ -17,7 +17,10 @@ use rustix::{
 };
 use tokio::io::unix::AsyncFd;
 
-use super::child::{self, Plan, Step};
+use super::{
+    child::{self, Plan, Step},
+    groups::Group,
+};
 
 /// Namespaces of a process's own.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -98,6 +101,7 @@ pub(crate) struct NfProcess {
     /// Readable once the process has ended.
     handle: AsyncFd<OwnedFd>,
     status: Option<ExitStatus>,
+    group: Option<Group>,
 }
 
 /// The processes that were started here and have not been reaped; a few hundred at most.
@@ -113,15 +117,17 @@ pub(crate) fn has_started(id: u32) -> bool {
     Pid::from_raw(id as i32).is_some_and(|pid| started().contains(&pid))
 }
 
-/// Starts a process that carries out the plan, and waits until its program runs.
-pub(super) async fn start(plan: Plan<'_>, ends: Ends) -> Result<NfProcess, StartError> {
-    let (pid, handle) = clone_with(plan.namespaces, || child::become_nf(&plan))?;
+/// Starts a process that carries out the plan, in this control group, and waits until its program runs.
+pub(super) async fn start(plan: Plan<'_>, ends: Ends, group: Option<Group>) -> Result<NfProcess, StartError> {
+    let within = group.as_ref().map(Group::directory);
+    let (pid, handle) = clone_with(plan.namespaces, within, || child::become_nf(&plan))?;
     // Before anything else runs on this thread, a sweep for strangers for example.
     started().push(pid);
     let process = NfProcess {
         pid,
         handle: watch(handle)?,
         status: None,
+        group,
     };
     let step = |step| move |source| StartError::Step { step, source };
     if plan.namespaces.user {
@@ -146,10 +152,18 @@ fn watch(handle: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
 
 /// Copies this process, in namespaces of its own. What the copy does is in [`child`]: it makes only system calls on values that
 /// were made before.
-fn clone_with(namespaces: Namespaces, child: impl FnOnce()) -> io::Result<(Pid, OwnedFd)> {
+fn clone_with(
+    namespaces: Namespaces,
+    group: Option<BorrowedFd<'_>>,
+    child: impl FnOnce(),
+) -> io::Result<(Pid, OwnedFd)> {
     let mut handle: RawFd = -1;
-    let flags = namespaces.flags() | (libc::CLONE_PIDFD as u64) | CLONE_CLEAR_SIGHAND;
+    let mut flags = namespaces.flags() | (libc::CLONE_PIDFD as u64) | CLONE_CLEAR_SIGHAND;
+    if group.is_some() {
+        flags |= CLONE_INTO_CGROUP;
+    }
     let arguments = CloneArguments {
+        cgroup: group.map_or(0, |directory| directory.as_raw_fd() as u64),
         flags,
         pidfd: (&raw mut handle) as u64,
         exit_signal: libc::SIGCHLD as u64,
@@ -157,7 +171,7 @@ fn clone_with(namespaces: Namespaces, child: impl FnOnce()) -> io::Result<(Pid, 
     };
     let signals = Blocked::all()?;
     // SAFETY: the arguments are a valid structure of the size that is given and live through the call; `pidfd` points to an
-    // integer that does, too. Without `CLONE_VM` the child gets a copy of the memory and goes on here with its own stack. It does
+    // integer that does, too, and `cgroup` is a descriptor that does. Without `CLONE_VM` the child gets a copy of the memory and goes on here with its own stack. It does
     // nothing but `child`, which is one of two functions of the module of that name, and which does not return.
     let result = unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size_of_val(&arguments)) };
     if result == 0 {
@@ -175,8 +189,9 @@ fn clone_with(namespaces: Namespaces, child: impl FnOnce()) -> io::Result<(Pid, 
 }
 
 const CLONE_CLEAR_SIGHAND: u64 = 0x1_0000_0000;
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
-/// `struct clone_args` in its first published form.
+/// `struct clone_args` of Linux 5.7, the first with control groups.
 #[derive(Debug, Default)]
 #[repr(C)]
 struct CloneArguments {
@@ -188,6 +203,9 @@ struct CloneArguments {
     stack: u64,
     stack_size: u64,
     tls: u64,
+    set_tid: u64,
+    set_tid_size: u64,
+    cgroup: u64,
 }
 
 /// All signals of this thread are held back while it lives: the copy shares the manager's pipe for signals, and would write
@@ -224,7 +242,7 @@ pub(crate) fn end_all_of(user: u32) -> io::Result<()> {
     const MOST_ATTEMPTS: u32 = 16;
     let mut last = None;
     for _ in 0..MOST_ATTEMPTS {
-        let handle = clone_with(Namespaces::default(), || child::end_all_as(user))?.1;
+        let handle = clone_with(Namespaces::default(), None, || child::end_all_as(user))?.1;
         let status = loop {
             match waitid(WaitId::PidFd(handle.as_fd()), WaitIdOptions::EXITED) {
                 Err(Errno::INTR) => {}
@@ -310,7 +328,12 @@ impl NfProcess {
         }
     }
 
-    /// Kills the process and its group, which it leads.
+    /// Whether the kernel ended it because it and what it started wanted more memory than they have.
+    pub(crate) fn ran_out_of_memory(&self) -> bool {
+        self.group.as_ref().is_some_and(Group::ran_out_of_memory)
+    }
+
+    /// Kills the process and its process group, which it leads.
     pub(crate) fn kill(&self) {
         if self.status.is_some() {
             return;
