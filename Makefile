@@ -1,11 +1,12 @@
 # make demo       install what is missing, build, and show a chain at work
 # make test       build everything and run every test
-# make test-lab   what takes its time: a thousand edits and five hundred killed NFs under traffic
+# make test-lab   what takes its time or a virtual machine: a thousand edits and five hundred killed NFs under traffic, control groups
 # make fuzz       fuzz parser, formatter, checker and manager; SECONDS=600 for ten minutes each instead of one
 # make bench      all benchmarks; bench-quick: a two-minute part of them
 # make lint       formatting, clippy, documentation
 # make install    onvmc, onvm-run and onvm-nf to $(DESTDIR)$(PREFIX)/bin, in release form, and manual pages
 # make setup      only install the system's packages that building and testing need
+# make setup-lab  also what test-lab needs: QEMU and a kernel
 # make clean      remove everything that was built
 
 CARGO ?= cargo
@@ -17,7 +18,7 @@ UNWIND = --config 'profile.release.panic="unwind"'
 SECONDS ?= 60
 BUILD = $(CARGO) build $(PACKAGES) --bins
 
-.PHONY: demo test test-lab fuzz bench bench-quick lint docs release install setup clean
+.PHONY: demo test test-lab fuzz bench bench-quick lint docs release install setup setup-lab clean
 
 demo:
 	@sh .ci/setup build
@@ -29,9 +30,10 @@ test: setup
 	$(CARGO) test --workspace
 
 # Built as for `make test`: other features would have everything built anew.
-test-lab: setup
+test-lab: setup-lab
 	$(CARGO) test --workspace --no-run
 	ONVM_TEST_ROUNDS=500 $(CARGO) test --workspace --test apply -- --exact --nocapture many_edits_and_losses_leave_nothing_behind
+	$(CARGO) test --workspace --test guests -- --ignored
 
 # What it finds is in tests/fuzz/artifacts.
 fuzz:
@@ -69,6 +71,9 @@ install:
 
 setup:
 	@sh .ci/setup build test
+
+setup-lab:
+	@sh .ci/setup build test lab
 
 clean:
 	$(CARGO) clean

@@ -13,6 +13,7 @@
 )]
 
 pub mod capture;
+pub mod guest;
 pub mod http;
 pub mod manager;
 pub mod misused;

@@ -234,6 +234,7 @@ mod tests {
                 ]
                 .map(str::to_owned)
                 .to_vec(),
+                optional: Vec::new(),
                 missing: Vec::new(),
                 waived: vec!["files".to_owned()],
             },

@@ -19,6 +19,10 @@ impl Nf for Attacker {
         let how: String = setup.params.get("how")?;
         let got = match how.as_str() {
             "descriptors" => descriptors(),
+            "kernel" => {
+                std::thread::spawn(take_kernel_memory);
+                Vec::new()
+            }
             "memory" => memory(),
             "processes" => vec![format!("fork: {}", fork())],
             "threads" => vec![format!("threads: {}", threads())],
@@ -75,6 +79,25 @@ fn descriptors() -> Vec<String> {
         open += count;
     }
     vec![format!("descriptors: {open}")]
+}
+
+/// Once the function runs: socket buffers without end, memory of the kernel, which the limit of data does not count.
+fn take_kernel_memory() {
+    const MOST: usize = 500;
+    std::thread::sleep(Duration::from_secs(1));
+    let piece = [0_u8; 64 << 10];
+    for _ in 0..MOST {
+        let mut pair = [0; 2];
+        let kind = libc::SOCK_STREAM | libc::SOCK_NONBLOCK;
+        // SAFETY: the array of two lives through the call. The sockets stay open on purpose.
+        if unsafe { libc::socketpair(libc::AF_UNIX, kind, 0, pair.as_mut_ptr()) } < 0 {
+            return;
+        }
+        for end in pair {
+            // SAFETY: the buffer lives through the call and is as long as is said.
+            while unsafe { libc::send(end, piece.as_ptr().cast(), piece.len(), 0) } > 0 {}
+        }
+    }
 }
 
 /// Memory that the limit of data counts, and memory that it does not.
