@@ -14,6 +14,7 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use super::{
     DpdkError,
     descriptors::CloseOnExec,
+    drivers,
     error::{Attempt, current_errno, reason},
     log,
 };
@@ -135,6 +136,7 @@ impl Eal {
             std::mem::forget(arguments);
             return Err(start_error(reason(-current_errno()), attempt.detail()));
         }
+        drivers::leave_out_of_copies();
         let running = Running {
             _arguments: arguments,
             runtime_folder,

@@ -21,6 +21,7 @@
 #![allow(unsafe_code)]
 
 mod descriptors;
+mod drivers;
 mod eal;
 mod error;
 mod ethdev;
