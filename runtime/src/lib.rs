@@ -8,6 +8,7 @@ pub mod dpdk;
 pub mod error;
 pub mod flow;
 pub mod generation;
+pub mod interface;
 pub mod jail;
 pub mod reason;
 pub mod worker;

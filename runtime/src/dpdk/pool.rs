@@ -10,7 +10,7 @@ use super::{
     DpdkError, PacketMemory, PageSize,
     eal::{Eal, Running},
     error::{Attempt, current_errno},
-    queue::MAX_BURST,
+    queue::{MAX_BURST, TxDesc},
 };
 
 /// Bytes that drivers leave free before a received packet. Fixed when libdpdk was built (`RTE_PKTMBUF_HEADROOM`).
@@ -127,6 +127,43 @@ impl PacketPool {
             unsafe { sys::onvm_pool_free(&self.raw, part.as_ptr(), part.len() as u32) as usize }
         };
         indices.chunks(MAX_BURST).map(free).sum()
+    }
+
+    /// Writes a packet behind the headroom of a buffer that the caller holds; false when it does not fit.
+    pub fn fill(&self, index: u32, packet: &[u8]) -> bool {
+        let Some((start, _)) = self.packet(index).filter(|(_, room)| packet.len() <= *room) else {
+            return false;
+        };
+        // SAFETY: so many bytes are writable at `start` (`packet`). No reference to them exists in this process: others read packets
+        // as atomics or through copies. `packet` is a reference, so it is not in there.
+        unsafe { ptr::copy_nonoverlapping(packet.as_ptr(), start, packet.len()) };
+        true
+    }
+
+    /// Where a packet in a buffer begins behind the headroom, and how many bytes there are from there.
+    pub(crate) fn packet(&self, index: u32) -> Option<(*mut u8, usize)> {
+        let begin = TxDesc {
+            index,
+            off: HEADROOM,
+            len: 0,
+        };
+        self.bytes(&begin).map(|start| (start, self.room()))
+    }
+
+    /// Where a packet begins, if all of it lies in its buffer.
+    pub(crate) fn bytes(&self, packet: &TxDesc) -> Option<*mut u8> {
+        let end = u32::from(packet.off) + u32::from(packet.len);
+        if packet.index >= self.count() || end > self.stride() {
+            return None;
+        }
+        let at = packet.index as usize * self.stride() as usize + usize::from(packet.off);
+        // SAFETY: `count * stride` bytes are mapped at the memory's base (checked in `new`), and these lie in one buffer.
+        Some(unsafe { self.memory.base().as_ptr().add(at) })
+    }
+
+    /// Bytes of the longest packet that a buffer holds behind its headroom.
+    pub fn room(&self) -> usize {
+        (self.stride() - u32::from(HEADROOM)) as usize
     }
 
     /// Buffers that are not free: held by workers, NFs and drivers. Exact when no thread allocates or frees.

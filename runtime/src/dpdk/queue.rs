@@ -2,7 +2,7 @@ use std::{fmt, mem::offset_of, sync::Arc};
 
 use dpdk_sys as sys;
 
-use super::{PacketPool, ethdev::Device};
+use super::{HEADROOM, PacketPool, ethdev::Device};
 
 /// Packets in one burst, at most.
 pub const MAX_BURST: usize = sys::ONVM_MAX_BURST as usize;
@@ -71,6 +71,8 @@ pub struct RxBurst {
     /// Packets dropped at receipt since this value was made: the driver holds packets outside the port's pool (`af_xdp`,
     /// `net_ring`), and the pool had no buffer to copy them into.
     pub foreign: u64,
+    /// Packets dropped at receipt since this value was made: what the kernel left undone on them cannot be done.
+    pub malformed: u64,
 }
 
 impl RxBurst {
@@ -83,7 +85,53 @@ impl RxBurst {
             limit,
             oversized: 0,
             foreign: 0,
+            malformed: 0,
         }
+    }
+
+    /// Empties it, for packets that come from elsewhere than a queue.
+    pub(crate) fn clear(&mut self) {
+        self.len = 0;
+    }
+
+    /// Packets that still fit.
+    pub(crate) fn left(&self) -> usize {
+        usize::from(self.limit) - self.len
+    }
+
+    /// Adds a packet that lies behind the headroom of a buffer which the caller holds. It must fit.
+    pub(crate) fn push(&mut self, index: u32, len: u16) {
+        self.push_at(index, HEADROOM, len);
+    }
+
+    /// Adds a packet that begins so many bytes behind the begin of its buffer.
+    pub(crate) fn push_at(&mut self, index: u32, off: u16, len: u16) {
+        self.descs[self.len] = RxDesc {
+            index,
+            off,
+            len,
+            ..RxDesc::default()
+        };
+        self.len += 1;
+    }
+
+    /// Adds copies of packets that the caller holds, as many as fit and find a buffer; returns how many.
+    pub(crate) fn push_copies(&mut self, pool: &PacketPool, from: &[TxDesc]) -> usize {
+        let wanted = from.len().min(self.left());
+        let to = &mut self.descs[self.len..self.len + wanted];
+        // SAFETY: the pool is bound; `from` is valid for reads and `to` for writes of `wanted` descriptors of the shim's
+        // layout (asserted above), at most MAX_BURST of them; the shim checks each against the pool.
+        let copied = unsafe {
+            sys::onvm_pool_copy(
+                pool.raw(),
+                from.as_ptr().cast(),
+                to.as_mut_ptr().cast(),
+                wanted as u32,
+            )
+        };
+        let copied = (copied as usize).min(wanted);
+        self.len += copied;
+        copied
     }
 
     /// The packets of the last receive call.
@@ -134,7 +182,7 @@ impl RxQueue {
 }
 
 /// What became of a burst to send: the first `accepted` packets are the driver's, the rest stay the caller's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[must_use]
 pub struct Sent {
     pub accepted: usize,
@@ -142,6 +190,8 @@ pub struct Sent {
     /// length below 14 (17 on a NIC) or above the MTU and 22 bytes of headers, or a pool that the port was not configured
     /// with. The caller should drop it. When false and some are left, the queue is full.
     pub malformed: bool,
+    /// The port does not take the packet after the accepted ones, but those behind it perhaps.
+    pub refused_one: bool,
 }
 
 /// A port's transmit queue, for the one worker that fills it. Dropping it gives the queue back to the port.
@@ -156,10 +206,7 @@ impl TxQueue {
     /// Sends packets that the caller holds, from a pool that the port was configured with.
     #[inline]
     pub fn tx_burst(&mut self, pool: &PacketPool, packets: &[TxDesc]) -> Sent {
-        let mut sent = Sent {
-            accepted: 0,
-            malformed: false,
-        };
+        let mut sent = Sent::default();
         if !self.device.uses(pool) {
             sent.malformed = !packets.is_empty();
             return sent;
@@ -210,6 +257,7 @@ impl fmt::Debug for RxBurst {
             .field("packets", &self.packets())
             .field("oversized", &self.oversized)
             .field("foreign", &self.foreign)
+            .field("malformed", &self.malformed)
             .finish_non_exhaustive()
     }
 }

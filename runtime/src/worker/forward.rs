@@ -372,21 +372,19 @@ impl Forward {
         while !rest.is_empty() {
             let sent = match &mut self.sinks[usize::from(port)].queue {
                 Some(queue) => queue.tx_burst(&self.pool, rest),
-                None => crate::dpdk::Sent {
-                    accepted: 0,
-                    malformed: false,
-                },
+                None => crate::dpdk::Sent::default(),
             };
             let (gone, left) = rest.split_at(sent.accepted.min(rest.len()));
             self.count_sent(ledger, generations, port, gone);
-            let (bad, left, reason) = match sent.malformed {
-                true => (
-                    &left[..left.len().min(1)],
-                    &left[left.len().min(1)..],
-                    Reason::Malformed,
-                ),
-                false => (left, &[][..], Reason::PortRefused),
+            let reason = match sent.malformed {
+                true => Reason::Malformed,
+                false => Reason::PortRefused,
             };
+            let bad = match sent.malformed || sent.refused_one {
+                true => left.len().min(1),
+                false => left.len(),
+            };
+            let (bad, left) = left.split_at(bad);
             for packet in bad {
                 self.discard(ledger, generations, packet.index, reason);
             }

@@ -1,0 +1,70 @@
+//! What a port changes of an interface, and puts back.
+
+use std::{io, os::fd::BorrowedFd};
+
+use super::{Config, Kind, calls};
+
+/// Settings as they were before.
+#[derive(Debug, Default)]
+pub(super) struct Settings {
+    mtu: Option<Changed<u32>>,
+    mac: Option<Changed<[u8; 6]>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Changed<T> {
+    before: T,
+    to: T,
+}
+
+impl Settings {
+    pub(super) fn make(any: BorrowedFd<'_>, config: &Config) -> Result<Self, (&'static str, io::Error)> {
+        let name = &config.name;
+        let mut settings = Self::default();
+        let put_back_on_failure = |settings: &Self, what, e| {
+            settings.put_back(any, name);
+            (what, e)
+        };
+        if let Some(mtu) = config.mtu {
+            let (before, to) = (calls::mtu(any, name).map_err(|e| ("its MTU", e))?, u32::from(mtu));
+            if before != to {
+                calls::set_mtu(any, name, to).map_err(|e| ("setting its MTU", e))?;
+                settings.mtu = Some(Changed { before, to });
+            }
+        }
+        if let Some(to) = config.mac {
+            let before =
+                calls::mac(any, name).map_err(|e| put_back_on_failure(&settings, "its address", e))?;
+            if before != to {
+                calls::set_mac(any, name, to)
+                    .map_err(|e| put_back_on_failure(&settings, "setting its address", e))?;
+                settings.mac = Some(Changed { before, to });
+            }
+        }
+        if config.kind == Kind::Tap {
+            let flags = calls::flags(any, name).map_err(|e| ("its flags", e))?;
+            calls::set_flags(any, name, flags | libc::IFF_UP).map_err(|e| ("switching it on", e))?;
+        }
+        Ok(settings)
+    }
+
+    /// Undoes what is still as it was made here. An interface that has gone needs nothing.
+    pub(super) fn put_back(&self, any: BorrowedFd<'_>, name: &str) {
+        if let Some(mtu) = self.mtu
+            && calls::mtu(any, name).is_ok_and(|now| now == mtu.to)
+            && let Err(e) = calls::set_mtu(any, name, mtu.before)
+        {
+            tracing::warn!(
+                interface = name,
+                "its MTU cannot be set back to {}: {e}",
+                mtu.before
+            );
+        }
+        if let Some(mac) = self.mac
+            && calls::mac(any, name).is_ok_and(|now| now == mac.to)
+            && let Err(e) = calls::set_mac(any, name, mac.before)
+        {
+            tracing::warn!(interface = name, "its address cannot be set back: {e}");
+        }
+    }
+}
