@@ -193,7 +193,7 @@ fn captures_of_both_formats() {
     insta::assert_snapshot!("captures", trace(&["a.pcap"]));
     assert_eq!(trace(&["a.pcap"]), trace(&["a.pcapng"]));
     for (tool, ending) in [("gzip", "gz"), ("zstd", "zst")] {
-        let done = std::process::Command::new(tool)
+        let done = Command::new(tool)
             .args(["-qk", "a.pcap"])
             .current_dir(dir.path())
             .status();

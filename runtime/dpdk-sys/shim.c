@@ -13,6 +13,7 @@
 #include <rte_log.h>
 #include <rte_mbuf.h>
 #include <rte_mbuf_pool_ops.h>
+#include <rte_memcpy.h>
 #include <rte_mempool.h>
 #include <rte_prefetch.h>
 
@@ -107,6 +108,31 @@ uint32_t onvm_pool_free(const struct onvm_pool *pool, const uint32_t *in, uint32
 	if (kept != 0)
 		rte_mempool_put_bulk(pool->mp, freed, kept);
 	return kept;
+}
+
+uint32_t onvm_pool_copy(const struct onvm_pool *pool, const struct onvm_tx_desc *from, struct onvm_rx_desc *out,
+			uint32_t n)
+{
+	uint32_t indices[ONVM_MAX_BURST];
+	char *const base = (char *)pool->base;
+	uint32_t i;
+
+	n = onvm_pool_alloc(pool, indices, n);
+	for (i = 0; i < n; i++) {
+		const struct onvm_tx_desc d = from[i];
+		const uint32_t space = pool->stride - RTE_PKTMBUF_HEADROOM;
+		const int sound = d.index < pool->count && (uint32_t)d.off + d.len <= pool->stride && d.len <= space;
+
+		out[i].index = indices[i];
+		out[i].hash = 0;
+		out[i].off = RTE_PKTMBUF_HEADROOM;
+		out[i].len = sound ? d.len : 0;
+		out[i].flags = 0;
+		if (likely(sound))
+			rte_memcpy(base + (size_t)indices[i] * pool->stride + RTE_PKTMBUF_HEADROOM,
+				   base + (size_t)d.index * pool->stride + d.off, d.len);
+	}
+	return n;
 }
 
 /* ---- port ---- */

@@ -64,6 +64,12 @@ int onvm_pool_bind(struct onvm_pool *pool);
 uint32_t onvm_pool_alloc(const struct onvm_pool *pool, uint32_t *out, uint32_t n);
 /* Frees the indices that lie in the pool and returns how many did. `n` <= ONVM_MAX_BURST. */
 uint32_t onvm_pool_free(const struct onvm_pool *pool, const uint32_t *in, uint32_t n);
+/*
+ * Copies `n` <= ONVM_MAX_BURST packets into buffers of their own and returns how many found one. One that does not lie
+ * in a buffer, or does not fit behind the headroom, becomes an empty packet.
+ */
+uint32_t onvm_pool_copy(const struct onvm_pool *pool, const struct onvm_tx_desc *from, struct onvm_rx_desc *out,
+			uint32_t n);
 
 /*
  * Receives up to `limit` <= ONVM_MAX_BURST packets. Those outside the pool (af_xdp, net_ring) are copied into it.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use onvm_bundle::{Bundle, MemifRole, PathRef, PortKind, ring_frame};
 
-use super::{captures, memif, outputs};
+use super::{captures::Reading, memif, outputs};
 use crate::{
     dpdk::{self, Capability, Eal, PortConfig},
     error::RunError,
@@ -19,8 +19,6 @@ pub(super) struct Plan {
     pub config: PortConfig,
     /// How its packets arrive; none when it never receives.
     pub source: Option<SourceKind>,
-    /// The capture that it writes.
-    pub output: Option<PathBuf>,
     device: Device,
     place: String,
 }
@@ -29,6 +27,16 @@ pub(super) struct Plan {
 enum Device {
     Virtual { name: String, args: String },
     Pci(String),
+    Captures(Captures),
+}
+
+/// The captures of a port, one of them at least.
+#[derive(Debug)]
+pub(super) struct Captures {
+    pub read: Option<Reading>,
+    pub write: Option<PathBuf>,
+    /// Bytes of the longest frame that is written.
+    pub longest: u16,
 }
 
 /// Plans all ports of a bundle.
@@ -84,9 +92,12 @@ fn plan_one(bundle: &Bundle, port: &onvm_bundle::Port) -> Result<Plan, RunError>
             )
         }
         PortKind::Pcap { read, write, repeat } => {
-            let (args, kind) = pcap(bundle, read.as_ref(), write.as_ref(), *repeat).map_err(refuse)?;
-            source = kind;
-            vdev("net_pcap", args)
+            let captures = captures(bundle, port, read.as_ref(), write.as_ref(), *repeat).map_err(refuse)?;
+            source = captures.read.as_ref().map(|reading| match reading.repeat {
+                true => SourceKind::Endless,
+                false => SourceKind::Finite,
+            });
+            Device::Captures(captures)
         }
         PortKind::Memif { socket, role, id } => {
             memif::prepare(socket, *role).map_err(refuse)?;
@@ -142,7 +153,6 @@ fn plan_one(bundle: &Bundle, port: &onvm_bundle::Port) -> Result<Plan, RunError>
         kind: kind_name(&port.kind),
         config,
         source,
-        output: output(bundle, &port.kind),
         device,
         place: port.source.to_string(),
     })
@@ -153,15 +163,24 @@ impl Plan {
     pub(super) fn pci_address(&self) -> Option<&str> {
         match &self.device {
             Device::Pci(address) => Some(address),
-            Device::Virtual { .. } => None,
+            Device::Virtual { .. } | Device::Captures(_) => None,
         }
     }
 
-    /// Makes the port. It is neither configured nor started yet.
+    /// The captures that it is, if it is no device.
+    pub(super) fn captures(&self) -> Option<&Captures> {
+        match &self.device {
+            Device::Captures(captures) => Some(captures),
+            Device::Virtual { .. } | Device::Pci(_) => None,
+        }
+    }
+
+    /// Makes the device. It is neither configured nor started yet.
     pub(super) fn create(&self, eal: &Eal) -> Result<dpdk::Port, RunError> {
         let made = match &self.device {
             Device::Virtual { name, args } => dpdk::Port::create_vdev(eal, name, args),
             Device::Pci(address) => dpdk::Port::open_pci(eal, address),
+            Device::Captures(_) => return Err(self.refuse(&"a capture is not a device")),
         };
         made.map_err(|e| self.refuse(&self.explain(&e)))
     }
@@ -206,56 +225,44 @@ fn kind_name(kind: &PortKind) -> &'static str {
     }
 }
 
-fn pcap(
+fn captures(
     bundle: &Bundle,
+    port: &onvm_bundle::Port,
     read: Option<&PathRef>,
     write: Option<&PathRef>,
     repeat: bool,
-) -> Result<(String, Option<SourceKind>), String> {
-    let mut args = Vec::new();
-    let mut source = None;
-    if let Some(read) = read {
-        let path = bundle.resolve(read);
-        let packets = captures::count_packets(&path)?;
-        args.push(format!("rx_pcap={}", plain(&path.to_string_lossy())?));
-        source = Some(SourceKind::Finite(packets));
-        if repeat {
-            if packets == 0 {
-                return Err(format!(
-                    "{}: it has no packet, so there is nothing to repeat",
-                    path.display()
-                ));
-            }
-            // The driver keeps the whole capture in buffers, and traffic needs some as well.
-            let buffers = u64::from(bundle.manager.buffers.count);
-            if packets > buffers / 2 {
-                return Err(format!(
-                    "{}: a repeated capture is kept in packet buffers, and its {packets} packets would take more than half of \
-                     the {buffers}. Write `buffers = {}` in `manager`, or take a shorter capture.",
-                    path.display(),
-                    packets * 2
-                ));
-            }
-            args.push("infinite_rx=1".to_owned());
-            source = Some(SourceKind::Endless);
-        }
+) -> Result<Captures, String> {
+    const DEFAULT_MTU: u16 = 1500;
+    if read.is_none() && write.is_none() {
+        return Err("a pcap port needs `read`, `write` or both".to_owned());
     }
-    if let Some(write) = write {
-        let path = bundle.resolve(write);
-        outputs::check(&path)?;
-        args.push(format!("tx_pcap={}", plain(&path.to_string_lossy())?));
+    if port.queues != 1 {
+        return Err(format!(
+            "a capture has one receive queue, and {} are asked for. Leave `queues` out.",
+            port.queues
+        ));
     }
-    match args.is_empty() {
-        true => Err("a pcap port needs `read`, `write` or both".to_owned()),
-        false => Ok((args.join(","), source)),
+    if port.mac.is_some() {
+        return Err("a capture has no address of its own. Leave `mac` out.".to_owned());
     }
-}
-
-fn output(bundle: &Bundle, kind: &PortKind) -> Option<PathBuf> {
-    match kind {
-        PortKind::Pcap { write, .. } => write.as_ref().map(|path| bundle.resolve(path)),
-        _ => None,
+    let (mtu, room) = (port.mtu.unwrap_or(DEFAULT_MTU), bundle.manager.buffer_room());
+    let longest = mtu.saturating_add(dpdk::FRAMING);
+    if u32::from(longest) > room {
+        return Err(format!(
+            "MTU {mtu} and {} bytes of headers do not fit the {room} bytes of a packet buffer",
+            dpdk::FRAMING
+        ));
     }
+    let reading = read.map(|read| Reading::plan(&bundle.manager, bundle, read, repeat));
+    let write = write.map(|path| bundle.resolve(path));
+    if let Some(path) = &write {
+        outputs::check(path)?;
+    }
+    Ok(Captures {
+        read: reading.transpose()?,
+        write,
+        longest,
+    })
 }
 
 /// DPDK separates a device's arguments by commas and knows no escape for them.

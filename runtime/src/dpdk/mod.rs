@@ -44,5 +44,6 @@ pub use pool::{HEADROOM, PacketPool, PoolConfig};
 pub use port::{Effective, Port, PortConfig, PortStats};
 pub use queue::{MAX_BURST, RxBurst, RxDesc, RxQueue, Sent, TxDesc, TxQueue};
 pub use requirements::{Capability, has_capability, interface_exists};
+pub(crate) use setup::FRAMING;
 pub use taken::{WatchedPackets, pages_taken};
 pub use version::version;

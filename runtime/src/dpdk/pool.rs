@@ -129,6 +129,27 @@ impl PacketPool {
         indices.chunks(MAX_BURST).map(free).sum()
     }
 
+    /// Writes a packet behind the headroom of a buffer that the caller holds; false when it does not fit.
+    pub fn fill(&self, index: u32, packet: &[u8]) -> bool {
+        if index >= self.count() || packet.len() > self.room() {
+            return false;
+        }
+        let at = index as usize * self.stride() as usize + usize::from(HEADROOM);
+        // SAFETY: `count * stride` bytes are mapped and writable at the memory's base (checked in `new`), and these lie in one
+        // buffer. No reference to them exists in this process: others read packets as atomics or through copies. `packet` is a
+        // reference, so it is not in there.
+        unsafe {
+            let to = self.memory.base().as_ptr().add(at);
+            ptr::copy_nonoverlapping(packet.as_ptr(), to, packet.len());
+        }
+        true
+    }
+
+    /// Bytes of the longest packet that a buffer holds behind its headroom.
+    pub fn room(&self) -> usize {
+        (self.stride() - u32::from(HEADROOM)) as usize
+    }
+
     /// Buffers that are not free: held by workers, NFs and drivers. Exact when no thread allocates or frees.
     pub fn in_use(&self) -> u32 {
         // SAFETY: the mempool lives as long as `self`.

@@ -2,7 +2,7 @@ use std::{fmt, mem::offset_of, sync::Arc};
 
 use dpdk_sys as sys;
 
-use super::{PacketPool, ethdev::Device};
+use super::{HEADROOM, PacketPool, ethdev::Device};
 
 /// Packets in one burst, at most.
 pub const MAX_BURST: usize = sys::ONVM_MAX_BURST as usize;
@@ -84,6 +84,46 @@ impl RxBurst {
             oversized: 0,
             foreign: 0,
         }
+    }
+
+    /// Empties it, for packets that come from elsewhere than a queue.
+    pub(crate) fn clear(&mut self) {
+        self.len = 0;
+    }
+
+    /// Packets that still fit.
+    pub(crate) fn left(&self) -> usize {
+        usize::from(self.limit) - self.len
+    }
+
+    /// Adds a packet that lies behind the headroom of a buffer which the caller holds. It must fit.
+    pub(crate) fn push(&mut self, index: u32, len: u16) {
+        self.descs[self.len] = RxDesc {
+            index,
+            off: HEADROOM,
+            len,
+            ..RxDesc::default()
+        };
+        self.len += 1;
+    }
+
+    /// Adds copies of packets that the caller holds, as many as fit and find a buffer; returns how many.
+    pub(crate) fn push_copies(&mut self, pool: &PacketPool, from: &[TxDesc]) -> usize {
+        let wanted = from.len().min(self.left());
+        let to = &mut self.descs[self.len..self.len + wanted];
+        // SAFETY: the pool is bound; `from` is valid for reads and `to` for writes of `wanted` descriptors of the shim's
+        // layout (asserted above), at most MAX_BURST of them; the shim checks each against the pool.
+        let copied = unsafe {
+            sys::onvm_pool_copy(
+                pool.raw(),
+                from.as_ptr().cast(),
+                to.as_mut_ptr().cast(),
+                wanted as u32,
+            )
+        };
+        let copied = (copied as usize).min(wanted);
+        self.len += copied;
+        copied
     }
 
     /// The packets of the last receive call.

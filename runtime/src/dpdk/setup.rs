@@ -9,7 +9,7 @@ use super::{
 };
 
 /// Ethernet header and two VLAN tags, in bytes.
-pub(super) const FRAMING: u16 = 14 + 8;
+pub(crate) const FRAMING: u16 = 14 + 8;
 
 /// 0x6d5a over and over makes the Toeplitz hash symmetric: both directions of a flow get one hash (Woo and Park, "Scalable
 /// TCP session monitoring with symmetric receive-side scaling", 2012). The longest key of a NIC has 52 bytes.

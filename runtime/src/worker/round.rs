@@ -31,7 +31,8 @@ impl Worker {
         for i in 0..self.forward.active.len() {
             moved += self.take_back(self.forward.active[i]);
         }
-        let mut credit = self.ingress.credit(&self.generations.inside);
+        let outputs = self.forward.output_room();
+        let mut credit = self.ingress.credit(&self.generations.inside, outputs);
         for port in self.ingress.in_turn() {
             let Some(kind) = self.ingress.wanted(port, credit, &self.generations.inside) else {
                 continue;
@@ -194,18 +195,17 @@ impl Worker {
             return 0;
         }
         let (oversized, foreign) = (receiver.burst.oversized, receiver.burst.foreign);
-        let n = receiver.take_burst();
+        let n = receiver.take_burst(&mut self.forward.stamps);
         let oversized = receiver.burst.oversized - oversized;
         let foreign = receiver.burst.foreign - foreign;
         let gone = oversized + foreign;
-        if n == 0 && gone == 0 {
+        let read_to_its_end = receiver.has_ended();
+        if n == 0 && gone == 0 && !read_to_its_end {
             return 0;
         }
         let counters = &self.counters.ports[port];
-        let mut read_to_its_end = false;
-        if let SourceKind::Finite(left) = &mut receiver.source.kind {
-            *left = left.saturating_sub(n as u64 + gone);
-            read_to_its_end = *left == 0;
+        if read_to_its_end {
+            receiver.source.kind = SourceKind::Ended;
         }
         add(&counters.rx_packets, n as u64 + gone);
         if gone > 0 {
