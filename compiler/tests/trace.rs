@@ -192,6 +192,14 @@ fn captures_of_both_formats() {
     };
     insta::assert_snapshot!("captures", trace(&["a.pcap"]));
     assert_eq!(trace(&["a.pcap"]), trace(&["a.pcapng"]));
+    for (tool, ending) in [("gzip", "gz"), ("zstd", "zst")] {
+        let done = Command::new(tool)
+            .args(["-qk", "a.pcap"])
+            .current_dir(dir.path())
+            .status();
+        assert!(done.unwrap().success());
+        assert_eq!(trace(&["a.pcap"]), trace(&[&format!("a.pcap.{ending}")]));
+    }
     let each = trace(&["a.pcapng", "--each"]);
     assert_eq!(each.lines().nth(2), Some("3  a.chain:15:5  drop"), "{each}");
     let json: serde_json::Value = serde_json::from_str(&trace(&["a.pcap", "--json"])).unwrap();
@@ -214,7 +222,23 @@ fn damaged_captures() {
     }
     let whole = writer.into_writer();
     fs::write(dir.path().join("cut.pcap"), &whole[..whole.len() - 7]).unwrap();
-    assert!(refused("cut.pcap").contains("damaged after packet 2"));
+    let (shown, said) = run(dir.path(), &["trace", "a.chain", "wan", "--pcap", "cut.pcap"], 1);
+    assert!(shown.ends_with("2 packets, 1 path\n"), "{shown}");
+    assert!(said.contains("cut short after packet 2"), "{said}");
+    let (shown, _) = run(
+        dir.path(),
+        &["trace", "a.chain", "wan", "--pcap", "cut.pcap", "--each"],
+        1,
+    );
+    assert_eq!(shown.lines().count(), 2, "{shown}");
+    let (shown, said) = run(
+        dir.path(),
+        &["trace", "a.chain", "wan", "--pcap", "cut.pcap", "--json"],
+        1,
+    );
+    let json: serde_json::Value = serde_json::from_str(&shown).unwrap();
+    assert_eq!(json["packets"], 2);
+    assert!(said.contains("cut short after packet 2"), "{said}");
     let mut huge = whole.clone();
     huge[24 + 8..24 + 12].copy_from_slice(&[0xff, 0xff, 0xff, 0x7f]);
     fs::write(dir.path().join("huge.pcap"), huge).unwrap();
@@ -223,12 +247,16 @@ fn damaged_captures() {
     assert!(refused("text.pcap").contains("neither a pcap nor a pcapng"));
     assert!(refused("none.pcap").contains("none.pcap"));
     let header = PcapHeader {
-        datalink: DataLink::RAW,
+        datalink: DataLink::IEEE802_11_RADIOTAP,
         ..PcapHeader::default()
     };
-    let raw = PcapWriter::with_header(Vec::new(), header).unwrap().into_writer();
-    fs::write(dir.path().join("raw.pcap"), raw).unwrap();
-    assert!(refused("raw.pcap").contains("link type"));
+    let radio = PcapWriter::with_header(Vec::new(), header).unwrap().into_writer();
+    fs::write(dir.path().join("radio.pcap"), radio).unwrap();
+    let said = refused("radio.pcap");
+    assert!(
+        said.contains("link type") && said.contains("tcprewrite"),
+        "{said}"
+    );
 }
 
 #[test]

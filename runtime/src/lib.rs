@@ -3,6 +3,7 @@
 #![deny(unsafe_code)]
 #![allow(unexpected_cfgs, reason = "cargo-fuzz sets `fuzzing`")]
 
+pub mod capture;
 pub mod control;
 pub mod dpdk;
 pub mod error;

@@ -107,10 +107,14 @@ fn run(arguments: &Arguments) -> Result<ExitCode, RunError> {
         false => summary.to_string(),
     };
     print(&text);
-    for cut in &summary.cut {
-        let _ = writeln!(std::io::stderr(), "error: {cut}");
+    let unread = summary.unread.iter().map(ToString::to_string);
+    let errors: Vec<String> = unread
+        .chain(summary.cut.iter().map(ToString::to_string))
+        .collect();
+    for error in &errors {
+        let _ = writeln!(std::io::stderr(), "error: {error}");
     }
-    Ok(match summary.cut.is_empty() {
+    Ok(match errors.is_empty() {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
     })

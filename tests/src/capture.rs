@@ -2,7 +2,10 @@
 
 use std::{collections::HashMap, fs::File, io::BufReader, path::Path, time::Duration};
 
-use pcap_file::pcap::{PcapPacket, PcapReader, PcapWriter};
+use pcap_file::{
+    TsResolution,
+    pcap::{PcapPacket, PcapReader, PcapWriter},
+};
 
 /// A UDP packet over IPv4 of a flow (0 to 65535) with a number and the flow in its payload; 64 bytes and more.
 pub fn udp(flow: u16, number: u32, payload: usize) -> Vec<u8> {
@@ -120,4 +123,33 @@ pub fn assert_in_order(packets: &[Vec<u8>]) {
             );
         }
     }
+}
+
+/// A packet of a pcap file, as the file has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// Nanoseconds since 1970.
+    pub time: u64,
+    pub data: Vec<u8>,
+    pub wire_length: u32,
+}
+
+/// The records of a pcap file, whatever they are.
+pub fn records(path: &Path) -> Vec<Record> {
+    let file = File::open(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let mut reader = PcapReader::new(BufReader::new(file)).unwrap();
+    let unit = match reader.header().ts_resolution {
+        TsResolution::MicroSecond => 1000,
+        TsResolution::NanoSecond => 1,
+    };
+    let mut records = Vec::new();
+    while let Some(record) = reader.next_raw_packet() {
+        let record = record.unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        records.push(Record {
+            time: u64::from(record.ts_sec) * 1_000_000_000 + u64::from(record.ts_frac) * unit,
+            data: record.data.to_vec(),
+            wire_length: record.orig_len,
+        });
+    }
+    records
 }

@@ -23,6 +23,7 @@ pub mod process;
 pub mod programs;
 pub mod random;
 pub mod scratch;
+pub mod variants;
 
 pub use manager::{Finished, Manager, Summary};
 pub use scratch::Scratch;

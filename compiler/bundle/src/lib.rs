@@ -42,4 +42,4 @@ pub use manifest::{
 };
 pub use names::{NAME_RULE, is_bundle_name, is_file_name, is_file_path, is_name};
 pub use params::ParamSource;
-pub use room::{HEADROOM, ring_frame};
+pub use room::HEADROOM;

@@ -1,6 +1,6 @@
 //! The command line as clap reads it.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -249,7 +249,7 @@ pub(crate) struct TraceArgs {
     /// As behind `send PORT`, e.g. 'tcp { dst = 203.0.113.9:80 }', or shorter: tcp dst 203.0.113.9:80
     #[arg(value_name = "PACKET", required_unless_present = "pcap")]
     pub(crate) packet: Vec<String>,
-    /// The packets of a capture (pcap or pcapng), grouped by path
+    /// The packets of a capture (pcap or pcapng, also compressed by gzip or zstd), grouped by path
     #[arg(long, value_name = "CAPTURE", conflicts_with = "packet")]
     pub(crate) pcap: Option<PathBuf>,
     /// One line for each packet of the capture in place of groups
@@ -273,8 +273,17 @@ pub(crate) struct TestArgs {
     /// Where the packets and what is expected of them are written, as captures
     #[arg(short, long, value_name = "DIR", requires = "witness")]
     pub(crate) out: Option<PathBuf>,
+    /// The longest that one run of onvm-run may take
+    #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    timeout: u64,
     #[command(flatten)]
     pub(crate) source: SourceArgs,
+}
+
+impl TestArgs {
+    pub(crate) fn limit(&self) -> Duration {
+        Duration::from_secs(self.timeout)
+    }
 }
 
 #[derive(Debug, Args)]

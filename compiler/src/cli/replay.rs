@@ -4,9 +4,9 @@ use std::{
     collections::HashMap,
     env,
     io::ErrorKind,
-    os::unix::fs::symlink,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Command,
+    time::Duration,
 };
 
 use onvm_bundle::{
@@ -14,6 +14,7 @@ use onvm_bundle::{
     api::{ChainStatus, Drop, PortStatus, ServiceStatus},
     hash_bytes,
 };
+use onvm_captures::{Capture, CaptureError};
 use onvmc::{
     Program,
     artifact::Artifact,
@@ -22,7 +23,7 @@ use onvmc::{
     tests::{Failure, Observed, Replay, compare},
 };
 
-use super::packets::Packets;
+use super::limited;
 
 const MANAGER: &str = "onvm-run";
 
@@ -30,12 +31,17 @@ const MANAGER: &str = "onvm-run";
 const DECIDED: [&str; 5] = ["chain", "nf_verdict", "hop_limit", "too_long", "malformed"];
 
 /// Runs the captures of a test to their end. Gives the expectations that do not hold.
-pub(super) fn run(program: &Program, sources: &Sources, replay: &Replay) -> Result<Vec<Failure>, String> {
+pub(super) fn run(
+    program: &Program,
+    sources: &Sources,
+    replay: &Replay,
+    limit: Duration,
+) -> Result<Vec<Failure>, String> {
     let captures = replay.captures.iter();
     let captures: Vec<_> = captures
         .map(|(port, c)| (port.as_str(), c.path.as_path()))
         .collect();
-    let seen = Seen::of_run(program, sources, &captures)?;
+    let seen = Seen::of_run(program, sources, &captures, limit)?;
     let lost = seen.summary.drops.iter();
     let lost = lost.filter(|d| !DECIDED.contains(&d.reason.as_str()));
     let lost: Vec<String> = lost
@@ -63,13 +69,10 @@ fn on_captures(program: &Program, captures: &[(&str, &Path)], directory: &Path) 
     program.manager.services.iter_mut().for_each(|s| s.domain = None);
     for port in &mut program.manager.ports {
         let read = captures.iter().find(|(name, _)| *name == port.name);
-        // A link, since DPDK takes no path with a comma.
         let read = read
             .map(|(_, capture)| {
-                let link = directory.join(format!("in-{}.pcap", port.name));
-                std::fs::canonicalize(capture)
-                    .and_then(|whole| symlink(whole, &link))
-                    .map(|()| host(&link))
+                std::path::absolute(capture)
+                    .map(|whole| host(&whole))
                     .map_err(|e| format!("cannot use {}: {e}", capture.display()))
             })
             .transpose()?;
@@ -107,7 +110,7 @@ pub(super) struct Summary {
     pub(super) balanced: bool,
 }
 
-fn manage(bundle: &Path, run_dir: &Path) -> Result<Summary, String> {
+fn manage(bundle: &Path, run_dir: &Path, limit: Duration) -> Result<Summary, String> {
     let beside = env::current_exe()
         .ok()
         .and_then(|p| Some(p.parent()?.join(MANAGER)));
@@ -116,16 +119,23 @@ fn manage(bundle: &Path, run_dir: &Path) -> Result<Summary, String> {
     command
         .arg(bundle)
         .args(["--exit-when-done", "--json", "--run-dir"])
-        .arg(run_dir)
-        .stdin(Stdio::null());
-    let done = command.output().map_err(|e| match e.kind() {
+        .arg(run_dir);
+    let ended = limited::run(&mut command, limit).map_err(|e| match e.kind() {
         ErrorKind::NotFound => format!(
             "replays run on {MANAGER}, and there is none beside onvmc or in PATH. Install it with `make install`, or leave \
              replays out with --filter."
         ),
         _ => format!("cannot run {}: {e}", program.display()),
     })?;
+    let done = ended.output;
     let said = String::from_utf8_lossy(&done.stderr);
+    if ended.stopped {
+        return Err(format!(
+            "the run did not end within {} s and was stopped. Give it more time with --timeout, or run the bundle with \
+             {MANAGER} to see what it waits for.",
+            limit.as_secs()
+        ));
+    }
     if !done.status.success() {
         let why = said.lines().rev().find_map(|l| l.strip_prefix("error: "));
         return Err(format!(
@@ -150,6 +160,7 @@ impl Seen {
         program: &Program,
         sources: &Sources,
         captures: &[(&str, &Path)],
+        limit: Duration,
     ) -> Result<Self, String> {
         let scratch = tempfile::Builder::new()
             .prefix("onvmc-test-")
@@ -160,7 +171,7 @@ impl Seen {
         let artifact =
             Artifact::new(&replaced, sources).map_err(|e| format!("{e}. This is a fault of onvmc."))?;
         write_bundle(&artifact, &bundle).map_err(|e| e.to_string())?;
-        let summary = manage(&bundle, &scratch.path().join("run"))?;
+        let summary = manage(&bundle, &scratch.path().join("run"), limit)?;
         Ok(Self { summary, scratch })
     }
 
@@ -185,20 +196,23 @@ impl Observed for Seen {
     /// In any order: NFs run beside each other, so packets of different flows may change places.
     fn same_as(&self, port: &str, capture: &Path) -> Result<(), String> {
         let mut balance: HashMap<String, (i64, u64)> = HashMap::new();
-        Packets::open(capture)?.for_each(|p| {
+        let unread = |e: CaptureError| e.to_string();
+        let wanted = Capture::open(capture).map_err(unread)?.for_each(|p| {
             let entry = balance.entry(hash_bytes(p.data)).or_insert((0, p.number));
             entry.0 += 1;
-        })?;
+        });
+        wanted.map_err(unread)?;
         let mut extra = 0;
         let mut first_extra = 0;
-        Packets::open(&self.output(port))?.for_each(|p| {
+        let seen = Capture::open(&self.output(port)).map_err(unread)?.for_each(|p| {
             let entry = balance.entry(hash_bytes(p.data)).or_insert((0, 0));
             entry.0 -= 1;
             if entry.0 < 0 {
                 extra += 1;
                 first_extra = if extra == 1 { p.number } else { first_extra };
             }
-        })?;
+        });
+        seen.map_err(unread)?;
         let missing: i64 = balance.values().map(|(n, _)| (*n).max(0)).sum();
         let absent = balance
             .values()

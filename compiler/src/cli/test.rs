@@ -1,6 +1,6 @@
 //! `onvmc test`: every `test` of the sources, path tests on the interpreter and replays on `onvm-run`.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use onvmc::{
     Checked, Inputs, Program, render,
@@ -75,7 +75,7 @@ fn one_file(
     let mut failed = Vec::new();
     let mut reports = Vec::new();
     for test in tests {
-        let result = judge(out, program, &checked.sources, test);
+        let result = judge(out, program, &checked.sources, test, args.limit());
         let passed = matches!(&result, Some(failures) if failures.is_empty());
         match passed {
             true => tally.passed += 1,
@@ -102,7 +102,13 @@ fn one_file(
 }
 
 /// What does not hold. None: the test could not be run, which has been said.
-fn judge(out: &Output, program: &Program, sources: &Sources, test: &Test) -> Option<Vec<Failure>> {
+fn judge(
+    out: &Output,
+    program: &Program,
+    sources: &Sources,
+    test: &Test,
+    limit: Duration,
+) -> Option<Vec<Failure>> {
     match &test.body {
         Body::Paths(statements) => match tests::run(program, sources, statements) {
             Ok(failures) => Some(failures),
@@ -111,7 +117,7 @@ fn judge(out: &Output, program: &Program, sources: &Sources, test: &Test) -> Opt
                 None
             }
         },
-        Body::Replay(wanted) => match replay::run(program, sources, wanted) {
+        Body::Replay(wanted) => match replay::run(program, sources, wanted, limit) {
             Ok(failures) => Some(failures),
             Err(message) => {
                 out.error("replay", &message);

@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, path::Path as FilePath};
 
+use onvm_captures::{Capture, CaptureError, Packet};
 use onvmc::{
     Inputs, Program,
     interpret::{InterpretError, Interpreter, Path, Story, StoryHop},
@@ -14,7 +15,6 @@ use super::{
     args::TraceArgs,
     check::compile,
     output::{Output, count},
-    packets::{Packet, Packets},
 };
 
 /// A port and a packet that are wrong in no file are wrong on the command line.
@@ -52,8 +52,8 @@ pub(super) fn run(out: &Output, args: &TraceArgs) -> Outcome {
         None => one(out, &mut interpreter, port, &sent.frame),
         Some(capture) => match each(out, &mut interpreter, port, capture, args.each) {
             Ok(()) => {}
-            Err(message) => {
-                out.error("capture", &message);
+            Err(e) => {
+                out.error("capture", &e.to_string());
                 return Outcome::Refused;
             }
         },
@@ -103,10 +103,12 @@ fn each(
     port: u16,
     capture: &FilePath,
     lines: bool,
-) -> Result<(), String> {
+) -> Result<(), CaptureError> {
     let mut groups: Vec<Group> = Vec::new();
     let mut known: HashMap<Path, usize> = HashMap::new();
-    let packets = Packets::open(capture)?.for_each(|packet: Packet<'_>| {
+    let mut packets = 0;
+    let read = Capture::open(capture)?.for_each(|packet: Packet<'_>| {
+        packets = packet.number;
         let path = interpreter.send(port, packet.data, packet.wire_length);
         if lines {
             let story = interpreter.tell(&path, &[]);
@@ -125,10 +127,21 @@ fn each(
         });
         groups[index].packets += 1;
         groups[index].bytes += packet.data.len() as u64;
-    })?;
-    if lines {
-        return Ok(());
+    });
+    // What could be read before an error is shown before it.
+    if !lines && (read.is_ok() || packets > 0) {
+        show_groups(out, interpreter, groups, packets, capture);
     }
+    read.map(|_| ())
+}
+
+fn show_groups(
+    out: &Output,
+    interpreter: &Interpreter<'_>,
+    mut groups: Vec<Group>,
+    packets: u64,
+    capture: &FilePath,
+) {
     groups.sort_by_key(|g| (std::cmp::Reverse(g.packets), g.first));
     let told = groups.iter().map(|g| (g, interpreter.tell(&g.path, &[])));
     if out.json {
@@ -159,7 +172,6 @@ fn each(
             count(groups.len(), "path")
         ));
     }
-    Ok(())
 }
 
 /// `tcp { src = 198.51.100.7:4000, dst = 203.0.113.9:80 }`

@@ -5,7 +5,7 @@ use std::fmt;
 use onvm_bundle::api as wire;
 use serde::Serialize;
 
-use super::{CutOutput, Manager};
+use super::{CutOutput, Manager, UnreadInput};
 
 /// The final state; `Display` for people, `Serialize` for machines.
 #[derive(Debug, Clone, Serialize)]
@@ -21,6 +21,9 @@ pub struct Summary {
     pub balance: wire::Balance,
     /// received + generated = delivered + dropped + in flight.
     pub balanced: bool,
+    /// Captures that could not be read to their end.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unread: Vec<UnreadInput>,
     /// Captures that do not hold all that was sent into them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub cut: Vec<CutOutput>,
@@ -57,6 +60,7 @@ impl Manager {
             buffers,
             balance,
             balanced,
+            unread: Vec::new(),
             cut: Vec::new(),
         }
     }

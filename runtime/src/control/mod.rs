@@ -19,6 +19,7 @@ mod memif;
 mod memory;
 mod metrics;
 mod notify;
+mod opened;
 mod output;
 mod outputs;
 mod ports;
@@ -33,7 +34,6 @@ mod supervise;
 mod users;
 
 use std::{
-    path::PathBuf,
     sync::{Arc, atomic::Ordering},
     thread::JoinHandle,
     time::{Duration, Instant},
@@ -45,7 +45,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
 pub use balance::Summary;
 pub use notify::notify_ready;
-pub use outputs::CutOutput;
+pub use outputs::{CutOutput, UnreadInput};
 pub use rundir::default_base;
 pub use spec::{HostOptions, NfMode};
 pub use startup::{Options, start};
@@ -54,6 +54,7 @@ use self::{
     api::Request,
     aside::Aside,
     fleet::Fleet,
+    opened::OpenPort,
     rundir::{Kept, RunDir},
     spec::InstanceSpec,
     status::{History, Rates},
@@ -70,6 +71,8 @@ use crate::{
 const TICK: Duration = Duration::from_millis(20);
 /// For packets to leave when the manager stops.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(2);
+/// For an output to get on: to be written where the worker has ended.
+const OUTPUT_DEADLINE: Duration = Duration::from_secs(2);
 /// For the worker to end once it is told to.
 const WORKER_DEADLINE: Duration = Duration::from_secs(2);
 /// Between looks for processes that NFs left behind.
@@ -111,18 +114,6 @@ pub struct Manager {
     ingress_closed: bool,
     run_dir: Arc<RunDir>,
     _eal: Arc<Eal>,
-}
-
-/// A port and what it was made from.
-#[derive(Debug)]
-struct OpenPort {
-    name: String,
-    kind: &'static str,
-    /// It reads a capture that ends.
-    finite: bool,
-    /// The capture that it writes.
-    output: Option<PathBuf>,
-    port: dpdk::Port,
 }
 
 #[derive(Debug)]
@@ -241,6 +232,7 @@ impl Manager {
         self.next_tick = Instant::now() + TICK;
         self.fleet.kill_hung(&self.worker.counters, HANG_DEADLINE);
         self.rates.sample(&self.worker.counters);
+        self.ports.iter_mut().for_each(OpenPort::log_failures);
         let taken = dpdk::pages_taken();
         if taken > self.pages_taken {
             tracing::error!(
@@ -252,6 +244,7 @@ impl Manager {
         if self.swept.elapsed() >= SWEEP {
             self.swept = Instant::now();
             ending::sweep();
+            self.ports.iter_mut().for_each(OpenPort::look_at_link);
         }
         if self.worker.has_ended() && !self.stopping {
             tracing::error!("a worker ended by a fault, so no packet moves any more");
@@ -285,11 +278,12 @@ impl Manager {
             .await;
         self.end_worker().await?;
         self.end_aside().await;
+        self.end_outputs().await;
         let mut summary = self.summary();
-        for (open, sent) in self.ports.drain(..).zip(&summary.ports) {
-            open.port.close()?;
-            let cut = |file: &PathBuf| outputs::cut(&open.name, file, sent.tx_packets, sent.tx_bytes);
-            summary.cut.extend(open.output.as_ref().and_then(cut));
+        for open in self.ports.drain(..) {
+            summary.unread.extend(open.unread());
+            summary.cut.extend(open.cut());
+            open.close()?;
         }
         tracing::info!("stopped");
         Ok(summary)
@@ -297,6 +291,20 @@ impl Manager {
 }
 
 impl Manager {
+    /// Lets outputs be written to their end, as long as they get on.
+    async fn end_outputs(&mut self) {
+        let progress =
+            |m: &Self| -> Vec<_> { m.ports.iter().filter_map(OpenPort::output_progress).collect() };
+        let (mut last, mut since) = (progress(self), Instant::now());
+        while !last.is_empty() && since.elapsed() < OUTPUT_DEADLINE {
+            self.pump(Instant::now() + TICK, |m| progress(m) != last).await;
+            let now = progress(self);
+            if now != last {
+                (last, since) = (now, Instant::now());
+            }
+        }
+    }
+
     async fn end_worker(&mut self) -> Result<(), RunError> {
         self.worker.send(Command::Exit);
         let ended = self

@@ -1,4 +1,4 @@
-//! The captures that ports write: what can be refused before one is opened, and whether they are whole at the end.
+//! The captures that ports write: what can be refused before one is opened, and what is said of those that are not whole.
 
 use std::{
     fs::{self, File},
@@ -80,7 +80,22 @@ fn identity(path: &Path) -> Option<PathBuf> {
     }
 }
 
-/// An output that ends early: the driver does not notice when the file system takes no more.
+/// An input that could not be read to its end.
+#[derive(Debug, Clone, Serialize)]
+pub struct UnreadInput {
+    pub port: String,
+    pub file: PathBuf,
+    /// It names the file and the packet.
+    pub reason: String,
+}
+
+impl std::fmt::Display for UnreadInput {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "port `{}`: {}", self.port, self.reason)
+    }
+}
+
+/// An output that does not hold all that was sent into it.
 #[derive(Debug, Clone, Serialize)]
 pub struct CutOutput {
     pub port: String,
@@ -88,34 +103,24 @@ pub struct CutOutput {
     /// Bytes that are there and bytes that should be.
     pub bytes: u64,
     pub expected: u64,
+    /// Packets that are not there, or not as a whole.
+    pub packets: u64,
+    pub reason: String,
 }
 
 impl std::fmt::Display for CutOutput {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
-            "port `{}`: {}: the capture is cut, {} of {} bytes are there. Make room on its file system, or write \
-             elsewhere, and run again.",
+            "port `{}`: {}: the capture is cut, {} of {} bytes are there and packets that were sent are missing: {}. {}",
             self.port,
             self.file.display(),
             self.bytes,
-            self.expected
+            self.expected,
+            self.packets,
+            self.reason
         )
     }
-}
-
-/// Compares a closed output with what was sent into it. What is no file, or was moved away meanwhile, is not judged.
-pub(super) fn cut(port: &str, file: &Path, packets: u64, packet_bytes: u64) -> Option<CutOutput> {
-    const FILE_HEADER: u64 = 24;
-    const RECORD_HEADER: u64 = 16;
-    let there = fs::metadata(file).ok().filter(fs::Metadata::is_file)?;
-    let expected = FILE_HEADER + RECORD_HEADER * packets + packet_bytes;
-    (there.len() < expected).then(|| CutOutput {
-        port: port.to_owned(),
-        file: file.to_path_buf(),
-        bytes: there.len(),
-        expected,
-    })
 }
 
 #[cfg(test)]
@@ -151,16 +156,5 @@ mod tests {
         std::os::unix::fs::symlink(&a, dir.path().join("link")).unwrap();
         assert_eq!(identity(&a), identity(&dir.path().join("link")));
         assert_eq!(identity(Path::new("/dev/null")), None);
-    }
-
-    #[test]
-    fn a_short_file_is_cut_and_a_whole_one_is_not() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        fs::write(file.path(), [0; 24 + 2 * (16 + 60)]).unwrap();
-        assert!(cut("lan", file.path(), 2, 120).is_none());
-        let short = cut("lan", file.path(), 3, 180).unwrap();
-        assert_eq!((short.bytes, short.expected), (176, 252));
-        assert!(cut("lan", Path::new("/dev/null"), 3, 180).is_none());
-        assert!(cut("lan", Path::new("/nonexistent"), 3, 180).is_none());
     }
 }

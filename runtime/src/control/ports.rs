@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 
-use onvm_bundle::{Bundle, MemifRole, PathRef, PortKind, ring_frame};
+use onvm_bundle::{Bundle, MemifRole, PathRef, PortKind};
 
-use super::{captures, memif, outputs};
+use super::{captures::Reading, memif, outputs};
 use crate::{
     dpdk::{self, Capability, Eal, PortConfig},
     error::RunError,
+    interface,
     worker::SourceKind,
 };
 
@@ -19,8 +20,6 @@ pub(super) struct Plan {
     pub config: PortConfig,
     /// How its packets arrive; none when it never receives.
     pub source: Option<SourceKind>,
-    /// The capture that it writes.
-    pub output: Option<PathBuf>,
     device: Device,
     place: String,
 }
@@ -29,6 +28,17 @@ pub(super) struct Plan {
 enum Device {
     Virtual { name: String, args: String },
     Pci(String),
+    Interface(interface::Config),
+    Captures(Captures),
+}
+
+/// The captures of a port, one of them at least.
+#[derive(Debug)]
+pub(super) struct Captures {
+    pub read: Option<Reading>,
+    pub write: Option<PathBuf>,
+    /// Bytes of the longest frame that is written.
+    pub longest: u16,
 }
 
 /// Plans all ports of a bundle.
@@ -53,6 +63,16 @@ fn plan_one(bundle: &Bundle, port: &onvm_bundle::Port) -> Result<Plan, RunError>
         name: format!("{driver}{}", port.id),
         args,
     };
+    let on = |kind, name: &String| -> Result<Device, String> {
+        fits(bundle, port.mtu)?;
+        Ok(Device::Interface(interface::Config {
+            kind,
+            name: name.clone(),
+            mtu: port.mtu,
+            mac: port.mac.as_deref().map(parse_mac).transpose()?,
+            promiscuous: port.promiscuous,
+        }))
+    };
     let device = match &port.kind {
         PortKind::Pci { address } => Device::Pci(address.clone()),
         PortKind::Tap { name } => {
@@ -62,19 +82,12 @@ fn plan_one(bundle: &Bundle, port: &onvm_bundle::Port) -> Result<Plan, RunError>
                     "the interface `{name}` exists already. Choose another name, or use `af_packet` for an existing one."
                 )));
             }
-            vdev("net_tap", format!("iface={}", plain(name).map_err(refuse)?))
+            on(interface::Kind::Tap, name).map_err(refuse)?
         }
         PortKind::AfPacket { interface } => {
             existing(interface).map_err(refuse)?;
             need(Capability::NetRaw).map_err(refuse)?;
-            let interface = plain(interface).map_err(refuse)?;
-            let frame = ring_frame(bundle.manager.buffers.mtu);
-            // 4 MiB of ring for each direction, whatever the frames' size.
-            let frames = (1 << 22) / frame;
-            vdev(
-                "net_af_packet",
-                format!("iface={interface},blocksz=65536,framesz={frame},framecnt={frames}"),
-            )
+            on(interface::Kind::AfPacket, interface).map_err(refuse)?
         }
         PortKind::AfXdp { interface } => {
             existing(interface).map_err(refuse)?;
@@ -84,9 +97,12 @@ fn plan_one(bundle: &Bundle, port: &onvm_bundle::Port) -> Result<Plan, RunError>
             )
         }
         PortKind::Pcap { read, write, repeat } => {
-            let (args, kind) = pcap(bundle, read.as_ref(), write.as_ref(), *repeat).map_err(refuse)?;
-            source = kind;
-            vdev("net_pcap", args)
+            let captures = captures(bundle, port, read.as_ref(), write.as_ref(), *repeat).map_err(refuse)?;
+            source = captures.read.as_ref().map(|reading| match reading.repeat {
+                true => SourceKind::Endless,
+                false => SourceKind::Finite,
+            });
+            Device::Captures(captures)
         }
         PortKind::Memif { socket, role, id } => {
             memif::prepare(socket, *role).map_err(refuse)?;
@@ -119,15 +135,10 @@ fn plan_one(bundle: &Bundle, port: &onvm_bundle::Port) -> Result<Plan, RunError>
         }
     };
     let mac = port.mac.as_deref().map(parse_mac).transpose().map_err(refuse)?;
-    // What the operator set on the interface is left as it is, here and at the end.
-    let already = match &port.kind {
-        PortKind::AfPacket { interface } => is_promiscuous(interface),
-        _ => false,
-    };
     let config = PortConfig {
         rx_queues: port.queues,
         mtu: port.mtu,
-        promiscuous: port.promiscuous && !already,
+        promiscuous: port.promiscuous,
         // Both directions of a flow must have one hash: the NICs' where all ports are NICs, else the worker's everywhere.
         rss: bundle
             .manager
@@ -142,7 +153,6 @@ fn plan_one(bundle: &Bundle, port: &onvm_bundle::Port) -> Result<Plan, RunError>
         kind: kind_name(&port.kind),
         config,
         source,
-        output: output(bundle, &port.kind),
         device,
         place: port.source.to_string(),
     })
@@ -153,15 +163,34 @@ impl Plan {
     pub(super) fn pci_address(&self) -> Option<&str> {
         match &self.device {
             Device::Pci(address) => Some(address),
-            Device::Virtual { .. } => None,
+            Device::Virtual { .. } | Device::Interface(_) | Device::Captures(_) => None,
         }
     }
 
-    /// Makes the port. It is neither configured nor started yet.
+    /// The captures that it is, if it is no device.
+    pub(super) fn captures(&self) -> Option<&Captures> {
+        match &self.device {
+            Device::Captures(captures) => Some(captures),
+            Device::Virtual { .. } | Device::Pci(_) | Device::Interface(_) => None,
+        }
+    }
+
+    /// How the kernel's interface is set up that it is on, if DPDK has no part in it.
+    pub(super) fn interface(&self) -> Option<&interface::Config> {
+        match &self.device {
+            Device::Interface(config) => Some(config),
+            Device::Virtual { .. } | Device::Pci(_) | Device::Captures(_) => None,
+        }
+    }
+
+    /// Makes the device. It is neither configured nor started yet.
     pub(super) fn create(&self, eal: &Eal) -> Result<dpdk::Port, RunError> {
         let made = match &self.device {
             Device::Virtual { name, args } => dpdk::Port::create_vdev(eal, name, args),
             Device::Pci(address) => dpdk::Port::open_pci(eal, address),
+            Device::Interface(_) | Device::Captures(_) => {
+                return Err(self.refuse(&"is not a device of DPDK's"));
+            }
         };
         made.map_err(|e| self.refuse(&self.explain(&e)))
     }
@@ -170,11 +199,6 @@ impl Plan {
     fn explain(&self, error: &dpdk::DpdkError) -> String {
         let text = error.to_string();
         match &self.device {
-            // net_af_packet takes the number of its group from the process id and joins, even one of its own.
-            _ if text.contains("PACKET_FANOUT") => format!(
-                "{text}\nAnother program's fanout group has the number that DPDK chose for this process. Start onvm-run \
-                 again: it gets another."
-            ),
             Device::Virtual { name, .. } if text.contains("failed to parse device") => format!(
                 "this DPDK has no driver for the device `{name}`. Write the name of a driver that it has and a number, as \
                  `net_ring0`."
@@ -206,55 +230,49 @@ fn kind_name(kind: &PortKind) -> &'static str {
     }
 }
 
-fn pcap(
+fn captures(
     bundle: &Bundle,
+    port: &onvm_bundle::Port,
     read: Option<&PathRef>,
     write: Option<&PathRef>,
     repeat: bool,
-) -> Result<(String, Option<SourceKind>), String> {
-    let mut args = Vec::new();
-    let mut source = None;
-    if let Some(read) = read {
-        let path = bundle.resolve(read);
-        let packets = captures::count_packets(&path)?;
-        args.push(format!("rx_pcap={}", plain(&path.to_string_lossy())?));
-        source = Some(SourceKind::Finite(packets));
-        if repeat {
-            if packets == 0 {
-                return Err(format!(
-                    "{}: it has no packet, so there is nothing to repeat",
-                    path.display()
-                ));
-            }
-            // The driver keeps the whole capture in buffers, and traffic needs some as well.
-            let buffers = u64::from(bundle.manager.buffers.count);
-            if packets > buffers / 2 {
-                return Err(format!(
-                    "{}: a repeated capture is kept in packet buffers, and its {packets} packets would take more than half of \
-                     the {buffers}. Write `buffers = {}` in `manager`, or take a shorter capture.",
-                    path.display(),
-                    packets * 2
-                ));
-            }
-            args.push("infinite_rx=1".to_owned());
-            source = Some(SourceKind::Endless);
-        }
+) -> Result<Captures, String> {
+    if read.is_none() && write.is_none() {
+        return Err("a pcap port needs `read`, `write` or both".to_owned());
     }
-    if let Some(write) = write {
-        let path = bundle.resolve(write);
-        outputs::check(&path)?;
-        args.push(format!("tx_pcap={}", plain(&path.to_string_lossy())?));
+    if port.queues != 1 {
+        return Err(format!(
+            "a capture has one receive queue, and {} are asked for. Leave `queues` out.",
+            port.queues
+        ));
     }
-    match args.is_empty() {
-        true => Err("a pcap port needs `read`, `write` or both".to_owned()),
-        false => Ok((args.join(","), source)),
+    if port.mac.is_some() {
+        return Err("a capture has no address of its own. Leave `mac` out.".to_owned());
     }
+    let longest = fits(bundle, port.mtu)?;
+    let reading = read.map(|read| Reading::plan(&bundle.manager, bundle, read, repeat));
+    let write = write.map(|path| bundle.resolve(path));
+    if let Some(path) = &write {
+        outputs::check(path)?;
+    }
+    Ok(Captures {
+        read: reading.transpose()?,
+        write,
+        longest,
+    })
 }
 
-fn output(bundle: &Bundle, kind: &PortKind) -> Option<PathBuf> {
-    match kind {
-        PortKind::Pcap { write, .. } => write.as_ref().map(|path| bundle.resolve(path)),
-        _ => None,
+/// Bytes of the longest frame with an MTU, which must fit a buffer.
+fn fits(bundle: &Bundle, mtu: Option<u16>) -> Result<u16, String> {
+    const DEFAULT_MTU: u16 = 1500;
+    let (mtu, room) = (mtu.unwrap_or(DEFAULT_MTU), bundle.manager.buffer_room());
+    let longest = mtu.saturating_add(dpdk::FRAMING);
+    match u32::from(longest) > room {
+        true => Err(format!(
+            "MTU {mtu} and {} bytes of headers do not fit the {room} bytes of a packet buffer",
+            dpdk::FRAMING
+        )),
+        false => Ok(longest),
     }
 }
 
@@ -275,13 +293,6 @@ fn existing(interface: &str) -> Result<(), String> {
             "there is no network interface `{interface}` in this network namespace. `ip link` lists those that exist."
         )),
     }
-}
-
-/// Whether somebody switched the interface to promiscuous mode; not, where the kernel does not say.
-fn is_promiscuous(interface: &str) -> bool {
-    const IFF_PROMISC: u32 = 0x100;
-    let flags = std::fs::read_to_string(format!("/sys/class/net/{interface}/flags")).unwrap_or_default();
-    u32::from_str_radix(flags.trim().trim_start_matches("0x"), 16).is_ok_and(|f| f & IFF_PROMISC != 0)
 }
 
 fn need(capability: Capability) -> Result<(), String> {

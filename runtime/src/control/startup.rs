@@ -9,15 +9,16 @@ use rustix::process::{Resource, Rlimit};
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::{
-    Aside, Fleet, History, HostOptions, InstanceSpec, Manager, OpenPort, Rates, RunDir, Shared, Signals,
-    WorkerHandle, api, apply::slots_of, cores::Cores, memory::Memory, ports, spec,
+    Aside, Fleet, History, HostOptions, InstanceSpec, Manager, Rates, RunDir, Shared, Signals, WorkerHandle,
+    api, apply::slots_of, cores::Cores, memory::Memory, opened::OpenPort, ports, spec,
 };
 use crate::{
-    dpdk::{self, Eal, EalOptions, Lcore, PacketPool, PageSize},
+    capture::Chunk,
+    dpdk::{self, Eal, EalOptions, Lcore, PageSize},
     error::RunError,
     generation::Generation,
     jail::Jail,
-    worker::{BURST, Command, Parts, Source, SourceKind, Worker, WorkerCounters},
+    worker::{BURST, Command, Parts, SourceKind, Worker, WorkerCounters},
 };
 
 /// What `onvm-run` was told.
@@ -43,11 +44,7 @@ pub async fn start(options: Options) -> Result<Manager, RunError> {
     refuse_unsupported(&original.manager)?;
     let plans = ports::plan(&original)?;
     let specs = spec::all(&original, &options.host)?;
-    if options.exit_when_done
-        && !plans
-            .iter()
-            .any(|p| matches!(p.source, Some(SourceKind::Finite(_))))
-    {
+    if options.exit_when_done && !plans.iter().any(|p| p.source == Some(SourceKind::Finite)) {
         let text = "--exit-when-done: no port of this bundle reads a capture that ends (`pcap` with `read` and without \
                     `repeat`), so there is no end to wait for. Leave the option out.";
         return Err(RunError::Unsupported(text.to_owned()));
@@ -70,9 +67,13 @@ pub async fn start(options: Options) -> Result<Manager, RunError> {
     };
     // Bundled captures are read from the copy, which stays.
     let plans = ports::plan(&bundle)?;
+    let loaded = load_captures(&mut aside, &mut signals, &plans).await?;
     let eal = Arc::new(Eal::init(&eal_options(&bundle.manager, &plans))?);
     let memory = Memory::new(&eal, &bundle.manager, filtered)?;
-    let opened = open_ports(&eal, &plans, &memory.pool)?;
+    let open =
+        |(plan, loaded): (_, &Option<Chunk>)| OpenPort::open(&eal, plan, loaded.as_ref(), &memory.pool);
+    let opened = plans.iter().zip(&loaded).map(open).collect::<Result<_, _>>()?;
+    drop(loaded);
     let cores = Cores::of_host(&bundle.manager);
     let (worker, worker_events) = start_worker(&eal, &bundle, &memory, &cores)?;
     let shared = Arc::new(Shared {
@@ -143,22 +144,7 @@ impl Manager {
         self.generation = Arc::new(Generation::new(1, &bundle, &slots_of(&placed), 1));
         self.worker.send(Command::Publish(self.generation.clone()));
         for (id, (plan, open)) in plans.iter().zip(&mut self.ports).enumerate() {
-            let source = match plan.source {
-                Some(kind) => {
-                    let queues = (0..plan.config.rx_queues).map(|q| open.port.rx_queue(q));
-                    Some(Source {
-                        queues: queues.collect::<Result<_, _>>()?,
-                        kind,
-                    })
-                }
-                None => None,
-            };
-            if plan.source == Some(SourceKind::Finite(0)) {
-                self.worker.counters.ports[id]
-                    .done
-                    .store(true, std::sync::atomic::Ordering::Release);
-            }
-            let sink = Some(open.port.tx_queue(0)?);
+            let (source, sink) = open.ends(plan, &self.pool)?;
             self.worker.send(Command::Open {
                 port: id as u16,
                 source,
@@ -217,22 +203,26 @@ fn eal_options(manager: &ManagerConfig, plans: &[ports::Plan]) -> EalOptions {
     }
 }
 
-fn open_ports(eal: &Eal, plans: &[ports::Plan], pool: &Arc<PacketPool>) -> Result<Vec<OpenPort>, RunError> {
-    let open = |plan: &ports::Plan| {
-        let mut port = plan.create(eal)?;
-        port.configure(&plan.config, std::slice::from_ref(pool))
-            .map_err(|e| plan.refuse(&e))?;
-        port.start().map_err(|e| plan.refuse(&e))?;
-        let finite = matches!(plan.source, Some(SourceKind::Finite(_)));
-        Ok(OpenPort {
-            name: plan.name.clone(),
-            kind: plan.kind,
-            finite,
-            output: plan.output.clone(),
-            port,
-        })
-    };
-    plans.iter().map(open).collect()
+/// Reads what has to be read of captures beforehand. That may take long, and a FIFO may have no writer yet: a signal ends it.
+async fn load_captures(
+    aside: &mut Aside,
+    signals: &mut Signals,
+    plans: &[ports::Plan],
+) -> Result<Vec<Option<Chunk>>, RunError> {
+    let mut loaded = Vec::new();
+    for plan in plans {
+        let Some(reading) = plan.captures().and_then(|c| c.read.clone()) else {
+            loaded.push(None);
+            continue;
+        };
+        let read = aside.start(move || reading.load())?;
+        let chunk = tokio::select! {
+            () = signals.stop() => return Err(RunError::Unsupported(STOPPED.to_owned())),
+            read = read => read.map_err(|_| RunError::Unsupported(STOPPED.to_owned()))?,
+        };
+        loaded.push(chunk.map_err(|reason| plan.refuse(&reason))?);
+    }
+    Ok(loaded)
 }
 
 /// What the whole process is to be. Without it everything works, with fewer instances or less order after a hostile NF.

@@ -195,7 +195,7 @@ impl Manager {
 
     fn port_status(&self, id: usize) -> wire::PortStatus {
         let counters = &self.worker.counters.ports[id];
-        let stats = self.ports[id].port.stats();
+        let stats = self.ports[id].stats();
         let refused = Reason::ALL
             .iter()
             .map(|&r| (r.name(), counters.dropped[r as usize].load(Ordering::Relaxed)));

@@ -89,6 +89,11 @@ impl RxBurst {
         }
     }
 
+    /// Packets dropped at receipt: those too long, those without a buffer, those malformed.
+    pub(crate) fn gone(&self) -> [u64; 3] {
+        [self.oversized, self.foreign, self.malformed]
+    }
+
     /// Empties it, for packets that come from elsewhere than a queue.
     pub(crate) fn clear(&mut self) {
         self.len = 0;

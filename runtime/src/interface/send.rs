@@ -27,7 +27,7 @@ impl Sender {
         }
     }
 
-    /// Sends packets that the caller holds. What the kernel took is on its way; without a carrier it takes none.
+    /// Sends copies of packets that the caller holds. What the kernel took is on its way; without a carrier it takes none.
     pub fn tx_burst(&mut self, pool: &PacketPool, packets: &[TxDesc]) -> Sent {
         let mut sent = Sent::default();
         // The kernel would take packets for an interface without a carrier, and drop them or send them when it is back.
@@ -43,8 +43,6 @@ impl Sender {
                 Kind::AfPacket => self.send(pool, &part[..good]),
                 Kind::Tap => self.write(pool, &part[..good]),
             };
-            let gone: Vec<u32> = part[..accepted].iter().map(|p| p.index).collect();
-            pool.free_burst(&gone);
             sent.accepted += accepted;
             if accepted < part.len() {
                 sent.malformed = accepted == good;

@@ -19,21 +19,22 @@ pub(super) struct Credit {
 }
 
 impl Credit {
-    pub(super) fn new(total: u32, ports: &[Option<Receiver>], inside: &Inside) -> Self {
+    /// For so many together at present, and at most so many whatever is at present.
+    pub(super) fn new(now: u32, total: u32, ports: &[Option<Receiver>], inside: &Inside) -> Self {
         let (mut waiting, mut used) = (0, 0);
         for (receiver, inside) in ports.iter().zip(inside) {
             match receiver.as_ref().map(|r| r.source.kind) {
                 None | Some(SourceKind::Live) => {}
                 // Packets of one that has been read to its end may still be inside.
-                Some(SourceKind::Finite(0)) => used += inside,
-                Some(SourceKind::Endless | SourceKind::Finite(_)) => {
+                Some(SourceKind::Ended) => used += inside,
+                Some(SourceKind::Endless | SourceKind::Finite) => {
                     waiting += 1;
                     used += inside;
                 }
             }
         }
         Self {
-            left: total.saturating_sub(used),
+            left: now.saturating_sub(used),
             each: (total / waiting.max(1)).max(BURST as u32),
         }
     }

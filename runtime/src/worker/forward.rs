@@ -12,8 +12,10 @@ use super::{
     share::Shares,
 };
 use crate::{
-    dpdk::{PacketPool, TxDesc, TxQueue},
+    capture::{Recorder, Stamp, Stamps},
+    dpdk::{PacketPool, Sent, TxDesc, TxQueue},
     generation::{At, HopIndex, NO_HOP, add},
+    interface,
     reason::Reason,
 };
 
@@ -51,19 +53,30 @@ pub(super) struct Forward {
     /// By service slot.
     services: Vec<Selection>,
     /// By port id.
-    sinks: Vec<Sink>,
+    sinks: Vec<Exit>,
     free: Vec<u32>,
     pub(super) shares: Shares,
     /// By port id: its source waits for room.
     pub(super) waiting: [bool; 256],
+    /// By port id: it is a capture, which says more of its packets than their bytes.
+    pub(super) stamped: [bool; 256],
+    pub(super) stamps: Stamps,
     /// The present period of [`age`](super::age).
     pub(super) period: u8,
 }
 
+/// Where a port's packets go.
+#[derive(Debug)]
+pub enum Sink {
+    Queue(TxQueue),
+    Interface(interface::Sender),
+    Capture(Recorder),
+}
+
 /// A port's sending side and the burst under way to it.
 #[derive(Debug, Default)]
-struct Sink {
-    queue: Option<TxQueue>,
+struct Exit {
+    sink: Option<Sink>,
     staged: Vec<TxDesc>,
 }
 
@@ -84,20 +97,31 @@ impl Forward {
             links: std::iter::repeat_with(|| None).take(links).collect(),
             active: Vec::new(),
             services: std::iter::repeat_with(Selection::default).take(links).collect(),
-            sinks: std::iter::repeat_with(Sink::default).take(sinks).collect(),
+            sinks: std::iter::repeat_with(Exit::default).take(sinks).collect(),
             free: Vec::with_capacity(2 * BURST),
             shares: Shares::new(room),
             waiting: [false; 256],
+            stamped: [false; 256],
+            stamps: Stamps::default(),
             period: 0,
             counters,
             events,
         }
     }
 
-    pub(super) fn open(&mut self, port: u16, queue: Option<TxQueue>) {
-        if let Some(sink) = self.sinks.get_mut(usize::from(port)) {
-            sink.queue = queue;
+    pub(super) fn open(&mut self, port: u16, sink: Option<Sink>) {
+        if let Some(exit) = self.sinks.get_mut(usize::from(port)) {
+            exit.sink = sink;
         }
+    }
+
+    /// Packets that sources which can wait may have inside, for the outputs that are behind.
+    pub(super) fn output_room(&self) -> u32 {
+        let rooms = self.sinks.iter().map(|exit| match &exit.sink {
+            Some(Sink::Capture(recorder)) => recorder.room(),
+            _ => u32::MAX,
+        });
+        rooms.min().unwrap_or(u32::MAX)
     }
 
     pub(super) fn attach(&mut self, slot: u16, link: Box<Link>) {
@@ -370,12 +394,26 @@ impl Forward {
         let mut staged = std::mem::take(&mut self.sinks[usize::from(port)].staged);
         let mut rest = staged.as_slice();
         while !rest.is_empty() {
-            let sent = match &mut self.sinks[usize::from(port)].queue {
-                Some(queue) => queue.tx_burst(&self.pool, rest),
-                None => crate::dpdk::Sent::default(),
+            let sent = match &mut self.sinks[usize::from(port)].sink {
+                Some(Sink::Queue(queue)) => queue.tx_burst(&self.pool, rest),
+                Some(Sink::Interface(sender)) => sender.tx_burst(&self.pool, rest),
+                Some(Sink::Capture(recorder)) => recorder.tx_burst(&self.packets, rest, |buffer| {
+                    let from = usize::from(ledger.entry(buffer).port);
+                    let stamp = if self.stamped[from] {
+                        self.stamps.get(buffer)
+                    } else {
+                        Stamp::default()
+                    };
+                    (stamp, self.waiting[from])
+                }),
+                None => Sent::default(),
             };
             let (gone, left) = rest.split_at(sent.accepted.min(rest.len()));
             self.count_sent(ledger, generations, port, gone);
+            // A driver frees what it took; the others have copies.
+            if !matches!(self.sinks[usize::from(port)].sink, Some(Sink::Queue(_))) {
+                gone.iter().for_each(|packet| self.release(packet.index));
+            }
             let reason = match sent.malformed {
                 true => Reason::Malformed,
                 false => Reason::PortRefused,

@@ -27,7 +27,9 @@ use self::{
     bench::{Bench, PORTS, SINKS, SOURCES},
     nf::Nf,
 };
-use super::{Command, Event, GENERATION_SLOTS, Link, Parts, Source, SourceKind, Worker, WorkerCounters};
+use super::{
+    Command, Event, Feed, GENERATION_SLOTS, Link, Parts, Sink, Source, SourceKind, Worker, WorkerCounters,
+};
 use crate::{
     dpdk::{RxQueue, TxQueue},
     generation::{At, Generation, Hop, HopCounters, HopIndex, NO_HOP, PortTable},
@@ -157,10 +159,10 @@ impl<'b> World<'b> {
             .collect();
         let kinds = [SourceKind::Live, SourceKind::Endless];
         for (port, kind) in SOURCES.into_iter().zip(kinds) {
-            let queues = vec![bench.ports[port].rx_queue(0).unwrap()];
+            let feed = Feed::Queues(vec![bench.ports[port].rx_queue(0).unwrap()]);
             commands.push(Command::Open {
                 port: port as u16,
-                source: Some(Source { queues, kind }),
+                source: Some(Source { feed, kind }),
                 sink: None,
             });
         }
@@ -169,7 +171,7 @@ impl<'b> World<'b> {
             commands.push(Command::Open {
                 port: port as u16,
                 source: None,
-                sink: Some(bench.ports[port].tx_queue(0).unwrap()),
+                sink: Some(Sink::Queue(bench.ports[port].tx_queue(0).unwrap())),
             });
         }
         let mut world = Self {

@@ -6,20 +6,29 @@ use nflib::memory::{PacketFile, PrivateCopy};
 
 use super::flows::{self, FlowCache};
 use crate::{
+    capture::{Player, Stamps},
     dpdk::{RxBurst, RxQueue},
     flow::{self, flow_of},
     generation::{HopIndex, PortTable},
+    interface,
     worker::{
         BURST,
         credit::{Credit, Inside},
     },
 };
 
-/// A port's receive queues and how they behave.
+/// Where a port's packets come from, and how that behaves.
 #[derive(Debug)]
 pub struct Source {
-    pub queues: Vec<RxQueue>,
+    pub feed: Feed,
     pub kind: SourceKind,
+}
+
+#[derive(Debug)]
+pub enum Feed {
+    Queues(Vec<RxQueue>),
+    Interface(interface::Receiver),
+    Capture(Player),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,8 +37,10 @@ pub enum SourceKind {
     Live,
     /// The source waits for room: a capture that is repeated, a generator.
     Endless,
-    /// The source waits for room and has this many packets left.
-    Finite(u64),
+    /// The source waits for room, and has an end: a capture.
+    Finite,
+    /// It was read to its end.
+    Ended,
 }
 
 #[derive(Debug)]
@@ -94,7 +105,7 @@ impl Ingress {
                 .ports
                 .iter()
                 .flatten()
-                .any(|r| r.source.kind != SourceKind::Finite(0))
+                .any(|r| r.source.kind != SourceKind::Ended)
     }
 
     /// The ports, beginning with another one each time.
@@ -106,8 +117,8 @@ impl Ingress {
     }
 
     #[inline(always)]
-    pub(super) fn credit(&self, inside: &Inside) -> Credit {
-        Credit::new(self.credit, &self.ports, inside)
+    pub(super) fn credit(&self, inside: &Inside, outputs: u32) -> Credit {
+        Credit::new(self.credit.min(outputs), self.credit, &self.ports, inside)
     }
 
     /// The port's kind of source if it may be looked at now.
@@ -116,9 +127,9 @@ impl Ingress {
         let receiver = self.ports[port].as_ref().filter(|_| !self.closed)?;
         let kind = receiver.source.kind;
         let wanted = match kind {
-            SourceKind::Finite(0) => false,
+            SourceKind::Ended => false,
             SourceKind::Live => true,
-            SourceKind::Endless | SourceKind::Finite(_) => !receiver.starved && credit.suffices(inside[port]),
+            SourceKind::Endless | SourceKind::Finite => !receiver.starved && credit.suffices(inside[port]),
         };
         wanted.then_some(kind)
     }
@@ -165,15 +176,25 @@ impl Receiver {
 
     /// Takes a burst from the next queue in turn; returns how many packets.
     #[inline(always)]
-    pub(super) fn take_burst(&mut self) -> usize {
+    pub(super) fn take_burst(&mut self, stamps: &mut Stamps) -> usize {
         let Self {
-            source: Source { queues, .. },
+            source: Source { feed, .. },
             burst,
             turn,
             ..
         } = self;
+        let queues = match feed {
+            Feed::Queues(queues) => queues,
+            Feed::Interface(receiver) => return receiver.rx_burst(burst),
+            Feed::Capture(player) => return player.rx_burst(burst, stamps),
+        };
         *turn = if *turn + 1 < queues.len() { *turn + 1 } else { 0 };
         queues.get_mut(*turn).map_or(0, |queue| queue.rx_burst(burst))
+    }
+
+    /// Nothing comes any more.
+    pub(super) fn has_ended(&self) -> bool {
+        matches!(&self.source.feed, Feed::Capture(player) if player.has_ended())
     }
 
     pub(super) fn flows_mut(&mut self) -> (&RxBurst, &mut FlowCache) {
@@ -286,8 +307,8 @@ mod tests {
         let packets = PacketFile::new(Mapping::new(&file, false).unwrap(), geometry).unwrap();
         let mut made = Ingress::new(Arc::new(packets), credit);
         for (port, &kind) in sources.iter().enumerate() {
-            let queues = Vec::new();
-            made.open(port as u16, Some(Source { queues, kind }));
+            let feed = Feed::Queues(Vec::new());
+            made.open(port as u16, Some(Source { feed, kind }));
         }
         made
     }
@@ -297,7 +318,7 @@ mod tests {
     /// One round of receiving where every source has a burst; the ports that were served.
     fn round(ingress: &mut Ingress, inside: &mut Inside) -> Vec<usize> {
         let mut served = Vec::new();
-        let mut credit = ingress.credit(inside);
+        let mut credit = ingress.credit(inside, u32::MAX);
         for port in ingress.in_turn() {
             if ingress.wanted(port, credit, inside).is_some() {
                 inside[port] += BURST;
@@ -323,18 +344,39 @@ mod tests {
         }
     }
 
+    /// Also where an output that is behind leaves room for less.
+    #[test]
+    fn sources_wait_for_outputs() {
+        let mut ingress = ingress(&[SourceKind::Finite, SourceKind::Live], 2048);
+        let mut inside: Inside = [0; 256];
+        let mut taken = |ingress: &mut Ingress, outputs| {
+            let mut rounds = 0;
+            while ingress
+                .wanted(0, ingress.credit(&inside, outputs), &inside)
+                .is_some()
+            {
+                inside[0] += BURST;
+                rounds += 1;
+            }
+            rounds
+        };
+        assert_eq!(taken(&mut ingress, 0), 0);
+        assert_eq!(taken(&mut ingress, 100), 3, "and no more than fit");
+        assert_eq!(taken(&mut ingress, u32::MAX), 2048 / BURST - 3);
+    }
+
     #[test]
     fn the_parts_are_of_those_that_have_packets_left() {
         let kinds = [
             SourceKind::Endless,
-            SourceKind::Finite(0),
-            SourceKind::Finite(9),
+            SourceKind::Ended,
+            SourceKind::Finite,
             SourceKind::Live,
         ];
         let ingress = ingress(&kinds, 1024);
         let mut inside: Inside = [0; 256];
         (inside[0], inside[3]) = (512, 5000);
-        let credit = ingress.credit(&inside);
+        let credit = ingress.credit(&inside, u32::MAX);
         let wanted = |port| ingress.wanted(port, credit, &inside);
         assert_eq!(
             [0, 1, 2, 3].map(wanted),

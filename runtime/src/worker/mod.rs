@@ -31,7 +31,8 @@ use tokio::sync::mpsc::UnboundedSender;
 
 pub use age::KEEP_DEADLINE;
 pub use counters::{InstanceCounters, PortCounters, WorkerCounters};
-pub use ingress::{Source, SourceKind};
+pub use forward::Sink;
+pub use ingress::{Feed, Source, SourceKind};
 pub use link::Link;
 
 use self::{
@@ -41,11 +42,7 @@ use self::{
     ingress::{Ingress, Receiver},
     ledger::Ledger,
 };
-use crate::{
-    dpdk::{PacketPool, TxQueue},
-    generation::Generation,
-    reason::Reason,
-};
+use crate::{dpdk::PacketPool, generation::Generation, reason::Reason};
 
 /// Packets moved at once.
 pub const BURST: usize = 32;
@@ -64,7 +61,7 @@ pub enum Command {
     Open {
         port: u16,
         source: Option<Source>,
-        sink: Option<TxQueue>,
+        sink: Option<Sink>,
     },
     /// Begins to serve an instance that has registered. Counts anew for an instance that is `fresh`, and goes on counting for one that was restarted.
     Attach { slot: u16, link: Box<Link>, fresh: bool },
@@ -244,6 +241,9 @@ impl Worker {
                 Command::Open { port, source, sink } => {
                     self.forward.waiting[usize::from(port as u8)] =
                         source.as_ref().is_some_and(|s| s.kind != SourceKind::Live);
+                    self.forward.stamped[usize::from(port as u8)] = source
+                        .as_ref()
+                        .is_some_and(|s| matches!(s.feed, Feed::Capture(_)));
                     self.forward.open(port, sink);
                     self.ingress.open(port, source);
                     self.renew_flows();

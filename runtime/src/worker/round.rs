@@ -31,7 +31,8 @@ impl Worker {
         for i in 0..self.forward.active.len() {
             moved += self.take_back(self.forward.active[i]);
         }
-        let mut credit = self.ingress.credit(&self.generations.inside);
+        let outputs = self.forward.output_room();
+        let mut credit = self.ingress.credit(&self.generations.inside, outputs);
         for port in self.ingress.in_turn() {
             let Some(kind) = self.ingress.wanted(port, credit, &self.generations.inside) else {
                 continue;
@@ -193,26 +194,25 @@ impl Worker {
         if self.generations.live[slot].is_none() {
             return 0;
         }
-        let (oversized, foreign) = (receiver.burst.oversized, receiver.burst.foreign);
-        let n = receiver.take_burst();
-        let oversized = receiver.burst.oversized - oversized;
-        let foreign = receiver.burst.foreign - foreign;
-        let gone = oversized + foreign;
-        if n == 0 && gone == 0 {
+        let before = receiver.burst.gone();
+        let n = receiver.take_burst(&mut self.forward.stamps);
+        let [oversized, foreign, malformed] = receiver.burst.gone();
+        let gone = [oversized - before[0], foreign - before[1], malformed - before[2]];
+        let all_gone = gone.iter().sum::<u64>();
+        let read_to_its_end = receiver.has_ended();
+        if n == 0 && all_gone == 0 && !read_to_its_end {
             return 0;
         }
         let counters = &self.counters.ports[port];
-        let mut read_to_its_end = false;
-        if let SourceKind::Finite(left) = &mut receiver.source.kind {
-            *left = left.saturating_sub(n as u64 + gone);
-            read_to_its_end = *left == 0;
+        if read_to_its_end {
+            receiver.source.kind = SourceKind::Ended;
         }
-        add(&counters.rx_packets, n as u64 + gone);
-        if gone > 0 {
-            self.forward
-                .count_refused(port as u16, Reason::TooLong, oversized);
-            self.forward
-                .count_refused(port as u16, Reason::BufferExhausted, foreign);
+        add(&counters.rx_packets, n as u64 + all_gone);
+        if all_gone > 0 {
+            let reasons = [Reason::TooLong, Reason::BufferExhausted, Reason::Malformed];
+            for (reason, count) in reasons.into_iter().zip(gone) {
+                self.forward.count_refused(port as u16, reason, count);
+            }
         }
         self.admit(port, slot);
         if read_to_its_end {

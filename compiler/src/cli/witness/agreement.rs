@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use onvm_captures::{Capture, CaptureError};
 use onvmc::{
     interpret::{Exit, Interpreter},
     traffic::Way,
 };
 
-use crate::cli::{packets::Packets, replay::Seen};
+use crate::cli::replay::Seen;
 
 /// More disagreements are only counted.
 const MAX_SHOWN: usize = 20;
@@ -107,15 +108,19 @@ impl<'w> Expected<'w> {
             missing.entry(frame).or_default().push(n + 1);
         }
         let mut lines = Vec::new();
-        Packets::open(&seen.output(port))?.for_each(|packet| {
-            let known = missing.get_mut(packet.data).and_then(Vec::pop);
-            if known.is_none() {
-                lines.push(format!(
-                    "packet {} that leaves by `{port}` is not expected there",
-                    packet.number
-                ));
-            }
-        })?;
+        let unread = |e: CaptureError| e.to_string();
+        let read = Capture::open(&seen.output(port))
+            .map_err(unread)?
+            .for_each(|packet| {
+                let known = missing.get_mut(packet.data).and_then(Vec::pop);
+                if known.is_none() {
+                    lines.push(format!(
+                        "packet {} that leaves by `{port}` is not expected there",
+                        packet.number
+                    ));
+                }
+            });
+        read.map_err(unread)?;
         let mut missing: Vec<usize> = missing.into_values().flatten().collect();
         missing.sort_unstable();
         lines.extend(missing.iter().map(|n| {

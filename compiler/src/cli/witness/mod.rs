@@ -45,8 +45,7 @@ pub(super) fn run(out: &Output, args: &TestArgs) -> Outcome {
     let mut reports = Vec::new();
     for file in &args.files {
         let checked = compile(out, file, &args.source, &Inputs::default());
-        let report =
-            checked.and_then(|checked| one_file(out, file, &checked, args.out.as_deref(), &mut tally));
+        let report = checked.and_then(|checked| one_file(out, args, file, &checked, &mut tally));
         tally.failed |= report.is_none();
         reports.push(report);
     }
@@ -70,9 +69,9 @@ pub(super) fn run(out: &Output, args: &TestArgs) -> Outcome {
 /// None: it could not be done, which has been said.
 fn one_file(
     out: &Output,
+    args: &TestArgs,
     file: &Path,
     checked: &Checked,
-    dir: Option<&Path>,
     tally: &mut Tally,
 ) -> Option<serde_json::Value> {
     let program = checked.program.as_ref()?;
@@ -95,7 +94,7 @@ fn one_file(
     let assumed = |way: &&Way| way.story.hops.iter().any(|hop| hop.assumed);
     let (left_out, sent): (Vec<&Way>, Vec<&Way>) = found.ways.iter().partition(assumed);
     let expected = Expected::new(&interpreter, &sent);
-    match send(program, &checked.sources, &sent, &expected, dir) {
+    match send(program, &checked.sources, &sent, &expected, args) {
         Err(message) => {
             out.error("witness", &message);
             None
@@ -122,13 +121,13 @@ fn send(
     sources: &Sources,
     ways: &[&Way],
     expected: &Expected<'_>,
-    dir: Option<&Path>,
+    args: &TestArgs,
 ) -> Result<Vec<String>, String> {
     if ways.is_empty() {
         return Ok(Vec::new());
     }
     let scratch = tempfile::tempdir().map_err(|e| format!("cannot make a directory for the packets: {e}"))?;
-    let dir = dir.unwrap_or(scratch.path());
+    let dir = args.out.as_deref().unwrap_or(scratch.path());
     fs::create_dir_all(dir).map_err(|e| format!("cannot make {}: {e}", dir.display()))?;
     let mut captures: Vec<(&str, PathBuf)> = Vec::new();
     for port in &program.manager.ports {
@@ -148,7 +147,7 @@ fn send(
         .iter()
         .map(|(port, path)| (*port, path.as_path()))
         .collect();
-    expected.compare(&Seen::of_run(program, sources, &captures)?)
+    expected.compare(&Seen::of_run(program, sources, &captures, args.limit())?)
 }
 
 /// Packet N is at second N, so that the two captures of a run can be held beside each other.
