@@ -252,7 +252,8 @@ fn refused_packets(tx: &mut TxQueue, pool: &PacketPool, good: TxDesc) {
             tx.tx_burst(pool, &[packet, good]),
             Sent {
                 accepted: 0,
-                malformed: true
+                malformed: true,
+                ..Sent::default()
             },
             "{packet:?}"
         );
@@ -261,7 +262,8 @@ fn refused_packets(tx: &mut TxQueue, pool: &PacketPool, good: TxDesc) {
         tx.tx_burst(pool, &[]),
         Sent {
             accepted: 0,
-            malformed: false
+            malformed: false,
+            ..Sent::default()
         }
     );
 }

@@ -110,7 +110,8 @@ fn input_alone_swallows_what_is_sent(eal: &Eal, pool: &Arc<PacketPool>, folder: 
         tx.tx_burst(pool, &packets),
         Sent {
             accepted: 32,
-            malformed: false
+            malformed: false,
+            ..Sent::default()
         }
     );
     assert_eq!(port.stats().opackets, 32);
@@ -153,7 +154,8 @@ fn a_long_packet_is_freed_and_counted(eal: &Eal, pool: &Arc<PacketPool>, folder:
         tx.tx_burst(pool, &packets),
         Sent {
             accepted: 1,
-            malformed: true
+            malformed: true,
+            ..Sent::default()
         }
     );
     drop((rx, tx));
@@ -172,7 +174,8 @@ fn a_long_packet_is_freed_and_counted(eal: &Eal, pool: &Arc<PacketPool>, folder:
         tx.tx_burst(pool, &packets[1..]),
         Sent {
             accepted: 1,
-            malformed: false
+            malformed: false,
+            ..Sent::default()
         }
     );
 }

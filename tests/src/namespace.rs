@@ -16,6 +16,16 @@ impl Namespace {
     /// Joins a namespace whose `eth0` has this address (with prefix length). `side` is a letter that tells the test's
     /// namespaces apart; names hold the process id, so that tests of several processes do not meet.
     pub fn new(side: char, address: &str) -> Self {
+        let made = Self::as_made(side, address);
+        // Frames as they would be on a wire: checksums filled in, nothing joined beyond an Ethernet frame.
+        let off = ["tx", "off", "gso", "off", "gro", "off", "tso", "off"];
+        tool("ethtool", &[&["-K", made.interface.as_str()][..], &off].concat());
+        made.tool(&[&["ethtool", "-K", "eth0"][..], &off].concat());
+        made
+    }
+
+    /// The same with interfaces as the kernel makes them: it leaves checksums and segments to a card that there is not.
+    pub fn as_made(side: char, address: &str) -> Self {
         assert!(
             rustix::process::geteuid().is_root(),
             "network namespaces need root: run the tests as root, or with `sudo -E`"
@@ -26,42 +36,27 @@ impl Namespace {
             interface: format!("onvm{pid}{side}"),
         };
         tool("ip", &["netns", "add", &made.name]);
-        tool(
-            "ip",
-            &[
-                "link",
-                "add",
-                &made.interface,
-                "type",
-                "veth",
-                "peer",
-                "name",
-                "eth0",
-                "netns",
-                &made.name,
-            ],
-        );
-        // Frames as they would be on a wire: checksums filled in, nothing joined beyond an Ethernet frame.
-        let off = ["tx", "off", "gso", "off", "gro", "off", "tso", "off"];
-        let here = [&["-K", made.interface.as_str()][..], &off].concat();
-        tool("ethtool", &here);
-        tool(
-            "ip",
-            &[
-                "netns",
-                "exec",
-                &made.name,
-                "sysctl",
-                "-qw",
-                "net.ipv6.conf.eth0.disable_ipv6=1",
-            ],
-        );
-        made.tool(&[&["ethtool", "-K", "eth0"][..], &off].concat());
-        tool("ip", &["-n", &made.name, "addr", "add", address, "dev", "eth0"]);
         tool("ip", &["-n", &made.name, "link", "set", "lo", "up"]);
-        tool("ip", &["-n", &made.name, "link", "set", "eth0", "up"]);
-        tool("ip", &["link", "set", &made.interface, "up"]);
+        made.plug(address);
         made
+    }
+
+    /// Removes the interface in this namespace, and with it the other end.
+    pub fn unplug(&self) {
+        tool("ip", &["link", "del", &self.interface]);
+    }
+
+    /// Joins the namespace anew, by interfaces of the same names.
+    pub fn plug(&self, address: &str) {
+        let (name, interface) = (self.name.as_str(), self.interface.as_str());
+        let pair = [
+            "link", "add", interface, "type", "veth", "peer", "name", "eth0", "netns", name,
+        ];
+        tool("ip", &pair);
+        self.tool(&["sysctl", "-qw", "net.ipv6.conf.eth0.disable_ipv6=1"]);
+        tool("ip", &["-n", name, "addr", "add", address, "dev", "eth0"]);
+        tool("ip", &["-n", name, "link", "set", "eth0", "up"]);
+        tool("ip", &["link", "set", interface, "up"]);
     }
 
     /// A command that runs in the namespace.

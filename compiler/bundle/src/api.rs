@@ -95,6 +95,9 @@ pub struct PortStatus {
     pub tx_pps: f64,
     /// The port will receive nothing more: a capture that was read to its end.
     pub done: bool,
+    /// Of a port on a kernel's interface: `up`, `down` (switched off or without a carrier), `gone`.
+    #[serde(default)]
+    pub link: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

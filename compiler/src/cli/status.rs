@@ -109,10 +109,10 @@ fn ports(status: &Status) -> Option<Table> {
         let drops: u64 = p.drops.values().sum();
         vec![
             p.name.clone(),
-            if p.done {
-                format!("{}, done", p.kind)
-            } else {
-                p.kind.clone()
+            match p.link.as_deref() {
+                _ if p.done => format!("{}, done", p.kind),
+                Some(link @ ("down" | "gone")) => format!("{}, {link}", p.kind),
+                _ => p.kind.clone(),
             },
             p.rx_packets.to_string(),
             rate(p.rx_pps),
@@ -249,6 +249,7 @@ mod tests {
                 rx_pps: 1500.0,
                 tx_pps: 0.0,
                 done: true,
+                link: None,
             }],
             chains: vec![ChainStatus {
                 name: "inspect".into(),

@@ -222,6 +222,7 @@ impl Manager {
             rx_pps,
             tx_pps,
             done: counters.done.load(Ordering::Relaxed),
+            link: self.ports[id].link().map(|link| link.name().to_owned()),
         }
     }
 
