@@ -13,7 +13,7 @@ use onvm_bundle::api::ManagerState;
 use onvm_tests::{
     Manager, Scratch, capture,
     manager::{self, SOON, instance, lacking},
-    process,
+    process, programs,
 };
 use rustix::process::Signal;
 
@@ -60,6 +60,49 @@ fn an_interrupt_stops_in_order() {
     let finished = manager.finish(SOON);
     assert_eq!(finished.code, Some(0), "{}", finished.stderr);
     finished.assert_nothing_left();
+}
+
+/// As at the end of a session in which `onvm-run … &` was started.
+#[test]
+fn a_hangup_stops_in_order_unless_it_is_ignored() {
+    let scratch = Scratch::new();
+    let bundle = endless(&scratch, "0", "nf fwd = pacer {}", "fwd");
+    let manager = Manager::ready(&bundle, "test", &scratch.run_dir(), &[]);
+    manager.wait_for_traffic(1000, SOON);
+    process::signal(manager.pid(), Signal::HUP);
+    let finished = manager.finish(SOON);
+    assert_eq!(finished.code, Some(0));
+    finished.summary().assert_whole(STOCK);
+    finished.assert_nothing_left();
+
+    let mut command = std::process::Command::new("nohup");
+    command.arg(programs::path("onvm-run")).arg(&bundle).arg("--json");
+    command.arg("--run-dir").arg(scratch.run_dir());
+    let manager = Manager::spawn(command, "test", &scratch.run_dir());
+    manager.wait_for_log("READY");
+    process::signal(manager.pid(), Signal::HUP);
+    manager.wait_for_traffic(1000, SOON);
+    manager.terminate_whole(STOCK);
+}
+
+/// As by a snapshot of a virtual machine or a frozen control group.
+#[test]
+fn a_pause_of_manager_and_nfs_together_ends_no_nf() {
+    let scratch = Scratch::new();
+    let bundle = endless(&scratch, "0", "nf fwd = pacer {}", "fwd");
+    let manager = Manager::ready(&bundle, "test", &scratch.run_dir(), &[]);
+    manager.wait_for_traffic(1000, SOON);
+    let nf = manager.wait_for_instance("fwd-0", None, SOON);
+    process::signal(nf, Signal::STOP);
+    process::signal(manager.pid(), Signal::STOP);
+    std::thread::sleep(Duration::from_secs(6));
+    process::signal(manager.pid(), Signal::CONT);
+    // Whoever wakes them up may need a moment for all.
+    std::thread::sleep(Duration::from_millis(500));
+    process::signal(nf, Signal::CONT);
+    manager.wait_for_traffic(1000, SOON);
+    assert_eq!(manager.wait_for_instance("fwd-0", None, SOON), nf);
+    assert_eq!(manager.terminate_whole(STOCK).dropped("nf_lost"), 0);
 }
 
 #[test]

@@ -324,6 +324,13 @@ impl Fleet {
         }
     }
 
+    /// Gives all instances so much more time to make progress.
+    pub(super) fn grant(&mut self, time: Duration) {
+        for entry in self.instances.iter_mut().flatten() {
+            entry.progress.at += time;
+        }
+    }
+
     /// Ends instances that have packets waiting and hand nothing back for the deadline.
     pub(super) fn kill_hung(&mut self, counters: &WorkerCounters, deadline: Duration) {
         let mut hung = Vec::new();

@@ -22,6 +22,7 @@ mod notify;
 mod opened;
 mod output;
 mod outputs;
+mod patience;
 mod ports;
 mod programs;
 mod quote;
@@ -69,6 +70,8 @@ use crate::{
 
 /// Between looks at what nobody reports: ends of captures, NFs without progress.
 const TICK: Duration = Duration::from_millis(20);
+/// A tick that comes so much too late says that this process did not run.
+const LATE: Duration = Duration::from_millis(250);
 /// For packets to leave when the manager stops.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(2);
 /// For an output to get on: to be written where the worker has ended.
@@ -229,7 +232,13 @@ impl Manager {
     }
 
     fn tick(&mut self) {
-        self.next_tick = Instant::now() + TICK;
+        let now = Instant::now();
+        // Where this process did not run, the NFs may not have either: a snapshot of the machine, a frozen control group.
+        let late = now.saturating_duration_since(self.next_tick);
+        if late > LATE {
+            self.fleet.grant(late);
+        }
+        self.next_tick = now + TICK;
         self.fleet.kill_hung(&self.worker.counters, HANG_DEADLINE);
         self.rates.sample(&self.worker.counters);
         self.ports.iter_mut().for_each(OpenPort::log_failures);
@@ -328,11 +337,13 @@ fn answer<T>(reply: tokio::sync::oneshot::Sender<T>, value: T) {
     let _ = reply.send(value);
 }
 
-/// SIGTERM and SIGINT.
+/// SIGTERM, SIGINT, and SIGHUP: the terminal or the session goes, as after `onvm-run … &` and a logout.
 #[derive(Debug)]
 struct Signals {
     term: tokio::signal::unix::Signal,
     int: tokio::signal::unix::Signal,
+    /// None, where whoever started this process had it ignored, as `nohup` does.
+    hangup: Option<tokio::signal::unix::Signal>,
 }
 
 impl Signals {
@@ -342,6 +353,10 @@ impl Signals {
         Ok(Self {
             term: signal(SignalKind::terminate()).map_err(&failed)?,
             int: signal(SignalKind::interrupt()).map_err(&failed)?,
+            hangup: match ignores_hangup() {
+                true => None,
+                false => Some(signal(SignalKind::hangup()).map_err(&failed)?),
+            },
         })
     }
 
@@ -349,8 +364,16 @@ impl Signals {
         tokio::select! {
             _ = self.term.recv() => {}
             _ = self.int.recv() => {}
+            Some(_) = async { self.hangup.as_mut()?.recv().await } => {}
         }
     }
+}
+
+fn ignores_hangup() -> bool {
+    // A mask of all signals, of which that is the first.
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    ignored.is_some_and(|mask| u64::from_str_radix(mask.trim(), 16).is_ok_and(|mask| mask & 1 != 0))
 }
 
 /// What a supervisor needs to be spawned with.

@@ -18,6 +18,7 @@ use super::{
     closing::{Closing, NfSocket},
     ending::describe_exit,
     limit::WHEN_FLOODED,
+    patience,
     quote::{LONGEST_REASON, is_fit, quote, quote_debug},
     supervise::{Report, Shared, Supervisor},
 };
@@ -35,13 +36,12 @@ impl Supervisor {
         connection: &AsyncFd<NfSocket>,
         process: &mut NfProcess,
     ) -> Result<Region, String> {
-        let until = tokio::time::Instant::now() + READY_DEADLINE;
         let pid = process.id();
         let greeted = tokio::select! {
             biased;
             greeted = self.greet(connection) => greeted,
             status = process.wait() => return Err(describe_exit(process, status)),
-            () = tokio::time::sleep_until(until) => return Err(too_late()),
+            () = patience::elapse(READY_DEADLINE) => return Err(too_late()),
         };
         match greeted {
             Ok((region, counters)) => {
@@ -80,9 +80,9 @@ impl Supervisor {
                 .await
                 .map_err(|e| format!("its socket failed: {e}"))?;
             let greeted = match peer(&connection) {
-                Ok(pid) => tokio::time::timeout(READY_DEADLINE, self.greet(&connection))
+                Ok(pid) => patience::within(READY_DEADLINE, self.greet(&connection))
                     .await
-                    .unwrap_or_else(|_| Err(too_late()))
+                    .unwrap_or_else(|| Err(too_late()))
                     .map(|(region, counters)| (pid, region, counters)),
                 Err(why) => Err(why),
             };
