@@ -369,7 +369,7 @@ impl Finished {
         self.summary_with(0)
     }
 
-    fn summary_with(&self, stock: usize) -> Summary {
+    pub fn summary_with(&self, stock: usize) -> Summary {
         assert_eq!(self.code, Some(0), "onvm-run failed:\n{}", self.stderr);
         self.assert_nothing_left();
         let summary: Summary = serde_json::from_str(&self.stdout)

@@ -72,7 +72,7 @@ fn a_hangup_stops_in_order_unless_it_is_ignored() {
     process::signal(manager.pid(), Signal::HUP);
     let finished = manager.finish(SOON);
     assert_eq!(finished.code, Some(0));
-    finished.summary().assert_whole(STOCK);
+    finished.summary_with(STOCK);
     finished.assert_nothing_left();
 
     let mut command = std::process::Command::new("nohup");
