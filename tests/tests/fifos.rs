@@ -38,7 +38,9 @@ fn start(scratch: &Scratch, from: &Path, to: &Path, arguments: &[&str]) -> Manag
 }
 
 fn packets(count: u32) -> Vec<Vec<u8>> {
-    (0..count).map(|i| capture::udp((i % 100) as u16, i, 200)).collect()
+    (0..count)
+        .map(|i| capture::udp((i % 100) as u16, i, 200))
+        .collect()
 }
 
 fn bytes(packets: &[Vec<u8>]) -> Vec<u8> {
@@ -68,7 +70,11 @@ fn packets_go_through_fifos_while_they_come() {
     let finished = manager.finish(LONG);
     // The writer went away in the middle of a packet.
     assert_eq!(finished.code, Some(1));
-    assert!(finished.stderr.contains("cut short after packet 3"), "{}", finished.stderr);
+    assert!(
+        finished.stderr.contains("cut short after packet 3"),
+        "{}",
+        finished.stderr
+    );
 }
 
 #[test]
@@ -158,7 +164,11 @@ fn a_signal_is_heard_while_nobody_is_at_the_other_end() {
         let code = if name == "to" || repeat { 1 } else { 0 };
         assert_eq!(finished.code, Some(code), "{name} {repeat}: {}", finished.stderr);
         if name == "to" {
-            assert!(finished.stderr.contains("not opened by a reader"), "{}", finished.stderr);
+            assert!(
+                finished.stderr.contains("not opened by a reader"),
+                "{}",
+                finished.stderr
+            );
         }
     }
 }
@@ -173,7 +183,12 @@ fn damage_that_is_met_while_running_is_an_error_with_the_packet() {
     let mut all = bytes(&sent);
     let at = 24 + 40 * (16 + sent[0].len());
     all[at + 8..at + 12].fill(0xff);
-    File::options().write(true).open(&from).unwrap().write_all(&all).unwrap();
+    File::options()
+        .write(true)
+        .open(&from)
+        .unwrap()
+        .write_all(&all)
+        .unwrap();
     let finished = manager.finish(LONG);
     assert_eq!(finished.code, Some(1));
     let name = from.display().to_string();
@@ -183,22 +198,45 @@ fn damage_that_is_met_while_running_is_an_error_with_the_packet() {
     assert!(capture::read(&to) == sent[..40], "the packets before left");
 }
 
+const REPLAY: &str = "port wan = tap { name = \"wan0\" }\nport lan = tap { name = \"lan0\" }\nnf mon = monitor\n\
+                      steer wan { else -> mon -> lan }\ntest \"t\" {\n    replay wan file(\"in.pcap\")\n    \
+                      expect lan 1 packet\n}\n";
+
+#[test]
+fn a_fifo_where_the_compiler_reads_a_file_is_refused_and_not_waited_for() {
+    let scratch = Scratch::new();
+    fifo(&scratch, "in.pcap");
+    scratch.write("a.chain", REPLAY);
+    let mut command: Command = programs::command("onvmc");
+    let output = command
+        .args(["test", "a.chain"])
+        .current_dir(scratch.path(""))
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("this is a FIFO"), "{said}");
+}
+
 #[test]
 fn a_replay_that_does_not_end_is_stopped() {
     let scratch = Scratch::new();
-    let from = fifo(&scratch, "from.pcap");
-    scratch.write(
-        "a.chain",
-        "port wan = tap { name = \"wan0\" }\nport lan = tap { name = \"lan0\" }\nnf mon = monitor\n\
-         steer wan { else -> mon -> lan }\ntest \"t\" {\n    replay wan file(\"from.pcap\")\n    expect lan 1 packet\n}\n",
-    );
-    let mut command: Command = programs::command("onvmc");
-    command.args(["test", "a.chain", "--timeout", "2"]).current_dir(scratch.path(""));
-    // Somebody opens it, and writes nothing.
-    let holder = File::options().read(true).write(true).open(&from).unwrap();
-    let output = command.output().unwrap();
-    drop(holder);
+    capture::write(&scratch.path("in.pcap"), &packets(1));
+    scratch.write("a.chain", REPLAY);
+    // A manager that never ends, where the compiler looks for it.
+    fs::create_dir(scratch.path("bin")).unwrap();
+    fs::copy(programs::path("onvmc"), scratch.path("bin/onvmc")).unwrap();
+    let script = scratch.write("bin/onvm-run", "#!/bin/sh\nexec sleep 1000\n");
+    programs::tool("chmod", &["+x", script.to_str().unwrap()]);
+    let output = Command::new(scratch.path("bin/onvmc"))
+        .args(["test", "a.chain", "--timeout", "1"])
+        .current_dir(scratch.path(""))
+        .output()
+        .unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("not") && said.contains("from.pcap") || said.contains("did not end within 2 s"), "{said}");
+    assert!(
+        said.contains("did not end within 1 s") && said.contains("--timeout"),
+        "{said}"
+    );
 }
