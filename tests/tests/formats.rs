@@ -95,6 +95,26 @@ fn assert_left(out: &Path, packets: &[Vec<u8>], variant: &variants::Variant) {
     }
 }
 
+/// Files that libraries read differently: what one counts, another does not receive.
+#[test]
+fn files_that_readers_differ_about_leave_whole() {
+    let scratch = Scratch::new();
+    let inputs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../runtime/captures/tests/inputs");
+    let captures: Vec<_> = fs::read_dir(inputs).unwrap().map(|f| f.unwrap().path()).collect();
+    assert_eq!(captures.len(), 5);
+    // Some of the packets were cut, which a firewall drops.
+    let summary = along(&scratch, &captures, "fwd -> mon").summary();
+    assert_eq!(summary.balance.delivered, 50);
+    for (n, capture) in captures.iter().enumerate() {
+        let shown = capture.to_str().unwrap();
+        let arguments = ["-n", "-r", shown, "-T", "fields", "-e", "frame.cap_len"];
+        let lengths = programs::tool("tshark", &arguments);
+        let left = capture::read(&out(&scratch, n));
+        let left: Vec<String> = left.iter().map(|data| data.len().to_string()).collect();
+        assert_eq!(left, lengths.lines().collect::<Vec<_>>(), "{shown}");
+    }
+}
+
 #[test]
 fn what_was_cut_of_packets_is_said_in_the_output() {
     let scratch = Scratch::new();
