@@ -3,6 +3,7 @@
 use std::{
     fs, io,
     io::Write,
+    os::unix::fs::FileTypeExt,
     path::{Path, PathBuf},
 };
 
@@ -19,6 +20,11 @@ pub struct DiskHost;
 
 impl Host for DiskHost {
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        // Reading a FIFO waits for its writer. What a shell hands over, as `/dev/stdin`, is meant.
+        if fs::metadata(path)?.file_type().is_fifo() && !path.starts_with("/dev") {
+            let text = "this is a FIFO, expected a file";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
         fs::read(path)
     }
 

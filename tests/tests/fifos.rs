@@ -198,27 +198,45 @@ fn damage_that_is_met_while_running_is_an_error_with_the_packet() {
     assert!(capture::read(&to) == sent[..40], "the packets before left");
 }
 
+const REPLAY: &str = "port wan = tap { name = \"wan0\" }\nport lan = tap { name = \"lan0\" }\nnf mon = monitor\n\
+                      steer wan { else -> mon -> lan }\ntest \"t\" {\n    replay wan file(\"in.pcap\")\n    \
+                      expect lan 1 packet\n}\n";
+
+#[test]
+fn a_fifo_where_the_compiler_reads_a_file_is_refused_and_not_waited_for() {
+    let scratch = Scratch::new();
+    fifo(&scratch, "in.pcap");
+    scratch.write("a.chain", REPLAY);
+    let mut command: Command = programs::command("onvmc");
+    let output = command
+        .args(["test", "a.chain"])
+        .current_dir(scratch.path(""))
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("this is a FIFO"), "{said}");
+}
+
 #[test]
 fn a_replay_that_does_not_end_is_stopped() {
     let scratch = Scratch::new();
-    let from = fifo(&scratch, "from.pcap");
-    scratch.write(
-        "a.chain",
-        "port wan = tap { name = \"wan0\" }\nport lan = tap { name = \"lan0\" }\nnf mon = monitor\n\
-         steer wan { else -> mon -> lan }\ntest \"t\" {\n    replay wan file(\"from.pcap\")\n    expect lan 1 packet\n}\n",
-    );
-    let mut command: Command = programs::command("onvmc");
-    command
-        .args(["test", "a.chain", "--timeout", "2"])
-        .current_dir(scratch.path(""));
-    // Somebody opens it, and writes nothing.
-    let holder = File::options().read(true).write(true).open(&from).unwrap();
-    let output = command.output().unwrap();
-    drop(holder);
+    capture::write(&scratch.path("in.pcap"), &packets(1));
+    scratch.write("a.chain", REPLAY);
+    // A manager that never ends, where the compiler looks for it.
+    fs::create_dir(scratch.path("bin")).unwrap();
+    fs::copy(programs::path("onvmc"), scratch.path("bin/onvmc")).unwrap();
+    let script = scratch.write("bin/onvm-run", "#!/bin/sh\nexec sleep 1000\n");
+    programs::tool("chmod", &["+x", script.to_str().unwrap()]);
+    let output = Command::new(scratch.path("bin/onvmc"))
+        .args(["test", "a.chain", "--timeout", "1"])
+        .current_dir(scratch.path(""))
+        .output()
+        .unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(
-        said.contains("not") && said.contains("from.pcap") || said.contains("did not end within 2 s"),
+        said.contains("did not end within 1 s") && said.contains("--timeout"),
         "{said}"
     );
 }

@@ -288,26 +288,51 @@ fn write_all(shared: &Shared, mut file: File) -> io::Result<()> {
         std::mem::swap(&mut state.pending, &mut batch);
         let packets = std::mem::take(&mut state.packets);
         drop(state);
-        let written = write_batch(shared, &mut file, &batch);
+        let outcome = write_batch(shared, &mut file, &batch);
+        let written = match &outcome {
+            Ok(()) => u64::from(packets),
+            Err((bytes, _)) => whole_records(&batch, *bytes),
+        };
         batch.clear();
         shared.queued.fetch_sub(packets, Ordering::Relaxed);
-        written?;
         state = shared.lock();
-        state.progress.written_packets += u64::from(packets);
+        state.progress.written_packets += written;
+        outcome.map_err(|(_, e)| e)?;
     }
 }
 
-/// As `write_all`, and notes how far it comes.
-fn write_batch(shared: &Shared, file: &mut File, mut batch: &[u8]) -> io::Result<()> {
-    while !batch.is_empty() {
-        match file.write(batch) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+/// How many records the first bytes of a batch hold whole. The first batch begins with the file's header.
+fn whole_records(batch: &[u8], bytes: usize) -> u64 {
+    const RECORD_HEADER: usize = 16;
+    let header = file_header();
+    let mut at = if batch.starts_with(&header) {
+        header.len()
+    } else {
+        0
+    };
+    let mut records = 0;
+    while let Some(length) = batch.get(at + 8..).and_then(|rest| rest.first_chunk()) {
+        at += RECORD_HEADER + u32::from_le_bytes(*length) as usize;
+        if at > bytes {
+            break;
+        }
+        records += 1;
+    }
+    records
+}
+
+/// Notes how far it comes; an error comes with the bytes that were written before it.
+fn write_batch(shared: &Shared, file: &mut File, batch: &[u8]) -> Result<(), (usize, io::Error)> {
+    let mut written = 0;
+    while written < batch.len() {
+        match file.write(&batch[written..]) {
+            Ok(0) => return Err((written, io::ErrorKind::WriteZero.into())),
             Ok(n) => {
-                batch = &batch[n..];
+                written += n;
                 shared.lock().progress.written_bytes += n as u64;
             }
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(e),
+            Err(e) => return Err((written, e)),
         }
     }
     Ok(())
@@ -454,6 +479,20 @@ mod tests {
             let sent = recorder.tx_burst(&file, &[of_length(60), wrong], |_| (Stamp::default(), true));
             assert_eq!((sent.accepted, sent.malformed), (1, true), "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn records_are_counted_where_a_batch_ends_early() {
+        let mut batch = file_header().to_vec();
+        for length in [60, 14, 0] {
+            push_record(&mut batch, 7, &[1; 100][..length], 100);
+        }
+        let whole = |bytes| whole_records(&batch, bytes);
+        assert_eq!(
+            [0, 24, 99, 100, 129, 130, 145, 146].map(whole),
+            [0, 0, 0, 1, 1, 2, 2, 3]
+        );
+        assert_eq!(whole_records(&batch[24..], 76), 1);
     }
 
     #[test]

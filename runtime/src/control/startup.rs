@@ -42,13 +42,8 @@ const MOST_CREDIT: u32 = 2048;
 pub async fn start(options: Options) -> Result<Manager, RunError> {
     let original = Bundle::load(&options.bundle)?;
     refuse_unsupported(&original.manager)?;
-    let plans = ports::plan(&original)?;
+    ports::plan(&original)?;
     let specs = spec::all(&original, &options.host)?;
-    if options.exit_when_done && !plans.iter().any(|p| p.source == Some(SourceKind::Finite)) {
-        let text = "--exit-when-done: no port of this bundle reads a capture that ends (`pcap` with `read` and without \
-                    `repeat`), so there is no end to wait for. Leave the option out.";
-        return Err(RunError::Unsupported(text.to_owned()));
-    }
     // From here on a signal ends what was begun, in order; before, it ends the process.
     let mut signals = Signals::new()?;
     prepare_process();
@@ -68,6 +63,11 @@ pub async fn start(options: Options) -> Result<Manager, RunError> {
     // Bundled captures are read from the copy, which stays.
     let plans = ports::plan(&bundle)?;
     let loaded = load_captures(&mut aside, &mut signals, &plans).await?;
+    if options.exit_when_done && !plans.iter().any(|p| p.source == Some(SourceKind::Finite)) {
+        let text = "--exit-when-done: no port of this bundle reads a capture that ends (`pcap` with `read` and without \
+                    `repeat`), so there is no end to wait for. Leave the option out.";
+        return Err(RunError::Unsupported(text.to_owned()));
+    }
     let eal = Arc::new(Eal::init(&eal_options(&bundle.manager, &plans))?);
     let memory = Memory::new(&eal, &bundle.manager, filtered)?;
     let open =
