@@ -158,6 +158,11 @@ impl<'s> Block<'s, '_> {
             let base = self.chunk.span.start;
             let next = self.next_rule((wrong - base) as usize);
             if next < (filter.end - base) as usize {
+                // What is wrong from there on is found where that rule is read.
+                let start = Span::new(next, next).shift(base).start;
+                let mut found = self.diagnostics.split_off(before);
+                found.retain(|d| d.span().start < start);
+                self.diagnostics.append(&mut found);
                 self.at = next;
                 self.lost.push(Span::new(at, next).shift(base));
                 return true;
