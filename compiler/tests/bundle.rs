@@ -483,8 +483,8 @@ fn a_newer_format_is_refused_with_the_remedy() {
         matches!(
             error,
             BundleError::Version {
-                found: 4,
-                supported: 3,
+                found: 5,
+                supported: 4,
                 ..
             }
         ),

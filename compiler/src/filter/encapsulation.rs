@@ -1,6 +1,6 @@
 //! `vlan`, `mpls`, `pppoes` and the tunnels: what they test, and what they make of the tests to their right.
 
-use onvm_bundle::filter::{Expr, Framing, Layer, NumberSet, Place, Primitive, Test, Tunnel};
+use onvm_bundle::filter::{Expr, Framing, Layer, NumberSet, Place, Primitive, Test, Tunnel, Within};
 use onvm_lang::syntax::{Encapsulation, Operand, Span};
 
 use super::{Lowering, Names, Part, Shift, known::Known, pages};
@@ -141,7 +141,8 @@ fn misplaced(primitive: &Primitive) -> Option<&'static str> {
         _ if place.framing() != Framing::Mpls => None,
         Test::Vlan(_) => Some("no VLAN tag follows an MPLS label: put `vlan` before `mpls`"),
         Test::EtherProto(0x0800 | 0x86dd) => None,
-        Test::EtherProto(_) | Test::Pppoes(_) => {
+        Test::Net { within, .. } if matches!(within, Within::Any | Within::Ip) => None,
+        Test::EtherProto(_) | Test::Pppoes(_) | Test::Net { .. } => {
             Some("of what follows an MPLS label only `ip` and `ip6` can be told")
         }
         _ => None,

@@ -71,7 +71,13 @@ impl<N: Names> Lowering<'_, N> {
                 }
                 FilterKind::Primitive(primitive) => {
                     let value = operand_of(&primitive.kind).map_or(inner.span, |value| value.span);
+                    // `host not 10.0.0.1`: what comes behind inherits no `not`.
                     qualifiers = text(inner.span, start(value));
+                    let negated =
+                        |text: &'_ str| text.strip_suffix('!').or(text.strip_suffix("not")).map(str::len);
+                    while let Some(length) = negated(qualifiers.trim_end()) {
+                        qualifiers = &qualifiers[..length];
+                    }
                     clip(&format!("{not}{body}"))
                 }
                 _ => clip(&format!("{not}{body}")),

@@ -169,6 +169,8 @@ impl<'f> Tests<'f> {
             Test::Relation { left, right, .. } if left.reads_link() || right.reads_link() => {
                 !self.place.begins_link()
             }
+            // What tells the type of the frame stands before the labels.
+            Test::Vlan(_) | Test::Pppoes(_) if self.place.framing() == Framing::Mpls => false,
             _ => self.l3 > 0,
         }
     }

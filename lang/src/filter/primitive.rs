@@ -100,7 +100,7 @@ impl Parser<'_, '_> {
                     codes::QUALIFIER,
                     "nothing says how to read this value",
                     start,
-                    "takes no word from the value before it",
+                    "what stands before the value on the left does not count here",
                 )
                 .help(format!("write `{text}` for any of them"));
                 return self.fail(found.write(span, text));

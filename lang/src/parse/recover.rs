@@ -240,7 +240,7 @@ impl<'s> Block<'s, '_> {
         ));
     }
 
-    /// Where no arrow follows the text that should be a filter, the first word that is none tells more than the end.
+    /// Where no arrow follows the text that should be a filter, the words that are none tell more than the end.
     fn filter(&mut self, text: &str, wrong: usize) {
         let filter = text.get(..wrong).unwrap_or("").trim_end();
         if filter.contains("->") {
@@ -249,8 +249,20 @@ impl<'s> Block<'s, '_> {
         let start = Span::new(self.at, self.at).shift(self.chunk.span.start).start;
         let mut found = Vec::new();
         filter::parse_at(filter, start, "`->`", &mut found);
-        let mistake = found.into_iter().find(|d| d.severity == Severity::Error);
-        self.diagnostics.extend(mistake);
+        found.retain(|d| d.severity == Severity::Error);
+        let Some(first) = found.first() else { return };
+        // What the text of the next rule has wrong is found there.
+        let base = self.chunk.span.start;
+        let next = self.next_rule(first.span().start.saturating_sub(base) as usize);
+        let next = Span::new(next, next).shift(base).start;
+        found.retain(|d| d.span().start < next);
+        self.diagnostics.append(&mut found);
+        let rest = text.get(wrong..).unwrap_or("");
+        if rest.starts_with("=>") || rest.starts_with('→') {
+            let place = self.chunk.span.range().start + self.at + wrong;
+            let found = error::expected_at(self.source, self.chunk, place, &[Rule::arrow]);
+            self.diagnostics.push(found);
+        }
     }
 
     /// The place behind `wrong` where another rule may begin: `else`, a line that continues none, or the end of the block.
