@@ -141,7 +141,10 @@ fn misplaced(primitive: &Primitive) -> Option<&'static str> {
         _ if place.framing() != Framing::Mpls => None,
         Test::Vlan(_) => Some("no VLAN tag follows an MPLS label: put `vlan` before `mpls`"),
         Test::EtherProto(0x0800 | 0x86dd) => None,
-        Test::Net { within, .. } if matches!(within, Within::Any | Within::Ip) => None,
+        Test::Net {
+            within: Within::Any | Within::Ip,
+            ..
+        } => None,
         Test::EtherProto(_) | Test::Pppoes(_) | Test::Net { .. } => {
             Some("of what follows an MPLS label only `ip` and `ip6` can be told")
         }
