@@ -116,7 +116,15 @@ impl Parser<'_, '_> {
     fn operand_or_skip(&mut self, scope: Scope) -> (Filter, Scope) {
         let (start, depth, here) = (self.at, self.depth, self.here());
         match self.operand(scope) {
-            Ok((filter, quals)) => (filter, Scope { quals, ..scope }),
+            Ok((filter, quals)) => {
+                let after_refused = scope.after_refused && filter.node == FilterKind::Error;
+                let scope = Scope {
+                    quals,
+                    after_refused,
+                    ..scope
+                };
+                (filter, scope)
+            }
             Err(Failed) => {
                 self.depth = depth;
                 self.skip(start);
@@ -141,8 +149,17 @@ impl Parser<'_, '_> {
         let read = self.tokens.get(start..self.at).unwrap_or(&[]);
         let count = |sym| read.iter().filter(|t| t.tok == Tok::Sym(sym)).count();
         let mut open = count(Sym::LParen).saturating_sub(count(Sym::RParen));
+        let refused = self.at;
         while let Some(tok) = self.peek() {
             match tok {
+                // What follows an arrow is no filter.
+                Tok::Bad(bad) if bad.meant == Some("->") => {
+                    if self.at > refused {
+                        let _ = self.expected::<()>("`->`");
+                    }
+                    self.at = self.tokens.len();
+                    return;
+                }
                 Tok::Sym(Sym::LParen) => open += 1,
                 Tok::Sym(Sym::RParen) if open == 0 => return,
                 Tok::Sym(Sym::RParen) => open -= 1,

@@ -146,12 +146,12 @@ pub(crate) fn service(word: &str) -> Option<u16> {
     SERVICES.get(at).map(|(_, port)| *port)
 }
 
-/// Services that are meant more often than others that are as near.
+/// Services that are meant more often than others that are near.
 const COMMON: [&str; 8] = ["http", "https", "dns", "domain", "ssh", "ntp", "smtp", "snmp"];
 
 /// The service nearest to a word, for a suggestion.
 pub(super) fn service_like(word: &str) -> Option<&'static str> {
-    nearest(COMMON.into_iter().chain(SERVICES.iter().map(|s| s.0)), word)
+    nearest(COMMON, word).or_else(|| nearest(SERVICES.iter().map(|s| s.0), word))
 }
 
 /// The word of the filter language nearest to a word, for a suggestion.

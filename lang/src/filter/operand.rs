@@ -345,9 +345,9 @@ impl Parser<'_, '_> {
                 (Some(format!("write `{list}`")), Some((span, list)))
             }
             (Tok::Prefix(p), Wants::Addr) => change(word, "net", p.to_string()),
+            // libpcap takes it for an address, 0.0.0.80, which nobody means: so it is left to the reader.
             (Tok::Number(n), Wants::AddrOrNet) => {
-                let text = format!("port {n}");
-                (Some(format!("write `{text}`")), Some((span, text)))
+                (Some(format!("if a port is meant, write `port {n}`")), None)
             }
             _ => (None, None),
         };
