@@ -95,6 +95,7 @@ impl<'s> Block<'s, '_> {
 
     /// Reads one rule; false at the end of the block.
     fn step(&mut self) -> bool {
+        self.cut_word();
         let Some((_, token)) = self.token(self.at) else {
             self.unclosed();
             return false;
@@ -127,6 +128,23 @@ impl<'s> Block<'s, '_> {
             Ok(mut pairs) => pairs.next().is_some_and(|rule| self.read(rule)),
             Err(found) => self.lose(text, &found),
         }
+    }
+
+    /// Reports a word that the grammar read in part only: the `wan` of `wané`.
+    fn cut_word(&mut self) {
+        let behind = self.tokens.partition_point(|t| (t.start as usize) < self.at);
+        let before = behind.checked_sub(1).and_then(|at| self.tokens.get(at));
+        let Some(end) = before.map(|t| t.end as usize).filter(|end| *end > self.at) else {
+            return;
+        };
+        let place = self.chunk.span.range().start + self.at;
+        self.diagnostics.push(error::expected_at(
+            self.source,
+            self.chunk,
+            place,
+            &[Rule::arrow, Rule::steer_rule],
+        ));
+        self.at = end;
     }
 
     /// So many bytes from here on, or a few less.
