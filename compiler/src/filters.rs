@@ -29,7 +29,7 @@ pub(crate) struct Filters<'a> {
 const TOLD: &str = "";
 
 /// Words for what matches everything, in other languages.
-const EVERYTHING: [&str; 7] = ["default", "otherwise", "any", "rest", "others", "*", "_"];
+const EVERYTHING: [&str; 8] = ["default", "otherwise", "any", "rest", "others", "els", "*", "_"];
 
 /// Primitives by the names that they have elsewhere.
 const FOREIGN: [(&str, &str); 7] = [

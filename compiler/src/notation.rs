@@ -24,7 +24,7 @@ pub(crate) fn describe_kind(kind: ParamKind) -> &'static str {
         ParamKind::Int => "a whole number",
         ParamKind::Decimal => "a number",
         ParamKind::String => "a string in quotes",
-        ParamKind::Enum => "one of its words",
+        ParamKind::Enum => "a word",
         ParamKind::File => "a file, `file(\"...\")`",
         ParamKind::Secret => "a secret, `secret(\"NAME\")`",
         ParamKind::Time => "a time, such as `10 ms`",

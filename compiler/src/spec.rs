@@ -166,6 +166,7 @@ impl Spec {
     /// As in "a time".
     pub(crate) fn wanted(&self) -> String {
         let one = match self.kind {
+            Kind::Plain(ParamKind::Enum) => self.known_words(),
             Kind::Plain(kind) => describe_kind(kind).to_owned(),
             Kind::IntOrRange => "a whole number or a range such as `2..4`".to_owned(),
             Kind::CountOr(word) => format!("a whole number or `{word}`"),

@@ -476,15 +476,15 @@ fn a_newer_format_is_refused_with_the_remedy() {
     let path = dir.join("bundle.toml");
     let newer = fs::read_to_string(&path)
         .unwrap()
-        .replace("format = 3", "format = 4\nsurprise = true");
+        .replace("format = 4", "format = 5\nsurprise = true");
     fs::write(&path, newer).unwrap();
     let error = Bundle::load(&dir).unwrap_err();
     assert!(
         matches!(
             error,
             BundleError::Version {
-                found: 4,
-                supported: 3,
+                found: 5,
+                supported: 4,
                 ..
             }
         ),

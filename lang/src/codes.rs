@@ -24,6 +24,8 @@ pub(crate) const STRAY_DOC: &str = "C0010";
 pub(crate) const TOO_LARGE: &str = "C0011";
 /// A character that changes the direction of text.
 pub(crate) const DIRECTION: &str = "C0012";
+/// A file that formatting would change.
+pub(crate) const CHANGED: &str = "C0013";
 /// Something else was expected in a filter.
 pub(crate) const FILTER: &str = "C0020";
 /// A value that does not suit its primitive.
@@ -38,7 +40,7 @@ pub(crate) const UNSUPPORTED: &str = "C0024";
 pub(crate) const GROUPING: &str = "C0025";
 
 /// Every syntax code with its title, in order.
-pub const CODES: [(&str, &str); 18] = [
+pub const CODES: [(&str, &str); 19] = [
     (EXPECTED, "something else was expected"),
     (NAME, "malformed name"),
     (BRACKET, "bracket without its partner"),
@@ -51,6 +53,7 @@ pub const CODES: [(&str, &str); 18] = [
     (STRAY_DOC, "doc comment without a declaration"),
     (TOO_LARGE, "file too large"),
     (DIRECTION, "text that is shown otherwise than it is read"),
+    (CHANGED, "formatting would change the meaning"),
     (FILTER, "malformed filter"),
     (FILTER_VALUE, "value does not suit its primitive"),
     (QUALIFIER, "value without a qualifier"),

@@ -63,7 +63,8 @@ pub fn parse_filter(source: &str) -> (Option<syntax::Filter>, Vec<Diagnostic>) {
 /// Lays a source file out in the one style.
 ///
 /// # Errors
-/// The diagnostics of a source that does not parse; nothing is laid out then.
+/// The diagnostics of a source that does not parse; nothing is laid out then. Also one where the text would mean something
+/// else than the source, which would be a mistake of the formatter.
 pub fn format(source: &str) -> Result<String, Vec<Diagnostic>> {
     format::file(source)
 }

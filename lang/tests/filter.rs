@@ -46,13 +46,18 @@ fn show_primitive(primitive: &Primitive) -> String {
         PrimitiveKind::All => "all".to_owned(),
         PrimitiveKind::Class(name) => format!("class {}", name.node),
         PrimitiveKind::Protocol(p) => format!("{p:?}").to_lowercase(),
-        PrimitiveKind::Vlan(None) => "vlan".to_owned(),
-        PrimitiveKind::Vlan(Some(v)) => format!("vlan {}", value(v)),
+        PrimitiveKind::Encapsulated { by, id: None } => by.word().to_owned(),
+        PrimitiveKind::Encapsulated { by, id: Some(v) } => format!("{} {}", by.word(), value(v)),
+        PrimitiveKind::Group(group) => format!("{group:?}"),
         PrimitiveKind::EtherHost { dir: d, mac } => format!("ether {}{}", dir(*d), value(mac)),
         PrimitiveKind::EtherProto(v) => format!("ether proto {}", value(v)),
         PrimitiveKind::IpProto { family, number } => {
             let family = family.map_or(String::new(), |f| format!("{f:?} ").to_lowercase());
             format!("{family}proto {}", value(number))
+        }
+        PrimitiveKind::ProtoChain { family, number } => {
+            let family = family.map_or(String::new(), |f| format!("{f:?} ").to_lowercase());
+            format!("{family}protochain {}", value(number))
         }
         PrimitiveKind::Host { family, dir: d, addr } => {
             let family = family.map_or(String::new(), |f| format!("{f:?} ").to_lowercase());
@@ -100,6 +105,7 @@ fn value(operand: &Operand) -> String {
         FilterValue::Range(a, b) => format!("{a}-{b}"),
         FilterValue::Addr(a) => a.to_string(),
         FilterValue::Prefix(p) => p.to_string(),
+        FilterValue::Masked { addr, mask } => format!("{addr} mask {mask}"),
         FilterValue::Mac(m) => m.to_string(),
         FilterValue::Ref(name) => format!("${name}"),
         FilterValue::List(items) => {
@@ -112,6 +118,7 @@ fn expr(e: &Expr) -> String {
     match &e.node {
         ExprKind::Number(n) => n.to_string(),
         ExprKind::Named { name, value } => format!("{name}={value}"),
+        ExprKind::Ref(name) => format!("${name}"),
         ExprKind::Len => "len".to_owned(),
         ExprKind::Load { header, offset, size } => {
             format!("{header:?}[{}:{size}]", expr(offset)).to_lowercase()
@@ -294,6 +301,33 @@ fn protocols_alone_and_as_qualifiers() {
             "<<dscp 46 or dscp 48> or dscp 34>",
         ),
         ("less 64 or greater 0x40", "<less 64 or greater 64>"),
+        ("igmp or pim or esp", "<<igmp or pim> or esp>"),
+        ("rarp host 10.0.0.1", "rarp host 10.0.0.1"),
+        ("ip6 protochain tcp", "ip6 protochain 6"),
+        (
+            "mpls 5 and pppoes and geneve [7, 10-20]",
+            "<<mpls 5 and pppoes> and geneve [7, 10-20]>",
+        ),
+        ("ip multicast or broadcast", "<IpMulticast or EtherBroadcast>"),
+        ("net 10.0.0.0 mask 255.0.0.0", "net 10.0.0.0/8"),
+        ("src net 10.1 mask 255.255.0.0", "src net 10.1.0.0/16"),
+        ("net 10.0.7.0 mask 255.0.255.0", "net 10.0.7.0 mask 255.0.255.0"),
+        ("vlan 010 and len > 077", "<vlan 8 and len > 63>"),
+        ("tcp dst port [80, 8000-8100]", "tcp dst port [80, 8000-8100]"),
+        ("port ftp or ftp-data", "<port 21 or ^port 20>"),
+        (
+            "host not 10.0.0.1 and port not 53",
+            "<not host 10.0.0.1 and not port 53>",
+        ),
+        (
+            "port not (80 or 443) or 22",
+            "<not (<^port 80 or ^port 443>) or ^port 22>",
+        ),
+        ("port ! 80", "not port 80"),
+        ("ether host 00-11-22-33-44-55", "ether 00:11:22:33:44:55"),
+        ("ether src 0011.2233.44aA", "ether src 00:11:22:33:44:aa"),
+        ("ip[8] < $ttl", "ip[8:1] < $ttl"),
+        ("$flags & 2 == $x", "<$flags And 2> == $x"),
     ]);
     refuse(&[
         ("tcp host 10.0.0.1", "C0020"),
@@ -308,8 +342,13 @@ fn protocols_alone_and_as_qualifiers() {
         ("ether host 10.0.0.1", "C0021"),
         ("host 02:00:00:00:00:01", "C0021"),
         ("port", "C0020"),
-        ("igmp", "C0024"),
-        ("ip multicast", "C0024"),
+        ("ip broadcast", "C0024"),
+        ("tcp protochain 6", "C0020"),
+        ("net 10.0.0.1 mask 255.0.0.0", "C0021"),
+        ("net ::1 mask 255.0.0.0", "C0021"),
+        ("portrange 010-020", "C0007"),
+        ("port 08", "C0007"),
+        ("mpls 1048576", "C0021"),
     ]);
 }
 
@@ -348,7 +387,6 @@ fn byte_tests() {
     ]);
     refuse(&[
         ("ip[0]", "C0020"),
-        ("port 010", "C0007"),
         ("ip[0] / 0 = 1", "C0021"),
         ("ip[0] % 0 = 1", "C0021"),
         ("ip[0] << 32 = 1", "C0021"),
@@ -428,4 +466,64 @@ fn spans_of_a_subtraction_without_spaces() {
     };
     let texts = [rhs, &**lhs, &**right].map(|e| e.span.text(source));
     assert_eq!(texts, ["0x64-1000", "0x64", "1000"]);
+}
+
+#[test]
+fn every_mistake_of_a_filter_is_reported() {
+    for (source, wanted) in [
+        (
+            "tcp port htp or udp port foo or ip[0 > 5 or arp",
+            &["C0023", "C0023", "C0020"][..],
+        ),
+        ("port (80x or 443x) and tcp", &["C0007", "C0007"]),
+        // What a mistake leaves open is no other one.
+        ("port foo or 80 or 443", &["C0023"]),
+        ("udp and and tcp", &["C0020"]),
+        ("tcp dport 80 and udp sport 53", &["C0020", "C0020"]),
+        ("tcp dport 80 and vlan 5 or 6", &["C0020", "C0022"]),
+        ("tcp --dport 80 => lan or port foo", &["C0020", "C0020"]),
+        ("tcp => port foo or 5", &["C0020"]),
+        ("(tcp or prot 80", &["C0020"]),
+        ("(tcp or udp", &["C0003"]),
+        ("((tcp port 99999) or udp port 99999", &["C0021", "C0021"]),
+    ] {
+        let (filter, found) = parse_filter(source);
+        let codes: Vec<&str> = found.iter().map(|d| d.code).collect();
+        assert_eq!((filter, codes), (None, wanted.to_vec()), "{source}: {found:?}");
+    }
+    let many = vec!["port foo"; 1000].join(" or ");
+    assert_eq!(parse_filter(&many).1.len(), 20);
+}
+
+/// What is proposed in place of what was written.
+#[test]
+fn words_of_other_tools() {
+    for (source, wanted) in [
+        ("tcp --dport 80", "tcp dst port 80"),
+        ("tcp dport 80", "tcp dst port 80"),
+        ("tcp sport 1000-2000", "tcp src portrange 1000-2000"),
+        ("saddr 10.0.0.1", "src host 10.0.0.1"),
+        ("daddr 10.0.0.0/8", "dst net 10.0.0.0/8"),
+        ("ip and from 10.0.0.1", "ip and src host 10.0.0.1"),
+        ("-s 10.0.0.1", "src host 10.0.0.1"),
+        ("-p tcp", "tcp"),
+        ("tcp dst port 80,443", "tcp dst port [80, 443]"),
+        ("80,443", "port [80, 443]"),
+        ("80-90", "portrange 80-90"),
+        ("port 80-90", "portrange 80-90"),
+        ("vlan 10 or 20 or 30", "vlan [10, 20, 30]"),
+        ("vlan 10-20", "vlan [10-20]"),
+        ("host 10.0.0.0/8", "net 10.0.0.0/8"),
+        ("portrange 80–90", "portrange 80-90"),
+        ("tcp\u{a0}port 80", "tcp port 80"),
+        ("tcp port 80\u{200b}", "tcp port 80"),
+    ] {
+        let (_, found) = parse_filter(source);
+        let fix = found.first().and_then(|d| d.fixes.first());
+        let fix = fix.unwrap_or_else(|| panic!("{source}: {found:?}"));
+        let mut fixed = source.to_owned();
+        fixed.replace_range(fix.span.range(), &fix.text);
+        assert_eq!(fixed, wanted, "{source}");
+        assert_eq!(parse_filter(&fixed).1, [], "{source}");
+    }
 }

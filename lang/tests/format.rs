@@ -6,12 +6,13 @@ use onvm_lang::syntax::File;
 use onvm_lang::{format, parse};
 use proptest::prelude::*;
 
-const CORPUS: [(&str, &str); 8] = [
+const CORPUS: [(&str, &str); 9] = [
     ("edge", include_str!("corpus/edge.chain")),
     ("messy", include_str!("corpus/messy.chain")),
     ("segments", include_str!("corpus/segments.chain")),
     ("filters", include_str!("corpus/filters.chain")),
     ("tests", include_str!("corpus/tests.chain")),
+    ("shapes", include_str!("corpus/shapes.chain")),
     ("crlf", include_str!("corpus/crlf.chain")),
     ("comment", include_str!("corpus/comment.chain")),
     ("empty", include_str!("corpus/empty.chain")),
@@ -103,6 +104,32 @@ fn gaps(source: &str) -> Vec<(usize, usize)> {
         }
     }
     gaps
+}
+
+/// White space and comments at every single place, those included where there was no white space.
+#[test]
+fn no_gap_matters() {
+    for (_, source) in CORPUS {
+        let wanted = tree(source);
+        let mut breaks = gaps(source);
+        let tokens = onvm_lang::tokens(source);
+        let joins = tokens.windows(2).filter(|pair| pair[0].end == pair[1].start);
+        breaks.extend(joins.map(|pair| (pair[1].start as usize, pair[1].start as usize)));
+        for (start, end) in breaks {
+            for gap in ["\n", "\n    ", " // a comment\n", " // a comment\n        "] {
+                let changed = format!("{}{gap}{}", &source[..start], &source[end..]);
+                // Between some characters, as in `10.0.0.1`, there may be none.
+                let parsed = parse(&changed);
+                if start == end && (!parsed.diagnostics.is_empty() || parsed.file != wanted) {
+                    continue;
+                }
+                assert_eq!(parsed.diagnostics, [], "in:\n{changed}");
+                assert_eq!(parsed.file, wanted, "the meaning changed of:\n{changed}");
+                let formatted = format(&changed).unwrap_or_else(|found| panic!("{found:?}\n{changed}"));
+                assert_eq!(tree(&formatted), wanted, "{changed}");
+            }
+        }
+    }
 }
 
 fn white_space() -> impl Strategy<Value = &'static str> {

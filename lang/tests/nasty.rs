@@ -418,3 +418,18 @@ fn a_block_of_ten_thousand_wrong_rules_takes_no_long_time() {
     }
     assert!(begun.elapsed().as_secs() < 30, "{:?}", begun.elapsed());
 }
+
+#[test]
+fn a_word_that_is_a_name_in_part_is_no_name() {
+    for source in [
+        "port wan = null\nsteer wan { tcp -> drop else -> wané }\n",
+        "port wan = null\nsteer wan { a ->else -> wané }\n",
+        "port wan = null\nsteer wan { tcp -> wané else -> wan }\n",
+    ] {
+        let found = parse(source).diagnostics;
+        assert!(
+            found.iter().any(|d| d.severity == onvm_lang::Severity::Error),
+            "{source}"
+        );
+    }
+}

@@ -303,12 +303,13 @@ impl<'s> Tree<'s> {
 
     fn primitive(&mut self, kind: &PrimitiveKind) {
         match kind {
-            PrimitiveKind::All | PrimitiveKind::Protocol(_) => {}
+            PrimitiveKind::All | PrimitiveKind::Protocol(_) | PrimitiveKind::Group(_) => {}
             PrimitiveKind::Class(name) => self.name(name),
-            PrimitiveKind::Vlan(id) => id.iter().for_each(|v| self.operand(v)),
+            PrimitiveKind::Encapsulated { id, .. } => id.iter().for_each(|v| self.operand(v)),
             PrimitiveKind::EtherHost { mac: operand, .. }
             | PrimitiveKind::EtherProto(operand)
             | PrimitiveKind::IpProto { number: operand, .. }
+            | PrimitiveKind::ProtoChain { number: operand, .. }
             | PrimitiveKind::Host { addr: operand, .. }
             | PrimitiveKind::Net { net: operand, .. }
             | PrimitiveKind::Port { port: operand, .. }
@@ -336,7 +337,7 @@ impl<'s> Tree<'s> {
     fn expr(&mut self, expr: &Expr) {
         assert!(!expr.span.is_empty(), "{expr:?} is empty");
         self.node(expr.span, |t| match &expr.node {
-            ExprKind::Number(_) | ExprKind::Named { .. } | ExprKind::Len => {}
+            ExprKind::Number(_) | ExprKind::Named { .. } | ExprKind::Ref(_) | ExprKind::Len => {}
             ExprKind::Load { offset: inner, .. } | ExprKind::Neg(inner) | ExprKind::Paren(inner) => {
                 t.expr(inner);
             }

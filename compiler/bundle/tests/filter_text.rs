@@ -25,9 +25,12 @@ fn refusals_name_the_place() {
         ("(telnet)", "at byte 1: no test is called `telnet`"),
         (
             "(ip@256)",
-            "at byte 1: `256` is not a number of VLAN tags (0-255)",
+            "at byte 1: `256` does not say what stands before a header",
         ),
-        ("(less@1 5)", "at byte 1: `less` does not look behind VLAN tags"),
+        (
+            "(less@1 5)",
+            "at byte 1: `less` does not look behind these headers",
+        ),
         ("(port dst)", "at byte 9: expected a port or a range of ports"),
         (
             "(port 65536)",

@@ -133,6 +133,14 @@ pub(crate) const PAGES: &[&Page] = &[
         TAIL,
     ),
     &error(
+        "C0013",
+        "formatting would change the meaning",
+        "`onvmc fmt` reads what it has written once more, and writes no file that would then mean something else. That \
+         it would is a mistake of the formatter; please report it with the declaration.",
+        "",
+        "",
+    ),
+    &error(
         "C0020",
         "malformed filter",
         "The filter does not follow pcap-filter(7), the language of tcpdump.",

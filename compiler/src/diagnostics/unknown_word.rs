@@ -28,11 +28,11 @@ pub(crate) fn unknown_word<'a>(
     word: &str,
     known: impl IntoIterator<Item = &'a str> + Clone,
 ) -> Diagnostic {
-    let found = PAGE.at(place, format!("`{name}` cannot be `{word}`"), "not one of its words");
+    let takes = format!("expected {}", super::one_of(known.clone()));
+    let found = PAGE.at(place, format!("`{name}` cannot be `{word}`"), takes);
     match super::closest(word, known.clone()) {
-        Some(close) => super::did_you_mean(found, written, word, close)
-            .help(format!("did you mean `{close}`? It takes {}", super::one_of(known))),
-        None => found.help(format!("it takes {}", super::one_of(known))),
+        Some(close) => super::did_you_mean(found, written, word, close),
+        None => found,
     }
 }
 

@@ -1,7 +1,7 @@
-//! How many VLAN tags a packet is known to have, along the ways through a filter: the same reasoning as
+//! How many of the layers that a filter has named a packet is known to have, from the outside in, along the ways through a filter: the same reasoning as
 //! [`Expr::uses`](onvm_bundle::filter::Expr::uses), done on the source to warn with its spans.
 
-/// Tags known to be there after a part of a filter.
+/// Layers known to be there after a part of a filter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Known {
     /// When the part is true.
@@ -11,10 +11,10 @@ pub(super) struct Known {
 }
 
 impl Known {
-    pub(super) fn same(tags: u8) -> Self {
+    pub(super) fn same(layers: u8) -> Self {
         Self {
-            when_true: tags,
-            when_false: tags,
+            when_true: layers,
+            when_false: layers,
         }
     }
 

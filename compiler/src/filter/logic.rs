@@ -1,6 +1,6 @@
 //! `and` and `or`: equal precedence, from the left.
 
-use onvm_bundle::filter::{Direction, Expr, NetSet, PortSet, Primitive, Test, Transport, Within};
+use onvm_bundle::filter::{Direction, Expr, NetSet, Place, PortSet, Primitive, Test, Transport, Within};
 use onvm_lang::{
     Diagnostic,
     syntax::{Filter, FilterKind, Logic, LogicTerm, Operand, PrimitiveKind, Span, Written},
@@ -71,7 +71,13 @@ impl<N: Names> Lowering<'_, N> {
                 }
                 FilterKind::Primitive(primitive) => {
                     let value = operand_of(&primitive.kind).map_or(inner.span, |value| value.span);
+                    // `host not 10.0.0.1`: what comes behind inherits no `not`.
                     qualifiers = text(inner.span, start(value));
+                    let negated =
+                        |text: &'_ str| text.strip_suffix('!').or(text.strip_suffix("not")).map(str::len);
+                    while let Some(length) = negated(qualifiers.trim_end()) {
+                        qualifiers = &qualifiers[..length];
+                    }
                     clip(&format!("{not}{body}"))
                 }
                 _ => clip(&format!("{not}{body}")),
@@ -191,20 +197,20 @@ pub(super) fn any(operands: Vec<Expr>) -> Expr {
 }
 
 /// Everything of a test over addresses or ports but the values.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 enum Key {
-    Net(u8, Within, Direction),
-    Port(u8, Transport, Direction),
+    Net(Place, Within, Direction),
+    Port(Place, Transport, Direction),
 }
 
 impl Key {
     fn of(expr: &Expr) -> Option<Self> {
-        let Expr::Test(Primitive { tags, test }) = expr else {
+        let Expr::Test(Primitive { place, test }) = expr else {
             return None;
         };
         match test {
-            Test::Net { within, dir, .. } => Some(Self::Net(*tags, *within, *dir)),
-            Test::Port { transport, dir, .. } => Some(Self::Port(*tags, *transport, *dir)),
+            Test::Net { within, dir, .. } => Some(Self::Net(place.clone(), *within, *dir)),
+            Test::Port { transport, dir, .. } => Some(Self::Port(place.clone(), *transport, *dir)),
             _ => None,
         }
     }
@@ -221,22 +227,22 @@ impl Group {
             return self.operands.swap_remove(0);
         }
         let joined = match self.key {
-            Key::Net(tags, within, dir) => {
+            Key::Net(place, within, dir) => {
                 let members = tests(&self.operands).filter_map(|test| match test {
                     Test::Net { nets, .. } => Some(nets.members()),
                     _ => None,
                 });
                 NetSet::new(members.flatten().copied())
-                    .map(|nets| Expr::test(tags, Test::Net { within, dir, nets }))
+                    .map(|nets| Expr::test_at(place, Test::Net { within, dir, nets }))
             }
-            Key::Port(tags, transport, dir) => {
+            Key::Port(place, transport, dir) => {
                 let members = tests(&self.operands).filter_map(|test| match test {
                     Test::Port { ports, .. } => Some(ports.members()),
                     _ => None,
                 });
                 PortSet::new(members.flatten().copied()).map(|ports| {
-                    Expr::test(
-                        tags,
+                    Expr::test_at(
+                        place,
                         Test::Port {
                             transport,
                             dir,

@@ -2,12 +2,13 @@
 //!
 //! The meaning is libpcap's, with its two peculiarities:
 //! - `vlan` shifts every test to its right in the text by one tag, through `or`, `not`, parentheses and
-//!   classes alike. A class stands where its name stands, as if written there in parentheses.
+//!   classes alike, and so do `mpls`, `pppoes` and the tunnels. A class stands where its name stands, as if written there in parentheses.
 //! - A load such as `tcp[13]` implies the tests `ip`, `tcp` and "first fragment", but only the
 //!   leftmost one of an arithmetic expression does.
 //!
 //! Both get a warning where they bite.
 
+mod encapsulation;
 mod known;
 mod logic;
 mod pages;
@@ -15,7 +16,7 @@ mod primitive;
 mod relation;
 mod values;
 
-use onvm_bundle::filter::{Expr, MAX_DEPTH};
+use onvm_bundle::filter::{Expr, MAX_DEPTH, Place};
 use onvm_lang::{
     Diagnostic, Severity,
     syntax::{Filter, FilterKind, Ident, Span, Spanned, Value},
@@ -76,8 +77,8 @@ pub struct Lowered {
 pub fn lower<N: Names>(filter: &Filter, file: N::File, names: &N) -> Result<Lowered, Vec<Diagnostic>> {
     let mut lowering = Lowering {
         names,
-        tags: 0,
-        last_vlan: None,
+        place: Place::default(),
+        shifts: Vec::new(),
         size: 0,
         classes: Vec::new(),
         found: Vec::new(),
@@ -104,9 +105,10 @@ pub fn lower<N: Names>(filter: &Filter, file: N::File, names: &N) -> Result<Lowe
 /// The state of one lowering, in text order.
 struct Lowering<'n, N: Names> {
     names: &'n N,
-    /// How many `vlan` have gone before.
-    tags: u8,
-    last_vlan: Option<LastVlan>,
+    /// What the `vlan`, `mpls` and so on that have gone before stand for.
+    place: Place,
+    /// One for each layer of it.
+    shifts: Vec<Shift>,
     /// Of [`MAX_SIZE`].
     size: usize,
     /// The classes within which we are, and where each is named.
@@ -114,21 +116,22 @@ struct Lowering<'n, N: Names> {
     found: Vec<Diagnostic>,
 }
 
+/// A word that shifts what stands right of it.
 #[derive(Clone, Copy)]
-struct LastVlan {
+struct Shift {
     span: Span,
     /// It has had its warning.
     warned: bool,
 }
 
-/// A lowered part, and the tags that the packet is known to have after it.
+/// A lowered part, and the layers that the packet is known to have after it.
 struct Part {
     expr: Expr,
     known: Known,
 }
 
 impl<N: Names> Lowering<'_, N> {
-    /// None when there is an error in it. `known` tags are there when it is reached.
+    /// None when there is an error in it. The first `known` layers are there when it is reached.
     fn filter(&mut self, filter: &Filter, file: N::File, known: u8) -> Option<Part> {
         match &filter.node {
             FilterKind::Paren(inner) => self.filter(inner, file, known),

@@ -5,6 +5,8 @@ use onvm_lang::{
     syntax::{Prefix, Span},
 };
 
+use onvm_bundle::filter::Layer;
+
 use super::{MAX_SIZE, values::Member};
 use crate::diagnostics::Page;
 
@@ -21,6 +23,7 @@ pub const PAGES: &[&Page] = &[
     &TOO_LARGE,
     &ABSENT_TAG,
     &UNGUARDED,
+    &MISPLACED,
 ];
 
 /// A source with one class, that nothing uses.
@@ -154,12 +157,13 @@ levels of nesting and 255 VLAN tags. `and` and `or` in turn without parentheses 
 
 const ABSENT_TAG: Page = Page {
     code: "C0310",
-    title: "test behind a VLAN tag that may be absent",
+    title: "test behind a tag or label that may be absent",
     severity: Severity::Warning,
     text: "\
 As in libpcap, `vlan` shifts every primitive to its right by one tag, through `or`, `not`, parentheses
 and classes, whether or not the packet has the tag. In `vlan 5 or vlan 6` the second `vlan` looks for
-an inner tag, and in `vlan or ip` the `ip` reads the EtherType behind a tag that is not there.",
+an inner tag, and in `vlan or ip` the `ip` reads the EtherType behind a tag that is not there. `mpls` and
+`pppoes` shift in the same way.",
     wrong: source!("class traffic = vlan 5 or vlan 6"),
     right: source!("class traffic = vlan [5, 6]"),
 };
@@ -173,6 +177,20 @@ const UNGUARDED: Page = Page {
 does: `1 + tcp[13]` reads that byte of any packet, and computes with whatever stands there.",
     wrong: source!("class traffic = 1 + tcp[12] > 100"),
     right: source!("class traffic = tcp[12] + 1 > 100"),
+};
+
+const MISPLACED: Page = Page {
+    code: "C0312",
+    title: "test that has no meaning behind what stands before it",
+    severity: Severity::Error,
+    text: "\
+Right of `mpls`, `pppoes`, `geneve` and `vxlan` a filter looks at what they carry. Behind an MPLS label
+only IPv4 and IPv6 can be told, and a PPPoE session has no Ethernet addresses. Where the payload of
+`geneve` or `vxlan` begins stands in the packet, so what looks at it must be joined by `and`: in
+`geneve or tcp` there is nothing to look into. libpcap refuses the former; the latter it reads at
+whatever place it had in mind.",
+    wrong: source!("class traffic = geneve 5 or tcp"),
+    right: source!("class traffic = tcp or geneve 5"),
 };
 
 fn error(page: &Page, message: impl Into<String>, span: Span, label: impl Into<String>) -> Diagnostic {
@@ -343,21 +361,59 @@ pub(super) fn too_large(span: Span) -> Diagnostic {
         .help("classes are spelled out where they are named: split the filter over several rules")
 }
 
-pub(super) fn too_many_tags(span: Span) -> Diagnostic {
+pub(super) fn too_many_layers(span: Span) -> Diagnostic {
     error(
         &TOO_LARGE,
-        "filter with more than 255 `vlan`",
+        "filter with more than 255 `vlan`, `mpls` and the like",
         span,
         "the first too many",
     )
     .help("each `vlan` looks for one more tag; for several ids write `vlan [5, 6]`")
 }
 
-pub(super) fn behind_absent_tag(span: Span, vlan: Span) -> Diagnostic {
-    let message = "this looks behind a VLAN tag that the packet may not have";
-    Diagnostic::warning(ABSENT_TAG.code, message, span, "is read as if the tag were there")
-        .label(vlan, "shifts everything to its right by one tag, matched or not")
-        .help("put the untagged case first, as in `ip or (vlan and ip)`; for several ids write `vlan [5, 6]`")
+pub(super) fn behind_absent(span: Span, by: Span, layer: Layer) -> Diagnostic {
+    let (what, word) = (layer_name(layer), layer.word());
+    let message = format!("this looks behind {what} that the packet may not have");
+    Diagnostic::warning(ABSENT_TAG.code, message, span, "is read as if it were there")
+        .label(by, format!("`{word}` shifts everything to its right, matched or not"))
+        .help(format!(
+            "put the case without it first, as in `ip or ({word} and ip)`; for several numbers write `{word} [5, 6]`"
+        ))
+}
+
+fn layer_name(layer: Layer) -> &'static str {
+    match layer {
+        Layer::Vlan => "a VLAN tag",
+        Layer::Mpls => "an MPLS label",
+        Layer::Pppoes => "a PPPoE session",
+        Layer::Geneve => "a Geneve header",
+        Layer::Vxlan => "a VXLAN header",
+    }
+}
+
+pub(super) fn outside_tunnel(span: Span, by: Span, word: &str) -> Diagnostic {
+    let message = format!("this looks inside `{word}` of packets that may not have it");
+    error(&MISPLACED, message, span, "looks at what is carried")
+        .label(by, format!("everything right of `{word}` looks at what is carried"))
+        .help(format!(
+            "put tests of other packets first, as in `tcp or ({word} and tcp)`; for several networks write `{word} [5, 6]`"
+        ))
+}
+
+pub(super) fn misplaced(span: Span, by: Span, reason: &str) -> Diagnostic {
+    error(
+        &MISPLACED,
+        "this test has no meaning here",
+        span,
+        "looks behind what stands before it",
+    )
+    .label(by, "everything to the right of this looks at what is carried")
+    .help(reason)
+}
+
+pub(super) fn list_in_arithmetic(span: Span, name: &str, members: usize) -> Diagnostic {
+    let message = format!("`${name}` has {members} values; arithmetic takes one number");
+    error(&WRONG_VALUE, message, span, "expected a single number")
 }
 
 pub(super) fn unguarded_load(span: Span, whole: Span) -> Diagnostic {

@@ -1,15 +1,18 @@
 //! Primitives but relations.
 
+use std::net::Ipv4Addr;
+
 use ipnet::IpNet;
 use onvm_bundle::filter::{
-    self as lowered, DscpSet, Expr, Length, NetSet, PortSet, Test, Transport, Version, Within,
+    self as lowered, Arith, Base, Comparison, DscpSet, Expr, Framing, Length, NetSet, PortSet, Size, Test,
+    Transport, Version, Within,
 };
 use onvm_lang::{
     Diagnostic,
-    syntax::{Direction, Family, Operand, Primitive, PrimitiveKind, Protocol, Span},
+    syntax::{Direction, Family, FilterValue, Group, Operand, Primitive, PrimitiveKind, Protocol, Span},
 };
 
-use super::{LastVlan, Lowering, Names, Part, known::Known, logic, pages, values::Member};
+use super::{Lowering, Names, Part, known::Known, logic, pages, values::Member};
 
 impl<N: Names> Lowering<'_, N> {
     pub(super) fn primitive(
@@ -23,28 +26,39 @@ impl<N: Names> Lowering<'_, N> {
         self.count()?;
         let expr = match &primitive.kind {
             PrimitiveKind::Class(name) => return self.class(name, file, known),
-            PrimitiveKind::Vlan(id) => return self.vlan(id.as_ref(), at, file, known),
+            PrimitiveKind::Encapsulated { by, id } => {
+                return self.encapsulated(*by, id.as_ref(), at, file, known);
+            }
+            PrimitiveKind::Group(group) => Some(self.group(*group)),
             PrimitiveKind::All => Some(Expr::Const(true)),
             PrimitiveKind::Protocol(protocol) => Some(self.test(protocol_test(*protocol))),
             PrimitiveKind::EtherHost { dir, mac } => self.mac(*dir, mac, file),
-            PrimitiveKind::EtherProto(number) => self.each(number, file, |member| {
-                let number = member.number("ether proto", u32::from(u16::MAX))?;
-                Ok(Test::EtherProto(number as u16))
-            }),
+            PrimitiveKind::EtherProto(number) => {
+                self.each_number(number, file, "ether proto", u16::MAX.into(), |number| {
+                    Test::EtherProto(number as u16)
+                })
+            }
             PrimitiveKind::IpProto { family, number } => {
-                let version = match family {
-                    None => Version::Any,
-                    Some(Family::Ip) => Version::V4,
-                    Some(Family::Ip6) => Version::V6,
-                    Some(Family::Arp) => return self.fail(pages::qualifier(at, "arp", "proto", "proto")),
-                };
-                self.each(number, file, |member| {
-                    let number = member.number("proto", u32::from(u8::MAX))? as u8;
-                    Ok(Test::Proto { version, number })
+                let version = self.version(*family, "proto", at)?;
+                self.each_number(number, file, "proto", u8::MAX.into(), |number| Test::Proto {
+                    version,
+                    number: number as u8,
+                })
+            }
+            PrimitiveKind::ProtoChain { family, number } => {
+                let version = self.version(*family, "protochain", at)?;
+                self.each_number(number, file, "protochain", u8::MAX.into(), |number| {
+                    Test::ProtoChain {
+                        version,
+                        number: number as u8,
+                    }
                 })
             }
             PrimitiveKind::Host { family, dir, addr } => self.net(*family, *dir, addr, file, Member::host),
-            PrimitiveKind::Net { family, dir, net } => self.net(*family, *dir, net, file, Member::net),
+            PrimitiveKind::Net { family, dir, net } => match net.node {
+                FilterValue::Masked { addr, mask } => Some(self.masked(*family, *dir, addr, mask)),
+                _ => self.net(*family, *dir, net, file, Member::net),
+            },
             PrimitiveKind::Port { proto, dir, port } => self.port(*proto, *dir, port, at, file, "port"),
             PrimitiveKind::PortRange { proto, dir, range } => {
                 self.port(*proto, *dir, range, at, file, "portrange")
@@ -59,7 +73,7 @@ impl<N: Names> Lowering<'_, N> {
             PrimitiveKind::Relation { lhs, op, rhs } => self.relation(lhs, op.node, rhs, file),
         };
         let expr = expr?;
-        self.warn_of_shift(&expr, at, known);
+        self.check_place(&expr, at, known)?;
         Some(Part {
             expr,
             known: Known::same(known),
@@ -67,7 +81,7 @@ impl<N: Names> Lowering<'_, N> {
     }
 
     pub(super) fn test(&self, test: Test) -> Expr {
-        Expr::test(self.tags, test)
+        Expr::test_at(self.place.clone(), test)
     }
 
     /// One test for each value.
@@ -83,8 +97,108 @@ impl<N: Names> Lowering<'_, N> {
         ))
     }
 
+    /// One test for each number.
+    fn each_number(
+        &mut self,
+        operand: &Operand,
+        file: N::File,
+        primitive: &str,
+        most: u32,
+        test: impl Fn(u32) -> Test,
+    ) -> Option<Expr> {
+        let ranges = self.convert(operand, file, |member| member.numbers(primitive, most))?;
+        let tests = ranges.into_iter().flat_map(|(low, high)| low..=high);
+        let tests: Vec<Expr> = tests.map(|number| self.test(test(number))).collect();
+        self.size += tests.len();
+        self.count()?;
+        Some(logic::any(tests))
+    }
+
+    fn version(&mut self, family: Option<Family>, name: &str, at: Span) -> Option<Version> {
+        match family {
+            None => Some(Version::Any),
+            Some(Family::Ip) => Some(Version::V4),
+            Some(Family::Ip6) => Some(Version::V6),
+            Some(Family::Arp) => self.fail(pages::qualifier(at, "arp", name, name)),
+            Some(Family::Rarp) => self.fail(pages::qualifier(at, "rarp", name, name)),
+        }
+    }
+
+    /// `ether broadcast`, `ip multicast`
+    fn group(&self, group: Group) -> Expr {
+        let byte = |at: u32, op: Comparison, value: u32| {
+            self.test(Test::Relation {
+                op,
+                left: Arith::Load {
+                    base: Base::L3,
+                    at: Box::new(Arith::Const(at)),
+                    size: Size::Byte,
+                },
+                right: Arith::Const(value),
+            })
+        };
+        match group {
+            Group::EtherMulticast => self.test(Test::EtherMulticast),
+            Group::EtherBroadcast => self.test(Test::Mac {
+                dir: lowered::Direction::Dst,
+                macs: vec![lowered::Mac([0xff; 6])],
+            }),
+            // As libpcap has it, with the reserved addresses above those of groups.
+            Group::IpMulticast => Expr::and([
+                self.test(Test::EtherProto(0x0800)),
+                byte(16, Comparison::Ge, 0xe0),
+            ]),
+            Group::Ip6Multicast => Expr::and([
+                self.test(Test::EtherProto(0x86dd)),
+                byte(24, Comparison::Eq, 0xff),
+            ]),
+        }
+    }
+
+    /// `net ADDR mask MASK` where the mask has holes: what libpcap does for any mask, spelled out.
+    fn masked(&self, family: Option<Family>, dir: Direction, addr: Ipv4Addr, mask: Ipv4Addr) -> Expr {
+        let at = |kind: u16, offset: u32| {
+            let load = Arith::Load {
+                base: Base::L3,
+                at: Box::new(Arith::Const(offset)),
+                size: Size::Word,
+            };
+            let masked = Arith::Binary {
+                op: lowered::ArithOp::And,
+                left: Box::new(load),
+                right: Box::new(Arith::Const(mask.to_bits())),
+            };
+            Expr::and([
+                self.test(Test::EtherProto(kind)),
+                self.test(Test::Relation {
+                    op: Comparison::Eq,
+                    left: masked,
+                    right: Arith::Const(addr.to_bits()),
+                }),
+            ])
+        };
+        let of = |kind: u16, src: u32, dst: u32| match dir {
+            Direction::Src => at(kind, src),
+            Direction::Dst => at(kind, dst),
+            Direction::Either => Expr::or([at(kind, src), at(kind, dst)]),
+            Direction::Both => Expr::and([at(kind, src), at(kind, dst)]),
+        };
+        let kinds = [
+            (Family::Ip, 0x0800, 12, 16),
+            (Family::Arp, 0x0806, 14, 24),
+            (Family::Rarp, 0x8035, 14, 24),
+        ];
+        // Nothing but IP stands behind a label.
+        let labelled = self.place.framing() == Framing::Mpls;
+        let any = |kind: Family| family.is_none() && (kind == Family::Ip || !labelled);
+        let wanted = kinds
+            .into_iter()
+            .filter(|(kind, ..)| family == Some(*kind) || any(*kind));
+        Expr::or(wanted.map(|(_, kind, src, dst)| of(kind, src, dst)))
+    }
+
     /// Every value of an operand; all errors are reported.
-    fn convert<T>(
+    pub(super) fn convert<T>(
         &mut self,
         operand: &Operand,
         file: N::File,
@@ -99,43 +213,6 @@ impl<N: Names> Lowering<'_, N> {
             }
         }
         (values.len() == members.len()).then_some(values)
-    }
-
-    fn vlan(&mut self, id: Option<&Operand>, at: Span, file: N::File, known: u8) -> Option<Part> {
-        let mut ids = match id {
-            Some(operand) => self.convert(operand, file, |member| {
-                member.number("vlan", 4095).map(|id| id as u16)
-            }),
-            None => Some(Vec::new()),
-        };
-        if let Some(ids) = &mut ids {
-            ids.sort_unstable();
-            ids.dedup();
-        }
-        let expr = ids.map(|ids| self.test(Test::Vlan(ids)));
-        if let Some(expr) = &expr {
-            self.warn_of_shift(expr, at, known);
-        }
-        let when_true = if self.tags <= known {
-            known.max(self.tags.saturating_add(1))
-        } else {
-            known
-        };
-        match self.tags.checked_add(1) {
-            Some(tags) => self.tags = tags,
-            None => return self.fail(pages::too_many_tags(at)),
-        }
-        self.last_vlan = Some(LastVlan {
-            span: at,
-            warned: false,
-        });
-        Some(Part {
-            expr: expr?,
-            known: Known {
-                when_true,
-                when_false: known,
-            },
-        })
     }
 
     fn mac(&mut self, dir: Direction, operand: &Operand, file: N::File) -> Option<Expr> {
@@ -160,11 +237,13 @@ impl<N: Names> Lowering<'_, N> {
             None | Some(Family::Ip6) => Within::Any,
             Some(Family::Ip) => Within::Ip,
             Some(Family::Arp) => Within::Arp,
+            Some(Family::Rarp) => Within::Rarp,
         };
         let nets = self.convert(operand, file, |member| match (convert(member)?, family) {
             (IpNet::V4(_), Some(Family::Ip6)) => Err(pages::wrong_family(member, "ip6", "IPv4")),
             (IpNet::V6(_), Some(Family::Ip)) => Err(pages::wrong_family(member, "ip", "IPv6")),
             (IpNet::V6(_), Some(Family::Arp)) => Err(pages::wrong_family(member, "arp", "IPv6")),
+            (IpNet::V6(_), Some(Family::Rarp)) => Err(pages::wrong_family(member, "rarp", "IPv6")),
             (net, _) => Ok(net),
         })?;
         let dir = direction(dir);
@@ -186,7 +265,7 @@ impl<N: Names> Lowering<'_, N> {
             Some(Protocol::Udp) => Transport::Udp,
             Some(Protocol::Sctp) => Transport::Sctp,
             Some(other) => {
-                let word = protocol_name(other);
+                let word = other.word();
                 return self.fail(pages::qualifier(at, word, name, &format!("{word} and {name}")));
             }
         };
@@ -202,32 +281,9 @@ impl<N: Names> Lowering<'_, N> {
     }
 
     fn dscp(&mut self, operand: &Operand, file: N::File) -> Option<Expr> {
-        let values = self.convert(operand, file, |member| {
-            member.number("dscp", 63).map(|value| value as u8)
-        })?;
-        DscpSet::new(values).map(|set| self.test(Test::Dscp(set)))
-    }
-
-    /// Warns of a test behind a tag that the packet may not have; once for each `vlan`.
-    fn warn_of_shift(&mut self, expr: &Expr, at: Span, known: u8) {
-        let Some(vlan) = &mut self.last_vlan else { return };
-        if !vlan.warned && self.tags > known && looks_behind_tags(expr) {
-            vlan.warned = true;
-            self.found.push(pages::behind_absent_tag(at, vlan.span));
-        }
-    }
-}
-
-fn looks_behind_tags(expr: &Expr) -> bool {
-    match expr {
-        Expr::Const(_) => false,
-        Expr::And(of) | Expr::Or(of) => of.iter().any(looks_behind_tags),
-        Expr::Not(of) => looks_behind_tags(of),
-        Expr::Test(primitive) => match &primitive.test {
-            Test::Mac { .. } | Test::Length(_) => false,
-            Test::Relation { left, right, .. } => left.reads_beyond_link() || right.reads_beyond_link(),
-            _ => true,
-        },
+        let ranges = self.convert(operand, file, |member| member.numbers("dscp", 63))?;
+        let values = ranges.into_iter().flat_map(|(low, high)| low..=high);
+        DscpSet::new(values.map(|value| value as u8)).map(|set| self.test(Test::Dscp(set)))
     }
 }
 
@@ -242,19 +298,21 @@ pub(super) fn protocol_test(protocol: Protocol) -> Test {
         Protocol::Tcp => proto(Version::Any, 6),
         Protocol::Udp => proto(Version::Any, 17),
         Protocol::Sctp => proto(Version::Any, 132),
-    }
-}
-
-fn protocol_name(protocol: Protocol) -> &'static str {
-    match protocol {
-        Protocol::Arp => "arp",
-        Protocol::Ip => "ip",
-        Protocol::Ip6 => "ip6",
-        Protocol::Icmp => "icmp",
-        Protocol::Icmp6 => "icmp6",
-        Protocol::Tcp => "tcp",
-        Protocol::Udp => "udp",
-        Protocol::Sctp => "sctp",
+        Protocol::Igmp => proto(Version::V4, 2),
+        Protocol::Igrp => proto(Version::V4, 9),
+        Protocol::Pim => proto(Version::Any, 103),
+        Protocol::Vrrp | Protocol::Carp => proto(Version::V4, 112),
+        Protocol::Ah => proto(Version::Any, 51),
+        Protocol::Esp => proto(Version::Any, 50),
+        Protocol::Rarp => Test::EtherProto(0x8035),
+        Protocol::Pppoed => Test::EtherProto(0x8863),
+        Protocol::Atalk => Test::EtherProto(0x809b),
+        Protocol::Aarp => Test::EtherProto(0x80f3),
+        Protocol::Decnet => Test::EtherProto(0x6003),
+        Protocol::Iso => Test::EtherProto(0xfe),
+        Protocol::Stp => Test::EtherProto(0x42),
+        Protocol::Ipx => Test::EtherProto(0xe0),
+        Protocol::Netbeui => Test::EtherProto(0xf0),
     }
 }
 

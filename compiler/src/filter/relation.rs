@@ -1,7 +1,7 @@
 //! Relations between arithmetic expressions, and the tests that loads imply.
 
 use onvm_bundle::filter::{Arith, ArithOp as Op, Base, Comparison, Expr as Lowered, Size, Test};
-use onvm_lang::syntax::{ArithOp, Expr, ExprKind, Header, Protocol, Relation, Span};
+use onvm_lang::syntax::{ArithOp, Expr, ExprKind, FilterValue, Header, Operand, Protocol, Relation, Span};
 
 use super::{Lowering, Names, pages, primitive::protocol_test};
 
@@ -56,6 +56,17 @@ impl<N: Names> Lowering<'_, N> {
         self.count()?;
         match &expr.node {
             ExprKind::Number(value) | ExprKind::Named { value, .. } => Some(Arith::Const(*value).into()),
+            ExprKind::Ref(name) => {
+                let operand = Operand::new(FilterValue::Ref(name.clone()), expr.span);
+                let members = self.members(&operand, file)?;
+                let [member] = members.as_slice() else {
+                    return self.fail(pages::list_in_arithmetic(span, name, members.len()));
+                };
+                match member.number("arithmetic", u32::MAX) {
+                    Ok(number) => Some(Arith::Const(number).into()),
+                    Err(error) => self.fail(error),
+                }
+            }
             ExprKind::Len => Some(Arith::Len.into()),
             ExprKind::Paren(inner) => self.arith(inner, file),
             ExprKind::Neg(inner) => {
@@ -145,6 +156,12 @@ impl<N: Names> Lowering<'_, N> {
             Header::Tcp => ip4_payload(Protocol::Tcp),
             Header::Udp => ip4_payload(Protocol::Udp),
             Header::Sctp => ip4_payload(Protocol::Sctp),
+            Header::Igmp => ip4_payload(Protocol::Igmp),
+            Header::Igrp => ip4_payload(Protocol::Igrp),
+            Header::Pim => ip4_payload(Protocol::Pim),
+            Header::Vrrp => ip4_payload(Protocol::Vrrp),
+            Header::Carp => ip4_payload(Protocol::Carp),
+            Header::Rarp => (Base::L3, None, vec![protocol(Protocol::Rarp)]),
             // The next header must be ICMPv6 itself: no fragment header, unlike `icmp6` alone.
             Header::Icmp6 => {
                 let next_header = self.test(Test::Relation {

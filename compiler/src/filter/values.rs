@@ -55,6 +55,8 @@ impl<N: Names> Lowering<'_, N> {
             FilterValue::Addr(addr) => Scalar::Addr(*addr),
             FilterValue::Prefix(prefix) => Scalar::Prefix(*prefix),
             FilterValue::Mac(mac) => Scalar::Mac(Mac(mac.0)),
+            // The one place where it may stand takes it before it comes here.
+            FilterValue::Masked { .. } => Scalar::Other("a network with a mask"),
             FilterValue::Ref(name) => {
                 return self.reference(name, operand.span, file, span, &mut Vec::new(), members);
             }
@@ -157,6 +159,18 @@ impl Member {
                 primitive,
                 &format!("a number from 0 to {max}"),
             )),
+        }
+    }
+
+    /// A number from 0 to `max` or a range of such, for `primitive`.
+    pub(super) fn numbers(&self, primitive: &str, max: u32) -> Result<(u32, u32), Diagnostic> {
+        let number = |number: i64| match u32::try_from(number) {
+            Ok(number) if number <= max => Ok(number),
+            _ => Err(pages::out_of_range(self, primitive, number, max)),
+        };
+        match self.scalar {
+            Scalar::Range(low, high) => Ok((number(low.min(high))?, number(low.max(high))?)),
+            _ => self.number(primitive, max).map(|number| (number, number)),
         }
     }
 

@@ -90,7 +90,10 @@ impl List<'_, '_> {
                 self.names("class", CompletionItemKind::Interface, |d| {
                     matches!(d, DeclKind::Class(_))
                 });
-                filter_words().for_each(|w| self.add(w, CompletionItemKind::Keyword, "filter", None));
+                filter_words().for_each(|w| {
+                    let summary = words::filter_summary(w).map(ToOwned::to_owned);
+                    self.add(w, CompletionItemKind::Keyword, "filter", summary);
+                });
                 self.references();
             }
         }

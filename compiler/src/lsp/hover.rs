@@ -30,6 +30,9 @@ const MAX_RULES: usize = 8;
 pub(super) fn hover(view: &View<'_>) -> Option<Hover> {
     let mark = view.mark();
     let mut parts: Vec<String> = mark.iter().flat_map(|m| of_mark(view, m)).collect();
+    if mark.is_none() {
+        parts.extend(filter_word(view));
+    }
     parts.extend(rule(view));
     parts.extend(codes(view));
     if parts.is_empty() {
@@ -42,6 +45,22 @@ pub(super) fn hover(view: &View<'_>) -> Option<Hover> {
         }),
         range: mark.map(|m| view.lines.range(m.span)),
     })
+}
+
+/// What a word of a filter means. Words of rules that stand for something else are marked.
+fn filter_word(view: &View<'_>) -> Option<String> {
+    let filters = view.decl().is_some_and(|d| {
+        matches!(
+            d.kind.node,
+            DeclKind::Class(_) | DeclKind::Steer(_) | DeclKind::Assert(_)
+        )
+    });
+    let in_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let (before, behind) = view.text.split_at_checked(view.offset).filter(|_| filters)?;
+    let start = before.rfind(|c| !in_word(c)).map_or(0, |at| at + 1);
+    let end = behind.find(|c| !in_word(c)).unwrap_or(behind.len());
+    let word = view.text.get(start..view.offset + end)?;
+    onvm_lang::words::filter_summary(word).map(|summary| format!("`{word}`: {summary}"))
 }
 
 fn of_mark(view: &View<'_>, mark: &Mark<'_>) -> Vec<String> {

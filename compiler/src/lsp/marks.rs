@@ -7,8 +7,9 @@
 use onvm_lang::{
     TokenKind,
     syntax::{
-        Allow, Assert, Chain, Claim, Decl, DeclKind, Expect, File, Filter, FilterKind, FilterValue, Grant,
-        Ident, Match, Operand, PrimitiveKind, Record, Span, Spanned, Step, StepKind, StmtKind, Value,
+        Allow, Assert, Chain, Claim, Decl, DeclKind, Expect, Expr, ExprKind, File, Filter, FilterKind,
+        FilterValue, Grant, Ident, Match, Operand, PrimitiveKind, Record, Span, Spanned, Step, StepKind,
+        StmtKind, Value,
     },
 };
 
@@ -310,13 +311,18 @@ impl<'a> Walk<'a> {
         match primitive {
             PrimitiveKind::All
             | PrimitiveKind::Protocol(_)
-            | PrimitiveKind::Vlan(None)
-            | PrimitiveKind::Relation { .. } => {}
+            | PrimitiveKind::Group(_)
+            | PrimitiveKind::Encapsulated { id: None, .. } => {}
+            PrimitiveKind::Relation { lhs, rhs, .. } => {
+                self.expr(lhs);
+                self.expr(rhs);
+            }
             PrimitiveKind::Class(name) => self.name(name),
-            PrimitiveKind::Vlan(Some(value))
+            PrimitiveKind::Encapsulated { id: Some(value), .. }
             | PrimitiveKind::EtherHost { mac: value, .. }
             | PrimitiveKind::EtherProto(value)
             | PrimitiveKind::IpProto { number: value, .. }
+            | PrimitiveKind::ProtoChain { number: value, .. }
             | PrimitiveKind::Host { addr: value, .. }
             | PrimitiveKind::Net { net: value, .. }
             | PrimitiveKind::Port { port: value, .. }
@@ -329,13 +335,27 @@ impl<'a> Walk<'a> {
 
     fn operand(&mut self, operand: &'a Operand) {
         match &operand.node {
-            FilterValue::Ref(name) => {
-                let mut span = operand.span;
-                span.start = span.end - Span::new(0, name.len()).end;
-                self.mark(span, name, What::Name { declares: false });
-            }
+            FilterValue::Ref(name) => self.reference(operand.span, name),
             FilterValue::List(items) => items.iter().for_each(|o| self.operand(o)),
             _ => {}
+        }
+    }
+
+    /// `$name`
+    fn reference(&mut self, mut span: Span, name: &'a str) {
+        span.start = span.end - Span::new(0, name.len()).end;
+        self.mark(span, name, What::Name { declares: false });
+    }
+
+    fn expr(&mut self, expr: &'a Expr) {
+        match &expr.node {
+            ExprKind::Number(_) | ExprKind::Named { .. } | ExprKind::Len => {}
+            ExprKind::Ref(name) => self.reference(expr.span, name),
+            ExprKind::Load { offset: of, .. } | ExprKind::Neg(of) | ExprKind::Paren(of) => self.expr(of),
+            ExprKind::Binary { lhs, rhs, .. } => {
+                self.expr(lhs);
+                self.expr(rhs);
+            }
         }
     }
 }

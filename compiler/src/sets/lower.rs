@@ -44,13 +44,17 @@ impl Lowering<'_> {
     /// Tests of protocols stand in nearly every filter and are kept.
     fn test(&mut self, primitive: &Primitive, wanted: bool, among: &[Cube]) -> Cubes {
         let key = match primitive.test {
-            Test::Proto { version, number } => Some((primitive.tags, version, number, wanted)),
+            Test::Proto { version, number } => {
+                let tags = primitive.place.tags();
+                tags.map(|tags| (tags, version, number, wanted))
+            }
             _ => None,
         };
         if let Some(known) = key.and_then(|key| self.fields.protocols.get(&key)) {
             return Ok(known.clone());
         }
-        let cubes = limited(Tests::new(self.fields, primitive.tags, among).cubes(&primitive.test, wanted)?)?;
+        let cubes = Tests::new(self.fields, &primitive.place, among).cubes(&primitive.test, wanted)?;
+        let cubes = limited(cubes)?;
         if let Some(key) = key {
             self.fields.protocols.insert(key, cubes.clone());
         }

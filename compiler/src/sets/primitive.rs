@@ -1,6 +1,6 @@
 //! The packets that one test takes, and those that it does not.
 
-use onvm_bundle::filter::{Direction, Length, Mac, Primitive, Test, Version};
+use onvm_bundle::filter::{Direction, Framing, Length, Mac, NumberSet, Place, Primitive, Test, Version};
 
 use super::{
     cube::Cube,
@@ -17,23 +17,40 @@ pub(super) const VLAN: [Range; 3] = [(0x8100, 0x8100), (0x88a8, 0x88a8), (0x9100
 /// EtherTypes up to this are lengths.
 const LLC: Values = Values::One(0, 1500);
 const IP6_FRAGMENT: u128 = 44;
+const MPLS: u128 = 0x8847;
+const PPP_MPLS: u128 = 0x0281;
+const PPPOES: u128 = 0x8864;
+
+/// The version of IP that an EtherType stands for.
+fn version(kind: u128) -> Option<u128> {
+    match kind {
+        IP => Some(4),
+        IP6 => Some(6),
+        _ => None,
+    }
+}
+
+/// The number of a link header for an EtherType.
+fn number(framing: Framing, kind: u128) -> u128 {
+    u16::try_from(kind).map_or(kind, |kind| framing.number_of(kind).into())
+}
 
 pub(super) struct Tests<'f> {
     pub(super) fields: &'f mut Fields,
-    tags: u8,
-    /// The first byte behind the EtherType.
+    place: &'f Place,
+    /// The first byte of the network header, unless a tunnel has a say in it.
     pub(super) l3: u16,
     /// What else is known of the packets, if anything.
     among: &'f [Cube],
 }
 
 impl<'f> Tests<'f> {
-    /// Of the packets behind `tags` tags that lie in one of the cubes `among`; others may be left out.
-    pub(super) fn new(fields: &'f mut Fields, tags: u8, among: &'f [Cube]) -> Self {
-        let l3 = 14 + 4 * u16::from(tags);
+    /// Of the packets' headers at `place`, for those packets that lie in one of the cubes `among`; others may be left out.
+    pub(super) fn new(fields: &'f mut Fields, place: &'f Place, among: &'f [Cube]) -> Self {
+        let l3 = place.fixed().and_then(|l3| u16::try_from(l3).ok()).unwrap_or(0);
         Self {
             fields,
-            tags,
+            place,
             l3,
             among,
         }
@@ -41,14 +58,31 @@ impl<'f> Tests<'f> {
 
     /// Whether there are such packets of an EtherType.
     pub(super) fn any_of_type(&mut self, kind: u128) -> bool {
-        let field = self.ether_type();
-        let allows = |cube: &Cube| cube.get(field).is_none_or(|v| v.contains(kind));
+        let (field, value) = match self.place.framing() {
+            Framing::Mpls => match version(kind) {
+                Some(version) => (self.nibble(), version),
+                None => return false,
+            },
+            framing => (self.ether_type(), number(framing, kind)),
+        };
+        let allows = |cube: &Cube| cube.get(field).is_none_or(|v| v.contains(value));
         self.among.iter().any(allows)
     }
 
     /// The packets for which `test` comes out as `wanted`.
     pub(super) fn cubes(&mut self, test: &Test, wanted: bool) -> Result<Vec<Cube>, TooComplex> {
+        if !self.is_spelled_out(test) {
+            return Ok(self.outcome(Cube::default(), test, wanted));
+        }
         Ok(match test {
+            Test::ProtoChain { .. } | Test::Tunnel(..) => self.outcome(Cube::default(), test, wanted),
+            Test::EtherMulticast => {
+                let group = self.bytes(Bytes::masked(0, 1, 1));
+                let cube = self.captured(Cube::default(), 1);
+                self.split(cube, group, Some(Values::one(1)), wanted)
+            }
+            Test::Mpls(labels) => self.mpls(labels, wanted),
+            Test::Pppoes(sessions) => self.numbered(PPPOES, 0xffff, sessions, wanted),
             Test::Mac { dir, macs } => self.mac(*dir, macs, wanted)?,
             Test::EtherProto(value) => self.ether_proto(test, *value, wanted),
             Test::Vlan(ids) => self.vlan(ids, wanted),
@@ -127,8 +161,119 @@ impl<'f> Tests<'f> {
         }
     }
 
+    /// True for tests that are sets of values of fields that always stand at the same place.
+    fn is_spelled_out(&self, test: &Test) -> bool {
+        match test {
+            Test::Length(_) => true,
+            Test::Mac { .. } | Test::EtherMulticast => !self.place.begins_link(),
+            Test::Relation { left, right, .. } if left.reads_link() || right.reads_link() => {
+                !self.place.begins_link()
+            }
+            // What tells the type of the frame stands before the labels.
+            Test::Vlan(_) | Test::Pppoes(_) if self.place.framing() == Framing::Mpls => false,
+            _ => self.l3 > 0,
+        }
+    }
+
+    /// The version of IP behind a label.
+    fn nibble(&mut self) -> FieldId {
+        self.bytes(Bytes::masked(self.l3, 1, 0xf0))
+    }
+
+    /// The bottom-of-stack bit of the label before the network header.
+    fn bottom(&mut self) -> FieldId {
+        self.bytes(Bytes::masked(self.l3 - 2, 1, 1))
+    }
+
+    /// As [`Tests::link`], behind a label.
+    fn labelled(&mut self, types: &Values, wanted: bool) -> Vec<Cube> {
+        let versions = types.ranges().filter_map(|(kind, _)| version(kind));
+        let versions = Values::new(versions.map(|v| (v, v)).collect());
+        let (bottom, nibble) = (self.bottom(), self.nibble());
+        let cube = self.captured(Cube::default(), self.l3 - 1);
+        let mut cubes = if wanted {
+            Vec::new()
+        } else {
+            self.split(cube.clone(), bottom, Some(Values::one(1)), false)
+        };
+        for cube in self.split(cube, bottom, Some(Values::one(1)), true) {
+            let cube = self.captured(cube, self.at(1));
+            cubes.extend(self.split(cube, nibble, versions.clone(), wanted));
+        }
+        cubes
+    }
+
+    fn mpls(&mut self, labels: &NumberSet, wanted: bool) -> Vec<Cube> {
+        match self.place.framing() {
+            Framing::Ethernet => self.numbered(MPLS, 0xffff_f000, labels, wanted),
+            Framing::Ppp => self.numbered(PPP_MPLS, 0xffff_f000, labels, wanted),
+            Framing::Mpls => {
+                let bottom = self.bottom();
+                let cube = self.captured(Cube::default(), self.l3 - 1);
+                let no = self.split(cube.clone(), bottom, Some(Values::one(1)), true);
+                let yes = self.split(cube, bottom, Some(Values::one(0)), true);
+                self.either(yes, no, 0xffff_f000, labels, wanted)
+            }
+        }
+    }
+
+    /// A link type and, if there are any, one of these numbers in the word behind it.
+    fn numbered(&mut self, kind: u128, mask: u128, numbers: &NumberSet, wanted: bool) -> Vec<Cube> {
+        let kind = Values::one(kind);
+        let (yes, no) = (
+            self.link_number(kind.clone(), true),
+            self.link_number(kind, false),
+        );
+        self.either(yes, no, mask, numbers, wanted)
+    }
+
+    fn either(
+        &mut self,
+        yes: Vec<Cube>,
+        no: Vec<Cube>,
+        mask: u128,
+        numbers: &NumberSet,
+        wanted: bool,
+    ) -> Vec<Cube> {
+        let mut cubes = if wanted { Vec::new() } else { no };
+        match Values::new(
+            numbers
+                .ranges()
+                .iter()
+                .map(|(l, h)| (u128::from(*l), u128::from(*h)))
+                .collect(),
+        ) {
+            None if wanted => cubes.extend(yes),
+            None => {}
+            some => {
+                let number = self.bytes(Bytes::masked(self.l3, 4, mask));
+                for cube in yes {
+                    let cube = self.captured(cube, self.at(4));
+                    cubes.extend(self.split(cube, number, some.clone(), wanted));
+                }
+            }
+        }
+        cubes
+    }
+
     /// The packets of one of these EtherTypes, or of none of them.
     pub(super) fn link(&mut self, types: Values, wanted: bool) -> Vec<Cube> {
+        let types = match self.place.framing() {
+            Framing::Ethernet => types,
+            Framing::Mpls => return self.labelled(&types, wanted),
+            framing @ Framing::Ppp => {
+                let numbers = types.ranges().map(|(kind, _)| number(framing, kind));
+                match Values::new(numbers.map(|n| (n, n)).collect()) {
+                    Some(numbers) => numbers,
+                    None => types,
+                }
+            }
+        };
+        self.link_number(types, wanted)
+    }
+
+    /// The packets whose link header says one of these numbers, or none of them.
+    fn link_number(&mut self, types: Values, wanted: bool) -> Vec<Cube> {
         let field = self.ether_type();
         let cube = self.captured(Cube::default(), self.l3);
         self.split(cube, field, Some(types), wanted)
@@ -171,6 +316,9 @@ impl<'f> Tests<'f> {
             cubes
         };
         let value128 = u128::from(value);
+        if self.place.framing() != Framing::Ethernet {
+            return self.link(Values::one(value128), wanted);
+        }
         match value {
             0x06 | 0xf0 | 0xfe => sap(self, 2, value128 << 8 | value128),
             0xe0 | 0x809b | 0x80f3 => {
@@ -193,7 +341,7 @@ impl<'f> Tests<'f> {
     /// The packets of `cube` for which the test itself comes out as wanted.
     pub(super) fn outcome(&mut self, cube: Cube, test: &Test, wanted: bool) -> Vec<Cube> {
         let test = onvm_bundle::filter::Expr::Test(Primitive {
-            tags: self.tags,
+            place: self.place.clone(),
             test: test.clone(),
         });
         let field = self.fields.id(Field::Outcome(Box::new(test)));
@@ -208,9 +356,9 @@ impl<'f> Tests<'f> {
         let mut cubes = if wanted {
             Vec::new()
         } else {
-            self.link(types.clone(), false)
+            self.link_number(types.clone(), false)
         };
-        let tagged = self.of_type(types);
+        let tagged = self.link_number(types, true).pop().unwrap_or_default();
         match Values::new(ids.iter().map(|id| (u128::from(*id), u128::from(*id))).collect()) {
             None if wanted => cubes.push(tagged),
             None => {}

@@ -11,7 +11,10 @@ pub(super) fn make_true(test: &Expr, frame: &mut [u8]) {
     let Test::Relation { op, left, right } = &primitive.test else {
         return;
     };
-    let l3 = 14 + 4 * usize::from(primitive.tags);
+    let place = &primitive.place;
+    let Some(l3) = place.fixed().filter(|_| !place.begins_link()) else {
+        return;
+    };
     let sides = value(left, frame, l3).zip(value(right, frame, l3));
     if sides.is_none_or(|(l, r)| op.holds(l, r)) {
         return;

@@ -191,6 +191,10 @@ impl Parser<'_, '_> {
                 }
                 Ok(Spanned::new(ExprKind::Paren(Box::new(inner)), span))
             }
+            Tok::Ref(name) => {
+                self.take();
+                Ok(Spanned::new(ExprKind::Ref(name.into_owned()), start))
+            }
             Tok::Word(word) => self.arith_word(&word, operators),
             _ => self.expected("a number or bytes such as `ip[0]`"),
         }
@@ -216,9 +220,10 @@ impl Parser<'_, '_> {
             );
             found.help = Some(match word.contains('-') {
                 true => "for a subtraction put spaces around `-`".to_owned(),
-                false => "headers are ether, arp, ip, ip6, icmp, icmp6, tcp, udp and sctp; `len` \
-                          is the frame's length"
-                    .to_owned(),
+                false => format!(
+                    "headers are {}; `len` is the frame's length",
+                    names::HEADERS.map(|(header, _)| header).join(", ")
+                ),
             });
             return self.fail(found);
         };

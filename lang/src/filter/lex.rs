@@ -49,6 +49,8 @@ pub(super) struct Bad {
     pub(super) code: &'static str,
     pub(super) message: String,
     pub(super) help: Option<String>,
+    /// What was probably meant to stand there.
+    pub(super) meant: Option<&'static str>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -176,6 +178,11 @@ fn token(rest: &str) -> (Tok<'_>, usize) {
     {
         return found;
     }
+    if head.is_ascii_hexdigit()
+        && let Some((mac, len)) = foreign_mac(rest)
+    {
+        return (Tok::Mac(mac), len);
+    }
     if head.is_ascii_digit() {
         return digits(rest);
     }
@@ -204,7 +211,7 @@ fn token(rest: &str) -> (Tok<'_>, usize) {
     if let Some(arrow) = ["=>", "→"].into_iter().find(|a| rest.starts_with(a)) {
         let message = format!("`{arrow}` has no meaning in a filter");
         let help = "the arrow is written `->`";
-        return (bad(codes::FILTER, message, help), arrow.len());
+        return (meaning(bad(codes::FILTER, message, help), "->"), arrow.len());
     }
     match SYMS.iter().find(|(text, _)| rest.starts_with(text)) {
         Some((text, sym)) => (Tok::Sym(*sym), text.len()),
@@ -223,12 +230,31 @@ fn word(rest: &str, from: usize, to: usize) -> Tok<'_> {
 
 fn bad(code: &'static str, message: String, help: &str) -> Tok<'static> {
     let help = (!help.is_empty()).then(|| help.to_owned());
-    Tok::Bad(Bad { code, message, help })
+    Tok::Bad(Bad {
+        code,
+        message,
+        help,
+        meant: None,
+    })
+}
+
+fn meaning(tok: Tok<'static>, text: &'static str) -> Tok<'static> {
+    match tok {
+        Tok::Bad(bad) => Tok::Bad(Bad {
+            meant: Some(text),
+            ..bad
+        }),
+        other => other,
+    }
 }
 
 fn bad_char(c: char) -> Tok<'static> {
+    if let Some((meant, help)) = crate::parse::look_alike(c) {
+        let message = format!("the character U+{:04X} has no meaning in a filter", u32::from(c));
+        return meaning(bad(codes::FILTER, message, help), meant);
+    }
     let (message, help) = match c {
-        '"' | '\'' => (
+        '"' | '\'' | '‘' | '’' | '“' | '”' => (
             format!("`{c}`: a filter has no strings"),
             "write the filter without quotes",
         ),
@@ -247,7 +273,7 @@ fn bad_char(c: char) -> Tok<'static> {
         c if c.is_ascii_graphic() => (format!("`{c}` has no meaning in a filter"), ""),
         c => (
             format!("the character U+{:04X} has no meaning in a filter", u32::from(c)),
-            "remove it",
+            "",
         ),
     };
     bad(codes::FILTER, message, help)
@@ -291,6 +317,14 @@ fn colons(rest: &str) -> Option<(Tok<'_>, usize)> {
             (bad(codes::LITERAL, message, ""), len)
         }
     })
+}
+
+/// A MAC as Windows (`00-11-22-33-44-55`) or Cisco (`0011.2233.4455`) prints it.
+fn foreign_mac(rest: &str) -> Option<(Mac, usize)> {
+    let is_part = |c: char| c.is_alphanumeric() || matches!(c, '-' | '.' | '_');
+    let len = rest.find(|c| !is_part(c)).unwrap_or(rest.len());
+    let text = rest.get(..len)?;
+    literal::foreign_mac(text).map(|mac| (mac, len))
 }
 
 /// Length of the `/24` at the start, or 0.
@@ -378,10 +412,12 @@ fn dotted<'s>(rest: &'s str, text: &str, tail: &str, dots: usize) -> (Tok<'s>, u
 fn number(text: &str) -> Result<u32, Tok<'static>> {
     let wrong = |message| bad(codes::LITERAL, message, "");
     if text.len() > 1 && text.starts_with('0') && text.bytes().all(|b| b.is_ascii_digit()) {
-        // libpcap reads these as octal.
-        let message = format!("`{text}` begins with a zero");
-        let help = "write it in decimal without the zero, or in hexadecimal with `0x`";
-        return Err(bad(codes::LITERAL, message, help));
+        return u32::from_str_radix(text, 8).map_err(|_| {
+            let message =
+                format!("`{text}` begins with a zero, which makes it octal, and is not an octal number");
+            let help = "write it in decimal without the zero, or in hexadecimal with `0x`";
+            bad(codes::LITERAL, message, help)
+        });
     }
     match literal::literal(text) {
         Ok(Value::Int(n)) => {

@@ -2,7 +2,7 @@
 
 use super::lex::{Sym, Tok};
 use super::quals::Quals;
-use super::{Parsed, Parser, names};
+use super::{Failed, MAX_REFUSED, Parsed, Parser, names};
 use crate::codes;
 use crate::diagnostic::Diagnostic;
 use crate::syntax::{Filter, FilterKind, Logic, LogicTerm, Spanned};
@@ -14,6 +14,10 @@ pub(super) struct Scope {
     pub(super) quals: Option<Quals>,
     /// True in `port (80 or 443)`, where only values may stand.
     pub(super) values_only: bool,
+    /// True in parentheses.
+    pub(super) nested: bool,
+    /// What stands before was refused: which qualifiers a bare value takes is not known.
+    pub(super) after_refused: bool,
 }
 
 impl Parser<'_, '_> {
@@ -22,6 +26,8 @@ impl Parser<'_, '_> {
         let (filter, _) = self.logic(Scope {
             quals: None,
             values_only: false,
+            nested: false,
+            after_refused: false,
         })?;
         if self.is(Sym::RParen) {
             let found = Diagnostic::error(
@@ -32,14 +38,14 @@ impl Parser<'_, '_> {
             );
             return self.fail(found);
         }
-        if self.at < self.tokens.len() {
-            return self.leftover();
+        if self.refused > 0 {
+            return Err(Failed);
         }
         Ok(filter)
     }
 
     /// Something stands behind a whole filter.
-    fn leftover(&mut self) -> Parsed<Filter> {
+    fn leftover(&mut self, nested: bool) -> Parsed<Filter> {
         if let Some(Tok::Word(word)) = self.peek().cloned()
             && let Some(help) = names::unsupported(&word)
         {
@@ -51,7 +57,7 @@ impl Parser<'_, '_> {
             _ => None,
         };
         let (count, span) = (self.diagnostics.len(), before.map(|t| t.span));
-        let what = format!("`and`, `or` or {}", self.follows);
+        let what = format!("`and`, `or` or {}", if nested { "`)`" } else { self.follows });
         let failed = self.expected(&what);
         if let (Some(meant), Some(span), Some(found)) = (meant, span, self.diagnostics.get_mut(count)) {
             found
@@ -73,26 +79,95 @@ impl Parser<'_, '_> {
         self.fail(found)
     }
 
-    /// Operands joined by `and` and `or`; also the qualifiers that a next operand would take.
+    /// Operands joined by `and` and `or`; also the qualifiers that a next operand would take. A part that is refused does not
+    /// hide what is wrong with the others: it is left out, and [`Parser::refused`] counts it.
     pub(super) fn logic(&mut self, scope: Scope) -> Parsed<(Filter, Option<Quals>)> {
-        let (first, mut quals) = self.operand(scope)?;
+        let (first, mut scope) = self.operand_or_skip(scope);
         let mut rest = Vec::new();
-        while let Some(op) = self.connective() {
-            let op_span = self.here();
-            self.take();
-            let (rhs, next) = self.operand(Scope { quals, ..scope })?;
-            quals = next;
-            rest.push(LogicTerm {
-                op: Spanned::new(op, op_span),
-                rhs,
-            });
+        loop {
+            if let Some(op) = self.connective() {
+                let op_span = self.here();
+                self.take();
+                let (rhs, next) = self.operand_or_skip(scope);
+                scope = next;
+                rest.push(LogicTerm {
+                    op: Spanned::new(op, op_span),
+                    rhs,
+                });
+            } else if self.at >= self.tokens.len() || self.is(Sym::RParen) {
+                break;
+            } else {
+                let start = self.at;
+                if self.leftover(scope.nested).is_err() {
+                    self.skip(start);
+                }
+                scope.after_refused = true;
+            }
         }
         let Some(last) = rest.last() else {
-            return Ok((first, quals));
+            return Ok((first, scope.quals));
         };
         let span = first.span.to(last.rhs.span);
         let first = Box::new(first);
-        Ok((Spanned::new(FilterKind::Logic { first, rest }, span), quals))
+        Ok((Spanned::new(FilterKind::Logic { first, rest }, span), scope.quals))
+    }
+
+    /// The next operand and what is in force behind it; [`FilterKind::Error`] in place of one that was refused.
+    fn operand_or_skip(&mut self, scope: Scope) -> (Filter, Scope) {
+        let (start, depth, here) = (self.at, self.depth, self.here());
+        match self.operand(scope) {
+            Ok((filter, quals)) => {
+                let after_refused = scope.after_refused && filter.node == FilterKind::Error;
+                let scope = Scope {
+                    quals,
+                    after_refused,
+                    ..scope
+                };
+                (filter, scope)
+            }
+            Err(Failed) => {
+                self.depth = depth;
+                self.skip(start);
+                let filter = Spanned::new(FilterKind::Error, here.to(self.last()));
+                let scope = Scope {
+                    quals: scope.quals.filter(|_| scope.values_only),
+                    after_refused: true,
+                    ..scope
+                };
+                (filter, scope)
+            }
+        }
+    }
+
+    /// Goes on to what joins the next operand, from within one that began at token `start`.
+    fn skip(&mut self, start: usize) {
+        self.refused += 1;
+        if self.refused >= MAX_REFUSED {
+            self.at = self.tokens.len();
+            return;
+        }
+        let read = self.tokens.get(start..self.at).unwrap_or(&[]);
+        let count = |sym| read.iter().filter(|t| t.tok == Tok::Sym(sym)).count();
+        let mut open = count(Sym::LParen).saturating_sub(count(Sym::RParen));
+        let refused = self.at;
+        while let Some(tok) = self.peek() {
+            match tok {
+                // What follows an arrow is no filter.
+                Tok::Bad(bad) if bad.meant == Some("->") => {
+                    if self.at > refused {
+                        let _ = self.expected::<()>("`->`");
+                    }
+                    self.at = self.tokens.len();
+                    return;
+                }
+                Tok::Sym(Sym::LParen) => open += 1,
+                Tok::Sym(Sym::RParen) if open == 0 => return,
+                Tok::Sym(Sym::RParen) => open -= 1,
+                _ if open == 0 && self.connective().is_some() => return,
+                _ => {}
+            }
+            self.take();
+        }
     }
 
     fn connective(&self) -> Option<Logic> {
@@ -126,17 +201,21 @@ impl Parser<'_, '_> {
         let open = self.here();
         self.take();
         self.enter()?;
-        let (inner, _) = self.logic(scope)?;
+        let (inner, _) = self.logic(Scope {
+            nested: true,
+            ..scope
+        })?;
         self.depth -= 1;
         let close = self.here();
-        if self.at >= self.tokens.len() {
+        if !self.eat(Sym::RParen) {
+            // One that was not read to its end may well have it.
+            if self.refused > 0 {
+                return Err(Failed);
+            }
             let found = Diagnostic::error(codes::BRACKET, "this `(` is not closed", open, "opened here")
                 .label(self.last(), "the filter ends here")
                 .help("add `)`");
             return self.fail(found);
-        }
-        if !self.eat(Sym::RParen) {
-            return self.expected("`and`, `or` or `)`");
         }
         let span = open.to(close);
         Ok(Spanned::new(FilterKind::Paren(Box::new(inner)), span))

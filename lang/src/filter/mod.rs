@@ -13,6 +13,7 @@ pub(crate) mod names;
 mod operand;
 mod primitive;
 mod quals;
+mod services;
 
 use lex::{Sym, Tok, Token};
 
@@ -46,6 +47,7 @@ pub(crate) fn parse_at(
         depth: 0,
         end: whole.end,
         follows,
+        refused: 0,
         diagnostics,
     };
     match parser.whole() {
@@ -91,8 +93,13 @@ struct Parser<'s, 'd> {
     /// Where the last token ends.
     end: u32,
     follows: &'static str,
+    /// How many parts were refused.
+    refused: usize,
     diagnostics: &'d mut Vec<Diagnostic>,
 }
+
+/// After so many mistakes in one filter the rest of it is not read.
+const MAX_REFUSED: usize = 20;
 
 fn partners(tokens: &[Token<'_>]) -> Vec<Option<usize>> {
     let mut partner = vec![None; tokens.len()];
@@ -209,6 +216,12 @@ impl<'s> Parser<'s, '_> {
             found.code = problem.code;
             found.message = problem.message;
             found.help = problem.help;
+            if let Some(meant) = problem.meant {
+                found = found.write(span, meant);
+            }
+        } else if let Some((span, text)) = self.meant() {
+            found.help = Some(format!("write `{text}`"));
+            found = found.write(span, text);
         }
         self.fail(found)
     }
@@ -218,6 +231,7 @@ impl<'s> Parser<'s, '_> {
         self.depth += 1;
         if self.depth > crate::MAX_NESTING {
             let found = nesting(self.here());
+            self.refused = MAX_REFUSED;
             return self.fail(found);
         }
         Ok(())

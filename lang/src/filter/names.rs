@@ -1,13 +1,14 @@
 //! The words of the filter language and the numbers behind them.
 
+use super::services::SERVICES;
 use crate::parse::nearest;
-use crate::syntax::{Header, Protocol};
+use crate::syntax::{Encapsulation, Header, Protocol};
 
 /// Words that no declaration may take as its name, besides the declaration keywords.
 pub(crate) const RESERVED: [&str; 9] = ["drop", "else", "with", "true", "false", "and", "or", "not", "all"];
 
 /// Words that begin or continue a primitive, so that no class can be called like this.
-pub(crate) const KEYWORDS: [&str; 22] = [
+pub(crate) const KEYWORDS: [&str; 46] = [
     "ether",
     "vlan",
     "arp",
@@ -18,7 +19,31 @@ pub(crate) const KEYWORDS: [&str; 22] = [
     "tcp",
     "udp",
     "sctp",
+    "rarp",
+    "igmp",
+    "igrp",
+    "pim",
+    "vrrp",
+    "carp",
+    "ah",
+    "esp",
+    "mpls",
+    "pppoed",
+    "pppoes",
+    "geneve",
+    "vxlan",
+    "atalk",
+    "aarp",
+    "decnet",
+    "iso",
+    "stp",
+    "ipx",
+    "netbeui",
+    "multicast",
+    "broadcast",
     "proto",
+    "protochain",
+    "mask",
     "src",
     "dst",
     "host",
@@ -32,64 +57,25 @@ pub(crate) const KEYWORDS: [&str; 22] = [
     "all",
 ];
 
-/// Primitives of pcap-filter that are left out, with what to write instead.
-const UNSUPPORTED: [(&str, &str); 18] = [
-    ("broadcast", "write `ether dst ff:ff:ff:ff:ff:ff`"),
-    ("multicast", "write `ether[0] & 1 != 0`"),
-    ("gateway", "write `ether host MAC and not host ADDR`"),
-    ("rarp", "write `ether proto 0x8035`"),
-    ("igmp", "write `ip proto 2`"),
-    ("pim", "write `ip proto 103`"),
-    ("esp", "write `proto 50`"),
-    ("ah", "write `proto 51`"),
-    ("vrrp", "write `ip proto 112`"),
-    ("protochain", "write `proto N`; header chains are not followed"),
-    ("mpls", "write `ether proto 0x8847`"),
-    ("pppoed", "write `ether proto 0x8863`"),
-    ("pppoes", "write `ether proto 0x8864`"),
-    ("geneve", "write `udp port 6081`"),
+/// Primitives of pcap-filter that are left out, with the reason or what to write instead.
+const UNSUPPORTED: [(&str, &str); 14] = [
+    (
+        "gateway",
+        "write `ether host MAC and not host ADDR`: names of hosts are not looked up",
+    ),
     ("inbound", "a rule says by its `steer PORT` where packets enter"),
     ("outbound", "a rule says by its `steer PORT` where packets enter"),
     ("ifname", "a rule says by its `steer PORT` where packets enter"),
-    ("mask", "write a prefix such as `net 10.0.0.0/8`"),
-];
-
-/// Ports of well-known services, after IANA's registry. A name is its number and nothing more: the
-/// host's `/etc/services`, by which libpcap also narrows `port http` to TCP, is not asked, so that
-/// a file means the same everywhere.
-const SERVICES: [(&str, u16); 32] = [
-    ("bgp", 179),
-    ("bootpc", 68),
-    ("bootps", 67),
-    ("dns", 53),
-    ("domain", 53),
-    ("ftp", 21),
-    ("http", 80),
-    ("https", 443),
-    ("imap", 143),
-    ("imaps", 993),
-    ("ipsec_nat_t", 4500),
-    ("isakmp", 500),
-    ("kerberos", 88),
-    ("ldap", 389),
-    ("ldaps", 636),
-    ("mdns", 5353),
-    ("mysql", 3306),
-    ("ntp", 123),
-    ("pop3", 110),
-    ("postgresql", 5432),
-    ("radius", 1812),
-    ("rdp", 3389),
-    ("sip", 5060),
-    ("smtp", 25),
-    ("snmp", 161),
-    ("snmptrap", 162),
-    ("ssh", 22),
-    ("submission", 587),
-    ("syslog", 514),
-    ("telnet", 23),
-    ("tftp", 69),
-    ("vxlan", 4789),
+    ("ifindex", "a rule says by its `steer PORT` where packets enter"),
+    ("lat", "write `ether proto 0x6004`"),
+    ("moprc", "write `ether proto 0x6002`"),
+    ("mopdl", "write `ether proto 0x6001`"),
+    ("clnp", "write `iso and ether[17] = 0x81`"),
+    ("esis", "write `iso and ether[17] = 0x82`"),
+    ("isis", "write `iso and ether[17] = 0x83`"),
+    ("llc", "write `ether[12:2] <= 1500 and ether[14:2] != 0xffff`"),
+    ("fddi", "frames are Ethernet; write `ether`"),
+    ("wlan", "frames are Ethernet; write `ether`"),
 ];
 
 /// Named constants of byte tests, as in pcap-filter(7).
@@ -156,12 +142,16 @@ pub(crate) fn is_keyword(word: &str) -> bool {
 
 /// The port of a service.
 pub(crate) fn service(word: &str) -> Option<u16> {
-    find(&SERVICES, word)
+    let at = SERVICES.binary_search_by_key(&word, |(name, _)| *name).ok()?;
+    SERVICES.get(at).map(|(_, port)| *port)
 }
+
+/// Services that are meant more often than others that are near.
+const COMMON: [&str; 8] = ["http", "https", "dns", "domain", "ssh", "ntp", "smtp", "snmp"];
 
 /// The service nearest to a word, for a suggestion.
 pub(super) fn service_like(word: &str) -> Option<&'static str> {
-    nearest(SERVICES.iter().map(|s| s.0), word)
+    nearest(COMMON, word).or_else(|| nearest(SERVICES.iter().map(|s| s.0), word))
 }
 
 /// The word of the filter language nearest to a word, for a suggestion.
@@ -184,6 +174,7 @@ pub(super) fn ip_proto(word: &str) -> Option<u32> {
     Some(match word {
         "icmp" => 1,
         "igmp" => 2,
+        "igrp" => 9,
         "tcp" => 6,
         "udp" => 17,
         "gre" => 47,
@@ -192,7 +183,7 @@ pub(super) fn ip_proto(word: &str) -> Option<u32> {
         "icmp6" => 58,
         "ospf" => 89,
         "pim" => 103,
-        "vrrp" => 112,
+        "vrrp" | "carp" => 112,
         "sctp" => 132,
         _ => return None,
     })
@@ -210,6 +201,13 @@ pub(super) fn ether_proto(word: &str) -> Option<u32> {
         "pppoed" => 0x8863,
         "pppoes" => 0x8864,
         "lldp" => 0x88cc,
+        "atalk" => 0x809b,
+        "aarp" => 0x80f3,
+        "decnet" => 0x6003,
+        "iso" => 0xfe,
+        "stp" => 0x42,
+        "ipx" => 0xe0,
+        "netbeui" => 0xf0,
         _ => return None,
     })
 }
@@ -234,31 +232,34 @@ pub(super) fn dscp(word: &str) -> Option<u32> {
 
 /// Protocols that are a primitive by name.
 pub(super) fn protocol(word: &str) -> Option<Protocol> {
-    Some(match word {
-        "arp" => Protocol::Arp,
-        "ip" => Protocol::Ip,
-        "ip6" => Protocol::Ip6,
-        "icmp" => Protocol::Icmp,
-        "icmp6" => Protocol::Icmp6,
-        "tcp" => Protocol::Tcp,
-        "udp" => Protocol::Udp,
-        "sctp" => Protocol::Sctp,
-        _ => return None,
-    })
+    Protocol::ALL.into_iter().find(|protocol| protocol.word() == word)
+}
+
+/// What one packet carries another in.
+pub(super) fn encapsulation(word: &str) -> Option<Encapsulation> {
+    Encapsulation::ALL.into_iter().find(|by| by.word() == word)
 }
 
 /// Headers that can be read by offset.
+pub(super) const HEADERS: [(&str, Header); 15] = [
+    ("ether", Header::Ether),
+    ("arp", Header::Arp),
+    ("rarp", Header::Rarp),
+    ("ip", Header::Ip),
+    ("ip6", Header::Ip6),
+    ("icmp", Header::Icmp),
+    ("icmp6", Header::Icmp6),
+    ("tcp", Header::Tcp),
+    ("udp", Header::Udp),
+    ("sctp", Header::Sctp),
+    ("igmp", Header::Igmp),
+    ("igrp", Header::Igrp),
+    ("pim", Header::Pim),
+    ("vrrp", Header::Vrrp),
+    ("carp", Header::Carp),
+];
+
+/// The header of a name.
 pub(super) fn header(word: &str) -> Option<Header> {
-    Some(match word {
-        "ether" => Header::Ether,
-        "arp" => Header::Arp,
-        "ip" => Header::Ip,
-        "ip6" => Header::Ip6,
-        "icmp" => Header::Icmp,
-        "icmp6" => Header::Icmp6,
-        "tcp" => Header::Tcp,
-        "udp" => Header::Udp,
-        "sctp" => Header::Sctp,
-        _ => return None,
-    })
+    find(&HEADERS, word)
 }

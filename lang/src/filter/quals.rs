@@ -24,6 +24,7 @@ pub(super) enum Type {
     Port,
     PortRange,
     Proto,
+    ProtoChain,
 }
 
 pub(super) fn type_word(word: &str) -> Option<Type> {
@@ -33,6 +34,7 @@ pub(super) fn type_word(word: &str) -> Option<Type> {
         "port" => Type::Port,
         "portrange" => Type::PortRange,
         "proto" => Type::Proto,
+        "protochain" => Type::ProtoChain,
         _ => return None,
     })
 }
@@ -78,17 +80,28 @@ impl Parser<'_, '_> {
     /// Refuses combinations that libpcap refuses too.
     fn check_quals(&mut self, quals: &Quals) -> Parsed<()> {
         let wrong = match (quals.ty, quals.proto) {
-            (Some(Type::Proto), _) if quals.dir.is_some() => Some("`proto` has no `src` or `dst`"),
-            (Some(Type::Proto), Some(Protocol::Ip | Protocol::Ip6) | None) => None,
+            (Some(Type::Proto | Type::ProtoChain), _) if quals.dir.is_some() => {
+                Some("`proto` has no `src` or `dst`")
+            }
+            (Some(Type::ProtoChain), _) if quals.ether => {
+                Some("only `ip` and `ip6` stand before `protochain`")
+            }
+            (Some(Type::Proto | Type::ProtoChain), Some(Protocol::Ip | Protocol::Ip6) | None) => None,
             (Some(Type::Proto), Some(_)) => Some("only `ip`, `ip6` and `ether` stand before `proto`"),
-            (Some(Type::Port | Type::PortRange), Some(Protocol::Arp | Protocol::Icmp | Protocol::Icmp6)) => {
+            (Some(Type::ProtoChain), Some(_)) => Some("only `ip` and `ip6` stand before `protochain`"),
+            (Some(Type::Port | Type::PortRange), Some(p))
+                if !matches!(
+                    p,
+                    Protocol::Tcp | Protocol::Udp | Protocol::Sctp | Protocol::Ip | Protocol::Ip6
+                ) =>
+            {
                 Some("only `tcp`, `udp` and `sctp` stand before `port`")
             }
             (Some(Type::Host | Type::Net) | None, Some(p))
-                if !matches!(p, Protocol::Ip | Protocol::Ip6 | Protocol::Arp) =>
+                if !matches!(p, Protocol::Ip | Protocol::Ip6 | Protocol::Arp | Protocol::Rarp) =>
             {
                 Some(
-                    "only `ip`, `ip6`, `arp` and `ether` stand before an address; join with `and`: `tcp and src 10.0.0.1`",
+                    "only `ip`, `ip6`, `arp`, `rarp` and `ether` stand before an address; join with `and`: `tcp and src 10.0.0.1`",
                 )
             }
             (Some(Type::Net | Type::Port | Type::PortRange), _) if quals.ether => {
@@ -118,6 +131,7 @@ impl Parser<'_, '_> {
             Some(Protocol::Ip) => Some(Family::Ip),
             Some(Protocol::Ip6) => Some(Family::Ip6),
             Some(Protocol::Arp) => Some(Family::Arp),
+            Some(Protocol::Rarp) => Some(Family::Rarp),
             _ => None,
         };
         Ok(match quals.ty {
@@ -125,6 +139,10 @@ impl Parser<'_, '_> {
                 PrimitiveKind::EtherProto(self.operand_value(Wants::EtherProto)?)
             }
             Some(Type::Proto) => PrimitiveKind::IpProto {
+                family,
+                number: self.operand_value(Wants::IpProto)?,
+            },
+            Some(Type::ProtoChain) => PrimitiveKind::ProtoChain {
                 family,
                 number: self.operand_value(Wants::IpProto)?,
             },

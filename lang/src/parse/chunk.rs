@@ -253,7 +253,8 @@ impl Splitter<'_> {
             return false;
         };
         let same_line = self.code.get(at + 1).is_some_and(|t| !t.first);
-        if CONTINUE.contains(&word) || KEYWORDS.contains(&name) || !same_line {
+        // `firewall with { ... }` goes on with the line before it.
+        if CONTINUE.contains(&word) || CONTINUE.contains(&name) || KEYWORDS.contains(&name) || !same_line {
             return false;
         }
         let equals = self.is(at + 2, "=") && !self.is(at + 3, "=");

@@ -21,7 +21,12 @@ impl Hint {
 
     /// With the fix that writes `text` in place of the next `len` bytes.
     fn write(mut self, len: usize, text: &str) -> Self {
-        self.fix = Some((format!("write `{}`", text.trim()), len, text.to_owned()));
+        let title = match text {
+            "" => "remove it".to_owned(),
+            " " => "write a space".to_owned(),
+            text => format!("write `{}`", text.trim()),
+        };
+        self.fix = Some((title, len, text.to_owned()));
         self
     }
 
@@ -38,6 +43,22 @@ impl Hint {
         self.fix = Some((format!("remove `{text}`"), text.len(), String::new()));
         self
     }
+}
+
+/// The ASCII text that a character looks like, and what to do about it.
+pub(crate) fn look_alike(c: char) -> Option<(&'static str, &'static str)> {
+    Some(match c {
+        '\u{2010}'..='\u{2015}' | '\u{2212}' | '\u{fe58}' | '\u{fe63}' | '\u{ff0d}' => {
+            ("-", "this only looks like `-`: write `-`")
+        }
+        '\u{a0}' | '\u{1680}' | '\u{2000}'..='\u{200a}' | '\u{202f}' | '\u{205f}' | '\u{3000}' => {
+            (" ", "this only looks like a space: write a space")
+        }
+        '\u{200b}'..='\u{200d}' | '\u{2060}' | '\u{feff}' | '\u{ad}' => {
+            ("", "this character is invisible: remove it")
+        }
+        _ => return None,
+    })
 }
 
 /// A help for the text at `at`, where one of `expected` should stand, in a declaration that begins at `start`.
@@ -100,7 +121,11 @@ pub(super) fn hint(source: &str, start: usize, at: usize, expected: &[Rule]) -> 
         (c, _) if c.is_alphabetic() && !c.is_ascii() => {
             Hint::new("names are made of a-z, 0-9 and `_`; some letters of other alphabets look like these")
         }
-        (c, _) if !c.is_ascii() => Hint::new("remove this character"),
+        (c, _) if look_alike(c).is_some() => {
+            let (meant, help) = look_alike(c)?;
+            Hint::new(help).write(c.len_utf8(), meant)
+        }
+        (c, _) if !c.is_ascii() => Hint::new("this character has no meaning outside strings and comments"),
         (c, _) if c.is_ascii_alphabetic() => word_hint(rest, expected)?,
         _ => return None,
     })

@@ -105,6 +105,25 @@ pub(crate) fn mac(text: &str) -> Option<Mac> {
     groups.next().is_none().then_some(Mac(bytes))
 }
 
+/// Reads `00-11-22-33-44-55` and `0011.2233.4455`, groups of two or four hexadecimal digits.
+pub(crate) fn foreign_mac(text: &str) -> Option<Mac> {
+    let (by, digits) = match (text.len(), text.contains('-')) {
+        (17, true) => ('-', 2),
+        (14, false) => ('.', 4),
+        _ => return None,
+    };
+    let hex = |group: &str| group.len() == digits && group.bytes().all(|b| b.is_ascii_hexdigit());
+    if !text.split(by).all(hex) {
+        return None;
+    }
+    let digits: String = text.split(by).collect();
+    let mut bytes = [0; 6];
+    for (n, byte) in bytes.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(digits.get(2 * n..2 * n + 2)?, 16).ok()?;
+    }
+    (digits.len() == 12).then_some(Mac(bytes))
+}
+
 /// Reads `10.0.0.0/8`; host bits are kept.
 pub(crate) fn prefix(text: &str) -> Result<Prefix, Problem> {
     let (addr, len) = text.split_once('/').unwrap_or((text, ""));

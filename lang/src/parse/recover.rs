@@ -95,6 +95,7 @@ impl<'s> Block<'s, '_> {
 
     /// Reads one rule; false at the end of the block.
     fn step(&mut self) -> bool {
+        self.cut_word();
         let Some((_, token)) = self.token(self.at) else {
             self.unclosed();
             return false;
@@ -129,6 +130,23 @@ impl<'s> Block<'s, '_> {
         }
     }
 
+    /// Reports a word that the grammar read in part only: the `wan` of `wané`.
+    fn cut_word(&mut self) {
+        let behind = self.tokens.partition_point(|t| (t.start as usize) < self.at);
+        let before = behind.checked_sub(1).and_then(|at| self.tokens.get(at));
+        let Some(end) = before.map(|t| t.end as usize).filter(|end| *end > self.at) else {
+            return;
+        };
+        let place = self.chunk.span.range().start + self.at;
+        self.diagnostics.push(error::expected_at(
+            self.source,
+            self.chunk,
+            place,
+            &[Rule::arrow, Rule::steer_rule],
+        ));
+        self.at = end;
+    }
+
     /// So many bytes from here on, or a few less.
     fn text_of(&self, length: usize) -> &'s str {
         let mut end = self.text.len().min(self.at + length);
@@ -158,6 +176,11 @@ impl<'s> Block<'s, '_> {
             let base = self.chunk.span.start;
             let next = self.next_rule((wrong - base) as usize);
             if next < (filter.end - base) as usize {
+                // What is wrong from there on is found where that rule is read.
+                let start = Span::new(next, next).shift(base).start;
+                let mut found = self.diagnostics.split_off(before);
+                found.retain(|d| d.span().start < start);
+                self.diagnostics.append(&mut found);
                 self.at = next;
                 self.lost.push(Span::new(at, next).shift(base));
                 return true;
@@ -235,7 +258,7 @@ impl<'s> Block<'s, '_> {
         ));
     }
 
-    /// Where no arrow follows the text that should be a filter, the first word that is none tells more than the end.
+    /// Where no arrow follows the text that should be a filter, the words that are none tell more than the end.
     fn filter(&mut self, text: &str, wrong: usize) {
         let filter = text.get(..wrong).unwrap_or("").trim_end();
         if filter.contains("->") {
@@ -244,8 +267,20 @@ impl<'s> Block<'s, '_> {
         let start = Span::new(self.at, self.at).shift(self.chunk.span.start).start;
         let mut found = Vec::new();
         filter::parse_at(filter, start, "`->`", &mut found);
-        let mistake = found.into_iter().find(|d| d.severity == Severity::Error);
-        self.diagnostics.extend(mistake);
+        found.retain(|d| d.severity == Severity::Error);
+        let Some(first) = found.first() else { return };
+        // What the text of the next rule has wrong is found there.
+        let base = self.chunk.span.start;
+        let next = self.next_rule(first.span().start.saturating_sub(base) as usize);
+        let next = Span::new(next, next).shift(base).start;
+        found.retain(|d| d.span().start < next);
+        self.diagnostics.append(&mut found);
+        let rest = text.get(wrong..).unwrap_or("");
+        if rest.starts_with("=>") || rest.starts_with('→') {
+            let place = self.chunk.span.range().start + self.at + wrong;
+            let found = error::expected_at(self.source, self.chunk, place, &[Rule::arrow]);
+            self.diagnostics.push(found);
+        }
     }
 
     /// The place behind `wrong` where another rule may begin: `else`, a line that continues none, or the end of the block.

@@ -3,7 +3,7 @@
 //! Qualifier inheritance is resolved here: in `dst port 80 or 443` both primitives are
 //! `Port { dir: Dst, .. }`, the second with [`Written::Inherited`].
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use super::{Ident, Mac, Prefix, Spanned};
 
@@ -78,12 +78,20 @@ pub type Operand = Spanned<FilterValue>;
 pub enum FilterValue {
     /// A number; service and protocol names are numbers here.
     Number(u32),
-    /// `80-90`, both ends included; the smaller comes first.
-    Range(u16, u16),
+    /// `80-90`, both ends included; the smaller comes first. Only for `portrange` and in lists.
+    Range(u32, u32),
     /// An address.
     Addr(IpAddr),
     /// A prefix without host bits.
     Prefix(Prefix),
+    /// `10.0.1.0 mask 255.0.255.0`: IPv4 addresses whose bits under the mask are these. A mask without holes makes a
+    /// [`FilterValue::Prefix`].
+    Masked {
+        /// Without bits beyond the mask.
+        addr: Ipv4Addr,
+        /// With holes.
+        mask: Ipv4Addr,
+    },
     /// An Ethernet address.
     Mac(Mac),
     /// `$name`; the span of the operand covers the `$`.
@@ -115,6 +123,8 @@ pub enum Family {
     Ip6,
     /// `arp`: only before `host` and `net`
     Arp,
+    /// `rarp`: only before `host` and `net`
+    Rarp,
 }
 
 /// Protocols that are a primitive by their name alone, or qualify one.
@@ -136,6 +146,152 @@ pub enum Protocol {
     Udp,
     /// `sctp`
     Sctp,
+    /// `rarp`
+    Rarp,
+    /// `igmp`
+    Igmp,
+    /// `igrp`
+    Igrp,
+    /// `pim`
+    Pim,
+    /// `vrrp`
+    Vrrp,
+    /// `carp`
+    Carp,
+    /// `ah`
+    Ah,
+    /// `esp`
+    Esp,
+    /// `pppoed`
+    Pppoed,
+    /// `atalk`
+    Atalk,
+    /// `aarp`
+    Aarp,
+    /// `decnet`
+    Decnet,
+    /// `iso`
+    Iso,
+    /// `stp`
+    Stp,
+    /// `ipx`
+    Ipx,
+    /// `netbeui`
+    Netbeui,
+}
+
+impl Protocol {
+    /// Every one, in the order in which they are listed to a reader.
+    pub const ALL: [Self; 24] = [
+        Self::Arp,
+        Self::Ip,
+        Self::Ip6,
+        Self::Icmp,
+        Self::Icmp6,
+        Self::Tcp,
+        Self::Udp,
+        Self::Sctp,
+        Self::Rarp,
+        Self::Igmp,
+        Self::Igrp,
+        Self::Pim,
+        Self::Vrrp,
+        Self::Carp,
+        Self::Ah,
+        Self::Esp,
+        Self::Pppoed,
+        Self::Atalk,
+        Self::Aarp,
+        Self::Decnet,
+        Self::Iso,
+        Self::Stp,
+        Self::Ipx,
+        Self::Netbeui,
+    ];
+
+    /// As it is written.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Arp => "arp",
+            Self::Ip => "ip",
+            Self::Ip6 => "ip6",
+            Self::Icmp => "icmp",
+            Self::Icmp6 => "icmp6",
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+            Self::Sctp => "sctp",
+            Self::Rarp => "rarp",
+            Self::Igmp => "igmp",
+            Self::Igrp => "igrp",
+            Self::Pim => "pim",
+            Self::Vrrp => "vrrp",
+            Self::Carp => "carp",
+            Self::Ah => "ah",
+            Self::Esp => "esp",
+            Self::Pppoed => "pppoed",
+            Self::Atalk => "atalk",
+            Self::Aarp => "aarp",
+            Self::Decnet => "decnet",
+            Self::Iso => "iso",
+            Self::Stp => "stp",
+            Self::Ipx => "ipx",
+            Self::Netbeui => "netbeui",
+        }
+    }
+}
+
+/// What one packet carries another in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Encapsulation {
+    /// `vlan [ID]`
+    Vlan,
+    /// `mpls [LABEL]`
+    Mpls,
+    /// `pppoes [SESSION]`
+    Pppoes,
+    /// `geneve [VNI]`
+    Geneve,
+    /// `vxlan [VNI]`
+    Vxlan,
+}
+
+impl Encapsulation {
+    /// Every one.
+    pub const ALL: [Self; 5] = [Self::Vlan, Self::Mpls, Self::Pppoes, Self::Geneve, Self::Vxlan];
+
+    /// As it is written.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Vlan => "vlan",
+            Self::Mpls => "mpls",
+            Self::Pppoes => "pppoes",
+            Self::Geneve => "geneve",
+            Self::Vxlan => "vxlan",
+        }
+    }
+
+    /// The largest number that can stand behind the word.
+    pub fn most(self) -> u32 {
+        match self {
+            Self::Vlan => 0x0fff,
+            Self::Mpls => 0x000f_ffff,
+            Self::Pppoes => 0xffff,
+            Self::Geneve | Self::Vxlan => 0x00ff_ffff,
+        }
+    }
+}
+
+/// What many receive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Group {
+    /// `ether broadcast`, `broadcast`
+    EtherBroadcast,
+    /// `ether multicast`, `multicast`
+    EtherMulticast,
+    /// `ip multicast`
+    IpMulticast,
+    /// `ip6 multicast`
+    Ip6Multicast,
 }
 
 /// The tests.
@@ -147,8 +303,15 @@ pub enum PrimitiveKind {
     Class(Ident),
     /// `tcp`, `ip6`, ...
     Protocol(Protocol),
-    /// `vlan [ID]`; as in libpcap, primitives to its right look behind the tag.
-    Vlan(Option<Operand>),
+    /// `vlan [ID]`, `mpls [LABEL]` and so on; as in libpcap, primitives to its right look at what is carried.
+    Encapsulated {
+        /// In what.
+        by: Encapsulation,
+        /// The number if one is written.
+        id: Option<Operand>,
+    },
+    /// `ether broadcast`, `ip multicast`
+    Group(Group),
     /// `ether [host|src|dst] MAC`
     EtherHost {
         /// Which end.
@@ -165,7 +328,14 @@ pub enum PrimitiveKind {
         /// 0-255.
         number: Operand,
     },
-    /// `[ip|ip6|arp] [src|dst] [host] ADDR`
+    /// `[ip|ip6] protochain N`
+    ProtoChain {
+        /// `ip` or `ip6` if written.
+        family: Option<Family>,
+        /// 0-255.
+        number: Operand,
+    },
+    /// `[ip|ip6|arp|rarp] [src|dst] [host] ADDR`
     Host {
         /// The network layer if written.
         family: Option<Family>,
@@ -174,7 +344,7 @@ pub enum PrimitiveKind {
         /// An address.
         addr: Operand,
     },
-    /// `[ip|ip6|arp] [src|dst] net PREFIX`; an address stands for its /32 or /128. `src $name`
+    /// `[ip|ip6|arp|rarp] [src|dst] net PREFIX`; an address stands for its /32 or /128. `src $name`
     /// without `host` or `net` is read as this, for a list may hold both.
     Net {
         /// The network layer if written.
@@ -251,6 +421,8 @@ pub enum ExprKind {
         /// Its value.
         value: u32,
     },
+    /// `$name`: a number; the span covers the `$`.
+    Ref(String),
     /// `len`: the frame's length in bytes.
     Len,
     /// `HEADER[OFFSET:SIZE]`
@@ -298,6 +470,18 @@ pub enum Header {
     Udp,
     /// `sctp`
     Sctp,
+    /// `rarp`
+    Rarp,
+    /// `igmp`
+    Igmp,
+    /// `igrp`
+    Igrp,
+    /// `pim`
+    Pim,
+    /// `vrrp`
+    Vrrp,
+    /// `carp`
+    Carp,
 }
 
 /// Arithmetic operators with libpcap's precedence, loosest first: `|`, `&`, `<< >>`, `+ -`, `* /`.

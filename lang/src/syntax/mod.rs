@@ -16,8 +16,8 @@ pub use decl::{
     Param, ParamKind, Port, Steer, TypeRef, Use,
 };
 pub use filter::{
-    ArithOp, Direction, Expr, ExprKind, Family, Filter, FilterKind, FilterValue, Header, Logic, LogicTerm,
-    Operand, Primitive, PrimitiveKind, Protocol, Relation, Written,
+    ArithOp, Direction, Encapsulation, Expr, ExprKind, Family, Filter, FilterKind, FilterValue, Group,
+    Header, Logic, LogicTerm, Operand, Primitive, PrimitiveKind, Protocol, Relation, Written,
 };
 pub use span::{Ident, Span, Spanned};
 pub use test::{Expect, PacketProto, Stmt, StmtKind, Test};

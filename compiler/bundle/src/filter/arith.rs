@@ -1,6 +1,7 @@
 //! Arithmetic over packet bytes: 32-bit, unsigned, wrapping, as the BPF machine computes it.
 
 use super::eval::{Frame, Rejected};
+use super::place::Headers;
 
 /// An arithmetic expression.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -34,7 +35,7 @@ pub enum Arith {
 /// The place from which a load counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Base {
-    /// The first byte of the frame.
+    /// The first byte of the link header.
     Frame,
     /// The byte behind the EtherType.
     L3,
@@ -118,16 +119,27 @@ impl Arith {
         }
     }
 
-    /// The value for one packet with the network header at `l3`.
-    pub(super) fn value(&self, frame: &Frame<'_>, l3: usize) -> Result<u32, Rejected> {
+    /// True when a load counts from the link header.
+    pub fn reads_link(&self) -> bool {
+        match self {
+            Self::Const(_) | Self::Len => false,
+            Self::Load { base, at, .. } => *base == Base::Frame || at.reads_link(),
+            Self::Neg(of) => of.reads_link(),
+            Self::Binary { left, right, .. } => left.reads_link() || right.reads_link(),
+        }
+    }
+
+    /// The value for one packet.
+    pub(super) fn value(&self, frame: &Frame<'_>, headers: &Headers) -> Result<u32, Rejected> {
         match self {
             Self::Const(value) => Ok(*value),
             Self::Len => Ok(frame.wire_len()),
             Self::Load { base, at, size } => {
-                let index = at.value(frame, l3)?;
+                let l3 = headers.l3;
+                let index = at.value(frame, headers)?;
                 // The index register wraps at 32 bits; the constant part of the address does not.
                 let (index, constant) = match base {
-                    Base::Frame => (index, 0),
+                    Base::Frame => (index, headers.link),
                     Base::L3 => (index, l3),
                     Base::Ip4Payload => (index.wrapping_add(frame.ip4_header_len(l3)?), l3),
                     Base::Ip6Payload => (index, l3 + 40),
@@ -139,9 +151,9 @@ impl Arith {
                     Size::Word => frame.u32(at),
                 }
             }
-            Self::Neg(of) => Ok(of.value(frame, l3)?.wrapping_neg()),
+            Self::Neg(of) => Ok(of.value(frame, headers)?.wrapping_neg()),
             Self::Binary { op, left, right } => op
-                .apply(left.value(frame, l3)?, right.value(frame, l3)?)
+                .apply(left.value(frame, headers)?, right.value(frame, headers)?)
                 .ok_or(Rejected),
         }
     }

@@ -1,12 +1,12 @@
 //! The canonical text of a filter: an S-expression on one line.
 //!
-//! A test is `(NAME[@TAGS] ARGUMENTS)`, where `@TAGS` is the number of VLAN tags before the headers
-//! that it reads. The names are those of pcap-filter(7) where it has one.
+//! A test is `(NAME[@PLACE] ARGUMENTS)`, where `@PLACE` is the number of VLAN tags before the headers
+//! that it reads, or the layers of other kinds: `@1.mpls2`. The names are those of pcap-filter(7) where it has one.
 
 use std::fmt::{self, Display, Formatter, Write};
 
 use super::{
-    Arith, ArithOp, Base, Comparison, Direction, Expr, Length, PortRange, Primitive, Test, Transport,
+    Arith, ArithOp, Base, Comparison, Direction, Expr, Length, PortRange, Primitive, Test, Transport, Tunnel,
     Version, Within,
 };
 
@@ -32,8 +32,8 @@ fn list(f: &mut Formatter<'_>, name: &str, of: &[Expr]) -> fmt::Result {
 impl Display for Primitive {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "({}", self.test.name())?;
-        if self.tags != 0 {
-            write!(f, "@{}", self.tags)?;
+        if !self.place.layers().is_empty() {
+            write!(f, "@{}", self.place)?;
         }
         self.test.arguments(f)?;
         f.write_char(')')
@@ -49,7 +49,17 @@ impl Test {
             Self::EtherProto(0x0806) => "arp",
             Self::EtherProto(0x8035) => "rarp",
             Self::EtherProto(_) => "ether-proto",
+            Self::EtherMulticast => "ether-multicast",
             Self::Vlan(_) => "vlan",
+            Self::Mpls(_) => "mpls",
+            Self::Pppoes(_) => "pppoes",
+            Self::Tunnel(Tunnel::Geneve, _) => "geneve",
+            Self::Tunnel(Tunnel::Vxlan, _) => "vxlan",
+            Self::ProtoChain { version, .. } => match version {
+                Version::V4 => "ip-protochain",
+                Version::V6 => "ip6-protochain",
+                Version::Any => "protochain",
+            },
             Self::Proto { version, number } => proto_name(*version, *number),
             Self::FirstFragment => "first-fragment",
             Self::Net { within, .. } => match within {
@@ -84,9 +94,19 @@ impl Test {
                 dir.fmt(f)?;
                 values(f, macs)
             }
-            Self::EtherProto(0x0800 | 0x86dd | 0x0806 | 0x8035) | Self::FirstFragment => Ok(()),
+            Self::EtherProto(0x0800 | 0x86dd | 0x0806 | 0x8035)
+            | Self::FirstFragment
+            | Self::EtherMulticast => Ok(()),
             Self::EtherProto(value) => write!(f, " {value:#06x}"),
             Self::Vlan(ids) => values(f, ids),
+            Self::Mpls(numbers) | Self::Pppoes(numbers) | Self::Tunnel(_, numbers) => numbers
+                .ranges()
+                .iter()
+                .try_for_each(|(low, high)| match low == high {
+                    true => write!(f, " {low}"),
+                    false => write!(f, " {low}-{high}"),
+                }),
+            Self::ProtoChain { number, .. } => write!(f, " {number}"),
             Self::Proto { version, number } => match proto_name(*version, *number) {
                 "proto" | "ip-proto" | "ip6-proto" => write!(f, " {number}"),
                 _ => Ok(()),

@@ -3,7 +3,9 @@
 use ipnet::IpNet;
 
 use super::{
-    Direction, Expr, Length, Mac, NetSet, PortSet, Primitive, Test, Transport, Version, Within,
+    Direction, Expr, Framing, Length, Mac, NetSet, NumberSet, PortSet, Primitive, Test, Transport, Tunnel,
+    Version, Within,
+    place::{Headers, Network},
     sets::v6_range,
 };
 
@@ -14,14 +16,16 @@ pub(super) struct Rejected;
 type Decision = Result<bool, Rejected>;
 
 /// Bytes before the EtherType of an untagged frame, and with it.
-const LINK_TYPE: usize = 12;
-const LINK_HEADER: usize = 14;
+pub(super) const LINK_TYPE: usize = 12;
+pub(super) const LINK_HEADER: usize = 14;
 pub(super) const TAG: usize = 4;
 
-const IP: u16 = 0x0800;
-const IP6: u16 = 0x86dd;
-const ARP: u16 = 0x0806;
-const RARP: u16 = 0x8035;
+pub(super) const IP: u16 = 0x0800;
+pub(super) const IP6: u16 = 0x86dd;
+const MPLS: u16 = 0x8847;
+/// The number of MPLS in PPP.
+const PPP_MPLS: u16 = 0x0281;
+const PPPOES: u16 = 0x8864;
 const ETHERNET_MTU: u16 = 1500;
 
 const TCP: u8 = 6;
@@ -55,39 +59,97 @@ impl Expr {
 
 impl Primitive {
     fn eval(&self, frame: &Frame<'_>) -> Decision {
-        let shift = usize::from(self.tags) * TAG;
-        let link_type = || frame.u16(LINK_TYPE + shift);
-        let l3 = LINK_HEADER + shift;
+        if let Test::Length(length) = &self.test {
+            return Ok(match *length {
+                Length::AtMost(bytes) => frame.wire_len <= bytes,
+                Length::AtLeast(bytes) => frame.wire_len >= bytes,
+            });
+        }
+        let headers = &self.place.find(frame)?;
+        let l3 = headers.l3;
+        let network = || headers.network(frame);
         match &self.test {
-            Test::Mac { dir, macs } => mac(frame, *dir, macs),
-            Test::EtherProto(value) => ether_proto(frame, link_type()?, l3, *value),
-            Test::Vlan(ids) => Ok(matches!(link_type()?, 0x8100 | 0x88a8 | 0x9100)
+            Test::Length(_) => Ok(false),
+            Test::Mac { dir, macs } => Ok(headers.has_link() && mac(frame, headers.link, *dir, macs)?),
+            Test::EtherMulticast => Ok(headers.has_link() && frame.u8(headers.link)? & 1 != 0),
+            Test::EtherProto(value) => ether_proto(frame, headers, *value),
+            Test::Vlan(ids) => Ok(matches!(frame.u16(headers.link_type)?, 0x8100 | 0x88a8 | 0x9100)
                 && (ids.is_empty() || ids.binary_search(&(frame.u16(l3)? & 0x0fff)).is_ok())),
-            Test::Proto { version, number } => proto(frame, link_type()?, l3, *version, *number),
+            Test::Mpls(labels) => Ok(label_follows(frame, headers)?
+                && (labels.is_empty() || labels.contains(frame.u32(l3)? >> 12))),
+            // The session is the second half of the word that libpcap loads.
+            Test::Pppoes(sessions) => Ok(frame.u16(headers.link_type)? == PPPOES
+                && (sessions.is_empty() || sessions.contains(frame.u32(l3)? & 0xffff))),
+            Test::Tunnel(tunnel, networks) => tunnel.eval(frame, headers, networks),
+            Test::ProtoChain { version, number } => proto_chain(frame, network()?, l3, *version, *number),
+            Test::Proto { version, number } => proto(frame, network()?, l3, *version, *number),
             Test::FirstFragment => first_fragment(frame, l3),
-            Test::Net { within, dir, nets } => net(frame, link_type()?, l3, *within, *dir, nets),
+            Test::Net { within, dir, nets } => net(frame, network()?, l3, *within, *dir, nets),
             Test::Port {
                 transport,
                 dir,
                 ports,
-            } => port(frame, link_type()?, l3, *transport, *dir, ports),
-            Test::Length(Length::AtMost(bytes)) => Ok(frame.wire_len <= *bytes),
-            Test::Length(Length::AtLeast(bytes)) => Ok(frame.wire_len >= *bytes),
-            Test::Dscp(values) => match link_type()? {
-                IP => Ok(values.contains(frame.u8(l3 + 1)? >> 2)),
-                IP6 => Ok(values.contains((frame.u16(l3)? >> 6) as u8 & 0x3f)),
+            } => port(frame, network()?, l3, *transport, *dir, ports),
+            Test::Dscp(values) => match network()? {
+                Network::Ip => Ok(values.contains(frame.u8(l3 + 1)? >> 2)),
+                Network::Ip6 => Ok(values.contains((frame.u16(l3)? >> 6) as u8 & 0x3f)),
                 _ => Ok(false),
             },
             Test::Relation { op, left, right } => {
-                Ok(op.holds(left.value(frame, l3)?, right.value(frame, l3)?))
+                Ok(op.holds(left.value(frame, headers)?, right.value(frame, headers)?))
             }
         }
     }
 }
 
-fn mac(frame: &Frame<'_>, dir: Direction, macs: &[Mac]) -> Decision {
+/// Whether an MPLS label stands where the network header is looked for.
+fn label_follows(frame: &Frame<'_>, headers: &Headers) -> Decision {
+    match headers.framing {
+        Framing::Ethernet => Ok(frame.u16(headers.link_type)? == MPLS),
+        Framing::Ppp => Ok(frame.u16(headers.link_type)? == PPP_MPLS),
+        Framing::Mpls => Ok(frame.u8(headers.l3 - 2)? & 1 == 0),
+    }
+}
+
+impl Tunnel {
+    fn port(self) -> u16 {
+        match self {
+            Self::Geneve => 6081,
+            Self::Vxlan => 4789,
+        }
+    }
+
+    fn eval(self, frame: &Frame<'_>, headers: &Headers, networks: &NumberSet) -> Decision {
+        let l3 = headers.l3;
+        let udp = match headers.network(frame)? {
+            Network::Ip if frame.u8(l3 + 9)? == UDP && first_fragment(frame, l3)? => {
+                l3 + frame.ip4_header_len(l3)? as usize
+            }
+            Network::Ip6 if frame.u8(l3 + 6)? == UDP => l3 + 40,
+            _ => return Ok(false),
+        };
+        if frame.u16(udp + 2)? != self.port() {
+            return Ok(false);
+        }
+        let flags = frame.u8(udp + 8)?;
+        let known = match self {
+            Self::Geneve => flags & 0xc0 == 0,
+            Self::Vxlan => flags & 0x08 != 0,
+        };
+        if !known || !networks.is_empty() && !networks.contains(frame.u32(udp + 12)? >> 8) {
+            return Ok(false);
+        }
+        if self == Self::Geneve {
+            // What is carried, which libpcap looks at here.
+            frame.u16(udp + 10)?;
+        }
+        Ok(true)
+    }
+}
+
+fn mac(frame: &Frame<'_>, link: usize, dir: Direction, macs: &[Mac]) -> Decision {
     let has = |at| frame.mac(at).map(|mac| macs.binary_search(&mac).is_ok());
-    let (dst, src) = (0, 6);
+    let (dst, src) = (link, link + 6);
     match dir {
         Direction::Dst => has(dst),
         Direction::Src => has(src),
@@ -98,7 +160,19 @@ fn mac(frame: &Frame<'_>, dir: Direction, macs: &[Mac]) -> Decision {
 
 /// The special cases are the encapsulations that libpcap knows of: DSAP and SSAP for the protocols
 /// over plain LLC, SNAP for AppleTalk and AARP, and all four framings of IPX.
-fn ether_proto(frame: &Frame<'_>, link_type: u16, l3: usize, value: u16) -> Decision {
+fn ether_proto(frame: &Frame<'_>, headers: &Headers, value: u16) -> Decision {
+    let l3 = headers.l3;
+    let link_type = match headers.framing {
+        Framing::Ethernet => frame.u16(headers.link_type)?,
+        framing @ Framing::Ppp => return Ok(frame.u16(headers.link_type)? == framing.number_of(value)),
+        Framing::Mpls => {
+            return Ok(match headers.network(frame)? {
+                Network::Ip => value == IP,
+                Network::Ip6 => value == IP6,
+                _ => false,
+            });
+        }
+    };
     let llc = || link_type <= ETHERNET_MTU;
     let snap = |oui: u32, kind: u32| -> Decision {
         Ok(frame.u32(l3 + 4)? == (oui << 16 | kind) && frame.u32(l3)? == (0xaaaa_0300 | oui >> 16))
@@ -114,15 +188,47 @@ fn ether_proto(frame: &Frame<'_>, link_type: u16, l3: usize, value: u16) -> Deci
     }
 }
 
-fn proto(frame: &Frame<'_>, link_type: u16, l3: usize, version: Version, number: u8) -> Decision {
-    match (link_type, version) {
-        (IP, Version::V4 | Version::Any) => Ok(frame.u8(l3 + 9)? == number),
-        (IP6, Version::V6 | Version::Any) => {
+fn proto(frame: &Frame<'_>, network: Network, l3: usize, version: Version, number: u8) -> Decision {
+    match (network, version) {
+        (Network::Ip, Version::V4 | Version::Any) => Ok(frame.u8(l3 + 9)? == number),
+        (Network::Ip6, Version::V6 | Version::Any) => {
             let next = frame.u8(l3 + 6)?;
             Ok(next == number || next == IP6_FRAGMENT && frame.u8(l3 + 40)? == number)
         }
         _ => Ok(false),
     }
+}
+
+/// The most headers that are followed. libpcap follows them without end, and comes back to one that it has seen
+/// where an authentication header says so.
+const MAX_CHAIN: usize = 256;
+/// No next header.
+const IP6_NONE: u8 = 59;
+const AUTHENTICATION: u8 = 51;
+
+/// Follows the chain as libpcap does: from an authentication header it goes on at the offset that should have been
+/// added to where it stands.
+fn proto_chain(frame: &Frame<'_>, network: Network, l3: usize, version: Version, number: u8) -> Decision {
+    let (mut next, mut at) = match (network, version) {
+        (Network::Ip, Version::V4 | Version::Any) => (frame.u8(l3 + 9)?, frame.ip4_header_len(l3)? as usize),
+        (Network::Ip6, Version::V6 | Version::Any) => (frame.u8(l3 + 6)?, 40),
+        _ => return Ok(false),
+    };
+    for _ in 0..MAX_CHAIN {
+        let extension = network == Network::Ip6 && matches!(next, 0 | 43 | IP6_FRAGMENT | 60);
+        if next == number || next == IP6_NONE || !(extension || next == AUTHENTICATION) {
+            return Ok(next == number);
+        }
+        let kind = frame.u8(l3 + at)?;
+        let length = usize::from(frame.u8(l3 + at + 1)?);
+        at = if extension {
+            at + (length + 1) * 8
+        } else {
+            (length + 2) * 4
+        };
+        next = kind;
+    }
+    Err(Rejected)
 }
 
 fn first_fragment(frame: &Frame<'_>, l3: usize) -> Decision {
@@ -131,16 +237,18 @@ fn first_fragment(frame: &Frame<'_>, l3: usize) -> Decision {
 
 fn net(
     frame: &Frame<'_>,
-    link_type: u16,
+    network: Network,
     l3: usize,
     within: Within,
     dir: Direction,
     nets: &NetSet,
 ) -> Decision {
-    let (src, dst) = match (link_type, within) {
-        (IP, Within::Any | Within::Ip) => (l3 + 12, l3 + 16),
-        (ARP, Within::Any | Within::Arp) | (RARP, Within::Any | Within::Rarp) => (l3 + 14, l3 + 24),
-        (IP6, Within::Any) => return net6(frame, l3, dir, nets),
+    let (src, dst) = match (network, within) {
+        (Network::Ip, Within::Any | Within::Ip) => (l3 + 12, l3 + 16),
+        (Network::Arp, Within::Any | Within::Arp) | (Network::Rarp, Within::Any | Within::Rarp) => {
+            (l3 + 14, l3 + 24)
+        }
+        (Network::Ip6, Within::Any) => return net6(frame, l3, dir, nets),
         _ => return Ok(false),
     };
     if nets.ranges_v4().is_empty() {
@@ -204,7 +312,7 @@ fn net6_truncated(
 
 fn port(
     frame: &Frame<'_>,
-    link_type: u16,
+    network: Network,
     l3: usize,
     transport: Transport,
     dir: Direction,
@@ -216,9 +324,9 @@ fn port(
         Transport::Udp => protocol == UDP,
         Transport::Sctp => protocol == SCTP,
     };
-    let l4 = match link_type {
-        IP6 if has_ports(frame.u8(l3 + 6)?) => l3 + 40,
-        IP if has_ports(frame.u8(l3 + 9)?) && first_fragment(frame, l3)? => {
+    let l4 = match network {
+        Network::Ip6 if has_ports(frame.u8(l3 + 6)?) => l3 + 40,
+        Network::Ip if has_ports(frame.u8(l3 + 9)?) && first_fragment(frame, l3)? => {
             l3 + frame.ip4_header_len(l3)? as usize
         }
         _ => return Ok(false),

@@ -8,8 +8,8 @@
 //! - A load beyond the captured bytes rejects the packet at once, whatever `not` stands around it. So
 //!   does a division by zero.
 //! - Each `vlan` shifts everything to its right in the text by one tag of 4 bytes, whether or not the
-//!   packet has that tag. The shift is resolved when lowering: [`Primitive::tags`] says how many tags
-//!   a test looks behind.
+//!   packet has that tag, and so do `mpls`, `pppoes` and `geneve` by what they stand for. The shift is resolved
+//!   when lowering: [`Primitive::place`] says what a test looks behind.
 //! - One test over many values means the `or` of the tests over each, in order.
 //!
 //! ```
@@ -40,6 +40,7 @@ mod arith;
 mod display;
 mod eval;
 mod parse;
+mod place;
 mod reach;
 mod sets;
 mod uses;
@@ -50,7 +51,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use arith::{Arith, ArithOp, Base, Comparison, Size};
 pub use parse::{MAX_TEXT, ParseError};
-pub use sets::{DscpSet, NetSet, PortRange, PortSet};
+pub use place::{Framing, Layer, Place};
+pub use sets::{DscpSet, NetSet, NumberSet, PortRange, PortSet};
 pub use uses::Fields;
 
 /// The deepest nesting of an [`Expr`] that [`Expr::from_str`](std::str::FromStr) and
@@ -79,9 +81,9 @@ pub enum Expr {
 /// One test and the place of the headers that it looks at.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Primitive {
-    /// VLAN tags between the MAC addresses and the EtherType that the test reads. No meaning for
-    /// [`Test::Mac`] and [`Test::Length`], where it is 0.
-    pub tags: u8,
+    /// What stands before the headers that the test reads. Of tests of the link header it is only what stands
+    /// before that, and [`Test::Length`] has none.
+    pub place: Place,
     /// The test.
     pub test: Test,
 }
@@ -96,12 +98,28 @@ pub enum Test {
         /// Sorted, without duplicates, not empty.
         macs: Vec<Mac>,
     },
+    /// `ether multicast`: the lowest bit of the first byte.
+    EtherMulticast,
     /// `ip`, `ip6`, `arp`, `ether proto N`. Up to 1500 it is an LLC service access point; IPX,
     /// AppleTalk and AARP match each of their encapsulations, as in libpcap.
     EtherProto(u16),
     /// `vlan [ID]`: EtherType 0x8100, 0x88a8 or 0x9100, and any of these ids; none means any id.
     /// Tests to its right have one tag more.
     Vlan(Vec<u16>),
+    /// `mpls [LABEL]`: EtherType 0x8847 or a label that is not the bottom of its stack, and any of these labels; none means any
+    /// label. Tests to its right have one label more.
+    Mpls(NumberSet),
+    /// `pppoes [SESSION]`: EtherType 0x8864, and any of these sessions; none means any. Tests to its right look into PPP.
+    Pppoes(NumberSet),
+    /// `geneve [VNI]`, `vxlan [VNI]`: any of these networks; none means any. Tests to its right look at what is carried.
+    Tunnel(Tunnel, NumberSet),
+    /// `[ip|ip6] protochain N`: the protocol or one of those behind the extension headers that libpcap knows.
+    ProtoChain {
+        /// Which version of IP.
+        version: Version,
+        /// The protocol number.
+        number: u8,
+    },
     /// `[ip|ip6] proto N`, `tcp`, `udp`, ... For IPv6 the next header of the fixed header, or that of
     /// a fragment header right behind it.
     Proto {
@@ -162,6 +180,15 @@ pub enum Direction {
     Either,
     /// Both, the same value of a set for both.
     Both,
+}
+
+/// A tunnel over UDP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Tunnel {
+    /// Port 6081, version 0.
+    Geneve,
+    /// Port 4789, with a network identifier.
+    Vxlan,
 }
 
 /// A version of IP.
@@ -254,11 +281,21 @@ impl Expr {
     /// A test behind `tags` VLAN tags.
     #[must_use]
     pub fn test(tags: u8, test: Test) -> Self {
-        let tags = match test {
-            Test::Mac { .. } | Test::Length(_) => 0,
-            _ => tags,
+        Self::test_at(Place::behind_tags(tags), test)
+    }
+
+    /// A test behind other headers.
+    #[must_use]
+    pub fn test_at(place: Place, test: Test) -> Self {
+        let place = match &test {
+            Test::Length(_) => Place::default(),
+            Test::Mac { .. } | Test::EtherMulticast => place.link(),
+            Test::Relation { left, right, .. } if !left.reads_beyond_link() && !right.reads_beyond_link() => {
+                place.link()
+            }
+            _ => place,
         };
-        Self::Test(Primitive { tags, test })
+        Self::Test(Primitive { place, test })
     }
 
     /// Levels of nesting, arithmetic included; a lone test is 1.

@@ -6,9 +6,11 @@ use std::{fmt::Display, str::FromStr};
 use ipnet::IpNet;
 
 use super::{
-    Arith, ArithOp, Base, Comparison, Direction, DscpSet, Expr, Length, MAX_DEPTH, Mac, NetSet, PortRange,
-    PortSet, Size, Test, Transport, Version, Within,
+    Arith, ArithOp, Base, Comparison, Direction, DscpSet, Expr, Length, MAX_DEPTH, Mac, NetSet, NumberSet,
+    Place, PortRange, PortSet, Size, Test, Transport, Tunnel, Version, Within,
 };
+
+const NETWORK: &str = "a network identifier (0-16777215)";
 
 /// The longest text that is read, in bytes.
 pub const MAX_TEXT: usize = 16 << 20;
@@ -74,12 +76,18 @@ impl<'a> Parser<'a> {
     }
 
     fn test(&mut self, start: usize, head: &str, depth: usize) -> Parsed<Expr> {
-        let (name, tags) = match head.split_once('@') {
-            Some((name, tags)) => match tags.parse() {
-                Ok(tags) => (name, tags),
-                Err(_) => return fail_at(start, format!("`{tags}` is not a number of VLAN tags (0-255)")),
+        let (name, place) = match head.split_once('@') {
+            Some((name, place)) => match Place::parse(place) {
+                Some(place) => (name, place),
+                None => {
+                    let place = clip(place);
+                    return fail_at(
+                        start,
+                        format!("`{place}` does not say what stands before a header"),
+                    );
+                }
             },
-            None => (head, 0),
+            None => (head, Place::default()),
         };
         let proto = |version, number| Test::Proto { version, number };
         let test = match name {
@@ -92,12 +100,20 @@ impl<'a> Parser<'a> {
             "arp" => Test::EtherProto(0x0806),
             "rarp" => Test::EtherProto(0x8035),
             "ether-proto" => Test::EtherProto(self.number()?),
+            "ether-multicast" => Test::EtherMulticast,
             "vlan" => Test::Vlan(match self.peek() {
                 Some(')') => Vec::new(),
                 _ => self.sorted("a VLAN id (0-4095)", |word| {
                     word.parse().ok().filter(|id| *id < 4096)
                 })?,
             }),
+            "mpls" => Test::Mpls(self.numbers("an MPLS label (0-1048575)", 0xf_ffff)?),
+            "pppoes" => Test::Pppoes(self.numbers("a PPPoE session (0-65535)", 0xffff)?),
+            "geneve" => Test::Tunnel(Tunnel::Geneve, self.numbers(NETWORK, 0xff_ffff)?),
+            "vxlan" => Test::Tunnel(Tunnel::Vxlan, self.numbers(NETWORK, 0xff_ffff)?),
+            "protochain" => self.chain(Version::Any)?,
+            "ip-protochain" => self.chain(Version::V4)?,
+            "ip6-protochain" => self.chain(Version::V6)?,
             "tcp" => proto(Version::Any, 6),
             "udp" => proto(Version::Any, 17),
             "sctp" => proto(Version::Any, 132),
@@ -135,10 +151,29 @@ impl<'a> Parser<'a> {
                 None => return fail_at(start, format!("no test is called `{name}`")),
             },
         };
-        if tags != 0 && matches!(test, Test::Mac { .. } | Test::Length(_)) {
-            return fail_at(start, format!("`{name}` does not look behind VLAN tags"));
+        let expr = Expr::test_at(place.clone(), test);
+        if matches!(&expr, Expr::Test(primitive) if primitive.place != place) {
+            return fail_at(start, format!("`{name}` does not look behind these headers"));
         }
-        Ok(Expr::test(tags, test))
+        Ok(expr)
+    }
+
+    /// Numbers and ranges up to `most`; none for any.
+    fn numbers(&mut self, what: &str, most: u32) -> Parsed<NumberSet> {
+        if self.peek() == Some(')') {
+            return Ok(NumberSet::default());
+        }
+        let ranges = self.values(what, |word| {
+            let (low, high) = word.split_once('-').unwrap_or((word, word));
+            let range = (low.parse().ok()?, high.parse().ok()?);
+            (range.0 <= range.1 && range.1 <= most).then_some(range)
+        })?;
+        Ok(NumberSet::new(ranges))
+    }
+
+    fn chain(&mut self, version: Version) -> Parsed<Test> {
+        let number = self.number()?;
+        Ok(Test::ProtoChain { version, number })
     }
 
     fn net(&mut self, within: Within) -> Parsed<Test> {

@@ -1,6 +1,6 @@
 //! How far into a packet a filter reads: who evaluates it on memory that others write copies so much of the packet first.
 
-use super::{Arith, Expr, Primitive, Test, arith::Base, eval::TAG};
+use super::{Arith, Expr, Primitive, Test, arith::Base};
 
 /// The longest header of IPv4.
 const IP4_HEADER: usize = 60;
@@ -20,37 +20,44 @@ impl Expr {
 
 impl Primitive {
     fn reach(&self) -> usize {
-        let l3 = 14 + TAG * usize::from(self.tags);
+        let l3 = self.place.most_before();
+        // Behind a tunnel it may be as far as the network header.
+        let link = if self.place.begins_link() { l3 } else { 0 };
         match &self.test {
-            Test::Mac { .. } => 12,
+            Test::Mac { .. } => link + 12,
+            Test::EtherMulticast => link + 1,
             Test::Length(_) => 0,
             Test::EtherProto(_) | Test::FirstFragment => l3 + 8,
             Test::Vlan(_) | Test::Dscp(_) => l3 + 2,
+            Test::Mpls(_) | Test::Pppoes(_) => l3 + 4,
+            Test::Tunnel(..) => l3 + IP4_HEADER + 16,
+            // As far as the chain of headers goes.
+            Test::ProtoChain { .. } => usize::MAX,
             // The next header behind a fragment header.
             Test::Proto { .. } => l3 + 41,
             Test::Net { .. } => l3 + 40,
             Test::Port { .. } => l3 + IP4_HEADER + 4,
-            Test::Relation { left, right, .. } => left.reach(l3).max(right.reach(l3)),
+            Test::Relation { left, right, .. } => left.reach(link, l3).max(right.reach(link, l3)),
         }
     }
 }
 
 impl Arith {
-    fn reach(&self, l3: usize) -> usize {
+    fn reach(&self, link: usize, l3: usize) -> usize {
         match self {
             Self::Const(_) | Self::Len => 0,
             Self::Load { base, at, size } => {
                 let Self::Const(at) = **at else { return usize::MAX };
                 let base = match base {
-                    Base::Frame => 0,
+                    Base::Frame => link,
                     Base::L3 => l3,
                     Base::Ip4Payload => l3 + IP4_HEADER,
                     Base::Ip6Payload => l3 + 40,
                 };
                 (at as usize).saturating_add(base + size.bytes())
             }
-            Self::Neg(of) => of.reach(l3),
-            Self::Binary { left, right, .. } => left.reach(l3).max(right.reach(l3)),
+            Self::Neg(of) => of.reach(link, l3),
+            Self::Binary { left, right, .. } => left.reach(link, l3).max(right.reach(link, l3)),
         }
     }
 }

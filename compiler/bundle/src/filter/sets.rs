@@ -163,6 +163,32 @@ impl PortSet {
     }
 }
 
+/// Numbers and ranges of them. Lookup is logarithmic.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct NumberSet(Vec<(u32, u32)>);
+
+impl NumberSet {
+    /// The set of these ranges, both ends included; an empty one is given a meaning by what it stands in.
+    pub fn new(ranges: impl IntoIterator<Item = (u32, u32)>) -> Self {
+        Self(merge(ranges.into_iter().collect()))
+    }
+
+    /// Disjoint ranges in ascending order, both ends included.
+    pub fn ranges(&self) -> &[(u32, u32)] {
+        &self.0
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether `number` is in one of the ranges.
+    pub fn contains(&self, number: u32) -> bool {
+        within(&self.0, number)
+    }
+}
+
 /// Differentiated services code points, 0-63.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct DscpSet(u64);

@@ -117,9 +117,10 @@ impl Expr {
             Self::Test(primitive) => {
                 *fields |= primitive.uses(known);
                 match primitive.test {
-                    Test::Vlan(_) if primitive.tags <= known => {
-                        (known.max(primitive.tags.saturating_add(1)), known)
-                    }
+                    Test::Vlan(_) => match primitive.place.tags() {
+                        Some(tags) if tags <= known => (known.max(tags.saturating_add(1)), known),
+                        _ => (known, known),
+                    },
                     _ => (known, known),
                 }
             }
@@ -130,11 +131,18 @@ impl Expr {
 impl Primitive {
     fn uses(&self, known_tags: u8) -> Fields {
         let fields = match &self.test {
-            Test::Mac { .. } => return Fields::MAC,
             Test::Length(_) => return Fields::LENGTH,
+            Test::Mac { .. } | Test::EtherMulticast => Fields::MAC,
             Test::EtherProto(0..=1500 | 0x809b | 0x80f3) => Fields::ETHER_TYPE | Fields::BYTES,
             Test::EtherProto(_) => Fields::ETHER_TYPE,
             Test::Vlan(_) => Fields::VLAN,
+            Test::Mpls(of) if of.is_empty() => Fields::ETHER_TYPE,
+            Test::Pppoes(of) if of.is_empty() => Fields::ETHER_TYPE,
+            Test::Mpls(_) | Test::Pppoes(_) => Fields::ETHER_TYPE | Fields::BYTES,
+            Test::Tunnel(..) => {
+                Fields::ETHER_TYPE | Fields::PROTOCOL | Fields::FRAGMENT | Fields::PORTS | Fields::BYTES
+            }
+            Test::ProtoChain { .. } => Fields::ETHER_TYPE | Fields::PROTOCOL | Fields::BYTES,
             Test::Proto { .. } => Fields::ETHER_TYPE | Fields::PROTOCOL,
             Test::FirstFragment => Fields::FRAGMENT,
             Test::Net { within, .. } => {
@@ -149,11 +157,11 @@ impl Primitive {
             Test::Dscp(_) => Fields::ETHER_TYPE | Fields::DSCP,
             Test::Relation { left, right, .. } => left.uses() | right.uses(),
         };
-        // Behind a tag that may not be there, a test reads whatever stands in its place.
-        if self.tags > known_tags {
-            fields | Fields::BYTES
-        } else {
-            fields
+        // Behind a tag that may not be there, a test reads whatever stands in its place. No flow is told by what a label or a
+        // tunnel carries.
+        match self.place.tags() {
+            Some(tags) if tags <= known_tags => fields,
+            _ => fields | Fields::BYTES,
         }
     }
 }

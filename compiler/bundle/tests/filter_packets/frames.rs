@@ -105,7 +105,7 @@ fn put(frame: &mut Vec<u8>, ether_type: u16, body: &[u8]) {
     frame.extend(body);
 }
 
-fn ip4(random: &mut Random) -> Vec<u8> {
+pub(crate) fn ip4(random: &mut Random) -> Vec<u8> {
     let options = [0, 0, 0, 4, 12, 40][random.below(6)];
     let protocol = random.pick(&[6, 6, 17, 17, 132, 1, 2, 50]);
     let fragment: u16 = random.pick(&[0, 0, 0, 0x4000, 0x2000, 0x2001, 0x00b9, 0x1fff]);
@@ -128,7 +128,7 @@ fn ip4(random: &mut Random) -> Vec<u8> {
     header
 }
 
-fn ip6(random: &mut Random) -> Vec<u8> {
+pub(crate) fn ip6(random: &mut Random) -> Vec<u8> {
     let protocol = random.pick(&[6, 6, 17, 17, 132, 58, 50, 59]);
     let mut body = l4(random, protocol);
     let mut next = protocol;
