@@ -567,7 +567,7 @@ fn graphs_of_a_source_and_of_its_bundle_are_the_same() {
     let json: serde_json::Value = serde_json::from_str(&out).unwrap();
     assert_eq!(
         (&json["version"], &json["services"][0]["chains"][0]),
-        (&1.into(), &"wan@4".into())
+        (&1.into(), &"wan -> fw -> lan".into())
     );
     let (_, err) = run(dir.path(), &["graph", "a.chain", "-o", "no/such/a.svg"], 1);
     assert!(err.contains("no/such/a.svg"), "{err}");

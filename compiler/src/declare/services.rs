@@ -38,6 +38,9 @@ pub(crate) struct Built {
     pub(crate) service: Service,
     pub(crate) configs: Vec<InstanceConfig>,
     pub(crate) pinned: Option<(u16, Place)>,
+    /// Where the NF is declared, and where the value of each parameter stands.
+    pub(crate) place: Place,
+    pub(crate) params: HashMap<String, Place>,
 }
 
 pub(crate) fn nf<'a>(
@@ -198,6 +201,8 @@ fn build(
         service,
         configs,
         pinned,
+        place,
+        params: params.places,
     }
 }
 
