@@ -12,7 +12,7 @@ use crate::{
     chains::{Graph, Permits},
     claims::Claims,
     context::{Context, in_order},
-    declare::{effects, manager, ports, refusals, services},
+    declare::{effects, manager, ports, services},
     diagnostics::{duplicate_name, empty_program, no_steer},
     filters::Filters,
     host::Host,
@@ -230,9 +230,6 @@ fn analyse(
         })
         .collect();
     services::number(cx, &mut nfs, inputs.previous);
-    for built in nfs.iter().filter_map(|nf| nf.built.as_ref()) {
-        refusals::report(cx, &values.assets.borrow(), built);
-    }
     let built: Vec<&Service> = nfs
         .iter()
         .filter_map(|nf| nf.built.as_ref())

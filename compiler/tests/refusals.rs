@@ -160,5 +160,5 @@ fn a_chain_written_on_the_spot_keeps_its_name() {
         json["services"][0]["chains"].to_string()
     };
     assert_eq!(names("a.chain"), "[\"wan -> fw -> lan\"]");
-    assert_eq!(names("b.chain"), "[\"wan -> fw -> lan\",\"wan -> fw -> wan\"]");
+    assert_eq!(names("b.chain"), "[\"wan -> fw -> wan\",\"wan -> fw -> lan\"]");
 }

@@ -1,29 +1,35 @@
 //! What a standard NF would refuse at its start, found here: its own code reads its parameters.
 
 use nflib::{FileMistake, FileSpan, ParamsError, SetupError};
+use onvm_bundle::InstanceConfig;
 use onvm_lang::{Diagnostic, syntax::Span};
 
-use super::services::Built;
 use crate::{
     assets::Assets,
     context::{Context, Elsewhere},
     diagnostics::refused_parameter::{in_file, refused},
     interpret::of_instance,
+    sources::Place,
+    values::Settings,
 };
 
-/// Reports everything that the NF says against its parameters. Its replicas have the same.
-pub(crate) fn report(cx: &Context<'_>, assets: &Assets, built: &Built) {
-    let Some(config) = built.configs.first() else {
-        return;
-    };
+/// Reports everything that the NF says against its parameters, which stand at `place` where they have no place of their own.
+/// Of parameters that were refused before, nothing is said again.
+pub(crate) fn report(
+    cx: &Context<'_>,
+    assets: &Assets,
+    config: &InstanceConfig,
+    place: Place,
+    settings: &Settings,
+) {
     let Some((standard, params)) = of_instance(config, &assets.files) else {
         return;
     };
     let Err(reason) = (standard.check)(&params) else {
         return;
     };
-    let (nf, ty) = (built.service.name.as_str(), standard.name);
-    let place = |param: &str| built.params.get(param).copied().unwrap_or(built.place);
+    let (nf, ty) = (config.service.as_str(), standard.name);
+    let place = |param: &str| settings.places.get(param).copied().unwrap_or(place);
     match reason {
         SetupError::Params(ParamsError::File { name, mistakes }) => {
             let bundled = config
@@ -39,20 +45,16 @@ pub(crate) fn report(cx: &Context<'_>, assets: &Assets, built: &Built) {
                 return;
             };
             let text = String::from_utf8_lossy(content).into_owned();
-            let found = mistakes
-                .mistakes
-                .iter()
-                .map(|mistake| diagnostic(&text, mistake, ty));
-            cx.report_elsewhere(Elsewhere {
-                path: path.clone(),
-                found: found.collect(),
-                text,
-            });
+            let found = mistakes.mistakes.iter();
+            let found = found.map(|mistake| diagnostic(&text, mistake, ty)).collect();
+            let path = path.clone();
+            cx.report_elsewhere(Elsewhere { path, text, found });
         }
+        _ if !settings.complete => {}
         SetupError::Params(ParamsError::Value { name, reason }) => {
             cx.report(refused(place(&name), nf, ty, &reason));
         }
-        other => cx.report(refused(built.place, nf, ty, &other.to_string())),
+        other => cx.report(refused(place(""), nf, ty, &other.to_string())),
     }
 }
 

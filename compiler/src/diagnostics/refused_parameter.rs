@@ -80,6 +80,15 @@ mod tests {
         );
     }
 
+    /// Another parameter that is wrong hides none of them.
+    #[test]
+    fn a_wrong_parameter_hides_no_mistake_of_a_file() {
+        let source = "port wan = null\nnf fw = firewall { rules = file(\"three-mistakes.rules\"), on_deny = bogus }\n\
+            steer wan { else -> fw -> wan }\n";
+        let codes: Vec<_> = checked(source).diagnostics.iter().map(|d| d.code).collect();
+        assert_eq!(codes, ["C0204", "C0211", "C0211", "C0211"]);
+    }
+
     #[test]
     fn a_file_as_a_whole_can_be_refused() {
         let found = spans("payload_scan { patterns = file(\"no.patterns\") }");

@@ -350,3 +350,26 @@ fn the_contrary_of_an_address_is_the_rest() {
         assert_eq!(answer, Answer::No, "{a} {b}");
     }
 }
+
+/// Units are counted and not time, so that this is the same on every machine.
+#[test]
+fn wildcards_between_prefixes_cost_little_each() {
+    let filter = |n: u32| match n % 3 {
+        0 => format!("(net src 10.{}.{}.0/24)", n >> 8 & 255, n & 255),
+        1 => format!("(and (ip) (= (& (l3 12 4) 4278255615) {}))", 0x0a00_0000 | n),
+        _ => format!(
+            "(and (ip) (= (& (l3 14 2) 4095) {}) (= (l3 15 1) {}))",
+            n & 0xfff,
+            n & 255
+        ),
+    };
+    for count in [1_000_u32, 8_000] {
+        let rules: Vec<Expr> = (0..count).map(|n| filter(n).parse().unwrap()).collect();
+        let mut fields = Fields::default();
+        let mut table = Table::default();
+        rules.iter().for_each(|rule| table.push(&mut fields, rule));
+        let mut budget = Budget::new(u64::from(count) * 400);
+        table.verdicts(&fields, &mut budget);
+        assert!(!budget.is_spent(), "{count} rules");
+    }
+}

@@ -274,7 +274,7 @@ fn errors_name_line_column_and_what_was_expected() {
     );
     let mistakes = parse::rules(b"accept tcp to any port 22x").unwrap_err();
     let at = mistakes[0].at.unwrap();
-    assert_eq!((at.line, at.column, at.length), (1, 23, 3));
+    assert_eq!((at.line, at.column, at.length), (1, 24, 3));
     let not_utf8 = message(b"drop tcp\ndrop \xff");
     assert_eq!(not_utf8, "edge.rules:2:6: this is not UTF-8 text");
     let in_param = Bench::<Firewall>::new(params("x")).unwrap_err().to_string();

@@ -122,6 +122,11 @@ impl Case<'_> {
             return self.read(&captured, present, work);
         };
         for words in LENGTHS.map(Some).into_iter().chain([None]) {
+            if *work == 0 {
+                self.doubtful = true;
+                return None;
+            }
+            *work -= 1;
             let Some(captured) = self.captured(l3, words).and_then(|own| own.and(&captured)) else {
                 continue;
             };
@@ -130,10 +135,6 @@ impl Case<'_> {
             self.chosen.pop();
             if found.is_some() {
                 return found;
-            }
-            if *work == 0 {
-                self.doubtful = true;
-                return None;
             }
         }
         None
