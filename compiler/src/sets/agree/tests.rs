@@ -9,8 +9,11 @@ use proptest::prelude::*;
 use super::*;
 use crate::sets::{brute::run, field::FieldId, values::Values};
 
+/// Offset, size and mask of a field, and its values.
+type Term = (u16, u8, u128, Vec<(u128, u128)>);
+
 /// Terms over the bytes 0 and 1, of any width, offset and mask; the frame has two bytes.
-fn terms() -> impl Strategy<Value = Vec<(u16, u8, u128, Vec<(u128, u128)>)>> {
+fn terms() -> impl Strategy<Value = Vec<Term>> {
     let place = prop_oneof![Just((0, 1)), Just((1, 1)), Just((0, 2))];
     let mask = prop_oneof![
         Just(0xffff_u128),
