@@ -18,6 +18,8 @@ use crate::{
 #[derive(Debug, Default)]
 pub(crate) struct Assets {
     by_path: HashMap<PathBuf, String>,
+    /// Where each file of the bundle comes from.
+    pub(crate) origins: BTreeMap<String, PathBuf>,
     /// Content by path in the bundle.
     pub(crate) files: BTreeMap<String, Vec<u8>>,
     pub(crate) secrets: BTreeSet<String>,
@@ -36,6 +38,10 @@ impl Values<'_> {
                 let in_bundle = format!("files/{}-{}", &hash[..16], file_name(path));
                 let mut assets = self.assets.borrow_mut();
                 assets.files.insert(in_bundle.clone(), content);
+                assets
+                    .origins
+                    .entry(in_bundle.clone())
+                    .or_insert_with(|| on_host.clone());
                 assets.by_path.insert(on_host, in_bundle.clone());
                 Some(in_bundle)
             }

@@ -1,10 +1,15 @@
 //! What every check shares: the sources, the host, and the list of diagnostics.
 
-use std::{cell::RefCell, collections::HashSet, path::Path};
+use std::{
+    cell::RefCell,
+    collections::HashSet,
+    path::{Path, PathBuf},
+};
 
 use onvm_lang::{Diagnostic, Severity, syntax::Span};
 
 use crate::{
+    diagnostics::is_claim,
     host::Host,
     sources::{FileId, Place, Sources},
 };
@@ -13,6 +18,16 @@ pub(crate) struct Context<'a> {
     pub(crate) sources: &'a Sources,
     pub(crate) host: &'a dyn Host,
     found: RefCell<Vec<Diagnostic>>,
+    elsewhere: RefCell<Vec<Elsewhere>>,
+}
+
+/// A file that is no source, and what is wrong in it.
+#[derive(Debug)]
+pub(crate) struct Elsewhere {
+    pub(crate) path: PathBuf,
+    pub(crate) text: String,
+    /// Errors, with spans of the file.
+    pub(crate) found: Vec<Diagnostic>,
 }
 
 impl<'a> Context<'a> {
@@ -21,6 +36,7 @@ impl<'a> Context<'a> {
             sources,
             host,
             found: RefCell::new(found),
+            elsewhere: RefCell::default(),
         }
     }
 
@@ -32,8 +48,29 @@ impl<'a> Context<'a> {
         self.found.borrow_mut().push(diagnostic);
     }
 
-    pub(crate) fn has_errors(&self) -> bool {
-        self.found.borrow().iter().any(|d| d.severity == Severity::Error)
+    /// Reports on a file that is no source.
+    pub(crate) fn report_elsewhere(&self, file: Elsewhere) {
+        let mut known = self.elsewhere.borrow_mut();
+        match known.iter_mut().find(|known| known.path == file.path) {
+            Some(known) => known.found.extend(file.found),
+            None => known.push(file),
+        }
+    }
+
+    /// Errors, other than that assertions do not hold.
+    pub(crate) fn is_broken(&self) -> bool {
+        let is_broken = |d: &Diagnostic| d.severity == Severity::Error && !is_claim(d.code);
+        let elsewhere = !self.elsewhere.borrow().is_empty();
+        elsewhere || self.found.borrow().iter().any(is_broken)
+    }
+
+    /// Whether something within `place` could not be read.
+    pub(crate) fn is_damaged(&self, place: Place) -> bool {
+        let whole = place.span();
+        let within = |span: Span| whole.start <= span.start && span.start <= whole.end;
+        let damages = |d: &Diagnostic| d.severity == Severity::Error && d.code.starts_with("C00");
+        let found = self.found.borrow();
+        found.iter().any(|d| damages(d) && within(d.span()))
     }
 
     /// The directory that relative paths in `file` start from.
@@ -41,14 +78,26 @@ impl<'a> Context<'a> {
         self.sources.get(file).path.parent().unwrap_or(Path::new(""))
     }
 
-    /// All diagnostics in source order, each once: what stands in a segment is found again for each use of it.
-    pub(crate) fn into_diagnostics(self) -> Vec<Diagnostic> {
-        let mut all = self.found.into_inner();
-        all.sort_by_key(|d| (d.span(), std::cmp::Reverse(d.severity), d.code));
-        let mut seen = HashSet::new();
-        all.retain(|d| seen.insert((d.span(), d.code, d.message.clone())));
-        all
+    /// What was reported, in the sources and elsewhere.
+    pub(crate) fn into_found(self) -> (Vec<Diagnostic>, Vec<Elsewhere>) {
+        (self.found.into_inner(), self.elsewhere.into_inner())
     }
+}
+
+/// All diagnostics in source order, each once: what stands in a segment is found again for each use of it. Files that are no
+/// sources follow them.
+pub(crate) fn in_order(
+    sources: &mut Sources,
+    (mut all, elsewhere): (Vec<Diagnostic>, Vec<Elsewhere>),
+) -> Vec<Diagnostic> {
+    for Elsewhere { path, text, found } in elsewhere {
+        let file = sources.add(&path, path.display().to_string(), text);
+        all.extend(found.into_iter().map(|d| globalise(sources, file, d)));
+    }
+    all.sort_by_key(|d| (d.span(), std::cmp::Reverse(d.severity), d.code));
+    let mut seen = HashSet::new();
+    all.retain(|d| seen.insert((d.span(), d.code, d.message.clone())));
+    all
 }
 
 /// Moves the spans of a diagnostic from those of `file` to the common space.

@@ -11,7 +11,7 @@ use onvm_lang::{
 use crate::{
     chains::{Graph, Permits},
     claims::Claims,
-    context::Context,
+    context::{Context, in_order},
     declare::{effects, manager, ports, services},
     diagnostics::{duplicate_name, empty_program, no_steer},
     filters::Filters,
@@ -52,6 +52,10 @@ pub struct Checked {
     pub diagnostics: Vec<Diagnostic>,
     /// None: there is at least one error.
     pub program: Option<Program>,
+    /// The program where nothing is wrong but that assertions do not hold: it is not to be run, but can be looked at.
+    pub refuted: Option<Program>,
+    /// How many assertions are proved.
+    pub proved: usize,
 }
 
 /// A program without errors.
@@ -123,21 +127,28 @@ fn check_and_keep(
     }
     let command_line = add_command_line(&mut loaded.sources, inputs.set);
     let found = std::mem::take(&mut loaded.found);
-    let (diagnostics, program) = {
+    let (found, program) = {
         let cx = Context::new(&loaded.sources, host, found);
-        let program = analyse(&cx, &loaded, command_line, inputs, keep);
-        let clean = !cx.has_errors();
-        (cx.into_diagnostics(), program.filter(|_| clean))
+        let mut proved = 0;
+        let program = analyse(&cx, &loaded, command_line, inputs, (keep, &mut proved));
+        let program = (program.filter(|_| !cx.is_broken()), proved);
+        (cx.into_found(), program)
     };
+    let diagnostics = in_order(&mut loaded.sources, found);
+    let (program, proved) = program;
     let program = program.map(|p| Program {
         name: bundle_name(main, inputs.name),
         ..p
     });
+    let clean = !diagnostics.iter().any(|d| d.severity == Severity::Error);
+    let (program, refuted) = if clean { (program, None) } else { (None, program) };
     debug_assert!(program.is_some() || diagnostics.iter().any(|d| d.severity == Severity::Error));
     let checked = Checked {
         sources: loaded.sources,
         diagnostics,
         program,
+        refuted,
+        proved,
     };
     let trees = Trees {
         units: loaded.units,
@@ -175,7 +186,7 @@ fn analyse(
     loaded: &crate::load::Loaded,
     command_line: Option<FileId>,
     inputs: &Inputs<'_>,
-    keep: Option<&mut Filtered>,
+    (keep, proved): (Option<&mut Filtered>, &mut usize),
 ) -> Option<Program> {
     let units = &loaded.units;
     if units.iter().all(|u| u.tree.decls.is_empty()) {
@@ -242,13 +253,16 @@ fn analyse(
         filters: &filters,
     }
     .check(units);
-    proofs::check(cx, &classes, &steering, &claims, inputs.overlaps);
+    // A chain that was read in part goes other ways than it is to go.
+    let chains_damaged = chain_places(cx, units).any(|place| cx.is_damaged(place));
+    let judged = if chains_damaged { &[] } else { claims.as_slice() };
+    *proved = proofs::check(cx, &classes, &steering, judged, inputs.overlaps);
     names.report_unused(cx);
     if let Some(keep) = keep {
         keep.blocks = steering.blocks.clone();
         keep.classes = classes;
     }
-    if cx.has_errors() {
+    if cx.is_broken() {
         return None;
     }
     let (flows, chains) = steering.finish();
@@ -270,6 +284,18 @@ fn analyse(
         secrets,
         files: assets.files,
         tests,
+    })
+}
+
+/// Where the chains are declared.
+fn chain_places<'a>(cx: &'a Context<'_>, units: &'a [Unit]) -> impl Iterator<Item = Place> + 'a {
+    units.iter().flat_map(move |unit| {
+        let chains = unit
+            .tree
+            .decls
+            .iter()
+            .filter(|d| matches!(d.kind.node, DeclKind::Chain(_)));
+        chains.map(move |d| cx.place(unit.file, d.kind.span))
     })
 }
 

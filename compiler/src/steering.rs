@@ -156,13 +156,16 @@ impl<'g, 'a> Steering<'g, 'a> {
                 }
             }
         }
+        let body = cx.place(file, steer.block.span);
+        // What could not be read may have been a rule.
+        complete &= !cx.is_damaged(body);
         let last = steer.rules.last().map(|rule| cx.place(file, rule.matcher.span()));
         self.blocks.push(Block {
             meant_else: !complete && last.is_some_and(|l| meant_else(cx.sources.text(l))),
             port: port.filter(|_| !repeated).map(str::to_owned),
             name: steer.port.node.clone(),
             at,
-            body: cx.place(file, steer.block.span),
+            body,
             rules,
             places,
             complete,
@@ -193,14 +196,8 @@ impl<'g, 'a> Steering<'g, 'a> {
                 _ => {}
             }
         }
-        let line = cx.sources.line(cx.place(file, rule.span));
-        let plain = format!("{port}@{line}");
-        let mut name = plain.clone();
-        let mut n = 1;
-        while self.lowered.contains_key(&name) {
-            n += 1;
-            name = format!("{plain}.{n}");
-        }
+        // What is written twice is one chain, and its counters go on wherever it stands in the block.
+        let name = format!("{port} -> {}", written(&rule.target));
         self.chain(name, place, matched, file, &rule.target)
     }
 
@@ -278,6 +275,24 @@ impl<'g, 'a> Steering<'g, 'a> {
 }
 
 /// Line breaks and runs of spaces as one space.
+/// Steps as they are written, in one line.
+fn written(steps: &[syntax::Step]) -> String {
+    let step = |step: &syntax::Step| match &step.node {
+        StepKind::Drop => DROP.to_owned(),
+        StepKind::Node { name, arms } if arms.is_empty() => name.node.clone(),
+        StepKind::Node { name, arms } => {
+            let arm = |arm: &syntax::Arm| format!("{} -> {}", arm.node.output.node, written(&arm.node.steps));
+            let arms: Vec<String> = arms.iter().map(arm).collect();
+            format!("{} {{ {} }}", name.node, arms.join(" "))
+        }
+        StepKind::Call { name, args } => {
+            let args: Vec<&str> = args.iter().map(|arg| arg.node.as_str()).collect();
+            format!("{}({})", name.node, args.join(", "))
+        }
+    };
+    steps.iter().map(step).collect::<Vec<_>>().join(" -> ")
+}
+
 pub(crate) fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }

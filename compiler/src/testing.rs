@@ -76,6 +76,16 @@ fn host(main: &str) -> MemoryHost {
         .with("balancer.nf.toml", BALANCER)
         .with("bad.nf.toml", "name = \"bad\"\n")
         .with("web.patterns", "attack\n")
+        .with("wrong.patterns", "attack\n|0d 0a\nhost\\q\n")
+        .with("no.patterns", "# none yet\n")
+        .with(
+            "three-mistakes.rules",
+            "accept tcp to any port 22x\naccept bogus\ndrop udp from 10.0.0.1/8\n",
+        )
+        .with(
+            "pasted.rules",
+            "-A INPUT -s 10.0.0.0/8 -p tcp --dport 22 -j ACCEPT\n",
+        )
         .with("trace.pcap", "")
 }
 

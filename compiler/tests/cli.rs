@@ -567,7 +567,7 @@ fn graphs_of_a_source_and_of_its_bundle_are_the_same() {
     let json: serde_json::Value = serde_json::from_str(&out).unwrap();
     assert_eq!(
         (&json["version"], &json["services"][0]["chains"][0]),
-        (&1.into(), &"wan@4".into())
+        (&1.into(), &"wan -> fw -> wan".into())
     );
     let (_, err) = run(dir.path(), &["graph", "a.chain", "-o", "no/such/a.svg"], 1);
     assert!(err.contains("no/such/a.svg"), "{err}");
@@ -715,14 +715,35 @@ fn an_edit_is_shown_with_the_packets_that_it_sends_another_way() {
     .unwrap();
     let (out, _) = run(dir.path(), &["diff", "a.chain", "b.chain"], 0);
     assert!(out.ends_with("No traffic changes path.\n"), "{out}");
-    // What an NF decides by cannot be read: the rest is shown.
+    // What an NF decides by cannot be read.
     fs::write(dir.path().join("a.rules"), "forbid everything\n").unwrap();
     let bad = CHAIN.replace("forward", "firewall { rules = file(\"a.rules\") }");
     fs::write(dir.path().join("c.chain"), bad).unwrap();
     let (out, err) = run(dir.path(), &["diff", "a.chain", "c.chain"], 1);
-    assert!(out.contains("~ nf fw") && !out.contains("raffic"), "{out}");
+    assert!(out.is_empty() && err.contains("a.rules:1:1"), "{out}{err}");
+}
+
+/// A bundle of another version of the NFs may hold rules that this one's do not take.
+#[test]
+fn a_plan_with_an_nf_that_would_not_start_does_not_succeed() {
+    let (dir, applies) = running(2, false);
+    fs::write(dir.path().join("a.rules"), "accept tcp\n").unwrap();
+    let chain = CHAIN.replace("forward", "firewall { rules = file(\"a.rules\") }");
+    fs::write(dir.path().join("c.chain"), chain).unwrap();
+    let inputs = onvmc::Inputs {
+        name: Some("a"),
+        ..Default::default()
+    };
+    let checked = onvmc::check(&onvmc::disk::DiskHost, &dir.path().join("c.chain"), &inputs).unwrap();
+    let mut program = checked.program.unwrap();
+    let rules = program.files.values_mut().next().unwrap();
+    *rules = b"forbid everything\n".to_vec();
+    let artifact = onvmc::artifact::Artifact::new(&program, &checked.sources).unwrap();
+    onvmc::disk::write_bundle(&artifact, &dir.path().join("c.bundle")).unwrap();
+    let (out, err) = run(dir.path(), &["plan", "c.bundle", "--run-dir", "run"], 1);
     assert!(
-        err.contains("c.chain:2:4") && err.contains("a.rules:1:1"),
-        "{err}"
+        out.contains("~ nf fw") && err.contains("does not start"),
+        "{out}{err}"
     );
+    assert!(applies.try_recv().is_err());
 }

@@ -55,6 +55,6 @@ pub use descriptor::{
     Verdict,
 };
 pub use nf::{Nf, Reconfigured, Setup, SetupError};
-pub use params::{Params, ParamsError};
+pub use params::{FileMistake, FileMistakes, FileSpan, Params, ParamsError};
 pub use region::{Region, RegionError, ShmRing};
 pub use run::{RunError, attach_and_run, run, run_with};

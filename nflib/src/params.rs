@@ -1,6 +1,10 @@
 //! An instance's parameters, already checked against the manifest by the compiler.
 
-use std::{collections::BTreeMap, fmt::Display, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt::{self, Display},
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -22,6 +26,83 @@ pub enum ParamsError {
     Missing(String),
     #[error("parameter `{name}`: {reason}")]
     Value { name: String, reason: String },
+    #[error("parameter `{name}`: {mistakes}")]
+    File { name: String, mistakes: FileMistakes },
+}
+
+/// What is wrong with the file of a file parameter: at least one mistake.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileMistakes {
+    /// The file's name, as the operator wrote it.
+    pub file: String,
+    /// In the order in which they stand there.
+    pub mistakes: Vec<FileMistake>,
+}
+
+/// One mistake in a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileMistake {
+    /// None: the file as a whole.
+    pub at: Option<FileSpan>,
+    pub message: String,
+    /// What to do about it, where that is known.
+    pub help: Option<String>,
+}
+
+/// A part of a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileSpan {
+    /// From 1.
+    pub line: usize,
+    /// In characters, from 1. Where the text is not UTF-8, each faulty part of it counts as one.
+    pub column: usize,
+    /// In characters.
+    pub length: usize,
+}
+
+impl FileMistake {
+    pub fn new(line: usize, column: usize, length: usize, message: impl Into<String>) -> Self {
+        Self {
+            at: Some(FileSpan { line, column, length }),
+            message: message.into(),
+            help: None,
+        }
+    }
+
+    /// About the file as a whole.
+    pub fn whole(message: impl Into<String>) -> Self {
+        Self {
+            at: None,
+            message: message.into(),
+            help: None,
+        }
+    }
+
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+}
+
+/// The first of them, and how many more there are.
+impl Display for FileMistakes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(first) = self.mistakes.first() else {
+            return f.write_str(&self.file);
+        };
+        match first.at {
+            Some(FileSpan { line, column, .. }) => {
+                write!(f, "{}:{line}:{column}: {}", self.file, first.message)?;
+            }
+            None => write!(f, "{}: {}", self.file, first.message)?,
+        }
+        match self.mistakes.len() - 1 {
+            0 => Ok(()),
+            1 => f.write_str(" (and 1 more mistake)"),
+            more => write!(f, " (and {more} more mistakes)"),
+        }
+    }
 }
 
 impl ParamsError {

@@ -171,14 +171,16 @@ impl Firewall {
     }
 }
 
+/// Reads the parameters as the NF does when it starts.
+pub fn check(params: &Params) -> Result<(), SetupError> {
+    Policy::new(params).map(drop)
+}
+
 impl Policy {
     fn new(params: &Params) -> Result<Self, SetupError> {
         let rules = match params.optional::<serde::de::IgnoredAny>("rules")? {
             None => Vec::new(),
-            Some(_) => {
-                let name = crate::error::file_name(params, "rules")?;
-                parse::rules(&name, params.file("rules")?).map_err(|e| e.in_param("rules"))?
-            }
+            Some(_) => crate::files::parsed(params, "rules", parse::rules)?,
         };
         let on_deny = match params.optional("on_deny")?.unwrap_or(OnDeny::Drop) {
             OnDeny::Drop => Verdict::Drop,

@@ -3,7 +3,7 @@
 //! Beside each module stands its manifest, `NAME.nf.toml`: parameters, outputs, effects and counters. Operators' pages are
 //! in `docs/nfs/`.
 
-mod error;
+pub mod files;
 pub mod firewall;
 pub mod forward;
 mod model;
@@ -19,7 +19,6 @@ use nflib::{
     testing::{AnyBench, Bench},
 };
 
-pub use error::Error;
 pub use model::{Model, ModelRule};
 
 /// One NF of the multi-call binary.
@@ -33,6 +32,8 @@ pub struct StandardNf {
     pub run: fn() -> ExitCode,
     /// Builds the NF without a manager, for one packet at a time.
     pub bench: fn(Params) -> Result<Box<dyn AnyBench>, SetupError>,
+    /// Reads the parameters as the NF does when it starts, and nothing more: what is refused at the start is refused here.
+    pub check: fn(&Params) -> Result<(), SetupError>,
     /// What its verdicts depend on.
     pub model: fn(&Params) -> Result<Model, SetupError>,
 }
@@ -44,6 +45,7 @@ pub const NFS: &[StandardNf] = &[
         manifest: include_str!("firewall.nf.toml"),
         run: nflib::run::<firewall::Firewall>,
         bench: bench::<firewall::Firewall>,
+        check: firewall::check,
         model: firewall::model::model,
     },
     StandardNf {
@@ -51,6 +53,7 @@ pub const NFS: &[StandardNf] = &[
         manifest: include_str!("forward.nf.toml"),
         run: nflib::run::<forward::Forward>,
         bench: bench::<forward::Forward>,
+        check: no_parameters,
         model: passes,
     },
     StandardNf {
@@ -58,6 +61,7 @@ pub const NFS: &[StandardNf] = &[
         manifest: include_str!("monitor.nf.toml"),
         run: nflib::run::<monitor::Monitor>,
         bench: bench::<monitor::Monitor>,
+        check: monitor::check,
         model: passes,
     },
     StandardNf {
@@ -65,12 +69,17 @@ pub const NFS: &[StandardNf] = &[
         manifest: include_str!("payload_scan.nf.toml"),
         run: nflib::run::<payload_scan::PayloadScan>,
         bench: bench::<payload_scan::PayloadScan>,
+        check: payload_scan::check,
         model: payload_scan::model,
     },
 ];
 
 fn bench<N: Nf + 'static>(params: Params) -> Result<Box<dyn AnyBench>, SetupError> {
     Ok(Box::new(Bench::<N>::new(params)?))
+}
+
+fn no_parameters(_params: &Params) -> Result<(), SetupError> {
+    Ok(())
 }
 
 fn passes(_params: &Params) -> Result<Model, SetupError> {

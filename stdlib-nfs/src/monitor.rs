@@ -229,6 +229,11 @@ impl Rank {
     }
 }
 
+/// Reads the parameters as the NF does when it starts.
+pub fn check(params: &Params) -> Result<(), SetupError> {
+    settings(params).map(drop)
+}
+
 fn settings(params: &Params) -> Result<(Duration, usize), SetupError> {
     let every: Option<u64> = params.optional("every")?;
     let top: Option<usize> = params.optional("top")?;

@@ -9,12 +9,15 @@ use std::collections::BTreeMap;
 
 use aho_corasick::AhoCorasick;
 use nflib::{
-    Burst, Counter, Nf, Params, ParamsError, Reconfigured, Setup, SetupError, Verdict, headers::Headers,
+    Burst, Counter, FileMistake, Nf, Params, Reconfigured, Setup, SetupError, Verdict, headers::Headers,
 };
 use serde::Deserialize;
 
 use self::patterns::Pattern;
-use crate::Model;
+use crate::{
+    Model,
+    files::{parsed, refused},
+};
 
 /// Index in the manifest's outputs.
 const MATCH: u16 = 0;
@@ -153,6 +156,11 @@ impl Nf for PayloadScan {
     }
 }
 
+/// Reads the parameters as the NF does when it starts.
+pub fn check(params: &Params) -> Result<(), SetupError> {
+    Search::new(params).map(drop)
+}
+
 pub fn model(params: &Params) -> Result<Model, SetupError> {
     let search = Search::new(params)?;
     Ok(Model::Payload {
@@ -174,14 +182,12 @@ impl PayloadScan {
 
 impl Search {
     fn new(params: &Params) -> Result<Self, SetupError> {
-        let name = crate::error::file_name(params, "patterns")?;
-        let patterns =
-            patterns::parse(&name, params.file("patterns")?).map_err(|e| e.in_param("patterns"))?;
+        let patterns = parsed(params, "patterns", patterns::parse)?;
         let case_sensitive = params.optional("case_sensitive")?.unwrap_or(true);
         let automaton = AhoCorasick::builder()
             .ascii_case_insensitive(!case_sensitive)
             .build(patterns.iter().map(|p| &p.bytes))
-            .map_err(|e| ParamsError::value("patterns", format!("{name}: {e}")))?;
+            .map_err(|e| refused(params, "patterns", vec![FileMistake::whole(e.to_string())]))?;
         let on_match = match params.optional("on_match")?.unwrap_or(OnMatch::Output) {
             OnMatch::Output => Verdict::Output(MATCH),
             OnMatch::Drop => Verdict::Drop,

@@ -192,16 +192,18 @@ fn an_edit_that_cannot_be_done_leaves_the_old_running() {
     let bundle = endless(&scratch, "0", FIRST);
     let manager = Manager::ready(&bundle, "test", &scratch.run_dir(), &[]);
 
-    scratch.write("bad.rules", "accept arp\naccept everything\n");
-    let more = "nf fw = firewall { rules = file(\"bad.rules\") }\nnf mon = monitor {}\nnf pace = pacer {}\nnf fwd = forward {}\n\
+    // The program wants a parameter that this manifest does not have.
+    scratch.manifest("attacker", "");
+    let more = "use \"attacker.nf.toml\" as attacker\n\
+                nf fw = attacker {}\nnf mon = monitor {}\nnf pace = pacer {}\nnf fwd = forward {}\n\
                 steer a { else -> pace -> fw -> mon -> fwd -> b }";
-    let bad_rules = endless(&scratch, "bad-rules", more);
+    let unready = endless(&scratch, "unready", more);
     refused(
         &manager,
-        &bad_rules,
+        &unready,
         None,
         ApiError::NOT_READY,
-        &["fw-0", "bad.rules:2:"],
+        &["fw-0", "parameter `how` is missing"],
     );
 
     let other_ports =
@@ -388,18 +390,19 @@ fn onvmc_applies_and_says_by_its_exit_code_what_came_of_it() {
     assert_eq!(code, Some(0), "the same again: {text}");
     assert_eq!(manager.status().generation, applied);
 
-    scratch.write("bad.rules", "accept everything\n");
+    // The program wants a parameter that this manifest does not have.
+    scratch.manifest("attacker", "");
     endless(
         &scratch,
         "2",
         &FIRST.replace(
             "nf fwd = forward {}",
-            "nf fwd = firewall { rules = file(\"bad.rules\") }",
+            "use \"attacker.nf.toml\" as attacker\nnf fwd = attacker {}",
         ),
     );
     let (code, text) = onvmc(&apply);
     assert_eq!(code, Some(5), "{text}");
-    assert!(text.contains("bad.rules:1:"), "{text}");
+    assert!(text.contains("parameter `how` is missing"), "{text}");
     assert_eq!(manager.status().generation, applied);
     manager.terminate_whole(STOCK);
 }

@@ -210,15 +210,16 @@ fn a_second_manager_in_the_same_place_is_refused_and_the_first_goes_on() {
 }
 
 #[test]
-fn parameters_that_an_nf_refuses_are_named_with_the_line() {
+fn parameters_that_an_nf_refuses_are_named() {
     let scratch = Scratch::new();
-    scratch.write("bad.rules", "accept arp\ndrop tcp to any prot 22\n");
+    // The program wants a parameter that this manifest does not have.
+    scratch.manifest("attacker", "");
     let bundle = build(
         &scratch,
-        "port a = pcap { read = file(\"in.pcap\") }",
-        "nf fwd = firewall { rules = file(\"bad.rules\") }",
+        "use \"attacker.nf.toml\" as attacker\nport a = pcap { read = file(\"in.pcap\") }",
+        "nf fwd = attacker {}",
     );
-    start(&scratch, &bundle).assert_refused(&["fwd-0", "bad.rules:2:", "prot"]);
+    start(&scratch, &bundle).assert_refused(&["fwd-0", "parameter `how` is missing"]);
 }
 
 #[test]

@@ -16,7 +16,11 @@ steer wan {
 "#;
 
 fn test(dir: &Path, tests: &str) -> Output {
-    fs::write(dir.join("a.chain"), format!("{CHAIN}{tests}")).unwrap();
+    test_of(dir, CHAIN, tests)
+}
+
+fn test_of(dir: &Path, chain: &str, tests: &str) -> Output {
+    fs::write(dir.join("a.chain"), format!("{chain}{tests}")).unwrap();
     let mut command = programs::command("onvmc");
     command
         .args(["test", "a.chain"])
@@ -72,16 +76,23 @@ fn captures_are_counted_and_compared() {
 fn a_run_that_cannot_begin_says_why() {
     let scratch = Scratch::new();
     let dir = &scratch.path("");
-    fs::write(dir.join("a.rules"), "forbid everything\n").unwrap();
+    fs::write(dir.join("a.rules"), "").unwrap();
+    // The program wants a parameter that this manifest does not have.
+    scratch.manifest("attacker", "");
+    let chain = CHAIN.replace(
+        "nf mon = monitor",
+        "use \"attacker.nf.toml\" as attacker\nnf mon = attacker",
+    );
     capture::write(&dir.join("in.pcap"), &[capture::udp(1, 1, 40)]);
-    let done = test(
+    let done = test_of(
         dir,
+        &chain,
         "test \"t\" {\n    replay wan file(\"in.pcap\")\n    expect lan 1 packet\n}\n",
     );
     let said = String::from_utf8_lossy(&done.stderr);
     assert_eq!(done.status.code(), Some(1), "{said}");
     assert!(
-        said.contains("onvm-run") && said.contains("a.rules:1:1"),
+        said.contains("onvm-run") && said.contains("parameter `how` is missing"),
         "{said}"
     );
 }

@@ -306,8 +306,7 @@ fn chain_details(a: &Chain, b: &Chain) -> Vec<Detail> {
     }
 }
 
-/// The chains that have a name in the source. Those of inline targets are named after their line, which may move; they
-/// show as the targets of their rules.
+/// The chains that have a name in the source. Those of inline targets show as the targets of their rules.
 fn declared_chains(contents: Contents<'_>) -> Vec<Chain> {
     let chains = contents.manager.chains.iter();
     chains

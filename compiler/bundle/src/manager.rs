@@ -225,8 +225,8 @@ pub enum Restart {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Chain {
-    /// The declaration's name; an inline chain of a steer rule is named after its place, e.g. `wan@28`; `drop` is the
-    /// chain of the target `drop`.
+    /// The declaration's name; an inline chain of a steer rule is named after its port and its steps, e.g.
+    /// `wan -> fw -> lan`; `drop` is the chain of the target `drop`.
     pub name: String,
     pub source: SourceRef,
     #[serde(rename = "hop")]
@@ -236,7 +236,7 @@ pub struct Chain {
 impl Chain {
     /// A rule's target that has no name of its own.
     pub fn is_inline(&self) -> bool {
-        self.name.contains('@')
+        self.name.contains(" -> ")
     }
 
     /// What the source says where it leads to this chain.

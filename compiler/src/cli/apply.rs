@@ -30,6 +30,8 @@ struct Planned {
     diff: Diff,
     /// None: there is nothing to change, or it cannot be known.
     moved: Option<Changes>,
+    /// Every standard NF takes its parameters.
+    starts: bool,
 }
 
 pub(super) fn plan(out: &Output, args: &PlanArgs) -> Outcome {
@@ -38,6 +40,9 @@ pub(super) fn plan(out: &Output, args: &PlanArgs) -> Outcome {
         Err(outcome) => return outcome,
     };
     show(out, &planned);
+    if !planned.starts {
+        return Outcome::Refused;
+    }
     if args.exit_code && !planned.diff.is_empty() {
         Outcome::Pending
     } else {
@@ -120,14 +125,16 @@ fn prepare(
     let side = Side::read(out, target, source, &inputs).ok_or(Outcome::Refused)?;
     let running = Side::Bundle(Box::new(running));
     let diff = diff(running.contents(), side.contents());
-    // The manager will say the same of an NF that does not start.
-    let moved = traffic::compare(out, &running, &side, &diff).unwrap_or_default();
+    let compared = traffic::compare(out, &running, &side, &diff);
+    let starts = compared.is_ok();
+    let moved = compared.unwrap_or_default();
     Ok(Planned {
         client,
         status,
         side,
         diff,
         moved,
+        starts,
     })
 }
 

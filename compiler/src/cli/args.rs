@@ -63,6 +63,8 @@ pub(crate) enum Command {
     Test(TestArgs),
     /// Compare what a program asks with what this host has
     Doctor(DoctorArgs),
+    /// Print the version
+    Version,
     /// Print a completion script
     Completions {
         /// For which shell

@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use onvm_bundle::{Bundle, is_bundle_name};
-use onvmc::{Inputs, Program, artifact::Artifact, disk::write_bundle, placement::Placement};
+use onvmc::{
+    Inputs, Program, artifact::Artifact, disk::write_bundle, placement::Placement, sources::Sources,
+};
 
 use super::{
     Outcome,
@@ -71,8 +73,12 @@ pub(super) fn make(
     inputs: &Inputs<'_>,
 ) -> Option<(Program, Artifact)> {
     let checked = compile(out, file, args, inputs)?;
-    let program = checked.program?;
-    match Artifact::new(&program, &checked.sources) {
+    packed(out, checked.program?, &checked.sources)
+}
+
+/// The bundle of a program that has no errors, or none but assertions that do not hold.
+pub(super) fn packed(out: &Output, program: Program, sources: &Sources) -> Option<(Program, Artifact)> {
+    match Artifact::new(&program, sources) {
         Ok(artifact) => Some((program, artifact)),
         Err(e) => {
             out.error(

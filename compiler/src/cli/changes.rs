@@ -11,7 +11,8 @@ use onvmc::{Inputs, Program, artifact::Artifact};
 use super::{
     Outcome,
     args::{DiffArgs, SourceArgs},
-    build::make,
+    build::{make, packed},
+    check,
     output::Output,
     traffic,
 };
@@ -36,6 +37,15 @@ impl Side {
                 None
             }
         }
+    }
+
+    /// The same, to be looked at and not run: assertions need not hold.
+    pub(super) fn look(out: &Output, path: &Path, args: &SourceArgs) -> Option<Self> {
+        if path.is_dir() {
+            return Self::read(out, path, args, &Inputs::default());
+        }
+        let (program, sources) = check::look(out, path, args, &Inputs::default())?;
+        packed(out, program, &sources).map(|made| Self::Source(Box::new(made)))
     }
 
     pub(super) fn contents(&self) -> Contents<'_> {

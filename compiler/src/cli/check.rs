@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use onvmc::{Checked, Inputs, disk::DiskHost, placement::Placement};
+use onvmc::{Checked, Inputs, Program, disk::DiskHost, placement::Placement, sources::Sources};
 
 use super::{
     Outcome,
@@ -12,7 +12,7 @@ use super::{
 };
 
 pub(super) fn run(out: &Output, args: &CheckArgs) -> Outcome {
-    let mut refused = 0;
+    let (mut refused, mut proved) = (0, 0);
     let mut placements = Vec::new();
     for file in &args.files {
         let inputs = Inputs {
@@ -22,13 +22,14 @@ pub(super) fn run(out: &Output, args: &CheckArgs) -> Outcome {
         match compile(out, file, &args.source, &inputs) {
             None => refused += 1,
             Some(checked) => {
+                proved += checked.proved;
                 let placement = checked.program.map(|p| Placement::new(&p.manager));
                 placements.extend(placement.filter(|_| args.explain_placement).map(|p| (file, p)));
             }
         }
     }
     if out.json {
-        let mut result = serde_json::json!({ "version": 1, "files": args.files.len(), "refused": refused });
+        let mut result = serde_json::json!({ "version": 1, "files": args.files.len(), "refused": refused, "proved": proved });
         if args.explain_placement {
             let named = placements
                 .iter()
@@ -45,7 +46,11 @@ pub(super) fn run(out: &Output, args: &CheckArgs) -> Outcome {
             out.data(&placement::text(placement));
         }
         if refused == 0 {
-            out.note(&format!("{} checked", count(args.files.len(), "file")));
+            let proved = match proved {
+                0 => String::new(),
+                n => format!(", {} proved", count(n, "assertion")),
+            };
+            out.note(&format!("{} checked{proved}", count(args.files.len(), "file")));
         }
     }
     if refused == 0 {
@@ -57,6 +62,27 @@ pub(super) fn run(out: &Output, args: &CheckArgs) -> Outcome {
 
 /// Checks a source and shows its diagnostics. None: it is refused.
 pub(super) fn compile(out: &Output, file: &Path, args: &SourceArgs, inputs: &Inputs<'_>) -> Option<Checked> {
+    let (checked, refused) = report(out, file, args, inputs)?;
+    (!refused).then_some(checked)
+}
+
+/// The same, for a program that is looked at and not run: an assertion that does not hold is shown, and refuses nothing.
+pub(super) fn look(
+    out: &Output,
+    file: &Path,
+    args: &SourceArgs,
+    inputs: &Inputs<'_>,
+) -> Option<(Program, Sources)> {
+    let (checked, refused) = report(out, file, args, inputs)?;
+    let program = match refused {
+        true => checked.refuted.filter(|_| !args.deny_warnings),
+        false => checked.program,
+    };
+    Some((program?, checked.sources))
+}
+
+/// Checks a source and shows its diagnostics; whether it is refused.
+fn report(out: &Output, file: &Path, args: &SourceArgs, inputs: &Inputs<'_>) -> Option<(Checked, bool)> {
     let inputs = Inputs {
         set: &args.set,
         ..inputs.clone()
@@ -68,7 +94,7 @@ pub(super) fn compile(out: &Output, file: &Path, args: &SourceArgs, inputs: &Inp
         }
         Ok(checked) => {
             let refused = out.diagnostics(&checked.sources, &checked.diagnostics, args.deny_warnings);
-            (!refused).then_some(checked)
+            Some((checked, refused))
         }
     }
 }

@@ -1,9 +1,6 @@
 //! `onvmc doctor`.
 
-use onvmc::{
-    Inputs,
-    doctor::{Check, Options, State, Subject, examine},
-};
+use onvmc::doctor::{Check, Options, State, Subject, examine};
 
 use super::{
     Outcome,
@@ -18,7 +15,7 @@ pub(super) fn run(out: &Output, args: &DoctorArgs) -> Outcome {
     let side = match args
         .target
         .as_deref()
-        .map(|target| Side::read(out, target, &args.source, &Inputs::default()))
+        .map(|target| Side::look(out, target, &args.source))
     {
         None => None,
         Some(None) => return Outcome::Refused,

@@ -2,10 +2,7 @@
 
 use std::path::Path;
 
-use onvmc::{
-    Inputs,
-    graph::{Docs, Format, Graph},
-};
+use onvmc::graph::{Docs, Format, Graph};
 
 use super::{
     Outcome,
@@ -20,7 +17,7 @@ pub(super) fn run(out: &Output, args: &GraphArgs) -> Outcome {
         out.error("format", text);
         return Outcome::Usage;
     };
-    let Some(side) = Side::read(out, &args.target, &args.source, &Inputs::default()) else {
+    let Some(side) = Side::look(out, &args.target, &args.source) else {
         return Outcome::Refused;
     };
     let sources = side.sources();

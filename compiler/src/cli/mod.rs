@@ -56,6 +56,17 @@ impl From<Outcome> for ExitCode {
     }
 }
 
+/// The same as `onvmc --version`.
+fn version(out: &output::Output) -> Outcome {
+    let onvmc = env!("CARGO_PKG_VERSION");
+    if out.json {
+        out.data_json(&serde_json::json!({ "version": 1, "onvmc": onvmc }));
+    } else {
+        out.data(&format!("onvmc {onvmc}\n"));
+    }
+    Outcome::Done
+}
+
 pub(crate) fn run() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -87,6 +98,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Diff(args) => changes::run(&out, args),
         Command::Graph(args) => graph::run(&out, args),
         Command::Doctor(args) => doctor::run(&out, args),
+        Command::Version => version(&out),
         Command::Completions { shell } => man::completions(&out, *shell),
         Command::Man(args) => man::run(&out, args),
         Command::Lsp => lsp::run(&out),

@@ -13,7 +13,7 @@ use onvmc::{
 use super::{
     Outcome,
     args::TraceArgs,
-    check::compile,
+    check::look,
     output::{Output, count},
 };
 
@@ -29,7 +29,7 @@ pub(super) fn run(out: &Output, args: &TraceArgs) -> Outcome {
         packet: Some((&args.port, &written)),
         ..Inputs::default()
     };
-    let Some(program) = compile(out, &args.file, &args.source, &inputs).and_then(|c| c.program) else {
+    let Some((program, _)) = look(out, &args.file, &args.source, &inputs) else {
         return Outcome::Refused;
     };
     let Some(sent) = only_packet(&program) else {
@@ -223,7 +223,7 @@ fn what(hop: &StoryHop, story: &Story) -> String {
     };
     let nf_type = hop.nf_type.as_deref().unwrap_or_default();
     if hop.assumed {
-        return format!("{nf_type}: taken to pass it on, as it is not run here");
+        return format!("{nf_type}: assumed to pass it on (third-party NFs are not run here)");
     }
     let mut text = format!("{nf_type}: {verdict}");
     if hop.overruled {

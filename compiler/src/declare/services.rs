@@ -8,7 +8,7 @@ use onvm_bundle::{
 };
 use onvm_lang::syntax;
 
-use super::{Table, effects, narrow};
+use super::{Table, effects, narrow, refusals};
 use crate::{
     context::Context,
     diagnostics::{service_id_taken, stateful_without_affinity, table_full},
@@ -51,6 +51,13 @@ pub(crate) fn nf<'a>(
     let place = cx.place(file, decl.name.span);
     let owner = format!("NF `{name}`");
     let params = values.settings(file, &owner, place, decl.params.as_ref(), &ty.specs);
+    let config = InstanceConfig {
+        instance: String::new(),
+        service: name.to_owned(),
+        params: params.values.clone(),
+        manifest: ty.manifest.clone(),
+    };
+    refusals::report(cx, &values.assets.borrow(), &config, place, &params);
     let with = values.settings(
         file,
         &format!("`with` of {owner}"),

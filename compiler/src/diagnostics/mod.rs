@@ -44,6 +44,7 @@ pages![
     missing_file,
     missing_input,
     bad_override,
+    refused_parameter,
     open_chain,
     unknown_output,
     unhandled_output,
@@ -121,6 +122,13 @@ impl Page {
             Severity::Note => Diagnostic::note(self.code, message, place.span(), label),
         }
     }
+}
+
+/// Whether it says that an assertion does not hold, or is not proved.
+pub(crate) fn is_claim(code: &str) -> bool {
+    [&refuted::PAGE, &unproved::PAGE]
+        .iter()
+        .any(|page| page.code == code)
 }
 
 /// The page of a code.

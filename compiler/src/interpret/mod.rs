@@ -2,7 +2,7 @@
 //!
 //! Classification, hop tables and what an NF may do are the manager's own ([`onvm_bundle::tables`]). A standard NF is run
 //! here, in this process, with its instance's parameters, so that a drop or an output is what would really happen; a
-//! third-party NF is taken to pass every packet on. Replicas have the same parameters, so one stands for all.
+//! third-party NF is assumed to pass every packet on. Replicas have the same parameters, so one stands for all.
 
 mod nfs;
 mod story;
@@ -17,7 +17,7 @@ use onvm_bundle::{
 };
 
 use self::nfs::Behaviour;
-pub(crate) use self::nfs::standard;
+pub(crate) use self::nfs::{of_instance, standard};
 pub use self::story::{Story, StoryExit, StoryHop, StoryRule};
 
 /// Everything that a packet can meet, with the state of the NFs that it has met.
@@ -85,7 +85,7 @@ pub struct Said {
     pub verdict: Verdict,
     /// The bundle does not permit it; the packet followed the chain.
     pub overruled: bool,
-    /// The NF was not run: it is taken to pass the packet on.
+    /// The NF was not run: it is assumed to pass the packet on.
     pub assumed: bool,
 }
 

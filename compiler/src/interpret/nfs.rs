@@ -81,7 +81,14 @@ pub(crate) fn standard(
     instances: &BTreeMap<String, InstanceConfig>,
     files: &BTreeMap<String, Vec<u8>>,
 ) -> Option<(&'static StandardNf, Params)> {
-    let config = instances.get(&service.instances.first()?.name)?;
+    of_instance(instances.get(&service.instances.first()?.name)?, files)
+}
+
+/// The same for one instance.
+pub(crate) fn of_instance(
+    config: &InstanceConfig,
+    files: &BTreeMap<String, Vec<u8>>,
+) -> Option<(&'static StandardNf, Params)> {
     let [name] = config.manifest.run.args.as_slice() else {
         return None;
     };

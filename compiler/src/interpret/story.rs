@@ -72,7 +72,7 @@ pub struct StoryHop {
     pub verdict: Option<String>,
     /// The bundle does not permit the verdict; the packet followed the chain.
     pub overruled: bool,
-    /// The NF was not run: it is taken to pass the packet on.
+    /// The NF was not run: it is assumed to pass the packet on.
     pub assumed: bool,
     /// Counters that this packet moved.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -99,6 +99,12 @@ impl Story {
             names.push("drop");
         }
         names
+    }
+
+    /// The NFs that were not run.
+    pub fn assumed(&self) -> impl Iterator<Item = &str> {
+        let assumed = self.hops.iter().filter(|hop| hop.assumed);
+        assumed.map(|hop| hop.at.as_str())
     }
 
     /// The NF where a dropped packet was last; the port where it arrived, if it met none.

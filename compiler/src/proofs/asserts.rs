@@ -24,6 +24,7 @@ use crate::{
 /// Faulty paths already looked for, by claim and chain.
 pub(super) type Known = HashMap<(String, usize), Option<Vec<usize>>>;
 
+/// Returns how many are proved.
 pub(super) fn check<'a>(
     cx: &Context<'_>,
     fields: &Fields,
@@ -32,9 +33,10 @@ pub(super) fn check<'a>(
     tables: &[(&'a Block, Table<'a>)],
     assertions: &[Assertion<'_>],
     packets: &[Set<'a>],
-) {
+) -> usize {
     let mut budget = Budget::new(ASSERTIONS_BUDGET);
     let mut known = Known::new();
+    let mut proved = 0;
     for (assertion, packets) in assertions.iter().zip(packets) {
         if packets.is_empty() {
             cx.report(empty_filter::empty_filter(assertion.packets, "assertion"));
@@ -54,8 +56,9 @@ pub(super) fn check<'a>(
                     assertion,
                     packets,
                 };
-                if let Some(found) = proof.attempt(&mut known, &mut budget) {
-                    cx.report(found);
+                match proof.attempt(&mut known, &mut budget) {
+                    Some(found) => cx.report(found),
+                    None => proved += 1,
                 }
             }
             // What is wrong with the block has been reported.
@@ -64,9 +67,10 @@ pub(super) fn check<'a>(
                 cx.report(refuted::nothing_enters(assertion.place, assertion.port));
             }
             // All that the port receives is dropped.
-            None => {}
+            None => proved += 1,
         }
     }
+    proved
 }
 
 pub(super) struct Proof<'p, 'a, 'g, 's> {

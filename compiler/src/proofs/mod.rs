@@ -32,14 +32,15 @@ const PACKET_BUDGET: u64 = 1_000_000;
 /// For all assertions.
 const ASSERTIONS_BUDGET: u64 = 30_000_000;
 
-/// Reports on classes, steering and assertions, and where asked to on rules that overlap.
+/// Reports on classes, steering and assertions, and where asked to on rules that overlap. Returns how many assertions are
+/// proved.
 pub(crate) fn check(
     cx: &Context<'_>,
     classes: &[(Place, Expr)],
     steering: &Steering<'_, '_>,
     assertions: &[Assertion<'_>],
     tell_overlaps: bool,
-) {
+) -> usize {
     let mut fields = Fields::default();
     for (place, filter) in classes {
         if Set::new(&mut fields, filter).is_empty() {
@@ -65,7 +66,7 @@ pub(crate) fn check(
         }
     }
     let world = World::new(&mut fields, steering);
-    asserts::check(cx, &fields, steering, &world, &tables, assertions, &packets);
+    asserts::check(cx, &fields, steering, &world, &tables, assertions, &packets)
 }
 
 fn table<'b>(fields: &mut Fields, block: &'b Block) -> Table<'b> {

@@ -205,3 +205,92 @@ proptest! {
         }
     }
 }
+
+/// The codes of what is found in a program with these rules, `lan` and one assertion.
+fn codes_of(rules: &str, claim: &str) -> Vec<&'static str> {
+    let source = format!("port wan = null\nport lan = null\nsteer wan {{\n{rules}\n}}\n{claim}\n");
+    checked(&source).diagnostics.iter().map(|d| d.code).collect()
+}
+
+/// Bytes that are read in two ways, as operators write them.
+#[test]
+fn claims_over_the_same_bytes_are_proved() {
+    for (rules, claim) in [
+        (
+            "ip[12:4] & 0xff00ff00 = 0x0a000000 -> lan\nelse -> drop",
+            "assert wan: ip and src host 10.1.0.4 reaches lan",
+        ),
+        (
+            "ether[0] & 1 = 1 -> drop\nelse -> lan",
+            "assert wan: ether dst ff:ff:ff:ff:ff:ff dropped",
+        ),
+        (
+            "ip[6:2] & 0x3fff != 0 -> drop\nelse -> lan",
+            "assert wan: ip and ip[6:2] & 0x1fff != 0 dropped",
+        ),
+        (
+            "ip[0] & 0xf > 5 -> drop\nelse -> lan",
+            "assert wan: ip[0:2] & 0x0f00 = 0x0600 dropped",
+        ),
+        (
+            "ip proto 6 -> lan\nelse -> drop",
+            "assert wan: ip[8:2] & 0xff = 6 reaches lan",
+        ),
+        (
+            "tcp dst port 80 -> lan\nelse -> drop",
+            "assert wan: tcp[0:4] & 0xffff = 80 reaches lan",
+        ),
+        (
+            "host 2001:db8::1 -> lan\nelse -> drop",
+            "assert wan: not host 2001:db8::1 dropped",
+        ),
+        (
+            "host 2001:db8::1 -> lan\nelse -> drop",
+            "assert wan: not (src host 2001:db8::1 or dst host 2001:db8::1) dropped",
+        ),
+        (
+            "net [10.0.0.0/8, 2001:db8::/32] -> lan\nelse -> drop",
+            "assert wan: not net [10.0.0.0/8, 2001:db8::/32] dropped",
+        ),
+    ] {
+        assert_eq!(codes_of(rules, claim), [""; 0], "{rules}\n{claim}");
+    }
+    let refuted = codes_of(
+        "ip[12:4] & 0xff00ff00 = 0x0a000000 -> lan\nelse -> drop",
+        "assert wan: ip and src host 10.1.1.4 reaches lan",
+    );
+    assert_eq!(refuted, ["C0607"]);
+}
+
+#[test]
+fn rules_over_the_same_bytes_are_seen_to_be_dead() {
+    for (rules, code) in [
+        (
+            "ip and src net 10.0.0.0/8 -> lan\nip[12:4] & 0xffff0001 = 0x0a000001 -> drop\nelse -> drop",
+            "C0505",
+        ),
+        (
+            "ether[0] & 1 = 1 -> drop\nether dst ff:ff:ff:ff:ff:ff -> lan\nelse -> drop",
+            "C0505",
+        ),
+        (
+            "ether[0] & 1 = 0 and ether dst ff:ff:ff:ff:ff:ff -> lan\nelse -> drop",
+            "C0506",
+        ),
+        ("ip[12:4] & 0xff00ff00 = 0x0a010000 -> lan\nelse -> drop", "C0506"),
+    ] {
+        assert_eq!(codes_of(rules, ""), [code], "{rules}");
+    }
+}
+
+/// What could not be read is not judged as if it were not there.
+#[test]
+fn a_rule_that_is_not_read_refutes_nothing() {
+    let claim = "assert wan: tcp reaches lan";
+    let broken = codes_of("tcp => lan\nelse -> drop", claim);
+    assert!(!broken.is_empty() && !broken.contains(&"C0607"), "{broken:?}");
+    assert_eq!(codes_of("udp -> lan\nelse -> drop", claim), ["C0607"]);
+    let chain = "chain through = => lan\nassert wan: tcp reaches lan";
+    let broken = codes_of("tcp -> through\nelse -> drop", chain);
+    assert!(!broken.is_empty() && !broken.contains(&"C0607"), "{broken:?}");
+}

@@ -10,6 +10,7 @@ use super::{
     lower::TooComplex,
     primitive::{IP, IP6, Tests},
     values::{Range, Values},
+    words::Words,
 };
 
 const ARP: u128 = 0x0806;
@@ -25,6 +26,7 @@ impl Tests<'_> {
         wanted: bool,
     ) -> Result<Vec<Cube>, TooComplex> {
         let (v4, v6) = ranges(nets);
+        let words = Words::new(&v6);
         let (v4, v6) = (Members::new(v4), Members::new(v6));
         let groups: &[(&[Range], u16, u16)] = match within {
             Within::Any => &[(&[(IP, IP)], 12, 16), (&[(ARP, ARP), (RARP, RARP)], 14, 24)],
@@ -52,7 +54,7 @@ impl Tests<'_> {
                 let base = self.of_type(Values::one(IP6));
                 let ends = self.addresses(8, 24, 16);
                 cubes.extend(ends.cubes(self, &base, dir, members, wanted)?);
-                cubes.extend(self.cut_off(test, base, dir, &ends, members, wanted));
+                cubes.extend(words.cubes(self, test, &base, dir, (&ends, members), wanted)?);
             }
         }
         match Values::new(types) {
@@ -76,31 +78,6 @@ impl Tests<'_> {
             src_end: end(src),
             dst_end: end(dst),
         }
-    }
-
-    /// IPv6 packets that end within the addresses. They are compared word by word, so a first word that differs decides
-    /// before the missing one is looked for: that is left to the test itself.
-    fn cut_off(
-        &mut self,
-        test: &Test,
-        base: Cube,
-        dir: Direction,
-        ends: &Ends,
-        members: &Members,
-        wanted: bool,
-    ) -> Vec<Cube> {
-        let cut = match (dir, wanted) {
-            (Direction::Src, false) => Values::One(u128::from(self.at(12)), ends.src_end - 1),
-            (Direction::Dst, false) => Values::One(u128::from(self.at(28)), ends.dst_end - 1),
-            (Direction::Either | Direction::Both, false) => {
-                Values::One(u128::from(self.at(12)), ends.dst_end - 1)
-            }
-            // Which member is tried first tells whether the missing destination is looked for.
-            (Direction::Either, true) if !members.is_single() => Values::One(ends.src_end, ends.dst_end - 1),
-            _ => return Vec::new(),
-        };
-        let base = base.with(ends.captured, &cut);
-        base.map_or_else(Vec::new, |cube| self.outcome(cube, test, wanted))
     }
 
     pub(super) fn port(

@@ -13,8 +13,8 @@ use super::{
 /// The members of a set, as ranges in the order written.
 pub(super) struct Members {
     first: Values,
-    all: Values,
-    ranges: Vec<Range>,
+    pub(super) all: Values,
+    pub(super) ranges: Vec<Range>,
 }
 
 impl Members {
@@ -34,7 +34,7 @@ impl Members {
     }
 
     /// The set cut up so that each piece lies in the same members throughout, each with the union of those members.
-    fn pieces(&self) -> Result<Vec<(Values, Values)>, TooComplex> {
+    pub(super) fn pieces(&self) -> Result<Vec<(Values, Values)>, TooComplex> {
         let mut sorted = self.ranges.clone();
         sorted.sort_unstable();
         sorted.dedup();

@@ -64,6 +64,11 @@ impl Bytes {
         self.mask >> self.shift()
     }
 
+    /// Whether some of the numbers up to the largest are never its value.
+    pub(super) fn has_holes(self) -> bool {
+        self.max() & self.max().wrapping_add(1) != 0
+    }
+
     /// As much of it as there is; what is missing is 0.
     fn read(self, frame: &[u8], base: usize) -> u128 {
         let mut value = 0;

@@ -1,6 +1,7 @@
 //! Frames made to order: bytes that lie in a cube, as close to ordinary traffic as the cube lets them be.
 
 use super::{
+    agree::Bits,
     cube::Cube,
     field::{Bytes, Field, FieldId, Fields, TRUE, behind_ip4},
     solve,
@@ -38,12 +39,18 @@ pub struct Frame {
 }
 
 impl Frame {
-    /// Becomes a frame of `cube`; values of fields that it could not be given go to `forced`.
-    pub(super) fn build(&mut self, fields: &Fields, cube: &Cube, forced: &mut Vec<(FieldId, u128)>) {
+    /// Becomes a frame of `cube` with the bits given; values of fields that it could not be given go to `forced`.
+    pub(super) fn build(
+        &mut self,
+        fields: &Fields,
+        cube: &Cube,
+        bits: &Bits,
+        forced: &mut Vec<(FieldId, u128)>,
+    ) {
         self.bytes.clear();
         self.bytes.extend(MACS[0]);
         self.bytes.extend(MACS[1]);
-        let wanted = Wanted { fields, cube };
+        let wanted = Wanted { fields, cube, bits };
         let (kind, l3) = self.link_types(&wanted);
         match kind {
             IP => self.ip4(&wanted, l3),
@@ -53,6 +60,7 @@ impl Frame {
         }
         let least = self.least(&wanted).max(self.bytes.len()).max(MIN_FRAME);
         self.bytes.resize(least, 0);
+        bits.write(&mut self.bytes);
         self.write(&wanted);
         if wanted.has_outcomes() {
             // What one of them wrote may have spoilt another value.
@@ -82,7 +90,7 @@ impl Frame {
     }
 
     fn ip4(&mut self, wanted: &Wanted<'_>, l3: usize) {
-        let first = wanted.choose8(l3, &[0x45]);
+        let first = wanted.choose8(l3, &[0x40 | wanted.bits.header_words(l3).unwrap_or(5)]);
         let header = usize::from(first & 0x0f).max(5) * 4;
         let protocol = wanted.choose8(l3 + 9, &PROTOCOLS);
         self.bytes
@@ -206,6 +214,8 @@ impl Frame {
 pub(super) struct Wanted<'c> {
     pub(super) fields: &'c Fields,
     pub(super) cube: &'c Cube,
+    /// As far as they are known before.
+    pub(super) bits: &'c Bits,
 }
 
 impl<'c> Wanted<'c> {
@@ -233,6 +243,9 @@ impl<'c> Wanted<'c> {
 
     /// The first of `liked` that may stand there, or else the largest value that may.
     fn choose(&self, at: usize, size: u8, mut liked: impl Iterator<Item = u128>) -> u128 {
+        if let Some(settled) = self.bits.number(at, size.into()) {
+            return settled;
+        }
         let field = Field::Bytes(Bytes::new(at as u16, size));
         let Some(values) = self.values(&field) else {
             return liked.next().unwrap_or(0);

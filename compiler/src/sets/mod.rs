@@ -27,9 +27,14 @@
 //!
 //! # What is exact
 //! Lowering is: a packet is in a cube of a filter if and only if the filter takes it, captures cut short included. The
-//! space is not: fields may overlap in a packet, and there they cannot have all values independently. So the space holds
-//! every packet and more. That nothing is left over is therefore a proof; a point left over is none. Points are made as
-//! frames ([`frame`]), and a [`Witness`] has been confirmed by evaluating the filters on its bytes.
+//! space is not: fields may overlap in a packet (`ether[0]` and `ether dst`, a port and a load of four bytes), and there they
+//! cannot have all values independently. So the space holds every packet and more. That nothing is left over is therefore a
+//! proof; a point left over is none.
+//!
+//! Points are made as frames ([`frame`]). Where no frame has a point's values, the bits that fields share are looked at
+//! ([`agree`]): either they cannot agree, and no packet is in the cube, which is then left out; or the frame is made with bits
+//! on which they do. A [`Witness`] has been confirmed by evaluating the filters on its bytes. What stays unknown are tests
+//! that are no set of values of one field, such as a load whose offset another load computes.
 //!
 //! # Effort
 //! A search has a [`Budget`], and a filter at most [`lower::MAX_CUBES`] cubes. Where they do not suffice the answer is
@@ -39,6 +44,7 @@
 //! 100,000 rules; most of the time goes into lowering, not into searching.
 
 mod addresses;
+mod agree;
 mod cube;
 mod ends;
 mod field;
@@ -54,9 +60,12 @@ mod solve;
 mod table;
 mod values;
 mod witness;
+mod words;
 
 #[cfg(test)]
 pub(crate) mod brute;
+#[cfg(test)]
+mod brute_bits;
 #[cfg(test)]
 mod brute_overlap;
 #[cfg(test)]

@@ -1,10 +1,15 @@
 //! A point of the space of fields: one value for each, nearly always those of a real frame.
 
 use super::{
+    agree::{Agreement, Bits, agreement},
     cube::Cube,
     field::{FieldId, Fields},
     frame::Frame,
 };
+
+/// Steps that are taken at most to find bits for one point.
+const AGREEMENT: u64 = 100_000;
+const STEPS_PER_LOOK: u64 = 4;
 
 #[derive(Debug)]
 pub(crate) struct Point<'f> {
@@ -31,10 +36,27 @@ impl<'f> Point<'f> {
         }
     }
 
-    /// Moves to a point of `cube`.
-    pub(crate) fn enter(&mut self, cube: &Cube) {
+    /// Moves to a point of `cube`; false if there is none, since fields that share bytes exclude each other. Counts the looks
+    /// that it takes.
+    pub(crate) fn enter(&mut self, cube: &Cube, looks: &mut u64) -> bool {
+        self.build(cube, &Bits::default());
+        if self.is_real() {
+            return true;
+        }
+        let mut work = AGREEMENT;
+        let agreement = agreement(self.fields, cube, &self.frame.bytes, &mut work);
+        *looks += (AGREEMENT - work) / STEPS_PER_LOOK;
+        match agreement {
+            Agreement::Never => return false,
+            Agreement::With(bits) if !bits.is_empty() => self.build(cube, &bits),
+            Agreement::With(_) | Agreement::Unknown => {}
+        }
+        true
+    }
+
+    fn build(&mut self, cube: &Cube, bits: &Bits) {
         self.forced.clear();
-        self.frame.build(self.fields, cube, &mut self.forced);
+        self.frame.build(self.fields, cube, bits, &mut self.forced);
         self.round += 1;
     }
 

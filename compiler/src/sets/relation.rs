@@ -73,7 +73,7 @@ fn of_byte(
     Some(values.and_then(|v| cube.with(field, &v)).into_iter().collect())
 }
 
-/// A load, masked or not, or the length, against a constant.
+/// A load, masked and shifted or not, or the length, against a constant.
 fn of_field(
     tests: &mut Tests<'_>,
     op: Comparison,
@@ -90,14 +90,19 @@ fn of_field(
         let values = taken(op, constant, 0, u128::from(u32::MAX));
         return Some(tests.split(Cube::default(), field, values, wanted));
     }
-    let (load, mask) = masked(field)?;
+    let Masked { load, mask, down } = Masked::of(field)?;
     let Arith::Load { size, .. } = load else {
         return None;
     };
     let whole = full(bytes_of(*size));
     let mask = u128::from(mask) & whole;
     let shift = if mask == 0 { 0 } else { mask.trailing_zeros() };
-    let values = taken(op, constant, shift, mask >> shift);
+    let up = if mask == 0 {
+        0
+    } else {
+        shift.checked_add_signed(-down)?
+    };
+    let values = taken(op, constant, up, mask >> shift);
     // A mask that reaches the top bit and has no holes cuts off low bits only: that is a range of the whole field.
     let prefix = mask | ((1 << shift) - 1) == whole;
     let widened = |(low, high): Range| (low << shift, high << shift | ((1 << shift) - 1));
@@ -152,25 +157,67 @@ fn place(tests: &mut Tests<'_>, load: &Arith, masked: impl Fn(Bytes) -> Bytes) -
     Some((tests.fields.id(Field::BehindIp4 { l3, bytes: field }), cube))
 }
 
-/// A load at a constant offset, and the mask on it.
-fn masked(arith: &Arith) -> Option<(&Arith, u32)> {
-    let constant_load = |of: &Arith| matches!(of, Arith::Load { at, .. } if variable(at).is_none());
-    match arith {
-        load if constant_load(load) => Some((load, u32::MAX)),
-        Arith::Binary {
-            op: ArithOp::And,
-            left,
-            right,
-        } => {
-            let (load, mask) = if constant_load(left) {
-                (left, right)
-            } else {
-                (right, left)
-            };
-            (constant_load(load) && variable(mask).is_none()).then_some(())?;
-            Some((load, evaluate(mask, 0)?))
+/// A load at a constant offset of which bits are masked and shifted, and nothing else.
+struct Masked<'a> {
+    load: &'a Arith,
+    /// Of the loaded number, none of which is shifted out.
+    mask: u32,
+    /// By how many bits what is left is shifted down, or up where it is negative.
+    down: i32,
+}
+
+impl<'a> Masked<'a> {
+    fn of(arith: &'a Arith) -> Option<Self> {
+        match arith {
+            Arith::Load { at, .. } => variable(at).is_none().then_some(Self {
+                load: arith,
+                mask: u32::MAX,
+                down: 0,
+            }),
+            Arith::Binary { op, left, right } => {
+                let is_first = variable(right).is_none();
+                let (of, constant) = if is_first { (left, right) } else { (right, left) };
+                let constant = evaluate(constant, 0)?;
+                let bits = i32::try_from(constant.trailing_zeros()).ok()?;
+                let power = constant.is_power_of_two();
+                match op {
+                    ArithOp::And => Some(Self::of(of)?.and(constant)),
+                    ArithOp::Mod if is_first && power => Some(Self::of(of)?.and(constant - 1)),
+                    ArithOp::Mul if power => Self::of(of)?.shifted(-bits),
+                    ArithOp::Div if is_first && power => Self::of(of)?.shifted(bits),
+                    ArithOp::Shl if is_first => Self::of(of)?.shifted(-i32::try_from(constant).ok()?),
+                    ArithOp::Shr if is_first => Self::of(of)?.shifted(i32::try_from(constant).ok()?),
+                    _ => None,
+                }
+            }
+            _ => None,
         }
-        _ => None,
+    }
+
+    /// The loaded number's bits that stand where these are.
+    fn before(&self, bits: u32) -> u32 {
+        let bits = u64::from(bits);
+        match self.down {
+            up @ ..0 => (bits >> up.unsigned_abs()) as u32,
+            down => (bits << down) as u32,
+        }
+    }
+
+    fn and(self, bits: u32) -> Self {
+        Self {
+            mask: self.mask & self.before(bits),
+            ..self
+        }
+    }
+
+    fn shifted(mut self, down: i32) -> Option<Self> {
+        (-31..=31).contains(&(self.down + down)).then_some(())?;
+        self.down += down;
+        let kept = self.before(u32::MAX);
+        Some(Self {
+            mask: self.mask & kept,
+            ..self
+        })
     }
 }
 

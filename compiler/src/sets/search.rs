@@ -1,6 +1,7 @@
 //! Covering by witness search.
 
 use super::{
+    agree,
     cube::Cube,
     field::{FieldId, Fields},
     frame::Frame,
@@ -156,8 +157,13 @@ impl Run<'_> {
             if is_impossible(&cube) {
                 continue;
             }
-            point.enter(&cube);
             let mut looks = POINT + ranges(&cube);
+            if !point.enter(&cube, &mut looks) {
+                if !budget.spend(looks) {
+                    return Some(Outcome::Unknown);
+                }
+                continue;
+            }
             let covers = self.search.covers.iter().enumerate();
             let cover = covers
                 .filter_map(|(n, cover)| Some((n, cover.index.find(point, cover, &mut looks)?)))
@@ -207,8 +213,9 @@ fn is_impossible(cube: &Cube) -> bool {
     cube.get(FieldId::LENGTH).is_some_and(|v| v.max() < captured)
 }
 
-/// Leaves out what can hold no packet for that reason.
-pub(super) fn possible(mut cubes: Vec<Cube>) -> Vec<Cube> {
-    cubes.retain(|cube| !is_impossible(cube));
+/// Leaves out what can hold no packet for that reason, or because its fields share bytes.
+pub(super) fn possible(fields: &Fields, mut cubes: Vec<Cube>) -> Vec<Cube> {
+    let mut work = agree::GLANCE;
+    cubes.retain(|cube| !is_impossible(cube) && !agree::is_contradictory(fields, cube, &mut work));
     cubes
 }

@@ -32,7 +32,7 @@ impl<'a> Set<'a> {
     pub fn new(fields: &mut Fields, filter: &'a Expr) -> Self {
         Self {
             filter,
-            cubes: lower(fields, filter).map(possible),
+            cubes: lower(fields, filter).map(|cubes| possible(fields, cubes)),
         }
     }
 
@@ -110,8 +110,8 @@ impl<'a> Table<'a> {
     fn add(&mut self, fields: &mut Fields, filter: Cow<'a, Expr>) {
         let rule = number(self.rules.len());
         let first = self.index.cubes().len();
-        let cubes = lower(fields, &filter).map(possible).map(|cubes| {
-            for cube in cubes {
+        let cubes = lower(fields, &filter).map(|cubes| {
+            for cube in possible(fields, cubes) {
                 self.index.add(fields, rule, cube);
             }
             first..self.index.cubes().len()
@@ -172,6 +172,9 @@ impl<'a> Table<'a> {
         let Outcome::Covered { mut by, wholly } = search(None, point, budget) else {
             return Verdict::Useful;
         };
+        if by.is_empty() {
+            return if wholly { Verdict::Empty } else { Verdict::Useful };
+        }
         by.sort_unstable();
         by.dedup();
         if (2..=MAX_MINIMISED).contains(&by.len()) {
@@ -274,7 +277,7 @@ pub fn common<'a>(
             Some(met) => met,
         };
     }
-    let start = possible(start.into_owned());
+    let start = possible(fields, start.into_owned());
     if start.is_empty() {
         return Answer::No;
     }

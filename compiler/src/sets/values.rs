@@ -12,6 +12,14 @@ pub(crate) enum Values {
     Many(Arc<[Range]>),
 }
 
+/// How many of some values are in a set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Share {
+    None,
+    Some,
+    All,
+}
+
 impl Values {
     pub(crate) fn one(value: u128) -> Self {
         Self::One(value, value)
@@ -80,6 +88,22 @@ impl Values {
             Self::Many(ranges) => {
                 let after = ranges.partition_point(|(low, _)| *low <= value);
                 after.checked_sub(1).is_some_and(|at| value <= ranges[at].1)
+            }
+        }
+    }
+
+    /// How many of the values from `low` to `high` are in it.
+    pub(crate) fn share(&self, low: u128, high: u128) -> Share {
+        let of = |(from, to): Range| match (from <= low && high <= to, from <= high && low <= to) {
+            (true, _) => Share::All,
+            (false, true) => Share::Some,
+            (false, false) => Share::None,
+        };
+        match self {
+            Self::One(from, to) => of((*from, *to)),
+            Self::Many(ranges) => {
+                let ending = ranges.partition_point(|(_, to)| *to < low);
+                ranges.get(ending).map_or(Share::None, |range| of(*range))
             }
         }
     }

@@ -35,6 +35,23 @@ pub struct FailureReport<'a> {
 }
 
 impl Failure {
+    /// Says which NFs were not run.
+    pub(super) fn assuming<'a>(mut self, nfs: impl Iterator<Item = &'a str>) -> Self {
+        let mut names: Vec<&str> = nfs.collect();
+        names.sort_unstable();
+        names.dedup();
+        if names.is_empty() {
+            return self;
+        }
+        let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+        let (names, were) = (names.join(", "), if names.len() == 1 { "was" } else { "were" });
+        let note =
+            format!("{names} {were} assumed to pass every packet on: third-party NFs are not run here");
+        let help = self.diagnostic.help.take();
+        self.diagnostic.help = Some(help.map_or_else(|| note.clone(), |help| format!("{help}\n{note}")));
+        self
+    }
+
     pub fn report<'a>(&'a self, sources: &Sources) -> FailureReport<'a> {
         FailureReport {
             message: &self.diagnostic.message,
@@ -101,11 +118,15 @@ impl Expectation {
         }
         let expected = self.what.notation();
         let help = format!("expected {expected}\n   taken {found}{}", way_in(&taken));
-        Failure {
+        let failure = Failure {
             diagnostic: diagnostic.help(help),
             expected,
             found,
-            taken: Some(taken),
+            taken: None,
+        };
+        Failure {
+            taken: Some(taken.clone()),
+            ..failure.assuming(taken.assumed())
         }
     }
 
@@ -139,7 +160,7 @@ impl Expectation {
                 Some(reason) => format!("dropped here ({reason})"),
                 None => "it leaves here".to_owned(),
             },
-            (Some(_), true) => format!("`{}` is taken to pass it on", hop.at),
+            (Some(_), true) => format!("`{}` is assumed to pass it on", hop.at),
             (Some(verdict), false) => format!("`{}` answers `{verdict}` here", hop.at),
         };
         Some((sources.find(&hop.source, &hop.at)?, text))

@@ -1,6 +1,9 @@
 //! Running tests: packets on the interpreter, and what was seen of a replay against what was expected.
 
-use std::{collections::BTreeMap, path::Path as FilePath};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path as FilePath,
+};
 
 use super::{Expectation, Expected, Failure, Replay, Statement};
 use crate::{
@@ -44,6 +47,7 @@ pub fn run(
     let mut failures = Vec::new();
     let mut under_eyes: Vec<Sent> = Vec::new();
     let mut left: BTreeMap<u16, u64> = BTreeMap::new();
+    let mut assumed = BTreeSet::new();
     let mut judged = false;
     for statement in statements {
         match statement {
@@ -62,7 +66,10 @@ pub fn run(
                     }
                     match ways.iter_mut().find(|(known, _)| *known == way) {
                         Some((_, n)) => *n += 1,
-                        None => ways.push((way, 1)),
+                        None => {
+                            assumed.extend(interpreter.tell(&way, &[]).assumed().map(str::to_owned));
+                            ways.push((way, 1));
+                        }
                     }
                 }
                 under_eyes.push(Sent {
@@ -76,7 +83,8 @@ pub fn run(
                     Expected::Packets { port, count } => {
                         let id = interpreter.port(port);
                         let found = id.and_then(|id| left.get(&id)).copied().unwrap_or(0);
-                        packets(expectation, port, found, *count)
+                        let failed = packets(expectation, port, found, *count);
+                        failed.map(|failure| failure.assuming(assumed.iter().map(String::as_str)))
                     }
                     Expected::Counter { nf, counter, value } => {
                         number(expectation, nf, counter, interpreter.counter(nf, counter), *value)

@@ -203,6 +203,29 @@ fn an_edit_is_told_by_packets() {
     assert_eq!(certainty, Certainty::Modelled);
 }
 
+/// Addresses of either version, and bytes that are read in two ways.
+#[test]
+fn an_edit_that_says_the_same_otherwise_moves_nothing() {
+    for (old, new) in [
+        ("host 10.0.0.1", "src host 10.0.0.1 or dst host 10.0.0.1"),
+        ("host 2001:db8::1", "src host 2001:db8::1 or dst host 2001:db8::1"),
+        (
+            "not host 2001:db8::1",
+            "not (src host 2001:db8::1 or dst host 2001:db8::1)",
+        ),
+        (
+            "net [10.0.0.0/8, 2001:db8::/32]",
+            "net 10.0.0.0/8 or net 2001:db8::/32",
+        ),
+        ("ether[0:2] & 0x0100 != 0", "(ether[0:2] >> 8) & 1 = 1"),
+        ("ip[6:2] & 0x1fff = 0", "ip[6] & 0x1f = 0 and ip[7] = 0"),
+    ] {
+        let [old, new] = [old, new].map(|filter| source(&format!("{filter} -> mon -> lan\nelse -> drop")));
+        let (lines, certainty) = changed((&old, ""), (&new, ""));
+        assert_eq!((lines, certainty), (vec![], Certainty::Proved), "{old} {new}");
+    }
+}
+
 #[test]
 fn third_parties_are_named() {
     let old = source("else -> guarded");

@@ -15,43 +15,52 @@
 //! `ip` is IPv4 only, as in tcpdump; without a protocol, or with `any`, a rule without addresses matches everything.
 
 mod cursor;
+mod iptables;
 
 use ipnet::IpNet;
-use nflib::headers::protocol;
+use nflib::{FileMistake, headers::protocol};
 
 use self::cursor::{Cursor, Failure};
 use super::rules::{Action, Family, Rule, Side, Span};
-use crate::Error;
+use crate::files::Parsed;
 
 const PROTOCOLS: &str =
     "`any`, `ip`, `ip6`, `tcp`, `udp`, `sctp`, `icmp`, `icmp6`, `arp`, `proto` or `ether`";
 const CONDITIONS: &str = "`from`, `to`, `flags`, `type`, `vlan`, `fragment` or the end of the line";
 const FLAGS: [&str; 8] = ["fin", "syn", "rst", "psh", "ack", "urg", "ece", "cwr"];
 
-/// Reads a whole file; `name` is what errors call it. The first error ends the reading.
-pub fn rules(name: &str, content: &[u8]) -> Result<Vec<Rule>, Error> {
-    let mut rules = Vec::new();
+/// Reads a whole file. Each line is read for itself, so one mistake hides none in another.
+pub fn rules(content: &[u8]) -> Parsed<Vec<Rule>> {
+    let (mut rules, mut mistakes) = (Vec::new(), Vec::new());
     for (i, bytes) in content.split(|&b| b == b'\n').enumerate() {
         let line = i + 1;
-        let syntax = |Failure { column, message }| Error::Syntax {
-            file: name.to_owned(),
-            line,
-            column,
-            message,
-        };
-        let text = str::from_utf8(bytes).map_err(|e| {
-            let column = String::from_utf8_lossy(&bytes[..e.valid_up_to()]).chars().count() + 1;
-            syntax(Failure {
-                column,
-                message: "this is not UTF-8 text".to_owned(),
-            })
-        })?;
-        let mut cursor = Cursor::new(text);
-        if !cursor.at_end() {
-            rules.push(rule(&mut cursor, line).map_err(syntax)?);
+        match one(bytes, line) {
+            Ok(rule) => rules.extend(rule),
+            Err(failure) => mistakes.push(FileMistake {
+                help: iptables::hint(&String::from_utf8_lossy(bytes)),
+                ..FileMistake::new(line, failure.column, failure.length, failure.message)
+            }),
         }
     }
-    Ok(rules)
+    if mistakes.is_empty() {
+        Ok(rules)
+    } else {
+        Err(mistakes)
+    }
+}
+
+/// The rule of a line; none on an empty one.
+fn one(bytes: &[u8], line: usize) -> Result<Option<Rule>, Failure> {
+    let text = str::from_utf8(bytes).map_err(|e| Failure {
+        column: String::from_utf8_lossy(&bytes[..e.valid_up_to()]).chars().count() + 1,
+        length: 1,
+        message: "this is not UTF-8 text".to_owned(),
+    })?;
+    let mut cursor = Cursor::new(text);
+    if cursor.at_end() {
+        return Ok(None);
+    }
+    rule(&mut cursor, line).map(Some)
 }
 
 fn rule(c: &mut Cursor<'_>, line: usize) -> Result<Rule, Failure> {
@@ -176,7 +185,7 @@ fn side(c: &mut Cursor<'_>, family: &mut Family, has_ports: bool) -> Result<Side
         c.advance();
     } else {
         let (mut v4, mut v6) = (false, false);
-        let start = c.column();
+        let start = c.failure(String::new());
         loop {
             let network = prefix(c)?;
             v4 |= matches!(network, IpNet::V4(_));
@@ -186,10 +195,7 @@ fn side(c: &mut Cursor<'_>, family: &mut Family, has_ports: bool) -> Result<Side
                 break;
             }
         }
-        *family = narrow(*family, v4, v6).map_err(|message| Failure {
-            column: start,
-            message,
-        })?;
+        *family = narrow(*family, v4, v6).map_err(|message| Failure { message, ..start })?;
     }
     let mut ports = Box::default();
     if c.peek() == "port" {

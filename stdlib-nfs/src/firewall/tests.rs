@@ -1,4 +1,4 @@
-use nflib::{Verdict, testing::Bench};
+use nflib::{FileMistakes, Verdict, testing::Bench};
 
 use super::*;
 use crate::test_packets as p;
@@ -187,10 +187,10 @@ fn rules_beyond_the_counters_share_one() {
 
 #[test]
 fn errors_name_line_column_and_what_was_expected() {
-    let message = |rules: &str| {
-        parse::rules("edge.rules", rules.as_bytes())
-            .unwrap_err()
-            .to_string()
+    let message = |rules: &[u8]| {
+        let mistakes = parse::rules(rules).unwrap_err();
+        let file = "edge.rules".to_owned();
+        FileMistakes { file, mistakes }.to_string()
     };
     for (rules, expected) in [
         (
@@ -266,10 +266,17 @@ fn errors_name_line_column_and_what_was_expected() {
             "edge.rules:1:10: expected `from`, `to`, `flags`, `type`, `vlan`, `fragment` or the end of the line, found `via`",
         ),
     ] {
-        assert_eq!(message(rules), expected);
+        assert_eq!(message(rules.as_bytes()), expected);
     }
-    let not_utf8 = parse::rules("r", b"drop tcp\ndrop \xff").unwrap_err().to_string();
-    assert_eq!(not_utf8, "r:2:6: this is not UTF-8 text");
+    assert_eq!(
+        message(b"drop tcp\nx\n\ndrop tcp to any port 22x\n  deny"),
+        "edge.rules:2:1: expected `accept` or `drop`, found `x` (and 2 more mistakes)"
+    );
+    let mistakes = parse::rules(b"accept tcp to any port 22x").unwrap_err();
+    let at = mistakes[0].at.unwrap();
+    assert_eq!((at.line, at.column, at.length), (1, 24, 3));
+    let not_utf8 = message(b"drop tcp\ndrop \xff");
+    assert_eq!(not_utf8, "edge.rules:2:6: this is not UTF-8 text");
     let in_param = Bench::<Firewall>::new(params("x")).unwrap_err().to_string();
     assert_eq!(
         in_param,

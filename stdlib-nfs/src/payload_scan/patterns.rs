@@ -4,7 +4,9 @@
 //! `\t`, `\r`, `\n`, `\\`, `\|`, `\#`. Between bars stand bytes in hexadecimal, as in Snort and Suricata rules:
 //! `|0d 0a|`. All other bytes of the file stand for themselves, UTF-8 or not.
 
-use crate::Error;
+use nflib::FileMistake;
+
+use crate::files::Parsed;
 
 const ESCAPES: &str = "after a backslash, expected `x` and two hexadecimal digits, or one of `t r n \\ | #`";
 const BARS: &str = "between bars, expected bytes as two hexadecimal digits each, as in `|0d 0a|`";
@@ -17,9 +19,9 @@ pub struct Pattern {
     pub bytes: Vec<u8>,
 }
 
-/// Reads a whole file; `name` is what errors call it. A file without any pattern is an error.
-pub fn parse(name: &str, content: &[u8]) -> Result<Vec<Pattern>, Error> {
-    let mut patterns = Vec::new();
+/// Reads a whole file. One without any pattern is a mistake.
+pub fn parse(content: &[u8]) -> Parsed<Vec<Pattern>> {
+    let (mut patterns, mut mistakes) = (Vec::new(), Vec::new());
     for (i, whole) in content.split(|&b| b == b'\n').enumerate() {
         let text = whole.trim_ascii();
         if text.is_empty() || text.starts_with(b"#") {
@@ -27,26 +29,25 @@ pub fn parse(name: &str, content: &[u8]) -> Result<Vec<Pattern>, Error> {
         }
         let line = i + 1;
         let indent = whole.len() - whole.trim_ascii_start().len();
-        let bytes = literal(text).map_err(|(at, message)| {
-            let before = whole.get(..indent + at).unwrap_or_default();
-            let column = String::from_utf8_lossy(before).chars().count() + 1;
-            Error::Syntax {
-                file: name.to_owned(),
-                line,
-                column,
-                message: message.to_owned(),
+        match literal(text) {
+            Ok(bytes) => patterns.push(Pattern { line, bytes }),
+            Err((at, message)) => {
+                let characters = |bytes: &[u8]| String::from_utf8_lossy(bytes).chars().count();
+                let before = characters(whole.get(..indent + at).unwrap_or_default());
+                let rest = characters(text.get(at..).unwrap_or_default());
+                mistakes.push(FileMistake::new(line, before + 1, rest, message));
             }
-        })?;
-        patterns.push(Pattern { line, bytes });
+        }
     }
-    if patterns.is_empty() {
-        let message = "there is no pattern in this file; write one literal a line".to_owned();
-        return Err(Error::File {
-            file: name.to_owned(),
-            message,
-        });
+    if patterns.is_empty() && mistakes.is_empty() {
+        let none = "there is no pattern in this file; write one literal a line";
+        mistakes.push(FileMistake::whole(none));
     }
-    Ok(patterns)
+    if mistakes.is_empty() {
+        Ok(patterns)
+    } else {
+        Err(mistakes)
+    }
 }
 
 /// The bytes that a line stands for, or where it is wrong.
@@ -105,14 +106,18 @@ fn hex(text: &[u8], at: usize) -> Option<u8> {
 
 #[cfg(test)]
 mod tests {
+    use nflib::FileMistakes;
+
     use super::*;
 
     fn one(line: &str) -> Vec<u8> {
-        parse("p", line.as_bytes()).unwrap().remove(0).bytes
+        parse(line.as_bytes()).unwrap().remove(0).bytes
     }
 
     fn error(content: &str) -> String {
-        parse("web.patterns", content.as_bytes()).unwrap_err().to_string()
+        let mistakes = parse(content.as_bytes()).unwrap_err();
+        let file = "web.patterns".to_owned();
+        FileMistakes { file, mistakes }.to_string()
     }
 
     #[test]
@@ -122,13 +127,17 @@ mod tests {
         assert_eq!(one("Host|3a 20|x|0D0A|"), b"Host: x\r\n");
         assert_eq!(one("a # b"), b"a # b", "a comment is a whole line");
         assert_eq!(one("é"), "é".as_bytes());
-        let lines: Vec<_> = parse("p", b"# c\n\na\n b\n")
-            .unwrap()
-            .iter()
-            .map(|p| p.line)
-            .collect();
+        let lines: Vec<_> = parse(b"# c\n\na\n b\n").unwrap().iter().map(|p| p.line).collect();
         assert_eq!(lines, [3, 4]);
-        assert_eq!(parse("p", b"\xff\xfe").unwrap()[0].bytes, b"\xff\xfe");
+        assert_eq!(parse(b"\xff\xfe").unwrap()[0].bytes, b"\xff\xfe");
+    }
+
+    #[test]
+    fn every_mistake_of_a_file_is_reported() {
+        assert_eq!(
+            error("a||\nfine\n\\q\n"),
+            format!("web.patterns:1:2: {BARS} (and 1 more mistake)")
+        );
     }
 
     #[test]

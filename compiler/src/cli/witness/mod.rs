@@ -215,7 +215,7 @@ fn one_missing(missing: &Missing) -> String {
 /// `fw -> scan -(match)-> jail`
 fn path(way: &Way) -> String {
     let assumed = way.story.hops.iter().find(|hop| hop.assumed);
-    let note = assumed.map(|hop| format!(" (`{}` is taken to pass it on)", hop.at));
+    let note = assumed.map(|hop| format!(" (`{}` is assumed to pass it on)", hop.at));
     way.way.clone() + &note.unwrap_or_default()
 }
 

@@ -161,7 +161,7 @@ impl Run<'_, '_> {
             first && table.matches(earlier, frame) && table.matches(later, frame)
         };
         self.search(
-            &possible(common.into_owned()),
+            &possible(self.fields, common.into_owned()),
             number(earlier),
             None,
             &taken,

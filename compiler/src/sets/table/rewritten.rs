@@ -130,12 +130,13 @@ impl Question<'_, '_, '_> {
         let Some(from) = both(from, &shape.cubes) else {
             return Rewritten::Unknown;
         };
-        let from = possible(from.into_owned());
+        let from = possible(self.fields, from.into_owned());
         let projected = distinct(from.iter().map(|cube| self.forget(cube)).collect());
         if !budget.spend((projected.len() * taken.len() / PAIRS_PER_UNIT) as u64) {
             return Rewritten::Unknown;
         }
-        let Some(start) = both(&projected, taken).map(|start| possible(start.into_owned())) else {
+        let Some(start) = both(&projected, taken).map(|start| possible(self.fields, start.into_owned()))
+        else {
             return Rewritten::Unknown;
         };
         if start.is_empty() {

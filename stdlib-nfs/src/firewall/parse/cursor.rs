@@ -7,6 +7,7 @@ use std::ops::RangeInclusive;
 pub(super) struct Failure {
     /// In characters, from 1.
     pub(super) column: usize,
+    pub(super) length: usize,
     pub(super) message: String,
 }
 
@@ -80,10 +81,6 @@ impl<'a> Cursor<'a> {
         words.join(" ")
     }
 
-    pub(super) fn column(&self) -> usize {
-        self.words.get(self.at).map_or(self.end, |w| w.column)
-    }
-
     /// A number, decimal or with `0x`.
     pub(super) fn number(&mut self, range: RangeInclusive<u16>, what: &str) -> Result<u16, Failure> {
         let word = self.peek();
@@ -109,17 +106,20 @@ impl<'a> Cursor<'a> {
     }
 
     pub(super) fn failure(&self, message: String) -> Failure {
-        Failure {
-            column: self.column(),
-            message,
-        }
+        self.failure_at(self.words.get(self.at), message)
     }
 
     /// About the word that was taken last.
     pub(super) fn failure_at_previous(&self, message: String) -> Failure {
         let previous = self.at.checked_sub(1).and_then(|i| self.words.get(i));
+        self.failure_at(previous, message)
+    }
+
+    /// Without a word: about the end of the line.
+    fn failure_at(&self, word: Option<&Word<'_>>, message: String) -> Failure {
         Failure {
-            column: previous.map_or(1, |w| w.column),
+            column: word.map_or(self.end, |w| w.column),
+            length: word.map_or(1, |w| w.text.chars().count()),
             message,
         }
     }
