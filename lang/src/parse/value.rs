@@ -33,7 +33,7 @@ impl Walk<'_> {
             }
             Rule::reference => Value::Ref(self.reference(&inner)),
             Rule::string => Value::Str(self.string(&inner).node),
-            _ => self.scalar(inner)?,
+            _ => return self.scalar(inner),
         };
         Some(Spanned::new(value, span))
     }
@@ -100,7 +100,9 @@ impl Walk<'_> {
         }
     }
 
-    fn scalar(&mut self, pair: Pair<'_>) -> Option<Value> {
+    /// What follows a value that takes no unit is not a part of it.
+    fn scalar(&mut self, pair: Pair<'_>) -> Option<Spanned<Value>> {
+        let span = self.span(&pair);
         let mut parts = pair.into_inner();
         let atom = parts.next()?;
         let unit = parts.find(|p| p.as_rule() == Rule::unit);
@@ -118,7 +120,7 @@ impl Walk<'_> {
                     let unit = text.get(at..).unwrap_or("").to_owned();
                     (text.get(..at).unwrap_or(""), Spanned::new(unit, span))
                 }
-                None => return Some(self.literal(text, atom_span)),
+                None => return Some(Spanned::new(self.literal(text, atom_span), atom_span)),
             },
         };
         let number = match literal::literal(number) {
@@ -137,14 +139,14 @@ impl Walk<'_> {
                     )
                     .label(atom_span, "the value"),
                 );
-                return Some(value);
+                return Some(Spanned::new(value, atom_span));
             }
-            Err(_) => return Some(self.literal(number, atom_span)),
+            Err(_) => return Some(Spanned::new(self.literal(number, atom_span), atom_span)),
         };
         if let Some(found) = units::check(&unit) {
             self.diagnostics.push(found);
         }
-        Some(Value::Quantity { number, unit })
+        Some(Spanned::new(Value::Quantity { number, unit }, span))
     }
 
     /// A string with its escapes resolved: `\" \\ \n \r \t \0 \xHH \u{H}`.
