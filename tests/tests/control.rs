@@ -161,6 +161,20 @@ fn clients_that_talk_nonsense_or_nothing_disturb_nobody() {
     manager.terminate_whole(STOCK);
 }
 
+/// As after `onvm-run … &`.
+#[test]
+fn onvmc_status_waits_a_moment_for_a_manager_that_starts() {
+    let scratch = Scratch::new();
+    let bundle = bundle(&scratch);
+    let manager = Manager::start(&bundle, "test", &scratch.run_dir(), &[]);
+    let run_dir = scratch.run_dir().display().to_string();
+    let onvmc = programs::path("onvmc").display().to_string();
+    let text = programs::tool(&onvmc, &["status", "--run-dir", &run_dir]);
+    assert!(text.contains(&format!("pid {}", manager.pid())), "{text}");
+    manager.wait_for_log("READY");
+    manager.terminate_whole(STOCK);
+}
+
 #[test]
 fn onvmc_status_shows_what_runs() {
     let scratch = Scratch::new();

@@ -1,15 +1,29 @@
 //! `onvmc status`.
 
-use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
-use onvm_bundle::api::{Isolation, Status};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
-use super::{Outcome, args::StatusArgs, client::Client, output::Output};
+use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
+use onvm_bundle::api::{InstanceState, Isolation, Status};
+
+use super::{
+    Outcome,
+    args::StatusArgs,
+    client::{Client, ClientError},
+    output::Output,
+};
 
 /// Tables fit this many columns.
 const WIDTH: u16 = 100;
 
+/// For a manager to make its socket.
+const START: Duration = Duration::from_secs(1);
+const LOOK: Duration = Duration::from_millis(20);
+
 pub(super) fn run(out: &Output, args: &StatusArgs) -> Outcome {
-    match Client::find(&args.runtime, args.name.as_deref()).and_then(|client| client.status()) {
+    match await_manager(args).and_then(|client| client.status()) {
         Err(e) => e.report(out),
         Ok(status) if out.json => {
             out.data_json(&serde_json::json!(status));
@@ -18,6 +32,17 @@ pub(super) fn run(out: &Output, args: &StatusArgs) -> Outcome {
         Ok(status) => {
             out.data(&render(&status));
             Outcome::Done
+        }
+    }
+}
+
+/// The manager that is meant; one that was started just before, as by `onvm-run … &`, may have no socket yet.
+fn await_manager(args: &StatusArgs) -> Result<Client, ClientError> {
+    let began = Instant::now();
+    loop {
+        match Client::find(&args.runtime, args.name.as_deref()) {
+            Err(ClientError::None(_)) if began.elapsed() < START => thread::sleep(LOOK),
+            found => return found,
         }
     }
 }
@@ -53,7 +78,7 @@ fn isolation(isolation: &Isolation) -> String {
 
 /// The whole status as tables.
 fn render(status: &Status) -> String {
-    let state = format!("{:?}", status.state).to_lowercase();
+    let state = format!("{:?}", status.state).to_lowercase() + &lost(status);
     let generation = status.generation.get(..12).unwrap_or(&status.generation);
     let mut text = format!(
         "{}  {state}  up {}  pid {}  generation {generation}\n",
@@ -76,6 +101,16 @@ fn render(status: &Status) -> String {
         buffers.in_use, buffers.total, b.received, b.generated, b.delivered, b.dropped, b.in_flight
     ));
     text
+}
+
+/// How many instances do not serve, for the line that is read first.
+fn lost(status: &Status) -> String {
+    let all = || status.services.iter().flat_map(|s| &s.instances);
+    let lost = |state: InstanceState| matches!(state, InstanceState::Lost | InstanceState::Failed);
+    match all().filter(|i| lost(i.state)).count() {
+        0 => String::new(),
+        lost => format!(", {lost} of {} instances lost", all().count()),
+    }
 }
 
 /// A table whose first `words` columns are text and whose others are numbers.
@@ -300,6 +335,15 @@ mod tests {
             "{text}"
         );
         insta::assert_snapshot!(text);
+    }
+
+    #[test]
+    fn lost_instances_show_in_the_first_line() {
+        let mut status = example();
+        status.services[0].instances[1].state = InstanceState::Lost;
+        let text = render(&status);
+        let first = text.lines().next().unwrap();
+        assert!(first.contains("running, 1 of 2 instances lost"), "{first}");
     }
 
     #[test]

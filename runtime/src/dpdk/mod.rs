@@ -16,7 +16,7 @@
 //! What they leave to the worker: to send or free only buffers that it holds. A buffer freed twice would have two
 //! owners, which mixes up packets (never the manager's memory).
 //!
-//! This module and the crate `dpdk-sys` are the manager's only `unsafe` code.
+//! Unsafe code is in this module, in the crate `dpdk-sys`, in `interface` where it calls the kernel, and in `jail`; nowhere else.
 
 #![allow(unsafe_code)]
 

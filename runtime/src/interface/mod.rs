@@ -12,6 +12,7 @@
 mod calls;
 mod offload;
 mod receive;
+mod requests;
 mod send;
 mod settings;
 
@@ -155,12 +156,12 @@ impl Interface {
         let shared = &self.shared;
         let index = name_to_index(&shared.any, &shared.name)?;
         if shared.kind == Kind::AfPacket {
-            calls::bind(shared.device.as_fd(), index)?;
+            requests::bind(shared.device.as_fd(), index)?;
             if self.config.promiscuous {
-                calls::be_promiscuous(shared.device.as_fd(), index)?;
+                requests::be_promiscuous(shared.device.as_fd(), index)?;
             }
         }
-        let mtu = calls::mtu(shared.any.as_fd(), &shared.name)?;
+        let mtu = requests::mtu(shared.any.as_fd(), &shared.name)?;
         shared.longest.store(mtu + u32::from(FRAMING), Ordering::Relaxed);
         shared.index.store(index, Ordering::Relaxed);
         Ok(())
@@ -198,7 +199,7 @@ impl Interface {
     /// Packets that found no room in the socket, since it was opened.
     pub fn lost(&self) -> u64 {
         if self.shared.kind == Kind::AfPacket {
-            let more = calls::lost(self.shared.device.as_fd());
+            let more = requests::lost(self.shared.device.as_fd());
             self.shared.lost.fetch_add(more.into(), Ordering::Relaxed);
         }
         self.shared.lost.load(Ordering::Relaxed)
@@ -238,7 +239,7 @@ impl Shared {
         if index == 0 || index_to_name(&self.any, index).is_err() {
             return Link::Gone;
         }
-        match calls::flags(self.any.as_fd(), &self.name) {
+        match requests::flags(self.any.as_fd(), &self.name) {
             Ok(flags) if flags & NEEDED == NEEDED => Link::Up,
             Ok(_) => Link::Down,
             Err(_) => Link::Gone,
@@ -248,8 +249,8 @@ impl Shared {
 
 /// A packet socket that receives nothing yet.
 fn packet_socket() -> io::Result<OwnedFd> {
-    let socket = calls::packet_socket()?;
-    let set = |option| calls::set(socket.as_fd(), libc::SOL_PACKET, option, 1_i32);
+    let socket = requests::packet_socket()?;
+    let set = |option| requests::set(socket.as_fd(), libc::SOL_PACKET, option, 1_i32);
     // What the host itself sends out of the interface has not arrived there.
     set(libc::PACKET_IGNORE_OUTGOING)?;
     set(libc::PACKET_AUXDATA)?;
@@ -265,6 +266,6 @@ fn packet_socket() -> io::Result<OwnedFd> {
 fn tap(name: &str) -> io::Result<OwnedFd> {
     let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let device = rustix::fs::open("/dev/net/tun", flags, Mode::empty())?;
-    calls::create_tap(device.as_fd(), name)?;
+    requests::create_tap(device.as_fd(), name)?;
     Ok(device)
 }

@@ -236,7 +236,7 @@ fn put16(bytes: &mut [u8], at: usize, value: u16) -> Result<(), Malformed> {
 
 #[cfg(test)]
 mod tests {
-    use etherparse::{PacketBuilder, SlicedPacket, TransportSlice};
+    use etherparse::{PacketBuilder, SlicedPacket, TransportSlice, VlanId};
     use proptest::prelude::*;
 
     use super::*;
@@ -255,50 +255,23 @@ mod tests {
 
     /// A packet as another library makes it, with all checksums right.
     fn packet(v6: bool, tcp: bool, tagged: bool, payload: &[u8]) -> Vec<u8> {
-        let begin = PacketBuilder::ethernet2([2; 6], [4; 6]);
-        let begin = match tagged {
-            true => begin.single_vlan(7.try_into().unwrap()),
-            false => return plain(PacketBuilder::ethernet2([2; 6], [4; 6]), v6, tcp, payload),
+        let ethernet = PacketBuilder::ethernet2([2; 6], [4; 6]);
+        let (source, destination) = ([192, 0, 2, 1], [192, 0, 2, 2]);
+        let ip = match (tagged, v6) {
+            (false, false) => ethernet.ipv4(source, destination, 64),
+            (false, true) => ethernet.ipv6(SOURCE, SOURCE, 64),
+            (true, false) => ethernet.single_vlan(VlanId::ZERO).ipv4(source, destination, 64),
+            (true, true) => ethernet.single_vlan(VlanId::ZERO).ipv6(SOURCE, SOURCE, 64),
         };
         let mut bytes = Vec::new();
-        let begin = match v6 {
-            true => begin.ipv6(SOURCE, SOURCE, 64),
-            false => begin.ipv4([192, 0, 2, 1], [192, 0, 2, 2], 64),
+        let written = match tcp {
+            true => {
+                let tcp = ip.tcp(1000, 80, 0xffff_ff00, 512).psh().fin().ack(5);
+                tcp.write(&mut bytes, payload)
+            }
+            false => ip.udp(1000, 53).write(&mut bytes, payload),
         };
-        match tcp {
-            true => begin
-                .tcp(1000, 80, 0xffff_ff00, 512)
-                .psh()
-                .fin()
-                .ack(5)
-                .write(&mut bytes, payload)
-                .unwrap(),
-            false => begin.udp(1000, 53).write(&mut bytes, payload).unwrap(),
-        }
-        bytes
-    }
-
-    fn plain(
-        begin: etherparse::PacketBuilderStep<etherparse::Ethernet2Header>,
-        v6: bool,
-        tcp: bool,
-        payload: &[u8],
-    ) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        let begin = match v6 {
-            true => begin.ipv6(SOURCE, SOURCE, 64),
-            false => begin.ipv4([192, 0, 2, 1], [192, 0, 2, 2], 64),
-        };
-        match tcp {
-            true => begin
-                .tcp(1000, 80, 0xffff_ff00, 512)
-                .psh()
-                .fin()
-                .ack(5)
-                .write(&mut bytes, payload)
-                .unwrap(),
-            false => begin.udp(1000, 53).write(&mut bytes, payload).unwrap(),
-        }
+        written.unwrap();
         bytes
     }
 

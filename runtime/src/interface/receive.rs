@@ -13,7 +13,7 @@ use crate::dpdk::{HEADROOM, MAX_BURST, PacketPool, RxBurst};
 pub struct Receiver {
     shared: Arc<Shared>,
     pool: Arc<PacketPool>,
-    batch: Batch,
+    batch: Box<Batch>,
     /// Packets that had to be copied, in order, until there are buffers for them.
     waiting: VecDeque<Vec<u8>>,
 }
@@ -23,7 +23,7 @@ impl Receiver {
         Self {
             shared,
             pool,
-            batch: Batch::new(),
+            batch: Box::new(Batch::new()),
             waiting: VecDeque::new(),
         }
     }

@@ -16,14 +16,14 @@ const SHORTEST: u16 = 14;
 /// Sends out of an interface.
 pub struct Sender {
     shared: Arc<Shared>,
-    batch: Batch,
+    batch: Box<Batch>,
 }
 
 impl Sender {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
         Self {
             shared,
-            batch: Batch::new(),
+            batch: Box::new(Batch::new()),
         }
     }
 

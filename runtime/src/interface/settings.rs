@@ -2,7 +2,7 @@
 
 use std::{io, os::fd::BorrowedFd};
 
-use super::{Config, Kind, calls};
+use super::{Config, Kind, requests};
 
 /// Settings as they were before.
 #[derive(Debug, Default)]
@@ -26,24 +26,27 @@ impl Settings {
             (what, e)
         };
         if let Some(mtu) = config.mtu {
-            let (before, to) = (calls::mtu(any, name).map_err(|e| ("its MTU", e))?, u32::from(mtu));
+            let (before, to) = (
+                requests::mtu(any, name).map_err(|e| ("its MTU", e))?,
+                u32::from(mtu),
+            );
             if before != to {
-                calls::set_mtu(any, name, to).map_err(|e| ("setting its MTU", e))?;
+                requests::set_mtu(any, name, to).map_err(|e| ("setting its MTU", e))?;
                 settings.mtu = Some(Changed { before, to });
             }
         }
         if let Some(to) = config.mac {
             let before =
-                calls::mac(any, name).map_err(|e| put_back_on_failure(&settings, "its address", e))?;
+                requests::mac(any, name).map_err(|e| put_back_on_failure(&settings, "its address", e))?;
             if before != to {
-                calls::set_mac(any, name, to)
+                requests::set_mac(any, name, to)
                     .map_err(|e| put_back_on_failure(&settings, "setting its address", e))?;
                 settings.mac = Some(Changed { before, to });
             }
         }
         if config.kind == Kind::Tap {
-            let flags = calls::flags(any, name).map_err(|e| ("its flags", e))?;
-            calls::set_flags(any, name, flags | libc::IFF_UP).map_err(|e| ("switching it on", e))?;
+            let flags = requests::flags(any, name).map_err(|e| ("its flags", e))?;
+            requests::set_flags(any, name, flags | libc::IFF_UP).map_err(|e| ("switching it on", e))?;
         }
         Ok(settings)
     }
@@ -51,8 +54,8 @@ impl Settings {
     /// Undoes what is still as it was made here. An interface that has gone needs nothing.
     pub(super) fn put_back(&self, any: BorrowedFd<'_>, name: &str) {
         if let Some(mtu) = self.mtu
-            && calls::mtu(any, name).is_ok_and(|now| now == mtu.to)
-            && let Err(e) = calls::set_mtu(any, name, mtu.before)
+            && requests::mtu(any, name).is_ok_and(|now| now == mtu.to)
+            && let Err(e) = requests::set_mtu(any, name, mtu.before)
         {
             tracing::warn!(
                 interface = name,
@@ -61,8 +64,8 @@ impl Settings {
             );
         }
         if let Some(mac) = self.mac
-            && calls::mac(any, name).is_ok_and(|now| now == mac.to)
-            && let Err(e) = calls::set_mac(any, name, mac.before)
+            && requests::mac(any, name).is_ok_and(|now| now == mac.to)
+            && let Err(e) = requests::set_mac(any, name, mac.before)
         {
             tracing::warn!(interface = name, "its address cannot be set back: {e}");
         }
