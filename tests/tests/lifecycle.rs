@@ -67,20 +67,27 @@ fn an_interrupt_stops_in_order() {
 fn a_hangup_stops_in_order_unless_it_is_ignored() {
     let scratch = Scratch::new();
     let bundle = endless(&scratch, "0", "nf fwd = pacer {}", "fwd");
-    let manager = Manager::ready(&bundle, "test", &scratch.run_dir(), &[]);
-    manager.wait_for_traffic(1000, SOON);
-    process::signal(manager.pid(), Signal::HUP);
-    let finished = manager.finish(SOON);
+    // Whoever runs the tests may have it ignored.
+    let run = |before: &[&str]| {
+        let mut command = std::process::Command::new(before[0]);
+        command.args(&before[1..]).arg(programs::path("onvm-run"));
+        command
+            .arg(&bundle)
+            .arg("--json")
+            .arg("--run-dir")
+            .arg(scratch.run_dir());
+        let manager = Manager::spawn(command, "test", &scratch.run_dir());
+        manager.wait_for_log("READY");
+        manager.wait_for_traffic(1000, SOON);
+        process::signal(manager.pid(), Signal::HUP);
+        manager
+    };
+    let finished = run(&["env", "--default-signal=HUP"]).finish(SOON);
     assert_eq!(finished.code, Some(0));
     finished.summary_with(STOCK);
     finished.assert_nothing_left();
 
-    let mut command = std::process::Command::new("nohup");
-    command.arg(programs::path("onvm-run")).arg(&bundle).arg("--json");
-    command.arg("--run-dir").arg(scratch.run_dir());
-    let manager = Manager::spawn(command, "test", &scratch.run_dir());
-    manager.wait_for_log("READY");
-    process::signal(manager.pid(), Signal::HUP);
+    let manager = run(&["nohup"]);
     manager.wait_for_traffic(1000, SOON);
     manager.terminate_whole(STOCK);
 }
