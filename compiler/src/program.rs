@@ -215,10 +215,7 @@ fn analyse(
         .collect();
     let mut config = manager_block(cx, &values, units);
     let mtu = u64::from(config.buffers.mtu);
-    let declared = declarations!(units, Port).enumerate();
-    config.ports = declared
-        .filter_map(|(id, (file, p))| ports::port(cx, &values, file, p, id, mtu))
-        .collect();
+    config.ports = ports::all(cx, &values, declarations!(units, Port), mtu);
     let types = NfTypes::collect(&loaded.units, &loaded.manifests);
     let mut nfs: Vec<services::Nf<'_>> = declarations!(units, Nf)
         .filter_map(|(file, nf)| {

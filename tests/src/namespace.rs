@@ -14,18 +14,9 @@ pub struct Namespace {
 
 impl Namespace {
     /// Joins a namespace whose `eth0` has this address (with prefix length). `side` is a letter that tells the test's
-    /// namespaces apart; names hold the process id, so that tests of several processes do not meet.
+    /// namespaces apart; names hold the process id, so that tests of several processes do not meet. The interfaces are as the kernel
+    /// makes them: it leaves checksums and segments to a card that there is not.
     pub fn new(side: char, address: &str) -> Self {
-        let made = Self::as_made(side, address);
-        // Frames as they would be on a wire: checksums filled in, nothing joined beyond an Ethernet frame.
-        let off = ["tx", "off", "gso", "off", "gro", "off", "tso", "off"];
-        tool("ethtool", &[&["-K", made.interface.as_str()][..], &off].concat());
-        made.tool(&[&["ethtool", "-K", "eth0"][..], &off].concat());
-        made
-    }
-
-    /// The same with interfaces as the kernel makes them: it leaves checksums and segments to a card that there is not.
-    pub fn as_made(side: char, address: &str) -> Self {
         assert!(
             rustix::process::geteuid().is_root(),
             "network namespaces need root: run the tests as root, or with `sudo -E`"
@@ -57,6 +48,11 @@ impl Namespace {
         tool("ip", &["-n", name, "addr", "add", address, "dev", "eth0"]);
         tool("ip", &["-n", name, "link", "set", "eth0", "up"]);
         tool("ip", &["link", "set", interface, "up"]);
+    }
+
+    /// Moves an interface of this namespace into it.
+    pub fn take(&self, interface: &str) {
+        tool("ip", &["link", "set", interface, "netns", &self.name]);
     }
 
     /// A command that runs in the namespace.

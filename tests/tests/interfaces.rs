@@ -32,8 +32,8 @@ struct Joined {
 impl Joined {
     /// `port` stands in the settings of both ports, `manager` before them.
     fn new(sides: [char; 2], port: &str, manager: &str) -> Self {
-        let outside = Namespace::as_made(sides[0], &format!("{OUTSIDE}/24"));
-        let inside = Namespace::as_made(sides[1], &format!("{INSIDE}/24"));
+        let outside = Namespace::new(sides[0], &format!("{OUTSIDE}/24"));
+        let inside = Namespace::new(sides[1], &format!("{INSIDE}/24"));
         Self::between(outside, inside, port, manager)
     }
 
@@ -195,8 +195,8 @@ fn tags_of_every_protocol_number_are_what_they_were() {
 
 #[test]
 fn large_frames_pass_and_the_interface_is_left_as_it_was() {
-    let outside = Namespace::as_made('u', &format!("{OUTSIDE}/24"));
-    let inside = Namespace::as_made('v', &format!("{INSIDE}/24"));
+    let outside = Namespace::new('u', &format!("{OUTSIDE}/24"));
+    let inside = Namespace::new('v', &format!("{INSIDE}/24"));
     for namespace in [&outside, &inside] {
         namespace.tool(&["ip", "link", "set", "eth0", "mtu", "9000"]);
     }
@@ -267,6 +267,47 @@ fn what_a_link_does_not_carry_is_refused_and_one_that_comes_back_is_used() {
     let said = joined.ping(&["-c", "20"]);
     assert!(said.contains(" 0% packet loss"), "{said}");
     joined.manager.terminate_whole(0);
+}
+
+/// As for a virtual machine or a container: the interface is then not in the manager's namespace.
+#[test]
+fn tap_interfaces_serve_other_namespaces_with_large_frames() {
+    let scratch = Scratch::new();
+    let pid = std::process::id();
+    let taps = ["a", "b"].map(|side| format!("ovt{pid}{side}"));
+    let [a, b] = &taps;
+    let chain = format!(
+        "manager {{ mtu = 9000 }}\nport wan = tap {{ name = \"{a}\", mtu = 9000, mac = 02:00:00:00:00:07 }}\n\
+         port lan = tap {{ name = \"{b}\", mtu = 9000 }}\nnf look = monitor {{}}\n\
+         steer wan {{ else -> look -> lan }}\nsteer lan {{ else -> look -> wan }}\n"
+    );
+    let manager = Manager::ready(
+        &scratch.build(&chain, "out.bundle"),
+        "test",
+        &scratch.run_dir(),
+        &[],
+    );
+    let shown = tool("ip", &["link", "show", a]);
+    assert!(
+        shown.contains("mtu 9000") && shown.contains("02:00:00:00:00:07"),
+        "{shown}"
+    );
+    let namespaces = ['y', 'z'].map(|side| Namespace::new(side, "10.9.1.1/24"));
+    for (n, (namespace, tap)) in namespaces.iter().zip(&taps).enumerate() {
+        namespace.take(tap);
+        namespace.tool(&["ip", "addr", "add", &format!("10.9.9.{}/24", n + 1), "dev", tap]);
+        namespace.tool(&["ip", "link", "set", tap, "up"]);
+    }
+    let ping = [
+        "-n", "-q", "-i", "0.02", "-c", "20", "-M", "do", "-s", "8972", "10.9.9.2",
+    ];
+    let said = Background::start(namespaces[0].command("ping", &ping)).finish(SOON);
+    assert!(said.contains(" 0% packet loss"), "{said}");
+    let log = manager.log();
+    assert!(!log.contains("gone") && !log.contains("down"), "{log}");
+    manager.terminate().assert_nothing_left();
+    let left = namespaces[0].tool(&["ip", "-o", "link"]);
+    assert!(!left.contains(a.as_str()), "{left}");
 }
 
 impl Capture {

@@ -26,8 +26,7 @@ struct Joined {
     _alone: MutexGuard<'static, ()>,
 }
 
-/// One test at a time: they measure losses, and DPDK numbers the packet sockets' fanout groups by process and interface such
-/// that two managers can meet.
+/// One test at a time: they measure losses.
 static ALONE: Mutex<()> = Mutex::new(());
 
 const INSIDE: &str = "10.9.0.2";

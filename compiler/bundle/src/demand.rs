@@ -13,9 +13,10 @@ impl ManagerConfig {
         u64::from(self.buffers.count) * u64::from(self.buffer_stride())
     }
 
-    /// Queues of all ports: those for receiving, and one for sending for each port.
-    pub fn port_queues(&self) -> u64 {
-        self.ports.iter().map(|p| u64::from(p.queues) + 1).sum()
+    /// Queues of the ports that DPDK's drivers serve: those for receiving, and one for sending for each port.
+    fn port_queues(&self) -> u64 {
+        let served = self.ports.iter().filter(|p| p.kind.is_dpdk());
+        served.map(|p| u64::from(p.queues) + 1).sum()
     }
 
     /// MiB for DPDK's own objects: 320 bytes for an mbuf with its pool header and ring slots, a quarter of a MiB for a

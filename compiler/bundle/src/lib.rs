@@ -33,9 +33,9 @@ pub use index::{FORMAT_VERSION, FileEntry, Index, generation_id, hash_bytes};
 pub use instance::InstanceConfig;
 pub use load::{Bundle, MAX_BUNDLE, MAX_FILES, MAX_INDEX, MAX_PARAM_FILE, MAX_SETTINGS};
 pub use manager::{
-    Affinity, Buffers, Chain, Hop, HugePages, Idle, Instance, MAX_CHAINS, MAX_HOPS, MAX_INSTANCES, MAX_PORTS,
-    MAX_SERVICES, ManagerConfig, MemifRole, PathRef, Port, PortKind, Restart, Run, Service, SourceRef,
-    Target, Workers,
+    Affinity, Buffers, Chain, Hop, HugePages, Idle, Instance, MAX_CHAINS, MAX_DPDK_PORTS, MAX_HOPS,
+    MAX_INSTANCES, MAX_PORTS, MAX_SERVICES, ManagerConfig, MemifRole, PathRef, Port, PortKind, Restart, Run,
+    Service, SourceRef, Target, Workers,
 };
 pub use manifest::{
     Counter, Effects, Manifest, Output, Param, ParamKind, Payload, Resources, RunSpec, State,

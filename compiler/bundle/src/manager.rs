@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 
 /// Limits of the runtime's tables; the compiler refuses what would not fit.
 pub const MAX_PORTS: usize = 64;
+/// Ports of those that DPDK's drivers serve: `RTE_MAX_ETHPORTS`, as libdpdk is built.
+pub const MAX_DPDK_PORTS: usize = 32;
 pub const MAX_SERVICES: usize = 1024;
 pub const MAX_INSTANCES: usize = 1024;
 pub const MAX_CHAINS: usize = 65_535;
@@ -134,6 +136,11 @@ pub enum PortKind {
 }
 
 impl PortKind {
+    /// Served by a driver of DPDK's, and not by `onvm-run` itself.
+    pub fn is_dpdk(&self) -> bool {
+        !matches!(self, Self::Tap { .. } | Self::AfPacket { .. } | Self::Pcap { .. })
+    }
+
     /// Packets can arrive that somebody sent: not at a capture that is only written, nor at a generator.
     pub fn receives(&self) -> bool {
         !matches!(self, Self::Null { .. } | Self::Pcap { read: None, .. })

@@ -82,6 +82,13 @@ impl<'a> Check<'a> {
         self.ensure(list.len() <= manager::MAX_PORTS, || {
             format!("{} ports, at most {}", list.len(), manager::MAX_PORTS)
         })?;
+        let served = list.iter().filter(|p| p.kind.is_dpdk()).count();
+        self.ensure(served <= manager::MAX_DPDK_PORTS, || {
+            format!(
+                "{served} ports that DPDK serves, at most {}",
+                manager::MAX_DPDK_PORTS
+            )
+        })?;
         let mut names = HashSet::new();
         for (i, p) in list.iter().enumerate() {
             self.ensure(usize::from(p.id) == i, || {

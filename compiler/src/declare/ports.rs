@@ -1,6 +1,6 @@
 //! `port` declarations.
 
-use onvm_bundle::{MAX_PORTS, MemifRole, ParamKind, PathRef, Port, PortKind};
+use onvm_bundle::{MAX_DPDK_PORTS, MAX_PORTS, MemifRole, ParamKind, PathRef, Port, PortKind};
 use onvm_lang::syntax;
 
 use super::{Table, narrow};
@@ -27,8 +27,35 @@ pub(crate) const KINDS: &[&str] = &[
 /// The Ethernet header and one VLAN tag: a frame of MTU `n` has `n + 18` bytes.
 const FRAME_OVERHEAD: u64 = 18;
 
+/// Reads all ports, but those that are reported.
+pub(crate) fn all<'a>(
+    cx: &Context<'_>,
+    values: &Values<'_>,
+    declared: impl Iterator<Item = (FileId, &'a syntax::Port)>,
+    mtu: u64,
+) -> Vec<Port> {
+    let (mut ports, mut served) = (Vec::new(), 0);
+    for (id, (file, decl)) in declared.enumerate() {
+        let Some(port) = port(cx, values, file, decl, id, mtu) else {
+            continue;
+        };
+        served += usize::from(port.kind.is_dpdk());
+        if port.kind.is_dpdk() && served > MAX_DPDK_PORTS {
+            let head = cx.place(file, decl.name.span);
+            cx.report(table_full::table_full(
+                head,
+                "ports that DPDK serves",
+                served,
+                MAX_DPDK_PORTS,
+            ));
+        }
+        ports.push(port);
+    }
+    ports
+}
+
 /// Reads a port. None: reported.
-pub(crate) fn port(
+fn port(
     cx: &Context<'_>,
     values: &Values<'_>,
     file: FileId,

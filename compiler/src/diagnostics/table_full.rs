@@ -9,8 +9,8 @@ pub(crate) const PAGE: Page = Page {
     code: "C0701",
     title: "too many for the runtime's tables",
     severity: Severity::Error,
-    text: r#"The runtime's tables have fixed sizes: 64 ports, 1024 services, 1024 instances, 65535 chains, and 65535 hops of
-all chains together. A chain that is spliced into another adds its hops there again."#,
+    text: r#"The runtime's tables have fixed sizes: 64 ports, 32 of them of the kinds that DPDK serves (`pci`, `af_xdp`, `memif`, `null` and
+`vdev`), 1024 services, 1024 instances, 65535 chains, and 65535 hops of all chains together. A chain that is spliced into another adds its hops there again."#,
     wrong: r#"port wan = null {}
 port lan = null {}
 nf s = payload_scan { patterns = file("web.patterns") }
@@ -58,5 +58,22 @@ mod tests {
     #[test]
     fn page() {
         crate::testing::check_page(&super::PAGE);
+    }
+
+    /// As many as DPDK's table has places, and then one more; ports that are not in it do not count.
+    #[test]
+    fn ports_that_dpdk_serves_are_counted() {
+        let source = |served: usize| {
+            let served: String = (0..served).map(|i| format!("port n{i} = null\n")).collect();
+            let others: String = (0..20).map(|i| format!("port t{i} = tap {{ name = \"t{i}\" }}\n")).collect();
+            format!("{served}{others}steer t0 {{ else -> t1 }}\n")
+        };
+        let found = |served| {
+            let all = crate::testing::checked(&source(served)).diagnostics;
+            let full = all.into_iter().filter(|d| d.code == "C0701");
+            full.map(|d| d.message).collect::<Vec<_>>()
+        };
+        assert_eq!(found(32), [""; 0]);
+        assert_eq!(found(33), ["33 ports that DPDK serves, and at most 32 fit"]);
     }
 }

@@ -169,6 +169,15 @@ impl Interface {
 
     /// Looks how the interface is, and takes it again when it has come back. Returns the news, if there are any.
     pub fn look(&mut self) -> Option<Link> {
+        if self.shared.kind == Kind::AfPacket {
+            self.follow();
+        }
+        let now = self.shared.link();
+        (std::mem::replace(&mut self.link, now) != now).then_some(now)
+    }
+
+    /// Goes over to the interface that has the name now.
+    fn follow(&mut self) {
         let shared = &self.shared;
         let there = name_to_index(&shared.any, &shared.name).unwrap_or(0);
         if there == 0 {
@@ -183,17 +192,10 @@ impl Interface {
                 tracing::warn!(interface = %self.shared.name, "cannot be used again: {e}");
             }
         }
-        let now = self.shared.link();
-        (std::mem::replace(&mut self.link, now) != now).then_some(now)
     }
 
     pub fn link(&self) -> Link {
         self.link
-    }
-
-    /// Bytes of the longest IP packet.
-    pub fn mtu(&self) -> u32 {
-        self.shared.longest.load(Ordering::Relaxed) - u32::from(FRAMING)
     }
 
     /// Packets that found no room in the socket, since it was opened.
@@ -235,6 +237,12 @@ impl Shared {
 
     fn link(&self) -> Link {
         const NEEDED: i32 = libc::IFF_UP | libc::IFF_RUNNING;
+        if self.kind == Kind::Tap {
+            // It lives as long as its device. One that is not here has been moved to another namespace, where it serves.
+            let flags = requests::flags(self.any.as_fd(), &self.name);
+            let off = flags.is_ok_and(|flags| flags & libc::IFF_UP == 0);
+            return if off { Link::Down } else { Link::Up };
+        }
         let index = self.index.load(Ordering::Relaxed);
         if index == 0 || index_to_name(&self.any, index).is_err() {
             return Link::Gone;
