@@ -38,9 +38,11 @@ pub(crate) const FILTER_NAME: &str = "C0023";
 pub(crate) const UNSUPPORTED: &str = "C0024";
 /// An expression that libpcap groups in a surprising way.
 pub(crate) const GROUPING: &str = "C0025";
+/// A line of another firewall among rules.
+pub(crate) const FOREIGN_RULE: &str = "C0026";
 
 /// Every syntax code with its title, in order.
-pub const CODES: [(&str, &str); 19] = [
+pub const CODES: [(&str, &str); 20] = [
     (EXPECTED, "something else was expected"),
     (NAME, "malformed name"),
     (BRACKET, "bracket without its partner"),
@@ -60,4 +62,5 @@ pub const CODES: [(&str, &str); 19] = [
     (FILTER_NAME, "unknown service, protocol or constant"),
     (UNSUPPORTED, "primitive not supported"),
     (GROUPING, "surprising grouping"),
+    (FOREIGN_RULE, "line of another firewall"),
 ];

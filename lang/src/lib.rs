@@ -18,6 +18,7 @@ mod diagnostic;
 mod filter;
 mod format;
 mod parse;
+mod rules;
 mod scan;
 pub mod syntax;
 mod units;
@@ -44,6 +45,15 @@ pub struct Parse {
     pub diagnostics: Vec<Diagnostic>,
 }
 
+/// The rules of a file, and what was wrong with it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RulesParse {
+    /// All that have a verdict and a filter, in order; a filter that is wrong is [`syntax::FilterKind::Error`].
+    pub rules: Vec<syntax::RuleLine>,
+    /// In the order in which they stand there.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
 /// Reads one source file.
 pub fn parse(source: &str) -> Parse {
     parse::file(source)
@@ -58,6 +68,19 @@ pub fn tokens(source: &str) -> Vec<Token> {
 /// Reads a filter alone, as on a command line. `None` when it is wrong; the diagnostics say why.
 pub fn parse_filter(source: &str) -> (Option<syntax::Filter>, Vec<Diagnostic>) {
     filter::alone(source)
+}
+
+/// Reads a file of rules, `[NAME:] VERDICT FILTER` a line.
+pub fn parse_rules(source: &str) -> RulesParse {
+    rules::file(source)
+}
+
+/// Lays a file of rules out in the one style.
+///
+/// # Errors
+/// As [`format()`].
+pub fn format_rules(source: &str) -> Result<String, Vec<Diagnostic>> {
+    format::rules_file(source)
 }
 
 /// Lays a source file out in the one style.

@@ -8,10 +8,12 @@
 mod chain;
 mod decl;
 mod printer;
+mod rules;
 mod test;
 mod value;
 
 use printer::Printer;
+pub(crate) use rules::rules_file;
 
 use crate::codes;
 use crate::diagnostic::{Diagnostic, Severity};
@@ -53,11 +55,18 @@ fn changed(file: &File, formatted: &str) -> Option<Diagnostic> {
         .get(first)
         .or(file.decls.last())
         .map_or(Span::new(0, 0), Decl::span);
+    Some(misread("declaration", span))
+}
+
+/// The error for what would be read differently; `what` stands at `span`.
+fn misread(what: &str, span: Span) -> Diagnostic {
     let found = Diagnostic::error(
         codes::CHANGED,
-        "formatting would change the meaning of this declaration; the file is left as it is",
+        format!("formatting would change the meaning of this {what}; the file is left as it is"),
         span,
         "would be read differently",
     );
-    Some(found.help("this is a mistake of the formatter: please report it with this declaration"))
+    found.help(format!(
+        "this is a mistake of the formatter: please report it with this {what}"
+    ))
 }

@@ -8,7 +8,7 @@ impl Printer<'_> {
     /// A value, on one line where it and `more` characters have room.
     pub(super) fn value(&mut self, value: &Spanned<Value>, more: usize) {
         let line = self.value_line(value);
-        if self.fits(&line, value.span, more) {
+        if !has_block(&value.node) && self.fits(&line, value.span, more) {
             self.text(&line, value.span);
             return;
         }
@@ -24,6 +24,8 @@ impl Printer<'_> {
                 self.close("]", value.span.end);
             }
             Value::Record(fields) => self.fields(fields),
+            Value::Filter(filter) => self.filter(filter),
+            Value::Rules(rules) => self.rules(rules, value.span),
             Value::File(path) | Value::Secret(path) => {
                 let word = if matches!(value.node, Value::File(_)) {
                     "file("
@@ -50,7 +52,8 @@ impl Printer<'_> {
     /// A record, on one line where it has room.
     pub(super) fn record(&mut self, record: &Record, more: usize) {
         let line = self.record_line(record);
-        if self.fits(&line, record.span, more) {
+        let block = record.fields.iter().any(|field| has_block(&field.value.node));
+        if !block && self.fits(&line, record.span, more) {
             self.text(&line, record.span);
         } else {
             self.fields(record);
@@ -90,6 +93,7 @@ impl Printer<'_> {
                 format!("[{}]", items.join(", "))
             }
             Value::Record(record) => self.record_line(record),
+            Value::Filter(filter) => self.filter_line(filter),
             Value::File(path) => format!("file({})", path.span.text(source)),
             Value::Secret(name) => format!("secret({})", name.span.text(source)),
             Value::Quantity { unit, .. } => {
@@ -128,6 +132,16 @@ impl Printer<'_> {
             line.push_str(word);
         }
         line
+    }
+}
+
+/// Whether it stands on several lines in any case.
+fn has_block(value: &Value) -> bool {
+    match value {
+        Value::Rules(_) => true,
+        Value::Record(record) => record.fields.iter().any(|field| has_block(&field.value.node)),
+        Value::List(items) => items.iter().any(|item| has_block(&item.node)),
+        _ => false,
     }
 }
 

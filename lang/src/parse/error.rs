@@ -286,7 +286,7 @@ fn describe(rule: Rule) -> &'static str {
         Rule::path => "a path in quotes, such as \"lib.chain\"",
         Rule::test_name => "the test's name in quotes",
         Rule::string => "a string in quotes",
-        Rule::value | Rule::scalar | Rule::atom => "a value",
+        Rule::value | Rule::scalar | Rule::atom | Rule::value_filter => "a value",
         Rule::record | Rule::params => "settings in braces, `{ ... }`",
         Rule::with | Rule::kw_with => "`with { ... }`",
         Rule::unit => "",

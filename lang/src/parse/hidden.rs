@@ -31,32 +31,36 @@ fn line_ends(source: &str, tokens: &[Token], found: &mut Vec<Diagnostic>) {
     }
 }
 
-/// See CVE-2021-42574.
 fn text_directions(source: &str, tokens: &[Token], found: &mut Vec<Diagnostic>) {
-    let direction = |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    if !source.contains(direction) {
+    if !source.contains(is_direction) {
         return;
     }
     for token in tokens
         .iter()
         .filter(|t| t.is_comment() || matches!(t.kind, Kind::Str { .. }))
     {
-        let text = token.text(source);
-        let Some((at, c)) = text.char_indices().find(|(_, c)| direction(*c)) else {
-            continue;
-        };
-        let start = token.start as usize + at;
-        found.push(
-            Diagnostic::error(
-                codes::DIRECTION,
-                format!(
-                    "the invisible character U+{:04X} changes the direction of text",
-                    u32::from(c)
-                ),
-                Span::new(start, start + c.len_utf8()),
-                "what follows is shown in another order than it is read",
-            )
-            .help("remove it"),
-        );
+        found.extend(directions(source, token.span()));
     }
+}
+
+/// See CVE-2021-42574.
+fn is_direction(c: char) -> bool {
+    matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// The error for a comment or a string that changes the direction of text.
+pub(crate) fn directions(source: &str, span: Span) -> Option<Diagnostic> {
+    let mut characters = span.text(source).char_indices();
+    let (at, c) = characters.find(|(_, c)| is_direction(*c))?;
+    let start = span.start as usize + at;
+    let found = Diagnostic::error(
+        codes::DIRECTION,
+        format!(
+            "the invisible character U+{:04X} changes the direction of text",
+            u32::from(c)
+        ),
+        Span::new(start, start + c.len_utf8()),
+        "what follows is shown in another order than it is read",
+    );
+    Some(found.help("remove it"))
 }

@@ -12,6 +12,7 @@ mod test;
 mod value;
 
 pub(crate) use error::{name as name_error, nearest, nesting};
+pub(crate) use hidden::directions;
 pub(crate) use hint::look_alike;
 
 use chunk::Chunk;

@@ -3,6 +3,8 @@
 use super::{Pair, Rule, Walk, literal};
 use crate::codes;
 use crate::diagnostic::Diagnostic;
+use crate::filter;
+use crate::rules::{self, Home};
 use crate::syntax::{Field, Ident, Number, Record, RecordFields, Span, Spanned, Value};
 use crate::units;
 
@@ -47,10 +49,30 @@ impl Walk<'_> {
             }
             let mut parts = part.into_inner();
             let name = self.ident(&parts.next()?);
-            let value = self.value(parts.nth(1)?)?;
+            let value = self.setting(parts.nth(1)?)?;
             fields.push(Field { name, value });
         }
         Some(Spanned::new(RecordFields { fields }, span))
+    }
+
+    /// What stands right of `=` in a record: a filter or a block of rules, too.
+    fn setting(&mut self, pair: Pair<'_>) -> Option<Spanned<Value>> {
+        match pair.as_rule() {
+            Rule::value_filter => {
+                let start = self.span(&pair).start;
+                let filter = filter::parse_at(pair.as_str(), start, "`,` or `}`", self.diagnostics);
+                let span = filter.span;
+                Some(Spanned::new(Value::Filter(Box::new(filter)), span))
+            }
+            Rule::rules_block => {
+                let span = self.span(&pair);
+                let text = pair.into_inner().nth(1)?;
+                let start = self.span(&text).start;
+                let rules = rules::parse_at(text.as_str(), start, Home::Block, self.diagnostics);
+                Some(Spanned::new(Value::Rules(rules), span))
+            }
+            _ => self.value(pair),
+        }
     }
 
     /// `$name`: the name, its span without the `$`.

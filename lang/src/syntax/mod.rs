@@ -6,6 +6,7 @@
 mod chain;
 mod decl;
 mod filter;
+mod rules;
 mod span;
 mod test;
 mod value;
@@ -19,6 +20,7 @@ pub use filter::{
     ArithOp, Direction, Encapsulation, Expr, ExprKind, Family, Filter, FilterKind, FilterValue, Group,
     Header, Logic, LogicTerm, Operand, Primitive, PrimitiveKind, Protocol, Relation, Written,
 };
+pub use rules::RuleLine;
 pub use span::{Ident, Span, Spanned};
 pub use test::{Expect, PacketProto, Stmt, StmtKind, Test};
 pub use value::{Field, Mac, Number, Prefix, Record, RecordFields, Value};

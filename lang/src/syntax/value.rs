@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use super::{Ident, Span, Spanned};
+use super::{Filter, Ident, RuleLine, Span, Spanned};
 
 /// A value. Types and units are the compiler's question; here it is only what was written.
 #[derive(Debug, Clone, PartialEq)]
@@ -40,6 +40,10 @@ pub enum Value {
     Secret(Spanned<String>),
     /// `$name`; the span of the name leaves out the `$`
     Ref(Ident),
+    /// `tcp dst port 80`, of more than one word; one word is a [`Value::Word`]
+    Filter(Box<Filter>),
+    /// `{ drop tcp dst port 23 ... }`
+    Rules(Vec<RuleLine>),
     /// `64 MiB`
     Quantity {
         /// How many.
