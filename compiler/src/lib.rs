@@ -31,6 +31,7 @@ mod overrides;
 mod packet;
 pub mod placement;
 mod program;
+mod rules;
 mod proofs;
 pub mod render;
 pub mod sets;

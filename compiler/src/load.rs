@@ -11,6 +11,7 @@ use crate::{
     context::globalise,
     diagnostics::{import_cycle, unreadable_file},
     host::{Host, clean},
+    rules::RulesFiles,
     sources::{FileId, PACKET, Sources},
 };
 
@@ -19,6 +20,8 @@ pub(crate) struct Loaded {
     pub(crate) units: Vec<Unit>,
     /// Imported manifests by the place of the `use` declaration.
     pub(crate) manifests: HashMap<(FileId, u32), FileId>,
+    /// The files of rules that NFs name.
+    pub(crate) rules: RulesFiles,
     pub(crate) found: Vec<Diagnostic>,
 }
 
@@ -59,6 +62,7 @@ pub(crate) fn load(host: &dyn Host, main: &Path) -> std::io::Result<Loaded> {
         sources: Sources::default(),
         units: Vec::new(),
         manifests: HashMap::new(),
+        rules: RulesFiles::new(),
         found: Vec::new(),
     };
     let root = main.parent().unwrap_or(Path::new("")).to_path_buf();
@@ -181,7 +185,7 @@ fn import(decl: &DeclKind) -> Option<syntax::Use> {
     }
 }
 
-fn read_text(host: &dyn Host, path: &Path) -> std::io::Result<String> {
+pub(crate) fn read_text(host: &dyn Host, path: &Path) -> std::io::Result<String> {
     String::from_utf8(host.read(path)?).map_err(|e| {
         std::io::Error::new(
             std::io::ErrorKind::InvalidData,
@@ -212,7 +216,7 @@ pub(crate) fn describe(e: &std::io::Error) -> String {
 
 /// The name of a file in the bundle's `source/`: relative to the main file's directory, with `_up` for each step
 /// above it, so that no name leads outside.
-fn source_name(root: &Path, path: &Path) -> String {
+pub(crate) fn source_name(root: &Path, path: &Path) -> String {
     let (root, path): (Vec<_>, Vec<_>) = (root.components().collect(), path.components().collect());
     let common = root.iter().zip(&path).take_while(|(a, b)| a == b).count();
     let ups = root[common..].iter().map(|_| "_up".to_owned());

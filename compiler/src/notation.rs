@@ -12,6 +12,9 @@ pub(crate) fn fix_for(kind: ParamKind, value: &Value) -> Option<String> {
         (ParamKind::Secret, _) => {
             Some("a secret is named with `secret(\"NAME\")` and given at run time".to_owned())
         }
+        (ParamKind::Rules, Value::Str(path)) => Some(format!("a file is named with `file(\"{path}\")`")),
+        (ParamKind::Filter, Value::Str(filter)) => Some(format!("write the filter without quotes: {filter}")),
+        (ParamKind::Filter, Value::Ref(_)) => Some("filters are named with `class`".to_owned()),
         (ParamKind::Address, Value::Prefix(p)) => Some(format!("leave the length out: {}", p.addr)),
         _ => None,
     }
@@ -35,6 +38,8 @@ pub(crate) fn describe_kind(kind: ParamKind) -> &'static str {
         ParamKind::Prefix => "a prefix, such as 10.0.0.0/8",
         ParamKind::Mac => "a MAC address",
         ParamKind::Endpoint => "an address with a port, such as 192.0.2.1:53",
+        ParamKind::Filter => "a filter, such as `tcp dst port 80`",
+        ParamKind::Rules => "rules, `file(\"...\")` or `{ drop tcp dst port 23 ... }`",
     }
 }
 
@@ -57,6 +62,8 @@ pub(crate) fn describe_value(value: &Value) -> &'static str {
         Value::Secret(_) => "a secret",
         Value::Ref(_) => "a reference",
         Value::Quantity { .. } => "a quantity",
+        Value::Filter(_) => "a filter",
+        Value::Rules(_) => "a block of rules",
     }
 }
 
@@ -106,6 +113,8 @@ pub(crate) fn notation(value: &Value) -> String {
         Value::File(path) => format!("file({:?})", path.node),
         Value::Secret(name) => format!("secret({:?})", name.node),
         Value::Ref(name) => format!("${}", name.node),
+        Value::Filter(_) => "a filter".to_owned(),
+        Value::Rules(_) => "a block of rules".to_owned(),
         Value::Quantity {
             number: Number::Int(n),
             unit,

@@ -12,10 +12,10 @@ use crate::{
     chains::{Graph, Permits},
     claims::Claims,
     context::{Context, in_order},
-    declare::{effects, manager, ports, services},
+    declare::{effects, manager, ports, services, written::Written},
     diagnostics::{duplicate_name, empty_program, no_steer},
     filters::Filters,
-    host::Host,
+    host::{Host, clean},
     load::{Trees, Unit, load},
     manifests::NfTypes,
     names::Names,
@@ -126,6 +126,8 @@ fn check_and_keep(
         loaded.add_packet(port, packet);
     }
     let command_line = add_command_line(&mut loaded.sources, inputs.set);
+    let root = clean(main).parent().unwrap_or(Path::new("")).to_path_buf();
+    loaded.add_rules(host, &root, command_line, inputs.set);
     let found = std::mem::take(&mut loaded.found);
     let (found, program) = {
         let cx = Context::new(&loaded.sources, host, found);
@@ -216,6 +218,11 @@ fn analyse(
     let mut config = manager_block(cx, &values, units);
     let mtu = u64::from(config.buffers.mtu);
     config.ports = ports::all(cx, &values, declarations!(units, Port), mtu);
+    let written = Written {
+        filters: &filters,
+        files: &loaded.rules,
+        found: std::cell::RefCell::default(),
+    };
     let types = NfTypes::collect(&loaded.units, &loaded.manifests);
     let mut nfs: Vec<services::Nf<'_>> = declarations!(units, Nf)
         .filter_map(|(file, nf)| {
@@ -223,7 +230,7 @@ fn analyse(
                 services::of_no_type(cx, &values, file, nf);
                 return None;
             };
-            Some(services::nf(cx, &values, file, nf, ty))
+            Some(services::nf(cx, &values, &written, file, nf, ty))
         })
         .collect();
     services::number(cx, &mut nfs, inputs.previous);

@@ -8,6 +8,7 @@ use onvm_bundle::{Param, ParamKind};
 use onvm_lang::syntax::Value;
 
 use crate::{
+    manifests::is_identifier,
     notation::{describe_kind, describe_value, fix_for, parse_value},
     units,
 };
@@ -135,11 +136,18 @@ impl Spec {
             max: None,
             words: param.values.iter().map(|w| w.clone().into()).collect(),
         };
-        if (param.kind == ParamKind::Enum) == param.values.is_empty() {
+        let has_words = matches!(param.kind, ParamKind::Enum | ParamKind::Rules);
+        if has_words == param.values.is_empty() {
             return Err(format!(
-                "parameter `{}`: `values` belongs to the type `enum`, and only to it",
+                "parameter `{}`: `values` belongs to the types `enum` and `rules`, and only to them",
                 param.name
             ));
+        }
+        if let Some(word) = param.values.iter().find(|word| !is_identifier(word)) {
+            return Err(format!("parameter `{}`: the word `{word}` is not [a-z][a-z0-9_]*", param.name));
+        }
+        if matches!(param.kind, ParamKind::Filter | ParamKind::Rules) {
+            return spec.of_packets(param);
         }
         let bound = |text: &Option<String>, what: &str| match text {
             None => Ok(None),
@@ -161,6 +169,29 @@ impl Spec {
             spec.default = Some(default);
         }
         Ok(spec)
+    }
+
+    /// Of a parameter that is a filter or rules. Its default is a filter that names no class.
+    fn of_packets(mut self, param: &Param) -> Result<Self, String> {
+        let name = &param.name;
+        if param.list || param.min.is_some() || param.max.is_some() {
+            return Err(format!("parameter `{name}`: filters and rules have no `list`, `min` and `max`"));
+        }
+        match (&param.default, param.kind) {
+            (None, _) => {}
+            (Some(text), ParamKind::Filter) => {
+                let filter = crate::filter::lower_alone(text);
+                let filter = filter.ok_or_else(|| format!("parameter `{name}`: `default` = \"{text}\": it is not a filter"))?;
+                self.default = Some(filter.to_string().into());
+            }
+            (Some(_), _) => return Err(format!("parameter `{name}`: rules have no default; say `optional = true`")),
+        }
+        Ok(self)
+    }
+
+    /// Whether it is a filter or rules.
+    pub(crate) fn is_of_packets(&self) -> bool {
+        matches!(self.kind, Kind::Plain(ParamKind::Filter | ParamKind::Rules))
     }
 
     /// As in "a time".

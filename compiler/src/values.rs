@@ -8,6 +8,7 @@ use onvm_lang::syntax::{Ident, Record, Span, Spanned, Value};
 use crate::{
     assets::Assets,
     context::Context,
+    declare::written::Written,
     diagnostics::{
         closest, missing_input, missing_setting, out_of_range, reference_cycle, set_twice, unknown_setting,
         unknown_word, wrong_unit, wrong_value_type,
@@ -198,6 +199,19 @@ impl<'a> Values<'a> {
         record: Option<&Record>,
         specs: impl IntoIterator<Item = &'s Spec>,
     ) -> Settings {
+        self.parameters(file, owner, head, record, specs, None)
+    }
+
+    /// The same of an NF's parameters, some of which may be filters and rules.
+    pub(crate) fn parameters<'s>(
+        &self,
+        file: FileId,
+        owner: &str,
+        head: Place,
+        record: Option<&Record>,
+        specs: impl IntoIterator<Item = &'s Spec>,
+        nf: Option<(&Written<'_>, &str)>,
+    ) -> Settings {
         let specs: Vec<&Spec> = specs.into_iter().collect();
         let mut read = Settings {
             values: toml::Table::new(),
@@ -225,10 +239,13 @@ impl<'a> Values<'a> {
             }
             read.places
                 .insert(name.to_owned(), self.cx.place(file, field.value.span));
-            match self
-                .follow(file, &field.value)
-                .and_then(|given| self.read(spec, &given))
-            {
+            let value = match nf {
+                Some((written, nf)) if spec.is_of_packets() => written.read(self, spec, nf, file, &field.value),
+                _ => self
+                    .follow(file, &field.value)
+                    .and_then(|given| self.read(spec, &given)),
+            };
+            match value {
                 Some(value) => drop(read.values.insert(name.to_owned(), value)),
                 None => read.complete = false,
             }

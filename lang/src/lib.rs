@@ -70,6 +70,13 @@ pub fn parse_filter(source: &str) -> (Option<syntax::Filter>, Vec<Diagnostic>) {
     filter::alone(source)
 }
 
+/// Reads a filter that begins at byte `start` of its file. One that is wrong is [`syntax::FilterKind::Error`].
+pub fn parse_filter_at(text: &str, start: u32) -> (syntax::Filter, Vec<Diagnostic>) {
+    let mut diagnostics = Vec::new();
+    let filter = filter::parse_at(text, start, "the end of the filter", &mut diagnostics);
+    (filter, diagnostics)
+}
+
 /// Reads a file of rules, `[NAME:] VERDICT FILTER` a line.
 pub fn parse_rules(source: &str) -> RulesParse {
     rules::file(source)

@@ -60,7 +60,7 @@ pub struct Param {
     pub min: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max: Option<String>,
-    /// The words of an `enum`.
+    /// The words of an `enum`; of `rules`, the verdicts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub values: Vec<String>,
 }
@@ -84,6 +84,10 @@ pub enum ParamKind {
     Mac,
     /// `addr:port`.
     Endpoint,
+    /// A packet filter; the NF gets it lowered.
+    Filter,
+    /// Lines of a verdict and a filter, in a file or a block; the NF gets them lowered, in a file of the bundle.
+    Rules,
 }
 
 impl ParamKind {

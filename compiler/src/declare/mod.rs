@@ -4,6 +4,7 @@ pub(crate) mod effects;
 pub(crate) mod manager;
 pub(crate) mod ports;
 pub(crate) mod refusals;
+pub(crate) mod written;
 pub(crate) mod services;
 
 /// Typed access to settings that their specs have checked.

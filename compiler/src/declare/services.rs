@@ -8,7 +8,7 @@ use onvm_bundle::{
 };
 use onvm_lang::syntax;
 
-use super::{Table, effects, narrow, refusals};
+use super::{Table, effects, narrow, refusals, written::Written};
 use crate::{
     context::Context,
     diagnostics::{service_id_taken, stateful_without_affinity, table_full},
@@ -43,6 +43,7 @@ pub(crate) struct Built {
 pub(crate) fn nf<'a>(
     cx: &Context<'_>,
     values: &Values<'_>,
+    written: &Written<'_>,
     file: FileId,
     decl: &'a syntax::Nf,
     ty: Rc<NfType>,
@@ -50,7 +51,14 @@ pub(crate) fn nf<'a>(
     let name = decl.name.node.as_str();
     let place = cx.place(file, decl.name.span);
     let owner = format!("NF `{name}`");
-    let params = values.settings(file, &owner, place, decl.params.as_ref(), &ty.specs);
+    let params = values.parameters(
+        file,
+        &owner,
+        place,
+        decl.params.as_ref(),
+        &ty.specs,
+        Some((written, name)),
+    );
     let config = InstanceConfig {
         instance: String::new(),
         service: name.to_owned(),

@@ -32,6 +32,13 @@ pub(crate) fn duplicate_name(place: Place, name: &str, first: Place) -> Diagnost
         .help("give one of them another name, or remove it")
 }
 
+/// Two rules of one parameter, whose counters would be one.
+pub(crate) fn duplicate_rule(place: Place, name: &str, first: Place) -> Diagnostic {
+    PAGE.at(place, format!("two rules are named `{name}`"), "named so again here")
+        .label(first.span(), "the first of that name")
+        .help("a rule's name is that of its counter: give one of them another, or none")
+}
+
 /// A warning, since nothing refers to a test by its name.
 pub(crate) fn duplicate_test(place: Place, name: &str, first: Place) -> Diagnostic {
     let message = format!("two tests are named \"{name}\"");

@@ -6,6 +6,17 @@ use onvm_lang::Severity;
 use super::Page;
 
 /// What stands around an example filter.
+/// A source with one rule of a firewall.
+macro_rules! rules {
+    ($rule:literal) => {
+        concat!(
+            "port wan = null {}\nnf fw = firewall {\n    rules = {\n        ",
+            $rule,
+            "\n    },\n}\nsteer wan { else -> fw -> wan }\n"
+        )
+    };
+}
+
 macro_rules! filter {
     ($filter:literal) => {
         concat!(
@@ -186,6 +197,14 @@ pub(crate) const PAGES: &[&Page] = &[
         wrong: filter!("ip[0] % 2 + 1 = 1"),
         right: filter!("ip[0] % (2 + 1) = 1"),
     },
+    &error(
+        "C0026",
+        "line of another firewall",
+        "A line of iptables, nftables or a Cisco access list stands among rules. Where a rule can say the same, the help shows it; \
+         what looks at connections, interfaces or users has no counterpart in a stateless filter.",
+        rules!("-A INPUT -p tcp --dport 22 -j ACCEPT"),
+        rules!("accept tcp and dst port 22"),
+    ),
 ];
 
 #[cfg(test)]

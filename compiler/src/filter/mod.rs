@@ -102,6 +102,35 @@ pub fn lower<N: Names>(filter: &Filter, file: N::File, names: &N) -> Result<Lowe
     }
 }
 
+/// The meaning of a text that is a filter and names no class and no value; none: it is wrong.
+pub(crate) fn lower_alone(text: &str) -> Option<Expr> {
+    let (filter, _) = onvm_lang::parse_filter(text);
+    lower(&filter?, (), &NoNames).ok().map(|lowered| lowered.expr)
+}
+
+/// Names for filters that stand outside of programs.
+struct NoNames;
+
+impl Names for NoNames {
+    type File = ();
+
+    fn class(&self, (): (), name: &Ident) -> Result<((), &Filter), Diagnostic> {
+        Err(Diagnostic::error("", "no class is known here", name.span, ""))
+    }
+
+    fn value(&self, (): (), _name: &str, span: Span) -> Result<((), &Spanned<Value>), Diagnostic> {
+        Err(Diagnostic::error("", "no value is known here", span, ""))
+    }
+
+    fn span(&self, (): (), span: Span) -> Span {
+        span
+    }
+
+    fn text(&self, (): (), _span: Span) -> &str {
+        ""
+    }
+}
+
 /// The state of one lowering, in text order.
 struct Lowering<'n, N: Names> {
     names: &'n N,

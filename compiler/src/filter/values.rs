@@ -135,6 +135,8 @@ impl<N: Names> Lowering<'_, N> {
             Value::File(_) => Scalar::Other("a file"),
             Value::Secret(_) => Scalar::Other("a secret"),
             Value::Quantity { .. } => Scalar::Other("a quantity with a unit"),
+            Value::Filter(_) => Scalar::Other("a filter"),
+            Value::Rules(_) => Scalar::Other("rules"),
         };
         self.count()?;
         members.push(Member {
