@@ -77,7 +77,7 @@ chain back = mon -> wan
 steer wan { else -> inspect }
 steer lan { else -> back }
 "#;
-const RULES: &str = "drop tcp to any port 22,23\naccept any\n";
+const RULES: &str = "drop tcp dst port [22, 23]\naccept all\n";
 const PATTERNS: &str = "/etc/passwd\nsqlmap\n";
 
 /// Two veth pairs, one end of each for a port; removed on drop.

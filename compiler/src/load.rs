@@ -27,15 +27,17 @@ pub(crate) struct Loaded {
 
 /// What parsing leaves behind for who goes on asking of the sources.
 pub(crate) struct Trees {
+    /// Those of the sources, then those of files of rules.
     pub(crate) units: Vec<Unit>,
     /// Imported manifests by the place of the `use` declaration.
     pub(crate) manifests: HashMap<(FileId, u32), FileId>,
 }
 
-/// A source file and its tree.
+/// A source file and its tree; of a file of rules, its rules.
 pub(crate) struct Unit {
     pub(crate) file: FileId,
     pub(crate) tree: syntax::File,
+    pub(crate) rules: Vec<syntax::RuleLine>,
 }
 
 impl Loaded {
@@ -50,6 +52,7 @@ impl Loaded {
         self.units.push(Unit {
             file,
             tree: parse.file,
+            rules: Vec::new(),
         });
     }
 }
@@ -106,6 +109,7 @@ impl Loader<'_> {
         self.loaded.units.push(Unit {
             file,
             tree: parse.file,
+            rules: Vec::new(),
         });
         self.open.push(path.to_path_buf());
         for import in imports {

@@ -14,20 +14,14 @@ use crate::{
     spec::Spec,
 };
 
-macro_rules! standard {
-    ($($name:literal),* $(,)?) => {
-        /// Name and manifest text of every standard NF.
-        const STANDARD: &[(&str, &str)] = &[
-            $(($name, include_str!(concat!("../../stdlib-nfs/src/", $name, ".nf.toml")))),*
-        ];
-    };
-}
-
-standard!["firewall", "forward", "monitor", "payload_scan"];
-
 /// The names of the standard NFs.
 pub fn standard_names() -> impl Iterator<Item = &'static str> + Clone {
-    STANDARD.iter().map(|(name, _)| *name)
+    stdlib_nfs::NFS.iter().map(|nf| nf.name)
+}
+
+/// The text of a standard NF's manifest.
+fn standard_text(name: &str) -> Option<&'static str> {
+    stdlib_nfs::find(name).map(|nf| nf.manifest)
 }
 
 /// A manifest that has been read and whose parameters have been understood.
@@ -84,7 +78,7 @@ impl<'a> NfTypes<'a> {
     pub(crate) fn look_up(&self, sources: &Sources, name: &str) -> Option<NfType> {
         match self.imported.get(name) {
             Some(import) => parse(&sources.get(import.manifest).text).ok(),
-            None => parse(STANDARD.iter().find(|(n, _)| *n == name)?.1).ok(),
+            None => parse(standard_text(name)?).ok(),
         }
     }
 
@@ -101,8 +95,7 @@ impl<'a> NfTypes<'a> {
         if let Some(done) = self.read.borrow().get(name) {
             return done.clone();
         }
-        let standard = STANDARD.iter().find(|(n, _)| *n == name);
-        let read = match (self.imported.get(name), standard) {
+        let read = match (self.imported.get(name), standard_text(name)) {
             (Some(import), _) => {
                 names.get(name);
                 let source = cx.sources.get(import.manifest);
@@ -110,9 +103,7 @@ impl<'a> NfTypes<'a> {
             }
             // An import that failed has been reported.
             (None, _) if matches!(names.get(name).map(|s| s.item), Some(Item::NfType | Item::Broken)) => None,
-            (None, Some(&(name, text))) => {
-                read(cx, place, &format!("of the standard NF `{name}`"), text, None)
-            }
+            (None, Some(text)) => read(cx, place, &format!("of the standard NF `{name}`"), text, None),
             (None, None) => {
                 let mut known: Vec<&str> = standard_names().collect();
                 known.extend(self.imported.keys());
@@ -213,9 +204,9 @@ mod tests {
 
     #[test]
     fn every_standard_manifest_is_usable() {
-        for (name, text) in STANDARD {
-            let nf_type = parse(text).unwrap_or_else(|e| panic!("{name}: {e}"));
-            assert_eq!(nf_type.manifest.name, *name);
+        for nf in stdlib_nfs::NFS {
+            let nf_type = parse(nf.manifest).unwrap_or_else(|e| panic!("{}: {e}", nf.name));
+            assert_eq!(nf_type.manifest.name, nf.name);
         }
     }
 

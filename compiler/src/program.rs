@@ -152,8 +152,14 @@ fn check_and_keep(
         refuted,
         proved,
     };
+    let rules = loaded.rules.into_values().filter_map(Result::ok);
+    let rules = rules.map(|read| Unit {
+        file: read.file,
+        tree: syntax::File::default(),
+        rules: read.rules,
+    });
     let trees = Trees {
-        units: loaded.units,
+        units: loaded.units.into_iter().chain(rules).collect(),
         manifests: loaded.manifests,
     };
     Ok((checked, trees))
@@ -248,7 +254,7 @@ fn analyse(
     let graph = Graph::new(cx, &names, &nfs);
     graph.check_declarations(&declarations!(units, Chain).collect::<Vec<_>>());
     let permits = Permits::collect(&graph, &declarations!(units, Allow).collect::<Vec<_>>());
-    let mut steering = Steering::new(&graph, &permits, &filters, config.max_hops);
+    let mut steering = Steering::new(&graph, &permits, &filters, &config);
     for (file, steer) in declarations!(units, Steer) {
         steering.block(file, steer);
     }
@@ -260,6 +266,7 @@ fn analyse(
     // A chain that was read in part goes other ways than it is to go.
     let chains_damaged = chain_places(cx, units).any(|place| cx.is_damaged(place));
     let judged = if chains_damaged { &[] } else { claims.as_slice() };
+    proofs::check_rule_sets(cx, &written.found.borrow());
     *proved = proofs::check(cx, &classes, &steering, judged, inputs.overlaps);
     names.report_unused(cx);
     if let Some(keep) = keep {

@@ -67,12 +67,7 @@ impl Loaded {
     }
 
     /// The paths, each once. What is wrong with the program is left to the check.
-    fn named(
-        &self,
-        host: &dyn Host,
-        command_line: Option<FileId>,
-        set: &[(String, String)],
-    ) -> Vec<PathBuf> {
+    fn named(&self, host: &dyn Host, command_line: Option<FileId>, set: &[(String, String)]) -> Vec<PathBuf> {
         let cx = Context::new(&self.sources, host, Vec::new());
         let names = Names::collect(&cx, &self.units);
         let overrides = Overrides::read(&cx, &names, &self.units, command_line, set);
@@ -81,13 +76,21 @@ impl Loaded {
         let mut found = Vec::new();
         for unit in &self.units {
             for decl in &unit.tree.decls {
-                let DeclKind::Nf(nf) = &decl.kind.node else { continue };
+                let DeclKind::Nf(nf) = &decl.kind.node else {
+                    continue;
+                };
                 let Some(params) = &nf.params else { continue };
                 let Some(ty) = types.get(&cx, &names, unit.file, &nf.ty) else {
                     continue;
                 };
-                for spec in ty.specs.iter().filter(|s| s.kind == Kind::Plain(ParamKind::Rules)) {
-                    let Some(field) = params.get(&spec.name) else { continue };
+                for spec in ty
+                    .specs
+                    .iter()
+                    .filter(|s| s.kind == Kind::Plain(ParamKind::Rules))
+                {
+                    let Some(field) = params.get(&spec.name) else {
+                        continue;
+                    };
                     let given = values.follow(unit.file, &field.value);
                     if let Some(given) = given
                         && let What::One(Value::File(path)) = &given.what

@@ -144,7 +144,10 @@ impl Spec {
             ));
         }
         if let Some(word) = param.values.iter().find(|word| !is_identifier(word)) {
-            return Err(format!("parameter `{}`: the word `{word}` is not [a-z][a-z0-9_]*", param.name));
+            return Err(format!(
+                "parameter `{}`: the word `{word}` is not [a-z][a-z0-9_]*",
+                param.name
+            ));
         }
         if matches!(param.kind, ParamKind::Filter | ParamKind::Rules) {
             return spec.of_packets(param);
@@ -175,16 +178,24 @@ impl Spec {
     fn of_packets(mut self, param: &Param) -> Result<Self, String> {
         let name = &param.name;
         if param.list || param.min.is_some() || param.max.is_some() {
-            return Err(format!("parameter `{name}`: filters and rules have no `list`, `min` and `max`"));
+            return Err(format!(
+                "parameter `{name}`: filters and rules have no `list`, `min` and `max`"
+            ));
         }
         match (&param.default, param.kind) {
             (None, _) => {}
             (Some(text), ParamKind::Filter) => {
                 let filter = crate::filter::lower_alone(text);
-                let filter = filter.ok_or_else(|| format!("parameter `{name}`: `default` = \"{text}\": it is not a filter"))?;
+                let filter = filter.ok_or_else(|| {
+                    format!("parameter `{name}`: `default` = \"{text}\": it is not a filter")
+                })?;
                 self.default = Some(filter.to_string().into());
             }
-            (Some(_), _) => return Err(format!("parameter `{name}`: rules have no default; say `optional = true`")),
+            (Some(_), _) => {
+                return Err(format!(
+                    "parameter `{name}`: rules have no default; say `optional = true`"
+                ));
+            }
         }
         Ok(self)
     }

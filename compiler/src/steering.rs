@@ -1,8 +1,10 @@
 //! `steer` blocks: which packets of a port enter which chain.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use onvm_bundle::{Chain, Effects, Flows, Hop, MAX_CHAINS, MAX_HOPS, Rule, Table, Target};
+use onvm_bundle::{
+    Chain, Effects, Flows, Hop, MAX_CHAINS, MAX_HOPS, ManagerConfig, Rule, Table, Target, filter::Expr,
+};
 use onvm_lang::syntax::{self, Match, StepKind};
 
 use crate::{
@@ -20,6 +22,8 @@ pub(crate) struct Steering<'g, 'a> {
     graph: &'g Graph<'a>,
     permits: &'g Permits<'a>,
     filters: &'g Filters<'a>,
+    /// Ports whose packets filters see without their VLAN tags.
+    untagged: HashSet<String>,
     max_hops: u8,
     /// Place of the port's name in the first block for it.
     steered: HashMap<&'a str, Place>,
@@ -59,13 +63,15 @@ impl<'g, 'a> Steering<'g, 'a> {
         graph: &'g Graph<'a>,
         permits: &'g Permits<'a>,
         filters: &'g Filters<'a>,
-        max_hops: u8,
+        config: &ManagerConfig,
     ) -> Self {
+        let untagged = config.ports.iter().filter(|port| port.ignore_tags);
         Self {
             graph,
             permits,
             filters,
-            max_hops,
+            untagged: untagged.map(|port| port.name.clone()).collect(),
+            max_hops: config.max_hops,
             steered: HashMap::new(),
             lowered: HashMap::new(),
             chains: Vec::new(),
@@ -140,6 +146,7 @@ impl<'g, 'a> Steering<'g, 'a> {
                 Match::Else(_) => {}
                 Match::Filter(filter) => {
                     let lowered = self.filters.lower(file, filter);
+                    let lowered = lowered.map(|filter| self.as_seen(&steer.port.node, filter));
                     if let (Some(chain), Some(filter)) = (chain, lowered) {
                         let text = one_line(cx.sources.text(matched));
                         let source = cx.sources.reference(matched);
@@ -171,6 +178,19 @@ impl<'g, 'a> Steering<'g, 'a> {
             complete,
             otherwise,
         });
+    }
+
+    /// What a filter asks of packets of that port.
+    pub(crate) fn as_seen(&self, port: &str, filter: Expr) -> Expr {
+        match self.untagged.contains(port) {
+            true => filter.without_tags(),
+            false => filter,
+        }
+    }
+
+    /// Whether filters see the packets of that port without their VLAN tags.
+    pub(crate) fn is_untagged(&self, port: &str) -> bool {
+        self.untagged.contains(port)
     }
 
     /// The name of the chain that a rule leads to. None: it could not be lowered, which is reported.

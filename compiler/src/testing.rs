@@ -80,7 +80,7 @@ fn host(main: &str) -> MemoryHost {
         .with("no.patterns", "# none yet\n")
         .with(
             "three-mistakes.rules",
-            "accept tcp to any port 22x\naccept bogus\ndrop udp from 10.0.0.1/8\n",
+            "accept tcp dst port 22x\naccept bogus\ndrop udp and src net 10.0.0.1/8\n",
         )
         .with(
             "pasted.rules",

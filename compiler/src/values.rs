@@ -240,7 +240,9 @@ impl<'a> Values<'a> {
             read.places
                 .insert(name.to_owned(), self.cx.place(file, field.value.span));
             let value = match nf {
-                Some((written, nf)) if spec.is_of_packets() => written.read(self, spec, nf, file, &field.value),
+                Some((written, nf)) if spec.is_of_packets() => {
+                    written.read(self, spec, nf, file, &field.value)
+                }
                 _ => self
                     .follow(file, &field.value)
                     .and_then(|given| self.read(spec, &given)),

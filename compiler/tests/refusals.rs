@@ -34,11 +34,12 @@ const FIREWALL: &str =
 
 #[test]
 fn every_mistake_of_a_rules_file_is_shown_where_it_stands() {
-    let rules = "accept tcp to any port 22x\n# fine\naccept udp\naccept bogus\ndrop udp from 10.0.0.1/8\n";
+    let rules =
+        "accept tcp dst port 22x\n# fine\naccept udp\naccept bogus\ndrop udp and src net 10.0.0.1/8\n";
     let dir = with(&[("a.chain", FIREWALL), ("a.rules", rules)]);
     let (_, err) = run(dir.path(), &["check", "--error-format", "short", "a.chain"], 1);
     let places: Vec<&str> = err.lines().filter_map(|line| line.split(": ").next()).collect();
-    assert_eq!(places, ["a.rules:1:24", "a.rules:4:8", "a.rules:5:15"], "{err}");
+    assert_eq!(places, ["a.rules:1:21", "a.rules:4:8", "a.rules:5:22"], "{err}");
     for command in [
         &["build", "a.chain", "-o", "a.bundle"][..],
         &["doctor", "a.chain"],
@@ -47,7 +48,7 @@ fn every_mistake_of_a_rules_file_is_shown_where_it_stands() {
     ] {
         let (_, err) = run(dir.path(), command, 1);
         assert!(
-            err.contains("a.rules:4:8") && err.contains("C0211"),
+            err.contains("a.rules:4:8") && err.contains("C0101"),
             "{command:?} {err}"
         );
     }
@@ -61,7 +62,7 @@ fn a_pasted_line_of_iptables_gets_the_rule_that_it_is_here() {
     let dir = with(&[("a.chain", FIREWALL), ("a.rules", pasted)]);
     let (_, err) = run(dir.path(), &["check", "a.chain"], 1);
     assert!(
-        err.contains("`accept tcp from 10.0.0.0/8 to any port 22`") && err.contains("a.rules:1:1"),
+        err.contains("`accept src net 10.0.0.0/8 and tcp and dst port 22`") && err.contains("a.rules:1:1"),
         "{err}"
     );
 }

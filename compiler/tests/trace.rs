@@ -71,7 +71,7 @@ fn workspace() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
     write("a.chain", &format!("{CHAIN}{TESTS}"));
-    write("a.rules", "drop udp from any to any port 23\n");
+    write("a.rules", "drop udp dst port 23\n");
     write("a.patterns", "attack\n");
     write(
         "guard.nf.toml",

@@ -1,9 +1,9 @@
 //! The standard network functions, one module each, and the table by which `onvm-nf` finds them.
 //!
-//! Beside each module stands its manifest, `NAME.nf.toml`: parameters, outputs, effects and counters. Operators' pages are
-//! in `docs/nfs/`.
+//! In each module's folder stands its manifest: parameters, outputs, effects and counters. Operators' pages are in
+//! `docs/nfs/`.
 
-pub mod files;
+mod common;
 pub mod firewall;
 pub mod forward;
 mod model;
@@ -42,7 +42,7 @@ pub struct StandardNf {
 pub const NFS: &[StandardNf] = &[
     StandardNf {
         name: "firewall",
-        manifest: include_str!("firewall.nf.toml"),
+        manifest: include_str!("firewall/manifest.toml"),
         run: nflib::run::<firewall::Firewall>,
         bench: bench::<firewall::Firewall>,
         check: firewall::check,
@@ -50,7 +50,7 @@ pub const NFS: &[StandardNf] = &[
     },
     StandardNf {
         name: "forward",
-        manifest: include_str!("forward.nf.toml"),
+        manifest: include_str!("forward/manifest.toml"),
         run: nflib::run::<forward::Forward>,
         bench: bench::<forward::Forward>,
         check: no_parameters,
@@ -58,7 +58,7 @@ pub const NFS: &[StandardNf] = &[
     },
     StandardNf {
         name: "monitor",
-        manifest: include_str!("monitor.nf.toml"),
+        manifest: include_str!("monitor/manifest.toml"),
         run: nflib::run::<monitor::Monitor>,
         bench: bench::<monitor::Monitor>,
         check: monitor::check,
@@ -66,7 +66,7 @@ pub const NFS: &[StandardNf] = &[
     },
     StandardNf {
         name: "payload_scan",
-        manifest: include_str!("payload_scan.nf.toml"),
+        manifest: include_str!("payload_scan/manifest.toml"),
         run: nflib::run::<payload_scan::PayloadScan>,
         bench: bench::<payload_scan::PayloadScan>,
         check: payload_scan::check,

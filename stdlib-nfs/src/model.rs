@@ -1,19 +1,21 @@
-//! What an NF's verdicts depend on, told in data: for tools that look for a packet of each verdict.
+//! What an NF's verdicts depend on, as data: for proofs, and for tools that look for a packet of each verdict.
 
-use nflib::Verdict;
+use nflib::{Verdict, filter::Expr};
 
-/// How an NF decides. What is found with it is tried on the NF itself: a model may leave packets out, but should not tell
-/// of any what is not so.
+/// How an NF decides.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Model {
     /// Every packet goes on.
     Passes,
-    /// The first rule that takes the packet decides.
+    /// The first rule that takes the packet decides, for every frame.
     Rules {
         rules: Vec<ModelRule>,
         otherwise: Verdict,
+        /// Some packets may be dropped before any rule is asked.
+        may_drop: bool,
     },
-    /// IP packets whose payload holds one of the patterns get the verdict; the others go on.
+    /// IP packets whose payload holds one of the patterns get the verdict; the others go on. It may leave packets out; what is
+    /// found with it is tried on the NF itself.
     Payload {
         patterns: Vec<Vec<u8>>,
         /// ASCII letters match in either case.
@@ -24,7 +26,8 @@ pub enum Model {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ModelRule {
-    /// A filter as a bundle's flow table has it. The rule takes all packets that it describes, and perhaps more.
-    pub filter: String,
+    /// The name of its counter: `rule_12` on line 12.
+    pub name: String,
+    pub filter: Expr,
     pub verdict: Verdict,
 }

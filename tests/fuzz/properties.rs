@@ -285,7 +285,10 @@ fn checked(source: &str) -> Checked {
         )
         .with("again.chain", "use \"main.chain\"\n")
         .with("guard.nf.toml", GUARD)
-        .with("edge.rules", "drop ip from 10.0.0.0/8\npass tcp to any port 80\n")
+        .with(
+            "edge.rules",
+            "drop src net 10.0.0.0/8\nweb: accept web\npass tcp dst port 80\n",
+        )
         .with("web.patterns", "attack\n")
         .with("edge.pcap", "")
         .with("edge-lan.pcap", "")

@@ -135,7 +135,7 @@ fn verdicts_are_those_that_the_chain_and_the_rules_say() {
     capture::write(&scratch.path("in.pcap"), &packets);
     scratch.write(
         "fw.rules",
-        "drop tcp to any port 443\ndrop tcp from 198.51.0.0/27\naccept any\n",
+        "drop tcp dst port 443\ndrop tcp and src net 198.51.0.0/27\naccept all\n",
     );
     let chain = format!(
         "param dir: string = \"{}\"\nport a = pcap {{ read = file(\"in.pcap\") }}\n\

@@ -95,7 +95,7 @@ fn a_damaged_bundle_is_refused_and_the_file_named() {
     fs::remove_file(bundle.join("extra.toml")).unwrap();
 
     let index = fs::read_to_string(bundle.join("bundle.toml")).unwrap();
-    let newer = index.replacen("format = 4", "format = 99", 1);
+    let newer = index.replacen("format = 5", "format = 99", 1);
     assert_ne!(newer, index);
     fs::write(bundle.join("bundle.toml"), newer).unwrap();
     start(&scratch, &bundle).assert_refused(&["bundle.toml", "99"]);

@@ -29,7 +29,7 @@ fn through(scratch: &Scratch, captures: &[PathBuf]) -> Finished {
 }
 
 fn along(scratch: &Scratch, captures: &[PathBuf], chain_of_each: &str) -> Finished {
-    scratch.write("all.rules", "accept any\n");
+    scratch.write("all.rules", "accept all\n");
     scratch.write("none.patterns", "this-is-in-no-packet\n");
     let mut chain = "manager { mtu = 9000 }\n\
                      nf fw = firewall { rules = file(\"all.rules\"), default = accept }\n\

@@ -33,7 +33,7 @@ fn test_of(dir: &Path, chain: &str, tests: &str) -> Output {
 fn captures_are_counted_and_compared() {
     let scratch = Scratch::new();
     let dir = &scratch.path("");
-    fs::write(dir.join("a.rules"), "drop udp from 198.51.0.3 to any\n").unwrap();
+    fs::write(dir.join("a.rules"), "drop udp and src host 198.51.0.3\n").unwrap();
     let sent: Vec<Vec<u8>> = (0..300)
         .map(|n| match n % 3 {
             0 => capture::tcp(n as u16 % 7, 80, n, 40),

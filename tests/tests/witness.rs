@@ -103,17 +103,17 @@ const TARGETS: [&str; 6] = [
     "jail",
 ];
 const RULES: [&str; 11] = [
-    "accept tcp from any to any port 80",
-    "drop ip from 10.0.0.0/8",
+    "accept tcp dst port 80",
+    "drop ip and src net 10.0.0.0/8",
     "accept udp",
     "accept ip6",
-    "drop tcp from any to 10.1.0.0/16",
-    "accept ip from any to any",
-    "accept icmp type 8",
+    "drop tcp and dst net 10.1.0.0/16",
+    "accept ip",
+    "accept icmp[icmptype] == icmp-echo",
     "accept arp",
-    "accept tcp flags syn,!ack",
-    "drop udp vlan 7",
-    "accept udp fragment",
+    "accept tcp[tcpflags] & (tcp-syn|tcp-ack) == tcp-syn",
+    "drop vlan 7 and udp",
+    "accept udp and ip[6:2] & 0x1fff != 0",
 ];
 
 /// The same numbers every time (xorshift, Marsaglia 2003).

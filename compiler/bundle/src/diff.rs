@@ -215,9 +215,14 @@ fn port_details(a: &Port, b: &Port) -> Vec<Detail> {
         detail("promiscuous", &a.promiscuous, &b.promiscuous),
         detail("mtu", &a.mtu, &b.mtu),
         detail("mac", &a.mac, &b.mac),
+        detail("tags", &tags(a), &tags(b)),
         detail("place in the order of ports", &a.id, &b.id),
     ];
     details.into_iter().flatten().collect()
+}
+
+fn tags(port: &Port) -> String {
+    if port.ignore_tags { "ignored" } else { "visible" }.to_owned()
 }
 
 fn service_details(a: &Service, b: &Service) -> Vec<Detail> {

@@ -42,6 +42,7 @@ mod tests {
             promiscuous: true,
             mtu: None,
             mac: None,
+            ignore_tags: false,
             kind: PortKind::Null { size: 64 },
         };
         ManagerConfig {

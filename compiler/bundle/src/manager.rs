@@ -92,6 +92,9 @@ pub struct Port {
     /// `aa:bb:cc:dd:ee:ff`; none: the device's own address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mac: Option<String>,
+    /// Filters see its packets without their VLAN tags.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ignore_tags: bool,
     pub kind: PortKind,
 }
 

@@ -65,6 +65,8 @@ pub struct PortTable {
     pub otherwise: HopIndex,
     /// The decision is the same for all packets of a flow, so that a flow cache may keep it.
     pub by_flow: bool,
+    /// The rules see frames without their VLAN tags.
+    pub ignore_tags: bool,
     /// Bytes from a frame's first on that the rules can read; the greatest number where it may be any.
     pub reach: u16,
 }
@@ -112,7 +114,10 @@ impl Tables {
             });
         }
         let first_of: HashMap<&str, HopIndex> = chains.iter().map(|c| (c.name.as_str(), c.first)).collect();
-        let table = |port: &Port| port_table(flows, &port.name, &first_of);
+        let table = |port: &Port| PortTable {
+            ignore_tags: port.ignore_tags,
+            ..port_table(flows, &port.name, &first_of)
+        };
         let ports = manager.ports.iter().map(table).collect();
         Self { hops, chains, ports }
     }

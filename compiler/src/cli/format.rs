@@ -27,7 +27,13 @@ pub(super) fn run(out: &Output, args: &FmtArgs) -> Outcome {
                 continue;
             }
         };
-        match onvm_lang::format(&text) {
+        let rules = file.extension().is_some_and(|ending| ending == "rules");
+        let format = if rules {
+            onvm_lang::format_rules
+        } else {
+            onvm_lang::format
+        };
+        match format(&text) {
             Err(found) => {
                 let name = if stdin { Path::new("<stdin>") } else { file };
                 let (sources, found) = onvmc::diagnostics::of_one_file(name, text, found);

@@ -4,8 +4,8 @@ pub(crate) mod effects;
 pub(crate) mod manager;
 pub(crate) mod ports;
 pub(crate) mod refusals;
-pub(crate) mod written;
 pub(crate) mod services;
+pub(crate) mod written;
 
 /// Typed access to settings that their specs have checked.
 pub(crate) trait Table {

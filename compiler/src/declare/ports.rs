@@ -97,6 +97,7 @@ fn port(
         promiscuous: read.values.flag("promiscuous").unwrap_or(true),
         mtu: read.values.number("mtu").map(narrow),
         mac,
+        ignore_tags: read.values.text("tags").as_deref() == Some("ignored"),
         kind: kind?,
     })
 }
@@ -107,12 +108,14 @@ pub(crate) fn settings(kind: &str) -> Option<Vec<Spec>> {
 }
 
 /// Settings that every kind has.
-fn common() -> [Spec; 4] {
+fn common() -> [Spec; 5] {
     [
         Spec::plain("queues", ParamKind::Int, "receive queues").range(1, 64),
         Spec::plain("mtu", ParamKind::Int, "largest layer-3 packet in bytes").range(68, 9216),
         Spec::plain("mac", ParamKind::Mac, "the port's own address"),
         Spec::plain("promiscuous", ParamKind::Bool, "take packets for any address"),
+        Spec::plain("tags", ParamKind::Enum, "whether filters see the VLAN tags of its packets")
+            .words(&["visible", "ignored"]),
     ]
 }
 

@@ -31,8 +31,6 @@ pub(crate) struct RuleSet {
     pub(crate) rules: Vec<LoweredRule>,
     /// Whether `rules` are all rules.
     pub(crate) complete: bool,
-    /// Where the rules stand; two NFs may read one file.
-    pub(crate) file: FileId,
 }
 
 /// A rule as it goes into the bundle.
@@ -143,7 +141,6 @@ impl Written<'_> {
         let mut set = RuleSet {
             rules: Vec::with_capacity(rules.len()),
             complete,
-            file,
         };
         let mut names: HashMap<&str, Place> = HashMap::new();
         for rule in rules {

@@ -31,7 +31,7 @@ fn program(source: &str) -> Program {
     let host = MemoryHost::default()
         .with("a.chain", source)
         .with("guard.nf.toml", GUARD)
-        .with("a.rules", "drop tcp from any to any port 23\n")
+        .with("a.rules", "drop tcp dst port 23\n")
         .with("a.patterns", "attack\n");
     let checked = check(&host, FilePath::new("a.chain"), &Inputs::default()).unwrap();
     let shown = crate::render::human(&checked.sources, &checked.diagnostics, false, 100);

@@ -7,6 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use onvm_bundle::ParamKind;
 use onvm_lang::{
     Diagnostic,
     syntax::{self, Decl, DeclKind, Ident, Span},
@@ -25,6 +26,7 @@ use crate::{
     manifests::{NfType, NfTypes},
     program::{Filtered, check_for_editor},
     sources::{FileId, Source, Sources},
+    spec::Kind,
 };
 
 /// A program: its main file and everything that this imports.
@@ -118,7 +120,7 @@ impl Analysis {
     pub(super) fn marks(&self, unit: &Unit) -> Vec<Mark<'_>> {
         // The unit comes from this analysis, by another borrow.
         let unit = self.units().iter().find(|u| u.file == unit.file);
-        unit.map_or_else(Vec::new, |u| marks(&u.tree, &self.source(u.file).text))
+        unit.map_or_else(Vec::new, |u| marks(u, &self.source(u.file).text))
     }
 
     pub(super) fn nf_types(&self) -> NfTypes<'_> {
@@ -133,6 +135,21 @@ impl Analysis {
     /// The type of the NF of that name.
     pub(super) fn type_of_nf(&self, nf: &str) -> Option<NfType> {
         self.nf_type(self.nf(nf)?.ty.node.as_str())
+    }
+
+    /// The verdicts of files of rules that NFs of the program read.
+    pub(super) fn verdicts(&self) -> Vec<String> {
+        let nfs = self.declarations().filter_map(|(_, decl)| match &decl.kind.node {
+            DeclKind::Nf(nf) => Some(nf),
+            _ => None,
+        });
+        let types = nfs.filter_map(|nf| self.nf_type(&nf.ty.node));
+        let specs = types.flat_map(|ty| ty.specs);
+        let words = specs.filter(|spec| spec.kind == Kind::Plain(ParamKind::Rules));
+        let mut words: Vec<String> = words.flat_map(|spec| spec.words).map(Into::into).collect();
+        words.sort_unstable();
+        words.dedup();
+        words
     }
 
     pub(super) fn nf(&self, name: &str) -> Option<&syntax::Nf> {

@@ -11,7 +11,7 @@ use onvm_lang::{
 };
 
 use super::{
-    context::{Want, begun_word, filter_words, wants},
+    context::{Want, begun_word, filter_words, wants, wants_in_rules},
     hover,
     marks::Owner,
     view::View,
@@ -41,9 +41,11 @@ pub(super) fn complete(view: &View<'_>) -> Vec<CompletionItem> {
         own: before.and_then(|d| d.name()).map(|n| n.node.as_str()),
         items: Vec::new(),
     };
-    for want in wants(view.text, start, view.offset) {
-        list.offer(want);
-    }
+    let wanted = match view.unit.tree.decls.is_empty() && view.is_rules() {
+        true => wants_in_rules(view.text, view.offset),
+        false => wants(view.text, start, view.offset),
+    };
+    wanted.into_iter().for_each(|want| list.offer(want));
     list.items
 }
 
@@ -86,17 +88,31 @@ impl List<'_, '_> {
             Want::Reference => self.references(),
             Want::Output(nf) => self.outputs(nf),
             Want::Counter(nf) => self.counters(nf),
-            Want::Filter => {
-                self.names("class", CompletionItemKind::Interface, |d| {
-                    matches!(d, DeclKind::Class(_))
-                });
-                filter_words().for_each(|w| {
-                    let summary = words::filter_summary(w).map(ToOwned::to_owned);
-                    self.add(w, CompletionItemKind::Keyword, "filter", summary);
-                });
-                self.references();
+            Want::Filter => self.filter(),
+            Want::OfPackets(owner, key) => {
+                let found = hover::setting(self.view.analysis, owner, key);
+                if let Some((spec, _)) = found.filter(|(spec, _)| spec.is_of_packets()) {
+                    self.literals(&spec);
+                    self.filter();
+                }
+            }
+            Want::Verdict => {
+                for word in self.view.analysis.verdicts() {
+                    self.add(&word, CompletionItemKind::EnumMember, "verdict", None);
+                }
             }
         }
+    }
+
+    fn filter(&mut self) {
+        self.names("class", CompletionItemKind::Interface, |d| {
+            matches!(d, DeclKind::Class(_))
+        });
+        filter_words().for_each(|w| {
+            let summary = words::filter_summary(w).map(ToOwned::to_owned);
+            self.add(w, CompletionItemKind::Keyword, "filter", summary);
+        });
+        self.references();
     }
 
     fn words(&mut self, words: &[&str]) {
@@ -174,6 +190,9 @@ impl List<'_, '_> {
     fn values(&mut self, of: Option<(Owner<'_>, &str)>) {
         let found = of.and_then(|(owner, key)| hover::setting(self.view.analysis, owner, key));
         if let Some((spec, default)) = found {
+            if spec.kind == Kind::Plain(ParamKind::Filter) {
+                return self.filter();
+            }
             self.literals(&spec);
             if let Some(default) = default.filter(|d| !spec.words.iter().any(|w| w == d)) {
                 self.add(&default, CompletionItemKind::Value, "default", None);
@@ -192,7 +211,7 @@ impl List<'_, '_> {
             Kind::Plain(ParamKind::Bool) => ["true", "false"]
                 .iter()
                 .for_each(|w| self.add(w, CompletionItemKind::Value, "", None)),
-            Kind::Plain(ParamKind::File) | Kind::HostPathOrFile => {
+            Kind::Plain(ParamKind::File | ParamKind::Rules) | Kind::HostPathOrFile => {
                 self.add(
                     "file(\"\")",
                     CompletionItemKind::File,

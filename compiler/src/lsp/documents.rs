@@ -21,8 +21,16 @@ pub(super) struct Document {
     pub(super) uri: String,
     pub(super) version: i32,
     pub(super) text: String,
-    /// A chain source, by its name or because the client says so.
-    pub(super) chain: bool,
+    pub(super) kind: Kind,
+}
+
+/// What a buffer holds, by its name or because the client says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Chain,
+    Rules,
+    /// Something that a program may read.
+    Other,
 }
 
 /// The open buffers by path.
@@ -36,13 +44,18 @@ impl Documents {
     pub(super) fn open(&mut self, item: TextDocumentItem) -> PathBuf {
         let uri = item.uri.0;
         let path = path_of(&uri);
-        let chain = path.extension().is_some_and(|e| e == "chain")
-            || serde_json::to_value(&item.language_id).is_ok_and(|id| id == "chain");
+        let language = serde_json::to_value(&item.language_id).unwrap_or_default();
+        let is = |ending: &str, name: &str| path.extension().is_some_and(|e| e == ending) || language == name;
+        let kind = match () {
+            () if is("chain", "chain") => Kind::Chain,
+            () if is("rules", "chain-rules") => Kind::Rules,
+            () => Kind::Other,
+        };
         let document = Document {
             uri,
             version: item.version,
             text: item.text,
-            chain,
+            kind,
         };
         self.open.insert(path.clone(), document);
         path
@@ -83,9 +96,10 @@ impl Documents {
         self.open.get(path)
     }
 
-    /// The open chain sources.
-    pub(super) fn chains(&self) -> impl Iterator<Item = &PathBuf> {
-        self.open.iter().filter(|(_, d)| d.chain).map(|(path, _)| path)
+    /// The open buffers of one kind.
+    pub(super) fn of_kind(&self, kind: Kind) -> impl Iterator<Item = &PathBuf> {
+        let fits = self.open.iter().filter(move |(_, d)| d.kind == kind);
+        fits.map(|(path, _)| path)
     }
 
     /// A file's URI, as the client writes it if it is open.

@@ -3,13 +3,19 @@
 use gen_lsp_types::TextEdit;
 
 use super::{
+    documents::{Document, Kind},
     position::{Encoding, Lines},
     server::Fault,
 };
 
 /// What to replace; nothing where the file is as it should be.
-pub(super) fn format(text: &str, encoding: Encoding) -> Result<Vec<TextEdit>, Fault> {
-    let new = onvm_lang::format(text).map_err(|found| {
+pub(super) fn format(document: &Document, encoding: Encoding) -> Result<Vec<TextEdit>, Fault> {
+    let text = document.text.as_str();
+    let format = match document.kind {
+        Kind::Rules => onvm_lang::format_rules,
+        Kind::Chain | Kind::Other => onvm_lang::format,
+    };
+    let new = format(text).map_err(|found| {
         let first = found.first().map_or("", |d| &d.message);
         Fault::refused(format!("a file that does not parse is not laid out: {first}"))
     })?;

@@ -55,6 +55,7 @@ fn filter_word(view: &View<'_>) -> Option<String> {
             DeclKind::Class(_) | DeclKind::Steer(_) | DeclKind::Assert(_)
         )
     });
+    let filters = filters || view.is_rules() || view.in_filter_value();
     let in_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let (before, behind) = view.text.split_at_checked(view.offset).filter(|_| filters)?;
     let start = before.rfind(|c| !in_word(c)).map_or(0, |at| at + 1);

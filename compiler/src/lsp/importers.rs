@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use onvm_lang::syntax::DeclKind;
+use onvm_lang::syntax::{DeclKind, Value};
 
 use crate::host::{Entry, Host, clean};
 
@@ -51,16 +51,14 @@ impl Importers {
         let Ok(text) = disk.read(path).map(|t| String::from_utf8_lossy(&t).into_owned()) else {
             return;
         };
-        // Most sources import nothing, and need no parsing to see that.
-        if !text.contains("use") {
+        // Many sources import nothing, and need no parsing to see that.
+        if !text.contains("use") && !text.contains(".rules\"") {
             return;
         }
         for decl in onvm_lang::parse(&text).file.decls {
-            if let DeclKind::Use(import) = decl.kind.node
-                && import.alias.is_none()
-            {
-                let imported = clean(&path.parent().unwrap_or(Path::new("")).join(import.path.node));
-                self.of.entry(imported).or_default().insert(clean(path));
+            for named in named_by(&decl.kind.node) {
+                let named = clean(&path.parent().unwrap_or(Path::new("")).join(named));
+                self.of.entry(named).or_default().insert(clean(path));
             }
         }
     }
@@ -81,6 +79,31 @@ impl Importers {
         }
         mains.truncate(MAX_PROGRAMS);
         mains
+    }
+}
+
+/// The sources and files of rules that a declaration names.
+fn named_by(decl: &DeclKind) -> Vec<&str> {
+    match decl {
+        DeclKind::Use(import) if import.alias.is_none() => vec![import.path.node.as_str()],
+        DeclKind::Nf(nf) => {
+            let fields = nf.params.iter().flat_map(|params| &params.fields);
+            fields.filter_map(|field| rules(&field.value.node)).collect()
+        }
+        DeclKind::Let(binding) => rules(&binding.value.node).into_iter().collect(),
+        DeclKind::Param(param) => param
+            .default
+            .iter()
+            .filter_map(|value| rules(&value.node))
+            .collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn rules(value: &Value) -> Option<&str> {
+    match value {
+        Value::File(path) if path.node.ends_with(".rules") => Some(&path.node),
+        _ => None,
     }
 }
 

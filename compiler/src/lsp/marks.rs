@@ -7,11 +7,12 @@
 use onvm_lang::{
     TokenKind,
     syntax::{
-        Allow, Assert, Chain, Claim, Decl, DeclKind, Expect, Expr, ExprKind, File, Filter, FilterKind,
-        FilterValue, Grant, Ident, Match, Operand, PrimitiveKind, Record, Span, Spanned, Step, StepKind,
-        StmtKind, Value,
+        Allow, Assert, Chain, Claim, Decl, DeclKind, Expect, Expr, ExprKind, Filter, FilterKind, FilterValue,
+        Grant, Ident, Match, Operand, PrimitiveKind, Record, Span, Spanned, Step, StepKind, StmtKind, Value,
     },
 };
+
+use crate::load::Unit;
 
 /// A word that stands for something.
 #[derive(Debug, Clone, Copy)]
@@ -66,16 +67,17 @@ pub(super) enum Owner<'a> {
 }
 
 /// The marks of a file in source order.
-pub(super) fn marks<'a>(tree: &'a File, source: &'a str) -> Vec<Mark<'a>> {
+pub(super) fn marks<'a>(unit: &'a Unit, source: &'a str) -> Vec<Mark<'a>> {
     let mut walk = Walk {
         source,
         scope: None,
         guessed: false,
         marks: Vec::new(),
     };
-    for decl in &tree.decls {
+    for decl in &unit.tree.decls {
         walk.decl(decl);
     }
+    unit.rules.iter().for_each(|rule| walk.filter(&rule.filter));
     walk.marks.sort_by_key(|m| (m.span.start, m.guessed));
     walk.marks
 }
@@ -291,6 +293,8 @@ impl<'a> Walk<'a> {
             (Value::Word(word), Some((owner, key))) => self.mark(value.span, word, What::Word(owner, key)),
             (Value::List(items), _) => items.iter().for_each(|v| self.value(v, of)),
             (Value::Record(record), _) => record.fields.iter().for_each(|f| self.value(&f.value, None)),
+            (Value::Filter(filter), _) => self.filter(filter),
+            (Value::Rules(rules), _) => rules.iter().for_each(|rule| self.filter(&rule.filter)),
             _ => {}
         }
     }

@@ -7,7 +7,13 @@ use std::{
 
 use gen_lsp_types::{Diagnostic, PublishDiagnosticsParams, Uri};
 
-use super::{Client, analysis::Analysis, diagnostics::by_file, documents::Documents, importers::Importers};
+use super::{
+    Client,
+    analysis::Analysis,
+    diagnostics::by_file,
+    documents::{Documents, Kind},
+    importers::Importers,
+};
 use crate::host::Host;
 
 /// The checked programs, and what the client was told of their files.
@@ -45,17 +51,20 @@ impl Programs {
     }
 
     /// Checks what has to be checked so that every open source lies in a program. A program is an open source, or one that
-    /// imports it and is itself imported by none.
+    /// imports it, or reads its rules, and is itself imported by none.
     pub(super) fn refresh(&mut self, documents: &Documents, disk: &dyn Host, client: &Client) {
         if std::mem::replace(&mut self.settled, true) {
             return;
         }
-        let open: Vec<&PathBuf> = documents.chains().collect();
+        let mut open: Vec<&PathBuf> = documents.of_kind(Kind::Chain).collect();
+        let sources = open.len();
+        open.extend(documents.of_kind(Kind::Rules));
         let mut mains: Vec<PathBuf> = open
             .iter()
             .flat_map(|path| self.importers.mains_of(path))
             .collect();
-        mains.extend(open.iter().map(|path| (*path).clone()));
+        // Rules are no program of their own.
+        mains.extend(open.iter().take(sources).map(|path| (*path).clone()));
         // What was a program before is one again, rather than a library of it.
         let stale = std::mem::take(&mut self.stale);
         mains.sort_by_key(|main| !stale.contains(main));

@@ -187,7 +187,7 @@ impl<'s> Server<'s> {
                 let document = self.documents.get(&path_of(&params.text_document.uri.0));
                 json(
                     document
-                        .map(|d| format::format(&d.text, self.client.encoding))
+                        .map(|d| format::format(d, self.client.encoding))
                         .transpose()?,
                 )
             }

@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use gen_lsp_types::{Location, Position, Range, Uri};
-use onvm_lang::syntax::{Decl, Span};
+use onvm_lang::syntax::{Decl, DeclKind, Span, Value};
 
 use super::{
     analysis::{Analysis, At},
-    documents::Documents,
+    documents::{Documents, Kind},
     marks::Mark,
     position::{Encoding, Lines},
 };
@@ -68,6 +68,27 @@ impl<'a> View<'a> {
         decls
             .iter()
             .find(|d| d.span().start <= offset && offset <= d.span().end)
+    }
+
+    /// Whether the file is one of rules.
+    pub(super) fn is_rules(&self) -> bool {
+        let path = &self.analysis.source(self.unit.file).path;
+        let kind = self.documents.get(path).map(|document| document.kind);
+        kind == Some(Kind::Rules) || !self.unit.rules.is_empty()
+    }
+
+    /// Whether the cursor is within a value that is a filter or rules.
+    pub(super) fn in_filter_value(&self) -> bool {
+        let Some(DeclKind::Nf(nf)) = self.decl().map(|d| &d.kind.node) else {
+            return false;
+        };
+        let offset = Span::new(0, self.offset).end;
+        let mut fields = nf.params.iter().flat_map(|params| &params.fields);
+        fields.any(|field| {
+            let span = field.value.span;
+            let of_packets = matches!(field.value.node, Value::Filter(_) | Value::Rules(_));
+            of_packets && span.start <= offset && offset <= span.end
+        })
     }
 
     pub(super) fn at(&self, span: Span) -> At {

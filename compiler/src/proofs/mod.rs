@@ -12,12 +12,15 @@ mod paths;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashSet;
+
 use onvm_bundle::filter::Expr;
 
 use self::lookups::World;
 use crate::{
     claims::Assertion,
     context::Context,
+    declare::written::RuleSet,
     diagnostics::{empty_filter, missing_else, shadowed_rule},
     sets::{Answer, Budget, Fields, Set, Table, Verdict},
     sources::Place,
@@ -57,7 +60,7 @@ pub(crate) fn check(
         .map(|a| Set::new(&mut fields, &a.filter))
         .collect();
     for entry @ (block, table) in &tables {
-        let verdicts = report_rules(cx, &fields, block, table);
+        let verdicts = report_rules(cx, &fields, &block.places, table);
         if tell_overlaps {
             overlaps::report(cx, &fields, steering, entry, &verdicts);
         }
@@ -77,15 +80,34 @@ fn table<'b>(fields: &mut Fields, block: &'b Block) -> Table<'b> {
     table
 }
 
-fn report_rules(cx: &Context<'_>, fields: &Fields, block: &Block, table: &Table<'_>) -> Vec<Verdict> {
-    let mut budget = Budget::new(TABLE_BUDGET + BUDGET_PER_RULE * block.rules.len() as u64);
+/// Reports on rules that NFs read.
+pub(crate) fn check_rule_sets(cx: &Context<'_>, sets: &[RuleSet]) {
+    let mut seen = HashSet::new();
+    for set in sets {
+        let places: Vec<Place> = set.rules.iter().map(|rule| rule.place).collect();
+        // Of two NFs that read one file, one is enough.
+        if !seen.insert(places.first().copied()) {
+            continue;
+        }
+        let mut fields = Fields::default();
+        let mut table = Table::default();
+        for rule in &set.rules {
+            table.push(&mut fields, &rule.filter);
+        }
+        report_rules(cx, &fields, &places, &table);
+    }
+}
+
+/// `places` are those of the rules' filters.
+fn report_rules(cx: &Context<'_>, fields: &Fields, places: &[Place], table: &Table<'_>) -> Vec<Verdict> {
+    let mut budget = Budget::new(TABLE_BUDGET + BUDGET_PER_RULE * places.len() as u64);
     let verdicts = table.verdicts(fields, &mut budget);
-    for (place, verdict) in block.places.iter().zip(&verdicts) {
+    for (place, verdict) in places.iter().zip(&verdicts) {
         match verdict {
             Verdict::Useful => {}
             Verdict::Empty => cx.report(empty_filter::empty_filter(*place, "rule")),
             Verdict::Shadowed { by, but_cut_off } => {
-                let by: Vec<Place> = by.iter().map(|rule| block.places[*rule]).collect();
+                let by: Vec<Place> = by.iter().map(|rule| places[*rule]).collect();
                 cx.report(shadowed_rule::shadowed_rule(*place, &by, *but_cut_off));
             }
         }

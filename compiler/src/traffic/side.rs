@@ -115,17 +115,15 @@ impl Model {
                 scanner: Scanner { patterns, any_case },
                 found: outcome(found),
             },
-            Told::Rules { rules, otherwise } => {
-                let filters: Result<Vec<Expr>, _> = rules.iter().map(|r| r.filter.parse()).collect();
-                let outcomes = rules.iter().map(|r| r.verdict).chain([otherwise]).map(outcome);
-                match filters {
-                    Ok(filters) => Self::Rules {
-                        filters,
-                        outcomes: outcomes.collect(),
-                    },
-                    Err(_) => Self::Unknown,
-                }
-            }
+            Told::Rules { rules, otherwise, .. } => Self::Rules {
+                outcomes: rules
+                    .iter()
+                    .map(|r| r.verdict)
+                    .chain([otherwise])
+                    .map(outcome)
+                    .collect(),
+                filters: rules.into_iter().map(|r| r.filter).collect(),
+            },
         }
     }
 }

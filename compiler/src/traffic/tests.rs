@@ -75,7 +75,7 @@ fn ways(rules: &str, firewall: &str) -> Vec<String> {
     there.chain(missing).collect()
 }
 
-const ACCEPT_WEB: &str = "accept tcp from any to any port 80\n";
+const ACCEPT_WEB: &str = "accept tcp dst port 80\n";
 
 #[test]
 fn every_way_has_a_packet() {
@@ -98,7 +98,7 @@ fn ways_without_a_packet_are_told() {
     assert_eq!(
         ways(
             "tcp -> web\ntcp and dst port 80 -> plain\nelse -> drop",
-            "accept udp from any to any\n"
+            "accept udp\n"
         ),
         [
             "tcp { src = 198.51.100.7:4000, dst = 203.0.113.9:80 }: fw -> drop",
@@ -168,7 +168,7 @@ fn an_edit_is_told_by_packets() {
         ["udp { src = 198.51.100.7:53, dst = 203.0.113.9:80 }: fw -(drops)-> drop => mon -> lan"]
     );
     assert_eq!(certainty, Certainty::Modelled);
-    let (lines, certainty) = edit(&old, "accept tcp from any to any port 443\n");
+    let (lines, certainty) = edit(&old, "accept tcp dst port 443\n");
     assert_eq!(
         lines,
         [
@@ -285,12 +285,12 @@ const FILTERS: [&str; 10] = [
 ];
 const TARGETS: [&str; 5] = ["web", "plain", "mon -> lan", "scan -> mon -> jail", "drop"];
 const FIREWALL: [&str; 6] = [
-    "accept tcp from any to any port 80",
-    "drop ip from 10.0.0.0/8",
+    "accept tcp dst port 80",
+    "drop ip and src net 10.0.0.0/8",
     "accept udp",
     "accept ip6",
-    "drop tcp from any to 10.1.0.0/16",
-    "accept ip from any to any",
+    "drop tcp and dst net 10.1.0.0/16",
+    "accept ip",
 ];
 
 fn some_rules() -> impl Strategy<Value = (String, String)> {

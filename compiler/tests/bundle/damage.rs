@@ -64,7 +64,7 @@ fn a_newer_format_is_refused_with_the_remedy() {
     let path = dir.join("bundle.toml");
     let newer = fs::read_to_string(&path)
         .unwrap()
-        .replace("format = 4", "format = 5\nsurprise = true");
+        .replace("format = 5", "format = 6\nsurprise = true");
     fs::write(&path, newer).unwrap();
     let error = Bundle::load(&dir).unwrap_err();
     assert!(

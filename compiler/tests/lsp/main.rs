@@ -9,5 +9,6 @@ mod edits;
 mod grammar;
 mod look_up;
 mod refactor;
+mod rules;
 mod session;
 mod traffic;

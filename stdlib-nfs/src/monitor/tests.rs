@@ -124,8 +124,16 @@ fn takes_fewer_ranks_and_nothing_else() {
 
 #[test]
 fn counters_are_those_of_the_manifest() {
-    let manifest: onvm_bundle::Manifest = toml::from_str(include_str!("../monitor.nf.toml")).unwrap();
+    let manifest: onvm_bundle::Manifest = toml::from_str(include_str!("manifest.toml")).unwrap();
     let described: Vec<&str> = manifest.counters.iter().map(|c| c.name.as_str()).collect();
     let fixed: Vec<&str> = NAMES.into_iter().chain(SIZES.map(|(_, name)| name)).collect();
     assert_eq!(described[..fixed.len()], fixed);
+}
+
+#[test]
+fn only_the_packets_asked_for_are_counted() {
+    let params = Params::default().with("only", "(and (tcp) (port dst 80))");
+    let mut bench = Bench::<Monitor>::new(params).unwrap();
+    bench.send(&[p::tcp(p::CLIENT, 80, b""), p::tcp(p::CLIENT, 81, b""), p::arp()]);
+    assert_eq!((count(&bench.nf, "packets"), count(&bench.nf, "arp")), (1, 0));
 }

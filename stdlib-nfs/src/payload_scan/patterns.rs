@@ -6,7 +6,7 @@
 
 use nflib::FileMistake;
 
-use crate::files::Parsed;
+use crate::common::files::Parsed;
 
 const ESCAPES: &str = "after a backslash, expected `x` and two hexadecimal digits, or one of `t r n \\ | #`";
 const BARS: &str = "between bars, expected bytes as two hexadecimal digits each, as in `|0d 0a|`";

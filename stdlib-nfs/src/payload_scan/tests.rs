@@ -12,7 +12,7 @@ fn bench(patterns: &str) -> Bench<PayloadScan> {
 }
 
 fn hits(scan: &PayloadScan, line: usize) -> u64 {
-    scan.hits[scan.by_line[&line]].counter.get()
+    scan.hits.get(&format!("pattern_{line}"))
 }
 
 #[test]
@@ -37,6 +37,16 @@ fn finds_patterns_in_payloads_only() {
     );
     assert_eq!(scan.bytes.get(), 9 + 9 + 4 + 8 + 4);
     assert_eq!((hits(scan, 1), hits(scan, 3)), (3, 0));
+}
+
+#[test]
+fn only_the_packets_asked_for_are_searched() {
+    let params = params("evil").with("only", "(and (tcp) (port dst 80))");
+    let mut bench = Bench::<PayloadScan>::new(params).unwrap();
+    let packets = [p::tcp(p::CLIENT, 80, b"evil"), p::tcp(p::CLIENT, 81, b"evil")];
+    let verdicts: Vec<_> = bench.send(&packets).iter().map(|h| h.verdict).collect();
+    assert_eq!(verdicts, [Verdict::Output(0), Verdict::Next]);
+    assert_eq!((bench.nf.scanned.get(), bench.nf.skipped.get()), (1, 1));
 }
 
 #[test]

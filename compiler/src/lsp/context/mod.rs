@@ -32,6 +32,10 @@ pub(super) enum Want<'a> {
     /// A counter of this NF.
     Counter(&'a str),
     Filter,
+    /// A filter or a rule, where this setting is one.
+    OfPackets(Owner<'a>, &'a str),
+    /// A verdict of a file of rules.
+    Verdict,
 }
 
 const STEP: [Want<'static>; 4] = [Want::Nf, Want::Port, Want::Chain, Want::Words(&["drop"])];
@@ -78,6 +82,25 @@ pub(super) fn wants(text: &str, start: Option<usize>, at: usize) -> Vec<Want<'_>
         wants.push(Want::Declaration);
     }
     wants
+}
+
+/// What may stand at `at` in a file of rules.
+pub(super) fn wants_in_rules(text: &str, at: usize) -> Vec<Want<'_>> {
+    let before = text.get(..at).unwrap_or("");
+    let line = before.rsplit('\n').next().unwrap_or("");
+    if line.contains('#') || line.contains("//") {
+        return Vec::new();
+    }
+    let line = line
+        .get(..line.len() - begun_word(line).len())
+        .unwrap_or("")
+        .trim();
+    match line {
+        line if line.ends_with('$') => vec![Want::Reference],
+        "" => vec![Want::Verdict],
+        line if line.ends_with(':') => vec![Want::Verdict],
+        _ => vec![Want::Filter],
+    }
 }
 
 /// The letters, digits and `_` at the end of a text.
@@ -184,9 +207,11 @@ fn in_record<'a>(body: &[&'a str], owner: Owner<'a>) -> Vec<Want<'a>> {
     match body.get(field..).unwrap_or_default() {
         [] => vec![Want::Key(owner)],
         [key, .., "=" | "[" | ","] => vec![Want::Value(Some((owner, key)))],
+        [key, "=", "{", ..] => vec![Want::OfPackets(owner, key)],
         [key, "=", .., number] if number.starts_with(|c: char| c.is_ascii_digit()) => {
-            vec![Want::Unit(owner, key)]
+            vec![Want::Unit(owner, key), Want::OfPackets(owner, key)]
         }
+        [key, "=", ..] => vec![Want::OfPackets(owner, key)],
         _ => Vec::new(),
     }
 }
@@ -261,7 +286,13 @@ mod tests {
             at("nf f = t { a = [1, $0"),
             [Want::Value(Some((Owner::Nf("t"), "a")))]
         );
-        assert_eq!(at("nf f = t { a = 64 $0"), [Want::Unit(Owner::Nf("t"), "a")]);
+        let of_packets = Want::OfPackets(Owner::Nf("t"), "a");
+        assert_eq!(
+            at("nf f = t { a = 64 $0"),
+            [Want::Unit(Owner::Nf("t"), "a"), of_packets]
+        );
+        assert_eq!(at("nf f = t { a = tcp and $0"), [of_packets]);
+        assert_eq!(at("nf f = t { a = { drop $0"), [of_packets]);
         assert_eq!(at("nf f = t { a = $x$0"), [Want::Reference]);
         assert_eq!(at("nf f = t { a = 1 } $0"), [Want::Words(&["with"])]);
         assert_eq!(at("nf f = t { a = 1 } with { $0"), [Want::Key(Owner::With)]);

@@ -6,10 +6,11 @@ use std::{fs::File, path::PathBuf};
 
 use nflib::{Nf, Params, Verdict, testing::Bench};
 use pcap_file::pcap::PcapReader;
-use stdlib_nfs::{firewall::Firewall, monitor::Monitor, payload_scan::PayloadScan};
+use stdlib_nfs::{monitor::Monitor, payload_scan::PayloadScan};
 
+mod firewall;
 #[allow(dead_code, unreachable_pub, reason = "it is a program with a main of its own")]
-#[path = "../examples/make_capture.rs"]
+#[path = "../../stdlib-nfs/examples/make_capture.rs"]
 mod make_capture;
 
 use make_capture::{Side, traffic, write};
@@ -27,6 +28,10 @@ fn packets(name: &str) -> Vec<Vec<u8>> {
         packets.push(packet.unwrap().data.into_owned());
     }
     packets
+}
+
+fn firewall(file: &str) -> Bench<stdlib_nfs::firewall::Firewall> {
+    firewall::firewall(&std::fs::read_to_string(chains(file)).unwrap(), "")
 }
 
 fn bench<N: Nf>(param: &str, file: &str) -> Bench<N> {
@@ -51,7 +56,7 @@ fn the_captures_are_what_the_generator_writes() {
 #[test]
 fn firewall_and_scanner_find_what_was_put_there() {
     let all = packets("edge.pcap");
-    let mut firewall = bench::<Firewall>("rules", "edge.rules");
+    let mut firewall = firewall("edge.rules");
     let handled = firewall.send(&all);
     let (accepted, denied): (Vec<_>, Vec<_>) = handled.into_iter().partition(|h| h.verdict == Verdict::Next);
     assert_eq!(denied.len(), 120 + 6 + 16);
@@ -69,7 +74,7 @@ fn firewall_and_scanner_find_what_was_put_there() {
 
 #[test]
 fn nothing_is_written_and_nothing_panics_on_whole_and_cut_packets() {
-    let mut firewall = bench::<Firewall>("rules", "edge.rules");
+    let mut firewall = firewall("edge.rules");
     let mut scanner = bench::<PayloadScan>("patterns", "web.patterns");
     let mut monitor = Bench::<Monitor>::new(Params::default()).unwrap();
     for (i, packet) in packets("edge.pcap")
@@ -92,7 +97,7 @@ fn nothing_is_written_and_nothing_panics_on_whole_and_cut_packets() {
 
 #[test]
 fn the_rules_for_veth_are_read() {
-    let mut firewall = bench::<Firewall>("rules", "veth.rules");
+    let mut firewall = firewall("veth.rules");
     let all = packets("edge.pcap");
     let accepted = firewall
         .send(&all)

@@ -5,35 +5,31 @@
 
 pub mod patterns;
 
-use std::collections::BTreeMap;
-
 use aho_corasick::AhoCorasick;
 use nflib::{
-    Burst, Counter, FileMistake, Nf, Params, Reconfigured, Setup, SetupError, Verdict, headers::Headers,
+    Burst, Counter, FileMistake, Nf, Params, Reconfigured, Setup, SetupError, Verdict, filter::Expr,
+    headers::Headers,
 };
 use serde::Deserialize;
 
 use self::patterns::Pattern;
 use crate::{
     Model,
-    files::{parsed, refused},
+    common::{
+        counters::{Counters, Places},
+        files::{parsed, refused},
+        is_of,
+    },
 };
 
 /// Index in the manifest's outputs.
 const MATCH: u16 = 0;
-/// Patterns with a hit counter of their own, at most; the instance's region holds 4096 counters in all.
-const MAX_PATTERN_COUNTERS: usize = 1024;
-/// The shared counter's place in [`PayloadScan::hits`].
-const OTHERS: usize = 0;
 
 #[derive(Debug)]
 pub struct PayloadScan {
     search: Search,
-    hits: Vec<PatternCounter>,
-    /// The counter in `hits` of each line of the patterns file that has one.
-    by_line: BTreeMap<usize, usize>,
-    /// Whether the first patterns had more lines than there are counters.
-    overflow: bool,
+    /// By the patterns' bytes.
+    hits: Counters<Vec<u8>>,
     scanned: Counter,
     skipped: Counter,
     bytes: Counter,
@@ -45,20 +41,15 @@ pub struct PayloadScan {
 struct Search {
     patterns: Vec<Pattern>,
     any_case: bool,
+    /// The packets that are searched; none: all.
+    only: Option<Expr>,
     automaton: AhoCorasick,
     on_match: Verdict,
-    /// Index in [`PayloadScan::hits`] for each pattern.
-    counters: Vec<usize>,
+    /// For each pattern the place of its counter.
+    places: Places,
     /// For each pattern, the number of the last packet that held it, so that it counts once for a packet.
     last_packet: Vec<u64>,
     packet: u64,
-}
-
-#[derive(Debug)]
-struct PatternCounter {
-    counter: Counter,
-    /// The pattern that it counts; empty when there is none at present.
-    bytes: Vec<u8>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -70,38 +61,18 @@ enum OnMatch {
 
 impl Nf for PayloadScan {
     fn new(setup: &mut Setup) -> Result<Self, SetupError> {
-        let search = Search::new(&setup.params)?;
-        let mut scan = Self {
+        let mut search = Search::new(&setup.params)?;
+        let counted = search.counted();
+        let hits = Counters::new(setup, "pattern_others", &counted)?;
+        search.places = hits.places(&counted).unwrap_or_default();
+        Ok(Self {
             scanned: setup.counter("scanned")?,
             skipped: setup.counter("skipped")?,
             bytes: setup.counter("bytes")?,
             matched: setup.counter("matched")?,
-            hits: vec![PatternCounter {
-                counter: setup.counter("pattern_others")?,
-                bytes: Vec::new(),
-            }],
-            by_line: BTreeMap::new(),
-            overflow: false,
+            hits,
             search,
-        };
-        for pattern in scan.search.patterns.iter().take(MAX_PATTERN_COUNTERS) {
-            match setup.counter(format!("pattern_{}", pattern.line)) {
-                Ok(counter) => {
-                    scan.by_line.insert(pattern.line, scan.hits.len());
-                    scan.hits.push(PatternCounter {
-                        counter,
-                        bytes: pattern.bytes.clone(),
-                    });
-                }
-                // The region is full: the remaining patterns share `pattern_others`.
-                Err(SetupError::Counters(_)) => break,
-                Err(e) => return Err(e),
-            }
-        }
-        scan.overflow = scan.by_line.len() < scan.search.patterns.len();
-        let counters = scan.counters_for(&scan.search.patterns);
-        scan.search.counters = counters.into_iter().map(|c| c.unwrap_or(OTHERS)).collect();
-        Ok(scan)
+        })
     }
 
     fn process(&mut self, burst: &mut Burst<'_>) {
@@ -109,7 +80,7 @@ impl Nf for PayloadScan {
         for mut packet in burst.packets() {
             let data = packet.data();
             let headers = Headers::parse(data);
-            if !headers.is_ip() {
+            if !headers.is_ip() || !is_of(&self.search.only, data) {
                 skipped += 1;
                 continue;
             }
@@ -132,25 +103,12 @@ impl Nf for PayloadScan {
     /// instance does not have, and so a new instance.
     fn reconfigure(&mut self, params: &Params) -> Result<Reconfigured, SetupError> {
         let mut search = Search::new(params)?;
-        let counters = self.counters_for(&search.patterns);
-        if counters.contains(&None) && !self.overflow {
+        let counted = search.counted();
+        let Some(places) = self.hits.places(&counted) else {
             return Ok(Reconfigured::Unsupported);
-        }
-        search.counters = counters.into_iter().map(|c| c.unwrap_or(OTHERS)).collect();
-        let new: BTreeMap<usize, &[u8]> = search
-            .patterns
-            .iter()
-            .map(|p| (p.line, p.bytes.as_slice()))
-            .collect();
-        for (line, &index) in &self.by_line {
-            let bytes = new.get(line).copied().unwrap_or_default();
-            if let Some(hits) = self.hits.get_mut(index)
-                && hits.bytes != bytes
-            {
-                hits.counter.set(0);
-                hits.bytes = bytes.to_vec();
-            }
-        }
+        };
+        self.hits.now_count(&counted);
+        search.places = places;
         self.search = search;
         Ok(Reconfigured::Done)
     }
@@ -170,16 +128,6 @@ pub fn model(params: &Params) -> Result<Model, SetupError> {
     })
 }
 
-impl PayloadScan {
-    /// For each pattern the counter of its line, if that has one.
-    fn counters_for(&self, patterns: &[Pattern]) -> Vec<Option<usize>> {
-        patterns
-            .iter()
-            .map(|p| self.by_line.get(&p.line).copied())
-            .collect()
-    }
-}
-
 impl Search {
     fn new(params: &Params) -> Result<Self, SetupError> {
         let patterns = parsed(params, "patterns", patterns::parse)?;
@@ -196,17 +144,25 @@ impl Search {
         Ok(Self {
             patterns,
             any_case: !case_sensitive,
+            only: params.optional_filter("only")?,
             automaton,
             on_match,
-            counters: Vec::new(),
+            places: Vec::new(),
             last_packet,
             packet: 0,
         })
     }
 
+    fn counted(&self) -> Vec<(String, Vec<u8>)> {
+        let patterns = self.patterns.iter();
+        patterns
+            .map(|p| (format!("pattern_{}", p.line), p.bytes.clone()))
+            .collect()
+    }
+
     /// Whether any pattern is in the payload; adds one to the counter of each that is.
     #[inline]
-    fn find(&mut self, payload: &[u8], hits: &[PatternCounter]) -> bool {
+    fn find(&mut self, payload: &[u8], hits: &Counters<Vec<u8>>) -> bool {
         // Most packets hold none: the first search ends there, and can skip ahead as the other cannot.
         let Some(first) = self.automaton.find(payload) else {
             return false;
@@ -221,9 +177,9 @@ impl Search {
             let pattern = found.pattern().as_usize();
             let last = std::mem::replace(&mut self.last_packet[pattern], self.packet);
             if last != self.packet
-                && let Some(hits) = self.counters.get(pattern).and_then(|&c| hits.get(c))
+                && let Some(place) = self.places.get(pattern)
             {
-                hits.counter.add(1);
+                hits.hit(*place);
             }
         }
         true

@@ -4,7 +4,7 @@ use nflib::{FileMistake, FileMistakes, Params, ParamsError, SetupError};
 use serde::Deserialize;
 
 /// What a parser of such a file returns: what stands there, or all mistakes.
-pub type Parsed<T> = Result<T, Vec<FileMistake>>;
+pub(crate) type Parsed<T> = Result<T, Vec<FileMistake>>;
 
 /// Reads the file of parameter `name`.
 pub(crate) fn parsed<T>(

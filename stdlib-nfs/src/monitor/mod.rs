@@ -6,10 +6,12 @@ use std::time::{Duration, Instant};
 
 use nflib::{
     Burst, Counter, Nf, Params, Reconfigured, Setup, SetupError,
+    filter::Expr,
     headers::{Headers, L3, protocol},
 };
 
 use self::talkers::Talkers;
+use crate::common::is_of;
 
 /// Largest size in bytes of each bucket but the last, with the counters' names.
 const SIZES: [(usize, &str); 7] = [
@@ -57,6 +59,8 @@ pub struct Monitor {
     talkers: Option<Talkers>,
     ranks: Vec<Rank>,
     every: Duration,
+    /// The packets that are counted; none: all.
+    only: Option<Expr>,
     last: Published,
 }
 
@@ -86,7 +90,7 @@ struct Tally {
 
 impl Nf for Monitor {
     fn new(setup: &mut Setup) -> Result<Self, SetupError> {
-        let (every, top) = settings(&setup.params)?;
+        let Settings { every, top, only } = Settings::new(&setup.params)?;
         setup.tick_every(every);
         Ok(Self {
             counters: counters(setup, NAMES)?,
@@ -98,6 +102,7 @@ impl Nf for Monitor {
                 .map(|rank| Rank::new(setup, rank))
                 .collect::<Result<_, _>>()?,
             every,
+            only,
             last: Published {
                 at: Instant::now(),
                 packets: 0,
@@ -109,6 +114,9 @@ impl Nf for Monitor {
     fn process(&mut self, burst: &mut Burst<'_>) {
         let mut tally = Tally::default();
         for packet in burst.packets() {
+            if !is_of(&self.only, packet.data()) {
+                continue;
+            }
             let headers = Headers::parse(packet.data());
             tally.add(&headers, packet.len());
             if let Some(talkers) = &mut self.talkers {
@@ -133,13 +141,14 @@ impl Nf for Monitor {
     /// The period is the run loop's and the ranks' counters are named at the start: a change of either needs a new
     /// instance, except fewer ranks.
     fn reconfigure(&mut self, params: &Params) -> Result<Reconfigured, SetupError> {
-        let (every, top) = settings(params)?;
+        let Settings { every, top, only } = Settings::new(params)?;
         if every != self.every || top > self.ranks.len() || (top > 0) != self.talkers.is_some() {
             return Ok(Reconfigured::Unsupported);
         }
         for rank in self.ranks.drain(top..) {
             rank.set(0, 0, 0);
         }
+        self.only = only;
         Ok(Reconfigured::Done)
     }
 }
@@ -231,16 +240,26 @@ impl Rank {
 
 /// Reads the parameters as the NF does when it starts.
 pub fn check(params: &Params) -> Result<(), SetupError> {
-    settings(params).map(drop)
+    Settings::new(params).map(drop)
 }
 
-fn settings(params: &Params) -> Result<(Duration, usize), SetupError> {
-    let every: Option<u64> = params.optional("every")?;
-    let top: Option<usize> = params.optional("top")?;
-    Ok((
-        every.map_or(Duration::from_secs(1), Duration::from_nanos),
-        top.unwrap_or(10),
-    ))
+/// What parameters say.
+struct Settings {
+    every: Duration,
+    top: usize,
+    only: Option<Expr>,
+}
+
+impl Settings {
+    fn new(params: &Params) -> Result<Self, SetupError> {
+        let every: Option<u64> = params.optional("every")?;
+        let top: Option<usize> = params.optional("top")?;
+        Ok(Self {
+            every: every.map_or(Duration::from_secs(1), Duration::from_nanos),
+            top: top.unwrap_or(10),
+            only: params.optional_filter("only")?,
+        })
+    }
 }
 
 fn counters<const N: usize>(setup: &mut Setup, names: [&str; N]) -> Result<[Counter; N], SetupError> {

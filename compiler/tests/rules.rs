@@ -1,0 +1,152 @@
+//! Rules as they are written: what they mean in the firewall, and what is wrong with them.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod firewall;
+
+use std::path::Path;
+
+use etherparse::PacketBuilder;
+use nflib::Verdict;
+use onvmc::{Inputs, check, host::MemoryHost};
+
+use firewall::{firewall, program};
+
+fn tcp(port: u16) -> Vec<u8> {
+    let mut packet = Vec::new();
+    let builder = PacketBuilder::ethernet2([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2])
+        .ipv4([198, 51, 100, 7], [203, 0, 113, 9], 64)
+        .tcp(4000, port, 0, 512)
+        .syn();
+    builder.write(&mut packet, b"hello").unwrap();
+    packet
+}
+
+fn udp6(port: u16) -> Vec<u8> {
+    let mut packet = Vec::new();
+    let (source, destination) = ([0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1], [0; 16]);
+    let builder = PacketBuilder::ethernet2([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2])
+        .ipv6(source, destination, 64)
+        .udp(4000, port);
+    builder.write(&mut packet, b"hello").unwrap();
+    packet
+}
+
+fn tagged(mut packet: Vec<u8>, vlan: u16) -> Vec<u8> {
+    let [high, low] = vlan.to_be_bytes();
+    packet.splice(12..12, [0x81, 0, high, low]);
+    packet
+}
+
+/// A rule is a filter of the language: negation, ranges, lists, flags, VLANs, classes and `$lists` of the program.
+#[test]
+fn rules_are_filters_of_the_language() {
+    for (rules, packet, accepted) in [
+        ("accept tcp dst port [80, 400-500]", tcp(443), true),
+        ("accept tcp dst port [80, 400-500]", tcp(22), false),
+        ("accept web", tcp(80), true),
+        ("accept web", tcp(81), false),
+        ("accept src net $inside", udp6(53), true),
+        ("accept src net $inside", tcp(53), false),
+        ("accept not web", tcp(22), true),
+        (
+            "accept tcp[tcpflags] & (tcp-syn|tcp-ack) == tcp-syn",
+            tcp(1),
+            true,
+        ),
+        ("accept tcp[tcpflags] & tcp-ack != 0", tcp(1), false),
+        ("accept vlan 7 and tcp dst port 22", tagged(tcp(22), 7), true),
+        ("accept vlan 7 and tcp dst port 22", tagged(tcp(22), 8), false),
+        // As in libpcap, a filter that does not name the tag does not look behind it.
+        ("accept tcp dst port 22", tagged(tcp(22), 7), false),
+        ("accept less 60", tcp(22), true),
+        ("drop tcp\naccept all", tcp(22), false),
+        ("drop udp\naccept all", tcp(22), true),
+    ] {
+        let verdict = firewall(rules, "").send(&[&packet])[0].verdict;
+        assert_eq!(verdict == Verdict::Next, accepted, "{rules}");
+    }
+}
+
+#[test]
+fn rules_may_stand_in_the_source() {
+    let source = "port wan = null\nnf fw = firewall {\n    default = accept,\n    rules = {\n        // telnet\n        drop tcp dst port 23\n        ssh: drop tcp dst port 22\n    },\n}\nsteer wan { else -> fw -> wan }\n";
+    let host = MemoryHost::default().with("a.chain", source);
+    let checked = check(&host, Path::new("a.chain"), &Inputs::default()).unwrap();
+    assert_eq!(checked.diagnostics, []);
+    let program = checked.program.unwrap();
+    let rules = program.files.values().next().unwrap();
+    assert_eq!(
+        String::from_utf8_lossy(rules),
+        "drop rule_6 (and (tcp) (port dst 23))\ndrop rule_ssh (and (tcp) (port dst 22))\n"
+    );
+}
+
+/// Code, place and message of each diagnostic.
+fn found(rules: &str) -> Vec<String> {
+    let checked = program(rules, "");
+    let shown = checked.diagnostics.iter().map(|d| {
+        let place = checked.sources.reference_of(d.span()).0;
+        format!("{place} {} {}", d.code, d.message)
+    });
+    shown.collect()
+}
+
+#[test]
+fn every_mistake_is_told_at_its_place() {
+    assert_eq!(
+        found(
+            "accept tcp dst port 22x\nacept udp\nweb: drop icmp\nweb: drop arp\naccept bogus\ndrop src net 10.0.0.1/8\n-A INPUT -j DROP\n"
+        ),
+        [
+            "a.rules:1:21 C0007 `22x` is not a number",
+            "a.rules:2:1 C0204 `a verdict` cannot be `acept`",
+            "a.rules:4:1 C0102 two rules are named `web`",
+            "a.rules:5:8 C0101 there is no traffic class named `bogus`",
+            "a.rules:6:14 C0305 `10.0.0.1/8` has bits set beyond its length",
+            "a.rules:7:1 C0026 this is a line of iptables",
+        ]
+    );
+}
+
+/// As in `steer`: proved, and each with the rules that take its packets.
+#[test]
+fn rules_that_never_match_are_found() {
+    assert_eq!(
+        found("drop tcp\naccept udp dst port 53\ndrop tcp dst port 22\naccept tcp and udp\n"),
+        [
+            "a.rules:3:6 C0505 an earlier rule takes every packet of this one",
+            "a.rules:4:8 C0506 no packet matches this rule",
+        ]
+    );
+}
+
+#[test]
+fn a_file_that_is_not_there_is_told_where_it_is_named() {
+    let source =
+        "port wan = null\nnf fw = firewall { rules = file(\"no.rules\") }\nsteer wan { else -> fw -> wan }\n";
+    let host = MemoryHost::default().with("a.chain", source);
+    let checked = check(&host, Path::new("a.chain"), &Inputs::default()).unwrap();
+    let codes: Vec<_> = checked.diagnostics.iter().map(|d| d.code).collect();
+    assert_eq!(codes, ["C0207"]);
+}
+
+#[test]
+fn other_values_are_refused() {
+    for (value, wanted) in [
+        ("\"edge.rules\"", "file(\"edge.rules\")"),
+        ("7", "rules"),
+        ("[1]", "rules"),
+    ] {
+        let source = format!(
+            "port wan = null\nnf fw = firewall {{ rules = {value} }}\nsteer wan {{ else -> fw -> wan }}\n"
+        );
+        let host = MemoryHost::default().with("a.chain", source);
+        let checked = check(&host, Path::new("a.chain"), &Inputs::default()).unwrap();
+        let [found] = checked.diagnostics.as_slice() else {
+            panic!("{value}: {:?}", checked.diagnostics);
+        };
+        let text = format!("{found:?}");
+        assert!(found.code == "C0201" && text.contains(wanted), "{value}: {text}");
+    }
+}
