@@ -55,7 +55,7 @@ impl Values<'_> {
 }
 
 /// The last component, of characters that are safe in any file system and in a TOML comment.
-fn file_name(path: &str) -> String {
+pub(crate) fn file_name(path: &str) -> String {
     let name = path.rsplit('/').next().unwrap_or(path);
     let safe = |c: char| {
         if c.is_ascii_alphanumeric() || ".-_".contains(c) {

@@ -258,11 +258,17 @@ fn analyse(
     for (file, steer) in declarations!(units, Steer) {
         steering.block(file, steer);
     }
-    let (claims, tests) = Claims {
+    let (mut claims, tests) = Claims {
         graph: &graph,
         filters: &filters,
     }
     .check(units);
+    for claim in &mut claims {
+        claim.filter = steering.as_seen(
+            claim.port,
+            std::mem::replace(&mut claim.filter, Expr::Const(false)),
+        );
+    }
     // A chain that was read in part goes other ways than it is to go.
     let chains_damaged = chain_places(cx, units).any(|place| cx.is_damaged(place));
     let judged = if chains_damaged { &[] } else { claims.as_slice() };

@@ -188,11 +188,6 @@ impl<'g, 'a> Steering<'g, 'a> {
         }
     }
 
-    /// Whether filters see the packets of that port without their VLAN tags.
-    pub(crate) fn is_untagged(&self, port: &str) -> bool {
-        self.untagged.contains(port)
-    }
-
     /// The name of the chain that a rule leads to. None: it could not be lowered, which is reported.
     fn target(&mut self, file: FileId, port: &str, rule: &'a syntax::Rule, matched: Place) -> Option<String> {
         let cx = self.graph.cx;

@@ -68,6 +68,44 @@ fn rules_are_filters_of_the_language() {
     }
 }
 
+/// On a port whose tags are ignored every filter looks behind them.
+#[test]
+fn rules_see_packets_as_their_port_says() {
+    let mut firewall = firewall("drop vlan\naccept tcp dst port 22", "");
+    firewall.ignore_tags = true;
+    let packets = [
+        tcp(22),
+        tagged(tcp(22), 7),
+        tagged(tagged(tcp(22), 7), 8),
+        tagged(tcp(23), 7),
+    ];
+    let verdicts: Vec<bool> = firewall
+        .send(&packets)
+        .iter()
+        .map(|h| h.verdict == Verdict::Next)
+        .collect();
+    assert_eq!(verdicts, [true, true, true, false]);
+}
+
+/// Of a program whose port has this setting.
+fn codes(tags: &str) -> Vec<&'static str> {
+    let source = format!(
+        "port wan = pcap {{ read = \"x\"{tags} }}\nport lan = null\n\
+         steer wan {{ tcp dst port 22 -> drop vlan and udp -> drop else -> lan }}\nsteer lan {{ else -> wan }}\n\
+         assert wan: vlan 5 and tcp dst port 22 never reaches lan\nassert wan: tcp dst port 22 never reaches lan\n"
+    );
+    let host = MemoryHost::default().with("a.chain", source);
+    let checked = check(&host, Path::new("a.chain"), &Inputs::default()).unwrap();
+    checked.diagnostics.iter().map(|d| d.code).collect()
+}
+
+#[test]
+fn proofs_see_packets_as_their_port_says() {
+    assert_eq!(codes(""), ["C0607"]);
+    // `vlan` takes nothing then: a rule and an assertion are about no packet.
+    assert_eq!(codes(", tags = ignored"), ["C0506", "C0506"]);
+}
+
 #[test]
 fn rules_may_stand_in_the_source() {
     let source = "port wan = null\nnf fw = firewall {\n    default = accept,\n    rules = {\n        // telnet\n        drop tcp dst port 23\n        ssh: drop tcp dst port 22\n    },\n}\nsteer wan { else -> fw -> wan }\n";

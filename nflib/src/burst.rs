@@ -2,7 +2,9 @@
 
 #![allow(unsafe_code)]
 
-use crate::{Descriptor, Verdict, memory::PacketFile};
+use onvm_filter::{Expr, Rules, without_tags};
+
+use crate::{Descriptor, Verdict, descriptor::IGNORE_TAGS, memory::PacketFile};
 
 /// Packets that the NF holds at the moment, in order. Each has the verdict `Next` until the NF says otherwise.
 #[derive(Debug)]
@@ -86,6 +88,27 @@ impl Packet<'_> {
     #[inline(always)]
     pub fn hash(&self) -> u32 {
         self.descriptor.hash
+    }
+
+    /// Whether a filter takes the packet. On ports with `tags = ignored` it looks behind VLAN tags.
+    #[inline]
+    pub fn matches(&self, filter: &Expr) -> bool {
+        self.seen(|frame, length| filter.matches(frame, length))
+    }
+
+    /// The first of the rules that takes the packet, seen in the same way.
+    #[inline]
+    pub fn first(&self, rules: &mut Rules) -> Option<usize> {
+        self.seen(|frame, length| rules.first(frame, length))
+    }
+
+    #[inline(always)]
+    fn seen<T>(&self, with: impl FnOnce(&[u8], u32) -> T) -> T {
+        let length = u32::from(self.descriptor.length);
+        match self.descriptor.flags & IGNORE_TAGS {
+            0 => with(self.data(), length),
+            _ => without_tags(self.data(), length, with),
+        }
     }
 
     #[inline(always)]

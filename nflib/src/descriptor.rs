@@ -7,6 +7,9 @@ pub const VERDICT_STEER: u8 = 3;
 pub const VERDICT_OUT: u8 = 4;
 pub const VERDICT_LOOKUP: u8 = 5;
 
+/// In [`Descriptor::flags`]: filters see the packet without its VLAN tags, as its port says.
+pub const IGNORE_TAGS: u8 = 1;
+
 /// A packet by value. Both sides read and write it as two 64-bit words, so a slot has no torn field wider than that.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[repr(C)]
@@ -21,7 +24,7 @@ pub struct Descriptor {
     pub hash: u32,
     /// One of the `VERDICT_*` numbers.
     pub verdict: u8,
-    /// Reserved, zero.
+    /// [`IGNORE_TAGS`] or zero; of no meaning in what an NF hands back.
     pub flags: u8,
     /// Argument of the verdict: an output's index, a service id or a port id.
     pub destination: u16,

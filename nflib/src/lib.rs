@@ -52,8 +52,8 @@ pub mod testing;
 pub use burst::{Burst, Packet, ReadOnly};
 pub use counters::{Counter, CounterSet};
 pub use descriptor::{
-    Descriptor, VERDICT_DROP, VERDICT_LOOKUP, VERDICT_NEXT, VERDICT_OUT, VERDICT_OUTPUT, VERDICT_STEER,
-    Verdict,
+    Descriptor, IGNORE_TAGS, VERDICT_DROP, VERDICT_LOOKUP, VERDICT_NEXT, VERDICT_OUT, VERDICT_OUTPUT,
+    VERDICT_STEER, Verdict,
 };
 pub use nf::{Nf, Reconfigured, Setup, SetupError};
 pub use params::{FileMistake, FileMistakes, FileSpan, Params, ParamsError};

@@ -4,6 +4,7 @@ use std::{io, sync::Arc};
 
 use crate::{
     Burst, CounterSet, Descriptor, Nf, Params, Setup, SetupError, Verdict,
+    descriptor::IGNORE_TAGS,
     layout::MAX_COUNTERS,
     memory::{Geometry, Mapping, PacketFile, create_file},
 };
@@ -12,6 +13,8 @@ use crate::{
 #[derive(Debug)]
 pub struct Bench<N> {
     pub nf: N,
+    /// The packets come from a port with `tags = ignored`.
+    pub ignore_tags: bool,
     file: PacketFile,
     counters: CounterSet,
     names: Vec<String>,
@@ -19,8 +22,8 @@ pub struct Bench<N> {
 
 /// A [`Bench`] of any NF.
 pub trait AnyBench {
-    /// Sends one packet of at most [`LONGEST`] bytes through the NF.
-    fn send_one(&mut self, packet: &[u8]) -> Handled;
+    /// Sends one packet of at most [`LONGEST`] bytes through the NF, as from a port with `tags = ignored` or one without.
+    fn send_one(&mut self, packet: &[u8], ignore_tags: bool) -> Handled;
 
     /// Calls [`Nf::tick`], as the run loop does from time to time.
     fn tick(&mut self);
@@ -60,6 +63,7 @@ impl<N: Nf> Bench<N> {
         let names = setup.counter_names().to_vec();
         Ok(Self {
             nf,
+            ignore_tags: false,
             file,
             counters,
             names,
@@ -83,6 +87,7 @@ impl<N: Nf> Bench<N> {
                 buffer: i as u32,
                 offset: self.file.geometry().headroom as u16,
                 length: bytes.len() as u16,
+                flags: if self.ignore_tags { IGNORE_TAGS } else { 0 },
                 ..Descriptor::default()
             };
             // SAFETY: this type alone has the file, and no other reference to its bytes lives here.
@@ -107,7 +112,8 @@ impl<N: Nf> Bench<N> {
 }
 
 impl<N: Nf> AnyBench for Bench<N> {
-    fn send_one(&mut self, packet: &[u8]) -> Handled {
+    fn send_one(&mut self, packet: &[u8], ignore_tags: bool) -> Handled {
+        self.ignore_tags = ignore_tags;
         let mut handled = self.send(&[packet]);
         handled.pop().unwrap_or_else(|| unreachable!("a packet was sent"))
     }

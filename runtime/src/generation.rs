@@ -128,6 +128,7 @@ mod tests {
             rules: Vec::new(),
             otherwise,
             by_flow: true,
+            ignore_tags: false,
             reach: 0,
         };
         assert_eq!(reach(&table(0), &hops), [5, 6, 7]);

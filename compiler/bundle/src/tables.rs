@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use crate::{
     Flows, ManagerConfig, Port, Target,
-    filter::{Expr, Fields},
+    filter::{Expr, Fields, without_tags},
 };
 
 /// Index of a hop in the one table of all chains' hops.
@@ -12,6 +12,9 @@ pub type HopIndex = u16;
 
 /// The mark of "no such way" among hop indices; a bundle has fewer hops than this.
 pub const NO_HOP: HopIndex = HopIndex::MAX;
+
+/// Bytes of the VLAN tags that a frame may have before what is read of it: eight. Of one with more, what lies behind is not read.
+const MOST_TAGS: u16 = 8 * 4;
 
 #[derive(Debug)]
 pub struct Tables {
@@ -114,9 +117,13 @@ impl Tables {
             });
         }
         let first_of: HashMap<&str, HopIndex> = chains.iter().map(|c| (c.name.as_str(), c.first)).collect();
-        let table = |port: &Port| PortTable {
-            ignore_tags: port.ignore_tags,
-            ..port_table(flows, &port.name, &first_of)
+        let table = |port: &Port| {
+            let mut table = port_table(flows, &port.name, &first_of);
+            if port.ignore_tags {
+                table.ignore_tags = true;
+                table.reach = table.reach.saturating_add(MOST_TAGS);
+            }
+            table
         };
         let ports = manager.ports.iter().map(table).collect();
         Self { hops, chains, ports }
@@ -152,6 +159,14 @@ impl PortTable {
     /// The first rule that matches the frame; none: `else`.
     #[inline]
     pub fn rule(&self, frame: &[u8], wire_length: u32) -> Option<usize> {
+        match self.ignore_tags {
+            false => self.first(frame, wire_length),
+            true => without_tags(frame, wire_length, |frame, length| self.first(frame, length)),
+        }
+    }
+
+    #[inline]
+    fn first(&self, frame: &[u8], wire_length: u32) -> Option<usize> {
         self.rules
             .iter()
             .position(|(filter, _)| filter.matches(frame, wire_length))
@@ -175,6 +190,7 @@ fn port_table(flows: &Flows, port: &str, first_of: &HashMap<&str, HopIndex>) -> 
             rules: Vec::new(),
             otherwise: NO_HOP,
             by_flow: true,
+            ignore_tags: false,
             reach: 0,
         };
     };
@@ -189,6 +205,7 @@ fn port_table(flows: &Flows, port: &str, first_of: &HashMap<&str, HopIndex>) -> 
     PortTable {
         otherwise: chain(&table.otherwise),
         by_flow: uses.flow_key_only(),
+        ignore_tags: false,
         reach: rules
             .iter()
             .map(|(f, _)| f.reach())

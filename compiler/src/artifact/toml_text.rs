@@ -160,6 +160,7 @@ fn port(doc: &mut Doc, port: &Port, quotes: &Quotes<'_>) {
         promiscuous,
         mtu,
         mac,
+        ignore_tags,
         kind,
     } = port;
     doc.header("[[port]]", Some((source, quotes)));
@@ -170,6 +171,9 @@ fn port(doc: &mut Doc, port: &Port, quotes: &Quotes<'_>) {
     doc.key("promiscuous", promiscuous);
     doc.optional("mtu", mtu.as_ref());
     doc.optional("mac", mac.as_ref());
+    if *ignore_tags {
+        doc.key("ignore_tags", ignore_tags);
+    }
     doc.key("kind", kind);
 }
 

@@ -114,8 +114,12 @@ fn common() -> [Spec; 5] {
         Spec::plain("mtu", ParamKind::Int, "largest layer-3 packet in bytes").range(68, 9216),
         Spec::plain("mac", ParamKind::Mac, "the port's own address"),
         Spec::plain("promiscuous", ParamKind::Bool, "take packets for any address"),
-        Spec::plain("tags", ParamKind::Enum, "whether filters see the VLAN tags of its packets")
-            .words(&["visible", "ignored"]),
+        Spec::plain(
+            "tags",
+            ParamKind::Enum,
+            "whether filters see the VLAN tags of its packets",
+        )
+        .words(&["visible", "ignored"]),
     ]
 }
 

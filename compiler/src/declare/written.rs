@@ -6,6 +6,7 @@ use onvm_bundle::{ParamKind, filter::Expr, hash_bytes};
 use onvm_lang::syntax::{Filter, FilterKind, RuleLine, Spanned, Value};
 
 use crate::{
+    assets::file_name,
     diagnostics::{duplicate_name, missing_file, unknown_word, wrong_value_type},
     filters::Filters,
     host::clean,
@@ -58,8 +59,12 @@ impl Written<'_> {
             return self.filter(values, spec, file, value);
         }
         let given = values.follow(file, value)?;
+        let mut name = format!("{nf}.rules");
         let set = match &given.what {
-            What::One(Value::File(path)) => self.file(spec, &given, &path.node)?,
+            What::One(Value::File(path)) => {
+                name = file_name(&path.node);
+                self.file(spec, &given, &path.node)?
+            }
             What::One(Value::Rules(rules)) => self.lower(spec, file, rules, true),
             What::One(Value::Record(record)) if record.fields.is_empty() => self.lower(spec, file, &[], true),
             other => {
@@ -71,7 +76,7 @@ impl Written<'_> {
         let complete = set.complete;
         self.found.borrow_mut().push(set);
         let hash = hash_bytes(text.as_bytes());
-        let path = format!("files/{}-{nf}.rules", &hash[..16]);
+        let path = format!("files/{}-{name}", &hash[..16]);
         values
             .assets
             .borrow_mut()

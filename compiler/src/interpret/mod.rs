@@ -189,6 +189,7 @@ impl<'p> Interpreter<'p> {
             return path;
         }
         let table = &self.tables.ports[usize::from(port)];
+        let ignore_tags = table.ignore_tags;
         let (steered, mut hop) = match table.rule(frame, wire_length) {
             Some(rule) => (Steered::Rule(rule), table.rules[rule].1),
             None => (Steered::Else, table.otherwise),
@@ -218,7 +219,7 @@ impl<'p> Interpreter<'p> {
             }
             visits_left -= 1;
             let nf = &mut self.services[usize::from(slot)];
-            let (verdict, assumed) = nf.visit(frame, moved.as_deref_mut());
+            let (verdict, assumed) = nf.visit(frame, ignore_tags, moved.as_deref_mut());
             let way = wish(verdict).map_or(Way::To(NO_HOP), |wish| at.way(wish));
             path.steps.push(Step {
                 hop,

@@ -36,8 +36,13 @@ impl Behaviour {
             .map_err(|e| InterpretError::new(service, &e))
     }
 
-    /// The NF's verdict, and whether it is an assumption.
-    pub(super) fn visit(&mut self, frame: &mut Vec<u8>, moved: Option<&mut Vec<Moved>>) -> (Verdict, bool) {
+    /// The NF's verdict, and whether it is an assumption. `ignore_tags` is what the packet's port says.
+    pub(super) fn visit(
+        &mut self,
+        frame: &mut Vec<u8>,
+        ignore_tags: bool,
+        moved: Option<&mut Vec<Moved>>,
+    ) -> (Verdict, bool) {
         let Self::Run(nf) = self else {
             if let Some(moved) = moved {
                 moved.push(Vec::new());
@@ -45,7 +50,7 @@ impl Behaviour {
             return (Verdict::Next, true);
         };
         let before = moved.is_some().then(|| values(nf.as_ref()));
-        let handled = nf.send_one(frame);
+        let handled = nf.send_one(frame, ignore_tags);
         if let (Some(moved), Some(before)) = (moved, before) {
             let after = nf.counters().into_iter().zip(before);
             let changed = after.filter(|((_, now), was)| now != was);

@@ -86,8 +86,6 @@ fn every_way_has_a_packet() {
             "tcp { src = 198.51.100.7:4000, dst = 203.0.113.9:80, flags = [syn], payload = \"attack\" }: fw -> scan -> jail",
             "tcp { src = 198.51.100.7:4000, dst = 203.0.113.9:81 }: fw -> drop",
             "udp { src = 198.51.100.7:4000, dst = 203.0.113.9:80 }: drop",
-            // The filter `tcp` does not look behind tags, but the firewall does.
-            "tcp { vlan = 1, src = 198.51.100.7:4000, dst = 203.0.113.9:80 }: fw -> mon -> lan",
             "icmp { src = 198.51.100.7, dst = 203.0.113.9 }: fw -> drop",
         ]
     );
@@ -175,9 +173,7 @@ fn an_edit_is_told_by_packets() {
             "tcp { src = 198.51.100.7:4000, dst = 203.0.113.9:80 }: fw -> scan -> lan => fw -(drops)-> drop",
             "tcp { src = 198.51.100.7:4000, dst = 203.0.113.9:80, flags = [syn], payload = \"attack\" }: fw -> scan -(match)-> jail => fw -(drops)-> drop",
             "tcp { src = 198.51.100.7:4000, dst = 203.0.113.9:443 }: fw -(drops)-> drop => fw -> scan -> lan",
-            "tcp { src = 198.51.100.7:4000, dst = 203.0.113.9:443, flags = [syn], payload = \"attack\" }: fw -(drops)-> drop => fw -> scan -(match)-> jail",
-            "tcp { vlan = 1, src = 198.51.100.7:4000, dst = 203.0.113.9:80 }: fw -> mon -> lan => fw -(drops)-> drop",
-            "tcp { vlan = 1, src = 198.51.100.7:4000, dst = 203.0.113.9:443 }: fw -(drops)-> drop => fw -> mon -> lan"
+            "tcp { src = 198.51.100.7:4000, dst = 203.0.113.9:443, flags = [syn], payload = \"attack\" }: fw -(drops)-> drop => fw -> scan -(match)-> jail",,
         ]
     );
     assert_eq!(certainty, Certainty::Modelled);
@@ -195,9 +191,7 @@ fn an_edit_is_told_by_packets() {
     let (lines, certainty) = edit(&screened, ACCEPT_WEB);
     assert_eq!(
         lines,
-        [
-            "tcp { vlan = 1, src = 198.51.100.7:4000, dst = 203.0.113.9:80 }: fw -> mon -> lan => fw -> scan -> lan",
-            "tcp { vlan = 1, src = 198.51.100.7:4000, dst = 203.0.113.9:80, flags = [syn], payload = \"attack\" }: fw -> mon -> lan => fw -> scan -(match)-> drop"
+        [,
         ]
     );
     assert_eq!(certainty, Certainty::Modelled);

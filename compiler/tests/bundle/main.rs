@@ -176,7 +176,7 @@ fn values_are_normalised() {
         .to_owned();
     assert_eq!(
         file,
-        format!("files/{}-edge.rules", &hash_bytes(b"drop tcp\n")[..16])
+        format!("files/{}-edge.rules", &hash_bytes(b"drop rule_1 (tcp)\n")[..16])
     );
     let instances: Vec<&InstanceConfig> = program
         .instances

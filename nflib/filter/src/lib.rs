@@ -44,7 +44,9 @@ mod eval;
 mod parse;
 mod place;
 mod reach;
+mod rules;
 mod sets;
+mod tags;
 mod uses;
 
 use std::fmt;
@@ -54,7 +56,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub use arith::{Arith, ArithOp, Base, Comparison, Size};
 pub use parse::{MAX_TEXT, ParseError};
 pub use place::{Framing, Layer, Place};
+pub use rules::{Rule, Rules};
 pub use sets::{DscpSet, NetSet, NumberSet, PortRange, PortSet};
+pub use tags::without_tags;
 pub use uses::Fields;
 
 /// The deepest nesting of an [`Expr`] that [`Expr::from_str`](std::str::FromStr) and

@@ -2,7 +2,8 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
-use nflib::memory::PacketFile;
+use nflib::{IGNORE_TAGS, memory::PacketFile};
+use onvm_bundle::tables::PortTable;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::{
@@ -60,6 +61,8 @@ pub(super) struct Forward {
     pub(super) waiting: [bool; 256],
     /// By port id: it is a capture, which says more of its packets than their bytes.
     pub(super) stamped: [bool; 256],
+    /// By port id: the flags of its packets' descriptors.
+    flags: [u8; 256],
     pub(super) stamps: Stamps,
     /// The present period of [`age`](super::age).
     pub(super) period: u8,
@@ -102,6 +105,7 @@ impl Forward {
             shares: Shares::new(room),
             waiting: [false; 256],
             stamped: [false; 256],
+            flags: [0; 256],
             stamps: Stamps::default(),
             period: 0,
             counters,
@@ -112,6 +116,13 @@ impl Forward {
     pub(super) fn open(&mut self, port: u16, sink: Option<Sink>) {
         if let Some(exit) = self.sinks.get_mut(usize::from(port)) {
             exit.sink = sink;
+        }
+    }
+
+    /// Goes over to other tables, by port id.
+    pub(super) fn renew_flags(&mut self, tables: &[PortTable]) {
+        for (flags, table) in self.flags.iter_mut().zip(tables) {
+            *flags = if table.ignore_tags { IGNORE_TAGS } else { 0 };
         }
     }
 
@@ -202,7 +213,8 @@ impl Forward {
                 entry.hop = route.to;
                 entry.owner = Owner::instance(instance);
                 entry.given = self.period;
-                if link.stage(entry.descriptor(buffer)) {
+                let flags = self.flags[usize::from(entry.port)];
+                if link.stage(entry.descriptor(buffer, flags)) {
                     self.push(ledger, generations, instance);
                 }
             }
@@ -254,8 +266,9 @@ impl Forward {
                 entry.visits_left -= 1;
                 entry.owner = Owner::instance(instance);
                 entry.given = self.period;
+                let flags = self.flags[usize::from(entry.port)];
                 let full = match &mut self.links[usize::from(instance)] {
-                    Some(link) if !link.faulty => link.stage(entry.descriptor(buffer)),
+                    Some(link) if !link.faulty => link.stage(entry.descriptor(buffer, flags)),
                     _ => return self.discard(ledger, generations, buffer, Reason::NoInstance),
                 };
                 if full {

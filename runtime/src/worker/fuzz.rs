@@ -427,6 +427,7 @@ fn generation(number: u64, how: u8) -> Generation {
         rules: Vec::new(),
         otherwise,
         by_flow: true,
+        ignore_tags: false,
         reach: 0,
     };
     let begins: [HopIndex; 8] = [0, 1, 2, 0, 3, 5, NO_HOP, 0];
@@ -437,6 +438,7 @@ fn generation(number: u64, how: u8) -> Generation {
         otherwise: begins[usize::from(how >> 3 & 7)],
         // The flow cache is too large to be made for each input.
         by_flow: false,
+        ignore_tags: false,
         reach: 78,
     };
     let counters = HopCounters {

@@ -258,6 +258,7 @@ mod tests {
             rules: vec![("(tcp-port dst 99)".parse().unwrap(), 1)],
             otherwise: 0,
             by_flow: true,
+            ignore_tags: false,
             reach: 78,
         };
         let mut flows = FlowCache::default();

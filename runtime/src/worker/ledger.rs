@@ -60,12 +60,12 @@ impl Entry {
         (self.place as u16, (self.place >> 16) as u16)
     }
 
-    /// The descriptor of the packet in `buffer`, for the next NF: no verdict yet.
+    /// The descriptor of the packet in `buffer`, with these flags, for the next NF: no verdict yet.
     #[inline(always)]
-    pub(super) fn descriptor(&self, buffer: u32) -> [u64; 2] {
+    pub(super) fn descriptor(&self, buffer: u32, flags: u8) -> [u64; 2] {
         [
             u64::from(buffer) | u64::from(self.place) << 32,
-            u64::from(self.hash),
+            u64::from(self.hash) | u64::from(flags) << 40,
         ]
     }
 }
@@ -160,12 +160,13 @@ mod tests {
         let entry = ledger.entry(5);
         (entry.place, entry.hash) = (place(130, 64), 0xfeed_f00d);
         assert_eq!(entry.extent(), (130, 64));
-        let read = Descriptor::from_words(entry.descriptor(5));
+        let read = Descriptor::from_words(entry.descriptor(5, 1));
         let expected = Descriptor {
             buffer: 5,
             offset: 130,
             length: 64,
             hash: 0xfeed_f00d,
+            flags: 1,
             ..Descriptor::default()
         };
         assert_eq!(read, expected);

@@ -300,6 +300,7 @@ impl Worker {
     fn renew_flows(&mut self) {
         if let Some(Live { tables, .. }) = &self.generations.live[self.generations.current] {
             self.ingress.renew_flows(&tables.tables);
+            self.forward.renew_flags(&tables.tables);
         }
     }
 

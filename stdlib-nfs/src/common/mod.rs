@@ -1,13 +1,12 @@
 //! What several NFs share.
 
-use nflib::filter::Expr;
+use nflib::{Packet, filter::Expr};
 
 pub(crate) mod counters;
 pub(crate) mod files;
 
 /// Whether a packet is among those that a parameter `only` names; without one, all are.
 #[inline]
-pub(crate) fn is_of(only: &Option<Expr>, data: &[u8]) -> bool {
-    let length = u32::try_from(data.len()).unwrap_or(u32::MAX);
-    only.as_ref().is_none_or(|filter| filter.matches(data, length))
+pub(crate) fn is_of(only: &Option<Expr>, packet: &Packet<'_>) -> bool {
+    only.as_ref().is_none_or(|filter| packet.matches(filter))
 }

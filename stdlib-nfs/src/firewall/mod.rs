@@ -5,7 +5,7 @@
 pub mod model;
 
 use nflib::{
-    Burst, Counter, Nf, Params, ParamsError, Reconfigured, Setup, SetupError, Verdict,
+    Burst, Counter, Nf, Packet, Params, ParamsError, Reconfigured, Setup, SetupError, Verdict,
     filter::{Expr, Rules},
     headers::{Fragment, Headers, protocol},
 };
@@ -83,11 +83,10 @@ impl Nf for Firewall {
     fn process(&mut self, burst: &mut Burst<'_>) {
         let (mut accepted, mut denied, mut malformed) = (0, 0, 0);
         for mut packet in burst.packets() {
-            let data = packet.data();
-            if self.policy.malformed == Malformed::Drop && is_malformed(&Headers::parse(data)) {
+            if self.policy.malformed == Malformed::Drop && is_malformed(&Headers::parse(packet.data())) {
                 malformed += 1;
                 packet.drop();
-            } else if self.decide(data) == Action::Accept {
+            } else if self.decide(&packet) == Action::Accept {
                 accepted += 1;
             } else {
                 denied += 1;
@@ -116,9 +115,8 @@ impl Nf for Firewall {
 
 impl Firewall {
     #[inline]
-    fn decide(&mut self, data: &[u8]) -> Action {
-        let length = u32::try_from(data.len()).unwrap_or(u32::MAX);
-        let Some(rule) = self.policy.rules.first(data, length) else {
+    fn decide(&mut self, packet: &Packet<'_>) -> Action {
+        let Some(rule) = packet.first(&mut self.policy.rules) else {
             self.default_hits.add(1);
             return self.policy.default;
         };

@@ -114,7 +114,7 @@ impl Nf for Monitor {
     fn process(&mut self, burst: &mut Burst<'_>) {
         let mut tally = Tally::default();
         for packet in burst.packets() {
-            if !is_of(&self.only, packet.data()) {
+            if !is_of(&self.only, &packet) {
                 continue;
             }
             let headers = Headers::parse(packet.data());

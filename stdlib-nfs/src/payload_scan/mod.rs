@@ -80,7 +80,7 @@ impl Nf for PayloadScan {
         for mut packet in burst.packets() {
             let data = packet.data();
             let headers = Headers::parse(data);
-            if !headers.is_ip() || !is_of(&self.search.only, data) {
+            if !headers.is_ip() || !is_of(&self.search.only, &packet) {
                 skipped += 1;
                 continue;
             }

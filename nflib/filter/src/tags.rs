@@ -1,0 +1,146 @@
+//! Frames as filters see them on ports whose VLAN tags are ignored: as if the tags were not there.
+
+use crate::{
+    Expr, Test,
+    eval::{LINK_TYPE, TAG},
+};
+
+/// Frames up to this length are copied to the stack.
+const SHORT: usize = 512;
+
+/// Calls `with` with a frame without its VLAN tags and its length on the wire without them: those of the types 0x8100, 0x88a8
+/// and 0x9100 that follow the addresses.
+pub fn without_tags<T>(frame: &[u8], wire_len: u32, with: impl FnOnce(&[u8], u32) -> T) -> T {
+    let tags = tags(frame);
+    if tags == 0 {
+        return with(frame, wire_len);
+    }
+    let (link, rest) = frame.split_at(LINK_TYPE);
+    let rest = rest.get(tags * TAG..).unwrap_or_default();
+    let length = LINK_TYPE + rest.len();
+    let wire_len = wire_len.saturating_sub(u32::try_from(tags * TAG).unwrap_or(u32::MAX));
+    let mut short = [0; SHORT];
+    if let Some(copy) = short.get_mut(..length) {
+        let (head, tail) = copy.split_at_mut(LINK_TYPE);
+        head.copy_from_slice(link);
+        tail.copy_from_slice(rest);
+        return with(copy, wire_len);
+    }
+    with(&[link, rest].concat(), wire_len)
+}
+
+/// How many tags follow the addresses of a frame; of one that ends within a tag, that one is counted, too.
+fn tags(frame: &[u8]) -> usize {
+    let rest = frame.get(LINK_TYPE..).unwrap_or_default();
+    let is_tag = |tag: &&[u8]| matches!(tag, [0x81, 0, ..] | [0x88, 0xa8, ..] | [0x91, 0, ..]);
+    rest.chunks(TAG).take_while(is_tag).count()
+}
+
+impl Expr {
+    /// What the filter asks of frames without tags: `vlan` takes none of them. Tags within tunnels stay.
+    #[must_use]
+    pub fn without_tags(self) -> Self {
+        match self {
+            Self::Const(_) => self,
+            Self::And(of) => {
+                let mut kept = Vec::new();
+                for operand in of {
+                    match operand.without_tags() {
+                        Self::Const(true) => {}
+                        // What stands before it may still reject a frame, whatever `not` stands around.
+                        Self::Const(false) => {
+                            kept.push(Self::Const(false));
+                            break;
+                        }
+                        other => kept.push(other),
+                    }
+                }
+                Self::and(kept)
+            }
+            Self::Or(of) => {
+                let mut kept = Vec::new();
+                for operand in of {
+                    match operand.without_tags() {
+                        Self::Const(false) => {}
+                        Self::Const(true) => {
+                            kept.push(Self::Const(true));
+                            break;
+                        }
+                        other => kept.push(other),
+                    }
+                }
+                Self::or(kept)
+            }
+            Self::Not(of) => match of.without_tags() {
+                Self::Const(value) => Self::Const(!value),
+                other => Self::negate(other),
+            },
+            Self::Test(primitive) => match primitive.test {
+                Test::Vlan(_) if primitive.place.tags().is_some() => Self::Const(false),
+                _ => Self::Test(primitive),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn frame(tags: &[[u8; 2]], length: usize) -> Vec<u8> {
+        let mut frame = vec![7; 12];
+        for kind in tags {
+            frame.extend(kind);
+            frame.extend([0, 5]);
+        }
+        frame.extend([8, 0]);
+        frame.extend((0..length).map(|n| n as u8));
+        frame
+    }
+
+    #[test]
+    fn tags_of_every_type_are_taken_out() {
+        let kinds = [[0x81, 0], [0x88, 0xa8], [0x91, 0]];
+        for length in [0, 60, 2000] {
+            let plain = frame(&[], length);
+            for n in 0..=3 {
+                let tagged = frame(&kinds[..n], length);
+                let wire = tagged.len() as u32 + 100;
+                without_tags(&tagged, wire, |seen, wire| {
+                    assert_eq!(seen, plain);
+                    assert_eq!(wire as usize, plain.len() + 100);
+                });
+            }
+        }
+    }
+
+    #[test]
+    fn frames_that_end_within_their_tags_end_there() {
+        let tagged = frame(&[[0x81, 0]], 0);
+        for cut in 14..16 {
+            without_tags(&tagged[..cut], cut as u32, |seen, _| {
+                assert_eq!(seen.len(), 12, "{cut}")
+            });
+        }
+        for cut in 0..14 {
+            without_tags(&tagged[..cut], cut as u32, |seen, _| assert_eq!(seen.len(), cut));
+        }
+    }
+
+    /// Without tags, both mean the same.
+    #[test]
+    fn filters_lose_their_tags() {
+        for (filter, bare) in [
+            ("(and (vlan) (tcp@1))", "(none)"),
+            ("(or (vlan) (tcp@1))", "(tcp@1)"),
+            ("(not (vlan 5))", "(all)"),
+            ("(and (tcp) (not (vlan)))", "(tcp)"),
+            ("(not (and (tcp) (vlan)))", "(not (and (tcp) (none)))"),
+            ("(or (and (vlan) (arp@1)) (port dst 80))", "(port dst 80)"),
+        ] {
+            let lowered: Expr = filter.parse().unwrap();
+            assert_eq!(lowered.without_tags().to_string(), bare, "{filter}");
+        }
+    }
+}
