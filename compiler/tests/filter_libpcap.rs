@@ -2,12 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-#[path = "../bundle/tests/filter_packets/carried.rs"]
+#[path = "../../nflib/filter/tests/filter_packets/carried.rs"]
 mod carried;
 mod filter_names;
-#[path = "../bundle/tests/filter_packets/frames.rs"]
+#[path = "../../nflib/filter/tests/filter_packets/frames.rs"]
 mod frames;
-#[path = "../bundle/tests/filter_packets/oracle.rs"]
+#[path = "../../nflib/filter/tests/filter_packets/oracle.rs"]
 mod oracle;
 
 use std::{cell::Cell, fmt};

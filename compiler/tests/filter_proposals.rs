@@ -2,14 +2,14 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-#[path = "../bundle/tests/filter_packets/carried.rs"]
+#[path = "../../nflib/filter/tests/filter_packets/carried.rs"]
 #[allow(dead_code, reason = "other suites use the rest")]
 mod carried;
 mod filter_names;
-#[path = "../bundle/tests/filter_packets/frames.rs"]
+#[path = "../../nflib/filter/tests/filter_packets/frames.rs"]
 #[allow(dead_code, reason = "other suites use the rest")]
 mod frames;
-#[path = "../bundle/tests/filter_packets/oracle.rs"]
+#[path = "../../nflib/filter/tests/filter_packets/oracle.rs"]
 #[allow(dead_code, reason = "other suites use the rest")]
 mod oracle;
 

@@ -10,7 +10,6 @@ mod demand;
 pub mod diff;
 mod directory;
 mod error;
-pub mod filter;
 mod fixed;
 mod flows;
 mod index;
@@ -41,5 +40,6 @@ pub use manifest::{
     Counter, Effects, Manifest, Output, Param, ParamKind, Payload, Resources, RunSpec, State,
 };
 pub use names::{NAME_RULE, is_bundle_name, is_file_name, is_file_path, is_name};
+pub use onvm_filter as filter;
 pub use params::ParamSource;
 pub use room::HEADROOM;

@@ -55,22 +55,22 @@ impl NetSet {
         &self.v6
     }
 
-    pub(super) fn contains_v4(&self, addr: u32) -> bool {
+    pub(crate) fn contains_v4(&self, addr: u32) -> bool {
         within(&self.v4, addr)
     }
 
-    pub(super) fn contains_v6(&self, addr: u128) -> bool {
+    pub(crate) fn contains_v6(&self, addr: u128) -> bool {
         within(&self.v6, addr)
     }
 
     /// Whether the first IPv4 member holds `addr`.
-    pub(super) fn first_v4_contains(&self, addr: u32) -> bool {
+    pub(crate) fn first_v4_contains(&self, addr: u32) -> bool {
         self.first_v4
             .is_some_and(|(low, high)| low <= addr && addr <= high)
     }
 
     /// Whether one and the same IPv4 member holds both.
-    pub(super) fn one_v4_contains_both(&self, a: u32, b: u32) -> bool {
+    pub(crate) fn one_v4_contains_both(&self, a: u32, b: u32) -> bool {
         self.members
             .iter()
             .filter_map(v4_range)
@@ -78,7 +78,7 @@ impl NetSet {
     }
 
     /// Whether one and the same IPv6 member holds both.
-    pub(super) fn one_v6_contains_both(&self, a: u128, b: u128) -> bool {
+    pub(crate) fn one_v6_contains_both(&self, a: u128, b: u128) -> bool {
         self.members
             .iter()
             .filter_map(v6_range)
@@ -112,7 +112,7 @@ impl PortRange {
         }
     }
 
-    pub(super) fn contains(self, port: u16) -> bool {
+    pub(crate) fn contains(self, port: u16) -> bool {
         self.low <= port && port <= self.high
     }
 }
@@ -151,12 +151,12 @@ impl PortSet {
     }
 
     /// Whether the first member holds `port`.
-    pub(super) fn first_contains(&self, port: u16) -> bool {
+    pub(crate) fn first_contains(&self, port: u16) -> bool {
         self.members.first().is_some_and(|range| range.contains(port))
     }
 
     /// Whether one and the same member holds both.
-    pub(super) fn one_contains_both(&self, a: u16, b: u16) -> bool {
+    pub(crate) fn one_contains_both(&self, a: u16, b: u16) -> bool {
         self.members
             .iter()
             .any(|range| range.contains(a) && range.contains(b))
@@ -216,14 +216,14 @@ impl DscpSet {
     }
 }
 
-pub(super) fn v4_range(net: &IpNet) -> Option<(u32, u32)> {
+pub(crate) fn v4_range(net: &IpNet) -> Option<(u32, u32)> {
     match net {
         IpNet::V4(net) => Some((net.network().to_bits(), net.broadcast().to_bits())),
         IpNet::V6(_) => None,
     }
 }
 
-pub(super) fn v6_range(net: &IpNet) -> Option<(u128, u128)> {
+pub(crate) fn v6_range(net: &IpNet) -> Option<(u128, u128)> {
     match net {
         IpNet::V6(net) => Some((net.network().to_bits(), net.broadcast().to_bits())),
         IpNet::V4(_) => None,

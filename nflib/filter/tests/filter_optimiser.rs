@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use onvm_bundle::filter::Expr;
+use onvm_filter::Expr;
 use pcap::{Capture, Linktype};
 
 /// `optimised`: what tcpdump would say, against `meant`.

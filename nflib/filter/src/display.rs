@@ -5,7 +5,7 @@
 
 use std::fmt::{self, Display, Formatter, Write};
 
-use super::{
+use crate::{
     Arith, ArithOp, Base, Comparison, Direction, Expr, Length, PortRange, Primitive, Test, Transport, Tunnel,
     Version, Within,
 };

@@ -2,7 +2,7 @@
 
 use ipnet::IpNet;
 
-use super::{
+use crate::{
     Direction, Expr, Framing, Length, Mac, NetSet, NumberSet, PortSet, Primitive, Test, Transport, Tunnel,
     Version, Within,
     place::{Headers, Network},
@@ -11,17 +11,17 @@ use super::{
 
 /// The packet was rejected by a load beyond its captured bytes or a division by zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Rejected;
+pub(crate) struct Rejected;
 
 type Decision = Result<bool, Rejected>;
 
 /// Bytes before the EtherType of an untagged frame, and with it.
-pub(super) const LINK_TYPE: usize = 12;
-pub(super) const LINK_HEADER: usize = 14;
-pub(super) const TAG: usize = 4;
+pub(crate) const LINK_TYPE: usize = 12;
+pub(crate) const LINK_HEADER: usize = 14;
+pub(crate) const TAG: usize = 4;
 
-pub(super) const IP: u16 = 0x0800;
-pub(super) const IP6: u16 = 0x86dd;
+pub(crate) const IP: u16 = 0x0800;
+pub(crate) const IP6: u16 = 0x86dd;
 const MPLS: u16 = 0x8847;
 /// The number of MPLS in PPP.
 const PPP_MPLS: u16 = 0x0281;
@@ -406,25 +406,25 @@ fn any<T>(of: &[T], mut decide: impl FnMut(&T) -> Decision) -> Decision {
 
 /// The captured bytes, read only within their bounds.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Frame<'a> {
+pub(crate) struct Frame<'a> {
     packet: &'a [u8],
     wire_len: u32,
 }
 
 impl Frame<'_> {
-    pub(super) fn wire_len(&self) -> u32 {
+    pub(crate) fn wire_len(&self) -> u32 {
         self.wire_len
     }
 
-    pub(super) fn u8(&self, at: usize) -> Result<u8, Rejected> {
+    pub(crate) fn u8(&self, at: usize) -> Result<u8, Rejected> {
         self.packet.get(at).copied().ok_or(Rejected)
     }
 
-    pub(super) fn u16(&self, at: usize) -> Result<u16, Rejected> {
+    pub(crate) fn u16(&self, at: usize) -> Result<u16, Rejected> {
         self.array(at).map(u16::from_be_bytes)
     }
 
-    pub(super) fn u32(&self, at: usize) -> Result<u32, Rejected> {
+    pub(crate) fn u32(&self, at: usize) -> Result<u32, Rejected> {
         self.array(at).map(u32::from_be_bytes)
     }
 
@@ -439,7 +439,7 @@ impl Frame<'_> {
     }
 
     /// Four times the low half of the byte at `l3`.
-    pub(super) fn ip4_header_len(&self, l3: usize) -> Result<u32, Rejected> {
+    pub(crate) fn ip4_header_len(&self, l3: usize) -> Result<u32, Rejected> {
         Ok(u32::from(self.u8(l3)? & 0x0f) * 4)
     }
 

@@ -1,6 +1,6 @@
 //! The judgement of libpcap, compiled with and without its optimiser.
 
-use onvm_bundle::filter::Expr;
+use onvm_filter::Expr;
 use pcap::{BpfProgram, Capture, Linktype};
 
 /// A filter as libpcap compiles it for Ethernet.

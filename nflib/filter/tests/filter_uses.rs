@@ -13,7 +13,7 @@ use filter_packets::{
     frames::{Random, frames},
     trees::trees,
 };
-use onvm_bundle::filter::{Expr, Fields};
+use onvm_filter::{Expr, Fields};
 use proptest::{
     prelude::*,
     test_runner::{RngSeed, TestRunner},

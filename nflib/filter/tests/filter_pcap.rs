@@ -15,7 +15,7 @@ use filter_packets::{
     oracle::{Oracle, Tally},
     trees::trees,
 };
-use onvm_bundle::filter::Expr;
+use onvm_filter::Expr;
 use proptest::{
     prelude::*,
     test_runner::{RngSeed, TestRunner},

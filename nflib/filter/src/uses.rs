@@ -3,7 +3,7 @@
 
 use std::ops::{BitOr, BitOrAssign};
 
-use super::{Arith, Expr, Primitive, Test, Within};
+use crate::{Arith, Expr, Primitive, Test, Within};
 
 /// A set of things that a filter reads.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]

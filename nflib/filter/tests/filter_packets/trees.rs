@@ -1,6 +1,6 @@
 //! Random filters, as text of pcap-filter(7) and lowered.
 
-use onvm_bundle::filter::{
+use onvm_filter::{
     Arith, ArithOp, Base, Comparison, Direction, Expr, Length, NetSet, PortRange, PortSet, Size, Test,
     Transport, Version, Within,
 };

@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use super::eval::{Frame, IP, IP6, LINK_HEADER, LINK_TYPE, Rejected, TAG};
+use crate::eval::{Frame, IP, IP6, LINK_HEADER, LINK_TYPE, Rejected, TAG};
 
 /// The most layers of a [`Place`].
 const MAX_LAYERS: usize = u8::MAX as usize;
@@ -97,7 +97,7 @@ impl Place {
     }
 
     /// Without the tags and labels that come behind the link header: where that begins.
-    pub(super) fn link(mut self) -> Self {
+    pub(crate) fn link(mut self) -> Self {
         let keep = self.0.iter().rposition(|layer| layer.begins_link());
         self.0.truncate(keep.map_or(0, |at| at + 1));
         self
@@ -123,7 +123,7 @@ impl Place {
     }
 
     /// Bytes before the network header where no packet has more, whatever the tunnels.
-    pub(super) fn most_before(&self) -> usize {
+    pub(crate) fn most_before(&self) -> usize {
         let before = |sum: usize, layer: &Layer| {
             sum + match layer {
                 Layer::Vlan | Layer::Mpls => TAG,
@@ -143,7 +143,7 @@ impl Place {
     }
 
     /// Finds the headers in a packet.
-    pub(super) fn find(&self, frame: &Frame<'_>) -> Result<Headers, Rejected> {
+    pub(crate) fn find(&self, frame: &Frame<'_>) -> Result<Headers, Rejected> {
         let mut headers = Headers {
             link: 0,
             link_type: LINK_TYPE,
@@ -156,7 +156,7 @@ impl Place {
         Ok(headers)
     }
 
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let mut layers = Vec::new();
         for (n, part) in text.split('.').enumerate() {
             let (layer, times) = match Layer::ALL.iter().find(|layer| part.starts_with(layer.word())) {
@@ -220,19 +220,19 @@ const PPPOE: usize = 8;
 
 /// Where headers begin in one packet.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Headers {
+pub(crate) struct Headers {
     /// The link header; where there is none, as `l3`.
-    pub(super) link: usize,
+    pub(crate) link: usize,
     /// What tells the protocol.
-    pub(super) link_type: usize,
+    pub(crate) link_type: usize,
     /// The network header.
-    pub(super) l3: usize,
-    pub(super) framing: Framing,
+    pub(crate) l3: usize,
+    pub(crate) framing: Framing,
 }
 
 impl Headers {
     /// False where Geneve carries something without Ethernet addresses.
-    pub(super) fn has_link(&self) -> bool {
+    pub(crate) fn has_link(&self) -> bool {
         self.link != self.l3
     }
 
@@ -295,7 +295,7 @@ impl Headers {
     }
 
     /// The protocol of the network header.
-    pub(super) fn network(&self, frame: &Frame<'_>) -> Result<Network, Rejected> {
+    pub(crate) fn network(&self, frame: &Frame<'_>) -> Result<Network, Rejected> {
         if self.framing == Framing::Mpls {
             let bottom = frame.u8(self.l3 - 2)? & 1 != 0;
             return Ok(match bottom.then(|| frame.u8(self.l3)).transpose()? {
@@ -318,7 +318,7 @@ impl Headers {
 
 /// The network protocols that tests look into.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Network {
+pub(crate) enum Network {
     Ip,
     Ip6,
     Arp,

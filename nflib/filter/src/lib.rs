@@ -13,10 +13,10 @@
 //! - One test over many values means the `or` of the tests over each, in order.
 //!
 //! ```
-//! # use onvm_bundle::filter::Expr;
+//! # use onvm_filter::Expr;
 //! let web: Expr = "(and (tcp) (port dst 80 443))".parse()?;
 //! assert!(!web.matches(&[0; 60], 60));
-//! # Ok::<(), onvm_bundle::filter::ParseError>(())
+//! # Ok::<(), onvm_filter::ParseError>(())
 //! ```
 //!
 //! # Where libpcap's optimiser differs from libpcap
@@ -35,6 +35,8 @@
 //!
 //! The property tests `filter_pcap.rs` here and `filter_libpcap.rs` in the compiler hold all this to
 //! libpcap.
+
+#![forbid(unsafe_code)]
 
 mod arith;
 mod display;

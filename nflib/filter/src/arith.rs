@@ -1,7 +1,7 @@
 //! Arithmetic over packet bytes: 32-bit, unsigned, wrapping, as the BPF machine computes it.
 
-use super::eval::{Frame, Rejected};
-use super::place::Headers;
+use crate::eval::{Frame, Rejected};
+use crate::place::Headers;
 
 /// An arithmetic expression.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -130,7 +130,7 @@ impl Arith {
     }
 
     /// The value for one packet.
-    pub(super) fn value(&self, frame: &Frame<'_>, headers: &Headers) -> Result<u32, Rejected> {
+    pub(crate) fn value(&self, frame: &Frame<'_>, headers: &Headers) -> Result<u32, Rejected> {
         match self {
             Self::Const(value) => Ok(*value),
             Self::Len => Ok(frame.wire_len()),
@@ -160,7 +160,7 @@ impl Arith {
 }
 
 impl Size {
-    pub(super) fn bytes(self) -> usize {
+    pub(crate) fn bytes(self) -> usize {
         match self {
             Self::Byte => 1,
             Self::Half => 2,

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use onvm_bundle::filter::{Expr, MAX_DEPTH, MAX_TEXT};
+use onvm_filter::{Expr, MAX_DEPTH, MAX_TEXT};
 use proptest::prelude::*;
 
 #[track_caller]

@@ -1,6 +1,6 @@
 //! How far into a packet a filter reads: who evaluates it on memory that others write copies so much of the packet first.
 
-use super::{Arith, Expr, Primitive, Test, arith::Base};
+use crate::{Arith, Expr, Primitive, Test, arith::Base};
 
 /// The longest header of IPv4.
 const IP4_HEADER: usize = 60;

@@ -5,7 +5,7 @@ use std::{fmt::Display, str::FromStr};
 
 use ipnet::IpNet;
 
-use super::{
+use crate::{
     Arith, ArithOp, Base, Comparison, Direction, DscpSet, Expr, Length, MAX_DEPTH, Mac, NetSet, NumberSet,
     Place, PortRange, PortSet, Size, Test, Transport, Tunnel, Version, Within,
 };

@@ -11,7 +11,7 @@ mod filter_packets {
 use std::cell::Cell;
 
 use filter_packets::{frames::frames, trees::trees};
-use onvm_bundle::filter::Expr;
+use onvm_filter::Expr;
 use proptest::{
     prelude::*,
     test_runner::{RngSeed, TestRunner},
