@@ -184,9 +184,9 @@ impl<'s> Parser<'s, '_> {
             let last = self.tokens.last().map_or(self.here(), |t| t.span);
             let found = Diagnostic::error(
                 codes::FILTER,
-                format!("this filter ends too early: I expected {what}"),
+                format!("this filter ends too early: expected {what}"),
                 last,
-                format!("I expected {what} after this"),
+                format!("expected {what} after this"),
             );
             return self.fail(found);
         };
@@ -200,9 +200,9 @@ impl<'s> Parser<'s, '_> {
         };
         let mut found = Diagnostic::error(
             codes::FILTER,
-            format!("I expected {what}, and found {written}"),
+            format!("expected {what}, found {written}"),
             span,
-            format!("I expected {what} here"),
+            format!("expected {what} here"),
         );
         let tok_at = |at: Option<usize>| at.and_then(|at| self.tokens.get(at)).map(|t| &t.tok);
         found.help = hint::hint(&hint::Around {

@@ -309,9 +309,9 @@ impl Parser<'_, '_> {
         };
         let mut found = Diagnostic::error(
             code,
-            format!("I expected {}, and found {tok}", wants.describe()),
+            format!("expected {}, found {tok}", wants.describe()),
             span,
-            format!("I expected {} here", wants.describe()),
+            format!("expected {} here", wants.describe()),
         );
         let near = match (&tok, wants) {
             (Tok::Word(w), Wants::Port) if !names::is_keyword(w) => names::service_like(w),

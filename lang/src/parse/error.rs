@@ -128,7 +128,7 @@ pub(super) fn unknown_declaration(source: &str, chunk: &Chunk) -> Diagnostic {
     let foreign = FOREIGN.iter().find(|(foreign, _)| *foreign == lower).map(|f| f.1);
     let found = Diagnostic::error(
         codes::DECLARATION,
-        format!("I expected a declaration, and found {found}"),
+        format!("expected a declaration, found {found}"),
         span,
         "no declaration begins like this",
     );
@@ -196,16 +196,16 @@ pub(super) fn expected_at(source: &str, chunk: &Chunk, at: usize, positives: &[R
         let last = last_char(source, range.end);
         return Diagnostic::error(
             codes::EXPECTED,
-            format!("this `{keyword}` ends too early: I expected {expected}"),
+            format!("this `{keyword}` ends too early: expected {expected}"),
             last,
-            format!("I expected {expected} after this"),
+            format!("expected {expected} after this"),
         );
     }
     let mut diagnostic = Diagnostic::error(
         codes::EXPECTED,
-        format!("I expected {expected}, and found {found}"),
+        format!("expected {expected}, found {found}"),
         span,
-        format!("I expected {expected} here"),
+        format!("expected {expected} here"),
     );
     if let Some(hint) = hint(source, range.start, at, positives) {
         diagnostic = hint.put_on(diagnostic, at);
@@ -220,7 +220,7 @@ pub(super) fn expected_at(source: &str, chunk: &Chunk, at: usize, positives: &[R
 pub(super) fn spaced_call(parenthesis: Span, name: &str) -> Diagnostic {
     Diagnostic::error(
         codes::EXPECTED,
-        format!("I expected the arguments of `{name}` right behind it, or another rule"),
+        format!("expected the arguments of `{name}` right behind it, or another rule"),
         parenthesis,
         "this parenthesis belongs to neither",
     )

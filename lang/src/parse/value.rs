@@ -99,7 +99,7 @@ impl Walk<'_> {
                 codes::LITERAL,
                 format!("`{}` is not a whole number", pair.as_str()),
                 span,
-                "I expected a whole number here",
+                "expected a whole number here",
             ));
         }
         Spanned::new(count.unwrap_or(0), span)
@@ -153,7 +153,7 @@ impl Walk<'_> {
                     Diagnostic::error(
                         codes::EXPECTED,
                         format!(
-                            "I expected `,` or the end of the value, and found `{}`",
+                            "expected `,` or the end of the value, found `{}`",
                             unit.node
                         ),
                         unit.span,
