@@ -44,7 +44,7 @@ pub(crate) const KNOWN: &[&str] = &[
 pub(crate) fn check(field: &str) -> Result<(), String> {
     let part = |p: &str| crate::manifests::is_identifier(p);
     if !field.split('.').all(part) {
-        return Err(format!("`{field}` is no header field such as `ip.src`"));
+        return Err(format!("`{field}` is not a header field such as `ip.src`"));
     }
     if KNOWN.contains(&field) || !field.contains('.') {
         return Ok(());

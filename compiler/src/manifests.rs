@@ -179,7 +179,7 @@ pub(crate) fn parse(text: &str) -> Result<NfType, String> {
     }
     if crate::spec::memory_bytes(&manifest.resources.memory).is_none() {
         return Err(format!(
-            "resources.memory = \"{}\" is no size such as \"16 MiB\"",
+            "resources.memory = \"{}\" is not a size such as \"16 MiB\"",
             manifest.resources.memory
         ));
     }

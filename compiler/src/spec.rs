@@ -372,13 +372,13 @@ fn less(a: &toml::Value, b: &toml::Value) -> bool {
 }
 
 fn read_plain(spec: &Spec, text: &str) -> Result<toml::Value, String> {
-    let value = parse_value(text).ok_or("it is no value of the language")?;
+    let value = parse_value(text).ok_or("it is not a value of the language")?;
     spec.read(&value)
         .map_err(|_| format!("it must be {}", spec.wanted()))
 }
 
 fn read_default(spec: &Spec, text: &str) -> Result<toml::Value, String> {
-    let value = parse_value(text).ok_or("it is no value of the language")?;
+    let value = parse_value(text).ok_or("it is not a value of the language")?;
     let wrong = |_| format!("it must be {}", spec.wanted());
     match (&value, spec.list) {
         (Value::List(items), true) => {
@@ -390,7 +390,7 @@ fn read_default(spec: &Spec, text: &str) -> Result<toml::Value, String> {
     }
 }
 
-/// The bytes of a size such as `"16 MiB"`. None: it is no size.
+/// The bytes of a size such as `"16 MiB"`. None: it is not a size.
 pub(crate) fn memory_bytes(text: &str) -> Option<u64> {
     let spec = Spec::plain("memory", ParamKind::Size, "");
     let value = parse_value(text).and_then(|v| spec.read(&v).ok())?;

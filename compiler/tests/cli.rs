@@ -653,7 +653,7 @@ fn doctor_looks_at_this_host() {
         );
         assert_eq!(code, Some(i32::from(failed > 0)), "{out}");
         assert!(
-            checks.iter().all(|c| (c["state"] == "ok") == c["mend"].is_null()),
+            checks.iter().all(|c| (c["state"] == "ok") == c["fix"].is_null()),
             "{out}"
         );
         let memory = checks.iter().find(|c| c["name"] == "memory").unwrap();
@@ -667,7 +667,7 @@ fn doctor_looks_at_this_host() {
     )
     .unwrap();
     let (out, _) = run(dir.path(), &["doctor", "b.chain"], 1);
-    assert!(out.contains("nosuch0") && out.contains("mend: "), "{out}");
+    assert!(out.contains("nosuch0") && out.contains("fix: "), "{out}");
     run(dir.path(), &["doctor", "none.chain"], 1);
 }
 

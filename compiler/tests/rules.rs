@@ -116,7 +116,7 @@ fn rules_may_stand_in_the_source() {
     let rules = program.files.values().next().unwrap();
     assert_eq!(
         String::from_utf8_lossy(rules),
-        "drop rule_6 (and (tcp) (port dst 23))\ndrop rule_ssh (and (tcp) (port dst 22))\n"
+        "drop rule_1 (tcp-port dst 23)\ndrop rule_ssh (tcp-port dst 22)\n"
     );
 }
 
@@ -140,8 +140,8 @@ fn every_mistake_is_told_at_its_place() {
             "a.rules:1:21 C0007 `22x` is not a number",
             "a.rules:2:1 C0204 `a verdict` cannot be `acept`",
             "a.rules:4:1 C0102 two rules are named `web`",
-            "a.rules:5:8 C0101 there is no traffic class named `bogus`",
-            "a.rules:6:14 C0305 `10.0.0.1/8` has bits set beyond its length",
+            "a.rules:5:8 C0101 unknown name `bogus`",
+            "a.rules:6:14 C0021 `10.0.0.1/8` has bits set beyond its length",
             "a.rules:7:1 C0026 this is a line of iptables",
         ]
     );
@@ -166,7 +166,7 @@ fn a_file_that_is_not_there_is_told_where_it_is_named() {
     let host = MemoryHost::default().with("a.chain", source);
     let checked = check(&host, Path::new("a.chain"), &Inputs::default()).unwrap();
     let codes: Vec<_> = checked.diagnostics.iter().map(|d| d.code).collect();
-    assert_eq!(codes, ["C0207"]);
+    assert_eq!(codes, ["C0208"]);
 }
 
 #[test]

@@ -142,7 +142,7 @@ fn wrong_packets() {
     refused(&["wan", "tcp", "--each"], 2);
     fs::write(dir.path().join("a.rules"), "forbid everything\n").unwrap();
     let said = refused(&["wan", "tcp"], 1);
-    assert!(said.contains("C0211") && said.contains("a.rules:1:1"), "{said}");
+    assert!(said.contains("C0204") && said.contains("a.rules:1:1"), "{said}");
 }
 
 fn frames(dir: &Path) -> Vec<Vec<u8>> {

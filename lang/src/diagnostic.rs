@@ -15,7 +15,7 @@ pub struct Diagnostic {
     pub labels: Vec<Label>,
     /// What to do about it.
     pub help: Option<String>,
-    /// Changes that mend it; of several, one is to be chosen.
+    /// Changes that fix it; of several, one is to be chosen.
     pub fixes: Vec<Fix>,
 }
 

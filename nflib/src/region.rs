@@ -221,7 +221,7 @@ fn check_sections(layout: &Layout) -> Result<(), RegionError> {
                 .map(|bytes| bytes / 16);
             if !slots.is_some_and(|n| n.is_power_of_two() && n <= 65_536) {
                 return Err(RegionError::Table(
-                    "a worker lacks a ring or its size is no power of two",
+                    "a worker lacks a ring or its size is not a power of two",
                 ));
             }
         }

@@ -154,7 +154,7 @@ fn inherited(number: &str) -> io::Result<OwnedFd> {
     // SAFETY: the descriptor is open through the call, or the call fails; it is only looked at.
     let fd = unsafe { BorrowedFd::borrow_raw(number) };
     if rustix::net::sockopt::socket_type(fd)? != SocketType::SEQPACKET {
-        return Err(invalid("the descriptor is no socket of a manager"));
+        return Err(invalid("the descriptor is not a socket of a manager"));
     }
     rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::CLOEXEC)?;
     // SAFETY: the descriptor is open, as was just seen, and its number came from who started this process, for this use alone. No

@@ -45,6 +45,7 @@ pub fn parse(source: &str) {
     }
     tokens(source);
     filter(source);
+    rules(source);
 }
 
 fn lies_in(inner: Span, outer: Span) -> bool {
@@ -60,6 +61,34 @@ fn filter(source: &str) {
         "a filter is read, or refused with an error: {found:?}"
     );
     filter.iter().for_each(|f| spans::check_filter(source, f));
+}
+
+/// As a file of rules: every diagnostic lies in it, a rule that cannot be read has one, and what is laid out means the same, has the
+/// same words, and is laid out.
+fn rules(source: &str) {
+    let parsed = onvm_lang::parse_rules(source);
+    labels_lie_in(source, &parsed.diagnostics);
+    let refused = parsed.diagnostics.iter().any(|d| d.severity == Severity::Error);
+    for rule in &parsed.rules {
+        assert!(source.get(rule.span().range()).is_some(), "{rule:?} lies outside");
+        spans::check_filter(source, &rule.filter);
+    }
+    let once = match onvm_lang::format_rules(source) {
+        Ok(once) => once,
+        Err(found) => {
+            assert!(refused, "what has no error is laid out");
+            assert_eq!(found, parsed.diagnostics, "refused for the parser's reasons");
+            return;
+        }
+    };
+    assert_eq!(onvm_lang::parse_rules(&once).rules, parsed.rules, "another meaning:\n{once}");
+    assert_eq!(onvm_lang::format_rules(&once).as_deref(), Ok(once.as_str()), "a second pass");
+    let words = |text: &str| {
+        let text = text.trim_start_matches('\u{feff}').replace(':', " : ");
+        text.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(words(source), words(&once), "words came, went or moved:\n{once}");
+    tidy(&once);
 }
 
 /// Tokens follow each other with nothing but white space between them.

@@ -156,6 +156,10 @@ fn a_signal_is_heard_while_nobody_is_at_the_other_end() {
         } else {
             manager.wait_for_log("READY");
         }
+        if name == "to" {
+            // Before that there would be nothing to lose.
+            manager.wait_until("packets came in", SOON, |status| status.balance.received == 3);
+        }
         let began = Instant::now();
         onvm_tests::process::signal(manager.pid(), rustix::process::Signal::TERM);
         let finished = manager.finish(SOON);

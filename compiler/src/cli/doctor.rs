@@ -54,7 +54,7 @@ pub(super) fn run(out: &Output, args: &DoctorArgs) -> Outcome {
     }
 }
 
-/// A line for each check, and below it what mends it.
+/// A line for each check, and below it what fixes it.
 fn text(checks: &[Check]) -> String {
     let width = checks.iter().map(|c| c.name.chars().count()).max().unwrap_or(0);
     let line = |check: &Check| {
@@ -63,11 +63,11 @@ fn text(checks: &[Check]) -> String {
             State::Warning => "warning",
             State::Failed => "failed",
         };
-        let mend = check.mend.as_deref().map_or_else(String::new, |mend| {
-            format!("{:<9}{:<width$}  mend: {}\n", "", "", printable(mend))
+        let fix = check.fix.as_deref().map_or_else(String::new, |fix| {
+            format!("{:<9}{:<width$}  fix: {}\n", "", "", printable(fix))
         });
         format!(
-            "{word:<9}{:<width$}  {}\n{mend}",
+            "{word:<9}{:<width$}  {}\n{fix}",
             printable(&check.name),
             printable(&check.found)
         )
@@ -88,11 +88,11 @@ mod tests {
 
     #[test]
     fn what_mends_it_stands_below() {
-        let check = |name: &str, state, mend: Option<&str>| Check {
+        let check = |name: &str, state, fix: Option<&str>| Check {
             name: name.into(),
             state,
             found: "found\u{1b}[31m".into(),
-            mend: mend.map(str::to_owned),
+            fix: fix.map(str::to_owned),
         };
         let checks = [
             check("cores", State::Ok, None),
@@ -100,7 +100,7 @@ mod tests {
         ];
         assert_eq!(
             text(&checks),
-            "ok       cores       found [31m\nfailed   huge pages  found [31m\n                     mend: echo 1\n"
+            "ok       cores       found [31m\nfailed   huge pages  found [31m\n                     fix: echo 1\n"
         );
     }
 }

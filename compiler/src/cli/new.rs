@@ -27,7 +27,7 @@ pub(super) fn run(out: &Output, args: &NewArgs) -> Outcome {
     if !is_identifier(name) {
         out.error(
             "name",
-            &format!("`{name}` is no name: use lower-case letters, digits and `_`, a letter first"),
+            &format!("`{name}` is not a valid name: use lower-case letters, digits and `_`, a letter first"),
         );
         return Outcome::Usage;
     }

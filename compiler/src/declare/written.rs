@@ -34,6 +34,14 @@ pub(crate) struct RuleSet {
     pub(crate) complete: bool,
 }
 
+/// Where rules stand, which says how those without a name are counted: by their line in a file, by their place in a block, where a
+/// comment above changes nothing.
+#[derive(Debug, Clone, Copy)]
+enum Home {
+    File,
+    Block,
+}
+
 /// A rule as it goes into the bundle.
 #[derive(Debug, Clone)]
 pub(crate) struct LoweredRule {
@@ -65,8 +73,10 @@ impl Written<'_> {
                 name = file_name(&path.node);
                 self.file(spec, &given, &path.node)?
             }
-            What::One(Value::Rules(rules)) => self.lower(spec, file, rules, true),
-            What::One(Value::Record(record)) if record.fields.is_empty() => self.lower(spec, file, &[], true),
+            What::One(Value::Rules(rules)) => self.lower(spec, file, rules, Home::Block, true),
+            What::One(Value::Record(record)) if record.fields.is_empty() => {
+                self.lower(spec, file, &[], Home::Block, true)
+            }
             other => {
                 self.refuse(spec, &given, other);
                 return None;
@@ -129,7 +139,7 @@ impl Written<'_> {
             cx.report(given.with_origin(found));
         };
         match self.files.get(&on_host) {
-            Some(Ok(read)) => Some(self.lower(spec, read.file, &read.rules, read.complete)),
+            Some(Ok(read)) => Some(self.lower(spec, read.file, &read.rules, Home::File, read.complete)),
             Some(Err(reason)) => {
                 missing(reason);
                 None
@@ -141,14 +151,21 @@ impl Written<'_> {
         }
     }
 
-    fn lower(&self, spec: &Spec, file: FileId, rules: &[RuleLine], complete: bool) -> RuleSet {
+    fn lower(
+        &self,
+        spec: &Spec,
+        file: FileId,
+        rules: &[RuleLine],
+        home: Home,
+        complete: bool,
+    ) -> RuleSet {
         let cx = self.filters.cx;
         let mut set = RuleSet {
             rules: Vec::with_capacity(rules.len()),
             complete,
         };
         let mut names: HashMap<&str, Place> = HashMap::new();
-        for rule in rules {
+        for (index, rule) in rules.iter().enumerate() {
             let place = cx.place(file, rule.filter.span);
             let verdict = &rule.verdict;
             let known = spec.words.iter().any(|word| *word == verdict.node.as_str());
@@ -171,7 +188,10 @@ impl Written<'_> {
                     named = false;
                 }
             }
-            let line = cx.sources.line(cx.place(file, rule.span()));
+            let number = match home {
+                Home::File => cx.sources.line(cx.place(file, rule.span())),
+                Home::Block => index + 1,
+            };
             let filter = match rule.filter.node {
                 FilterKind::Error => None,
                 _ => self.filters.lower(file, &rule.filter),
@@ -182,7 +202,7 @@ impl Written<'_> {
                     verdict: verdict.node.clone(),
                     name: match &rule.name {
                         Some(name) => format!("rule_{}", name.node),
-                        None => format!("rule_{line}"),
+                        None => format!("rule_{number}"),
                     },
                     filter,
                 }),

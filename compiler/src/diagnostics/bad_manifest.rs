@@ -10,7 +10,7 @@ pub(crate) const PAGE: Page = Page {
     title: "unusable manifest",
     severity: Severity::Error,
     text: r#"An NF manifest cannot be used: it is not valid TOML, misses a key, has a key that is unknown, or holds a
-default or a bound that is no value of its parameter's type."#,
+default or a bound that is not a value of its parameter's type."#,
     wrong: r#"use "bad.nf.toml" as bad
 port wan = null {}
 nf x = bad

@@ -175,7 +175,7 @@ pub(crate) const PAGES: &[&Page] = &[
     &error(
         "C0023",
         "unknown service, protocol or constant",
-        "The word is no service such as `https`, no protocol and no constant such as `tcp-syn`, and no class of this \
+        "The word is not a service such as `https`, a protocol or a constant such as `tcp-syn`, and no class of this \
          name is declared.",
         filter!("port htttps"),
         filter!("port https"),

@@ -22,11 +22,11 @@ pub(super) fn port(machine: &dyn Machine, port: &Port) -> Check {
     };
     match found {
         Ok(found) => Check::ok(name, found),
-        Err((found, mend)) => Check::failed(name, found, mend),
+        Err((found, fix)) => Check::failed(name, found, fix),
     }
 }
 
-/// What was found, or what is wrong and how to mend it.
+/// What was found, or what is wrong and how to fix it.
 type Found = Result<String, (String, String)>;
 
 fn pci(machine: &dyn Machine, address: &str) -> Found {
@@ -98,13 +98,13 @@ fn need(machine: &dyn Machine, capability: u32, called: &str) -> Result<(), (Str
     {
         return Ok(());
     }
-    let mend = format!(
+    let fix = format!(
         "sudo setcap {}+ep \"$(command -v onvm-run)\"",
         called.to_lowercase()
     );
     Err((
         format!("onvm-run needs {called}, which this user does not have"),
-        mend,
+        fix,
     ))
 }
 

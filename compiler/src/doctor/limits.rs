@@ -32,11 +32,11 @@ fn open_files(machine: &dyn Machine, manager: Option<&ManagerConfig>) -> Check {
     let found = format!(
         "about {needed} needed for {instances} instances and {ports} ports, {most} in an edit of all NFs"
     );
-    let mend = format!("sudo prlimit --pid $$ --nofile={0}:{0}", most.next_power_of_two());
+    let fix = format!("sudo prlimit --pid $$ --nofile={0}:{0}", most.next_power_of_two());
     // `onvm-run` raises its own limit to the hard one.
     match facts::limits(machine, "Max open files")[1] {
-        Some(limit) if limit < needed => Check::failed(NAME, format!("{found}, {limit} allowed"), mend),
-        Some(limit) if limit < most => Check::warning(NAME, format!("{found}, {limit} allowed"), mend),
+        Some(limit) if limit < needed => Check::failed(NAME, format!("{found}, {limit} allowed"), fix),
+        Some(limit) if limit < most => Check::warning(NAME, format!("{found}, {limit} allowed"), fix),
         Some(limit) => Check::ok(NAME, format!("{found}, {limit} allowed")),
         None => Check::ok(NAME, format!("{found}, without a limit")),
     }

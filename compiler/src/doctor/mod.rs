@@ -25,8 +25,8 @@ pub struct Check {
     pub state: State,
     /// One line of what was found.
     pub found: String,
-    /// What to type, or to write into the source, where something is to be mended.
-    pub mend: Option<String>,
+    /// What to type, or to write into the source, where something is to be fixed.
+    pub fix: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -82,22 +82,22 @@ impl Check {
             name: name.into(),
             state: State::Ok,
             found: found.into(),
-            mend: None,
+            fix: None,
         }
     }
 
-    fn warning(name: impl Into<String>, found: impl Into<String>, mend: impl Into<String>) -> Self {
+    fn warning(name: impl Into<String>, found: impl Into<String>, fix: impl Into<String>) -> Self {
         Self {
             state: State::Warning,
-            mend: Some(mend.into()),
+            fix: Some(fix.into()),
             ..Self::ok(name, found)
         }
     }
 
-    fn failed(name: impl Into<String>, found: impl Into<String>, mend: impl Into<String>) -> Self {
+    fn failed(name: impl Into<String>, found: impl Into<String>, fix: impl Into<String>) -> Self {
         Self {
             state: State::Failed,
-            mend: Some(mend.into()),
+            fix: Some(fix.into()),
             ..Self::ok(name, found)
         }
     }

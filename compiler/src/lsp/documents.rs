@@ -45,11 +45,13 @@ impl Documents {
         let uri = item.uri.0;
         let path = path_of(&uri);
         let language = serde_json::to_value(&item.language_id).unwrap_or_default();
-        let is = |ending: &str, name: &str| path.extension().is_some_and(|e| e == ending) || language == name;
-        let kind = match () {
-            () if is("chain", "chain") => Kind::Chain,
-            () if is("rules", "chain-rules") => Kind::Rules,
-            () => Kind::Other,
+        let ending = path.extension().and_then(|e| e.to_str());
+        let kind = match (ending, language.as_str()) {
+            (Some("chain"), _) => Kind::Chain,
+            (Some("rules"), _) => Kind::Rules,
+            (_, Some("chain")) => Kind::Chain,
+            (_, Some("chain-rules")) => Kind::Rules,
+            _ => Kind::Other,
         };
         let document = Document {
             uri,

@@ -90,7 +90,7 @@ struct JsonDiagnostic<'a> {
     fixes: Vec<JsonFix<'a>>,
 }
 
-/// A change that mends it: what stands at the place is replaced by `text`.
+/// A change that fixes it: what stands at the place is replaced by `text`.
 #[derive(Debug, Serialize)]
 struct JsonFix<'a> {
     #[serde(flatten)]

@@ -217,7 +217,7 @@ impl Claims<'_, '_> {
                 "counter",
                 "a whole number",
                 describe_value(other),
-                Some(format!("`{}` is no number of packets", notation(other))),
+                Some(format!("`{}` is not a number of packets", notation(other))),
             )),
             What::List(_) => cx.report(wrong_value_type::wrong_value_type(
                 given.place,

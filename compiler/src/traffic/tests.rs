@@ -87,6 +87,8 @@ fn every_way_has_a_packet() {
             "tcp { src = 198.51.100.7:4000, dst = 203.0.113.9:81 }: fw -> drop",
             "udp { src = 198.51.100.7:4000, dst = 203.0.113.9:80 }: drop",
             "icmp { src = 198.51.100.7, dst = 203.0.113.9 }: fw -> drop",
+            // What the firewall lets out goes to `web`.
+            "else -> plain: fw -> mon -> lan, Modelled",
         ]
     );
 }

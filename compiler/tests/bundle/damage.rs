@@ -71,8 +71,8 @@ fn a_newer_format_is_refused_with_the_remedy() {
         matches!(
             error,
             BundleError::Version {
-                found: 5,
-                supported: 4,
+                found: 6,
+                supported: 5,
                 ..
             }
         ),

@@ -152,10 +152,7 @@ impl Walk<'_> {
                 self.diagnostics.push(
                     Diagnostic::error(
                         codes::EXPECTED,
-                        format!(
-                            "expected `,` or the end of the value, found `{}`",
-                            unit.node
-                        ),
+                        format!("expected `,` or the end of the value, found `{}`", unit.node),
                         unit.span,
                         "only a number is followed by a unit",
                     )

@@ -30,7 +30,7 @@ pub(super) fn prepare(socket: &str, role: MemifRole) -> Result<(), String> {
         }
     };
     if !there.file_type().is_socket() {
-        return Err(format!("{socket}: this is no socket. Choose another path."));
+        return Err(format!("{socket}: this is not a socket. Choose another path."));
     }
     match (role, answers(path)) {
         (MemifRole::Server, true) => Err(format!(

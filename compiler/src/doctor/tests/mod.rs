@@ -29,7 +29,7 @@ fn examined(fake: &Fake, source: &str) -> Vec<Check> {
     )
 }
 
-/// The one check of this host and program that is not ok: its name, state and what mends it.
+/// The one check of this host and program that is not ok: its name, state and what fixes it.
 #[track_caller]
 fn wrong(fake: &Fake, source: &str) -> (String, State, String) {
     let checks = examined(fake, source);
@@ -37,18 +37,18 @@ fn wrong(fake: &Fake, source: &str) -> (String, State, String) {
     let [only] = wrong.as_slice() else {
         panic!("{checks:#?}")
     };
-    (only.name.clone(), only.state, only.mend.clone().unwrap())
+    (only.name.clone(), only.state, only.fix.clone().unwrap())
 }
 
-fn expected(name: &str, state: State, mend: &str) -> (String, State, String) {
-    (name.to_owned(), state, mend.to_owned())
+fn expected(name: &str, state: State, fix: &str) -> (String, State, String) {
+    (name.to_owned(), state, fix.to_owned())
 }
 
 #[test]
 fn a_sound_host_is_all_right() {
     let all = examined(&Fake::sound(), PLAIN);
     assert!(
-        all.iter().all(|c| c.state == State::Ok && c.mend.is_none()),
+        all.iter().all(|c| c.state == State::Ok && c.fix.is_none()),
         "{all:#?}"
     );
     let names: Vec<&str> = all.iter().map(|c| c.name.as_str()).collect();
@@ -127,9 +127,9 @@ fn isolation_is_what_onvm_run_can_have_here() {
 #[test]
 fn cores_and_nodes() {
     let with = |block: &str| format!("{PLAIN}manager {{ {block} }}\n");
-    let (name, state, mend) = wrong(&Fake::sound(), &with("cores = [6, 7, 8, 9]"));
+    let (name, state, fix) = wrong(&Fake::sound(), &with("cores = [6, 7, 8, 9]"));
     assert_eq!((name.as_str(), state), ("cores", State::Failed));
-    assert_eq!(mend, "manager { cores = [0, 1, 2, 3, 4, 5, 6, 7] }");
+    assert_eq!(fix, "manager { cores = [0, 1, 2, 3, 4, 5, 6, 7] }");
     assert_eq!(wrong(&Fake::sound(), &with("cores = [3]")).0, "cores");
     let greedy = PLAIN.replace("forward", "forward with { cores = 8 }");
     assert_eq!(wrong(&Fake::sound(), &greedy).0, "cores");
@@ -146,14 +146,14 @@ fn cores_and_nodes() {
 fn memory_of_the_host_and_of_its_control_groups() {
     let mut fake = Fake::sound();
     fake.file("/proc/meminfo", "MemAvailable:    60000 kB\n");
-    let (name, state, mend) = wrong(&fake, PLAIN);
+    let (name, state, fix) = wrong(&fake, PLAIN);
     assert_eq!(
-        (name.as_str(), state, mend.as_str()),
+        (name.as_str(), state, fix.as_str()),
         ("memory", State::Failed, "manager { buffers = 4096 }")
     );
-    let mended = format!("{PLAIN}{mend}\n");
+    let fixed = format!("{PLAIN}{fix}\n");
     assert!(
-        examined(&fake, &mended).iter().all(|c| c.state != State::Failed),
+        examined(&fake, &fixed).iter().all(|c| c.state != State::Failed),
         "what it says helps"
     );
     let mut fake = Fake::sound();
@@ -229,10 +229,10 @@ fn ports_on_the_host() {
     let state = |fake: &Fake, port: &str| {
         let checks = examined(fake, &source(port));
         let check = checks.into_iter().find(|c| c.name == "port wan").unwrap();
-        (check.state, check.mend.unwrap_or_default())
+        (check.state, check.fix.unwrap_or_default())
     };
     let ok = (State::Ok, String::new());
-    let failed = |mend: &str| (State::Failed, mend.to_owned());
+    let failed = |fix: &str| (State::Failed, fix.to_owned());
     let mut fake = Fake::sound();
     let packet = "af_packet { interface = \"eth0\" }";
     assert_eq!(state(&fake, packet), failed("ip -brief link"));
@@ -315,7 +315,7 @@ fn devices_lock_memory() {
     };
     assert_eq!(check(&fake).state, State::Ok, "root may");
     assert_eq!(
-        check(fake.not_root()).mend.as_deref(),
+        check(fake.not_root()).fix.as_deref(),
         Some("ulimit -l unlimited")
     );
 }
@@ -347,7 +347,7 @@ fn secrets() {
         checks
             .into_iter()
             .find(|c| c.name == "secret API_KEY")
-            .map(|c| (c.state, c.mend.unwrap_or_default()))
+            .map(|c| (c.state, c.fix.unwrap_or_default()))
             .unwrap()
     };
     let mut fake = Fake::sound();
