@@ -46,7 +46,7 @@ pub(super) struct Plan<'a> {
     /// What it sees of the file system; none: all.
     pub(super) root: Option<&'a Root>,
     pub(super) ruleset: Option<OwnedFd>,
-    pub(super) filters: &'a [BpfProgram],
+    pub(super) filter: Option<&'a BpfProgram>,
 }
 
 /// Strings as `execve` takes them: pointers, the last of them null.
@@ -188,10 +188,9 @@ fn set_up(plan: &Plan<'_>) -> Result<(), (Step, Errno)> {
     if let Some(ruleset) = &plan.ruleset {
         restrict(ruleset).map_err(at(Step::Landlock))?;
     }
-    plan.filters
-        .iter()
-        .try_for_each(install)
-        .map_err(at(Step::Calls))?;
+    if let Some(filter) = plan.filter {
+        install(filter).map_err(at(Step::Calls))?;
+    }
     match &plan.program {
         None => Ok(()),
         Some(program) => match execute(program, plan) {
