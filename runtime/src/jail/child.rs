@@ -330,6 +330,22 @@ fn close_on_exec(first: u32) -> Result<(), Errno> {
     check(done)
 }
 
+/// Addresses of the functions of libraries that run in the copy of the process; the compiler adds those that move memory.
+pub(super) fn called() -> [usize; 10] {
+    [
+        libc::syscall as *const () as usize,
+        libc::prctl as *const () as usize,
+        libc::kill as *const () as usize,
+        libc::signal as *const () as usize,
+        libc::sigemptyset as *const () as usize,
+        libc::sigprocmask as *const () as usize,
+        libc::_exit as *const () as usize,
+        libc::__errno_location as *const () as usize,
+        libc::memcpy as *const () as usize,
+        libc::memset as *const () as usize,
+    ]
+}
+
 /// The kernel's error behind a result of the C library.
 pub(super) fn check(result: libc::c_long) -> Result<(), Errno> {
     if result >= 0 {

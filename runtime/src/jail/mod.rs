@@ -10,6 +10,7 @@ mod child;
 mod files;
 mod filter;
 mod groups;
+mod libraries;
 mod means;
 mod process;
 mod root;
@@ -42,6 +43,7 @@ use self::{
     root::Root,
 };
 pub(crate) use self::{
+    libraries::leave_out_of_copies,
     means::Means,
     process::{NfProcess, StartError, end_all_of, has_started},
 };
