@@ -54,6 +54,7 @@ impl Manager {
             .arg(&bundle)
             .arg("--run-dir")
             .arg(&run_dir)
+            .env("NO_COLOR", "1")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
@@ -126,8 +127,13 @@ impl Manager {
         None
     }
 
-    fn failed(&self, what: &str) -> BenchError {
-        let log = std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default();
+    /// What it has logged.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
+    }
+
+    pub fn failed(&self, what: &str) -> BenchError {
+        let log = self.log();
         let lines: Vec<&str> = log.lines().collect();
         BenchError::Manager {
             what: what.to_owned(),

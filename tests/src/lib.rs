@@ -12,6 +12,7 @@
     reason = "a failure here is a failed test"
 )]
 
+pub mod by_hand;
 pub mod capture;
 pub mod guest;
 pub mod http;
@@ -25,5 +26,6 @@ pub mod random;
 pub mod scratch;
 pub mod variants;
 
+pub use by_hand::ByHand;
 pub use manager::{Finished, Manager, Summary};
 pub use scratch::Scratch;

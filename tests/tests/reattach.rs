@@ -7,10 +7,10 @@
     reason = "a failure here is a failed test"
 )]
 
-use std::process::{Child, Stdio};
+use std::process::Command;
 
 use onvm_tests::{
-    Manager, Scratch, capture,
+    ByHand, Manager, Scratch, capture,
     manager::{SOON, instance},
     process, programs,
 };
@@ -18,29 +18,12 @@ use rustix::process::Signal;
 
 const STOCK: usize = 64;
 
-/// A network function started by hand; killed when dropped.
-struct ByHand(Child);
-
-impl ByHand {
-    /// With `patience`, it looks so many seconds for a new manager; without, for ever.
-    fn start(kind: &str, socket: &std::path::Path, patience: Option<&str>) -> Self {
-        let found = process::wait_for(SOON, || socket.exists().then_some(()));
-        assert!(found.is_some(), "{} does not appear", socket.display());
-        let mut command = programs::command("onvm-nf");
-        command
-            .arg(kind)
-            .env("ONVM_NF_SOCKET", socket)
-            .envs(patience.map(|seconds| ("ONVM_NF_REATTACH", seconds)))
-            .stdin(Stdio::null());
-        Self(command.spawn().unwrap())
-    }
-}
-
-impl Drop for ByHand {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+/// With `patience`, it looks so many seconds for a new manager; without, for ever.
+fn by_hand(kind: &str, patience: Option<&str>) -> Command {
+    let mut command = programs::command("onvm-nf");
+    command.arg(kind);
+    command.envs(patience.map(|seconds| ("ONVM_NF_REATTACH", seconds)));
+    command
 }
 
 #[test]
@@ -54,11 +37,11 @@ fn they_attach_again_after_the_manager_was_killed() {
     let mut first = Manager::start(&bundle, "test", &scratch.run_dir(), &["--nfs", "external"]);
     let mut nfs = ["forward", "monitor"].map(|kind| {
         let name = if kind == "forward" { "fwd-0" } else { "mon-0" };
-        ByHand::start(kind, &first.nf_socket(name), None)
+        ByHand::start(by_hand(kind, None), &first.nf_socket(name))
     });
     first.wait_for_log("READY");
     first.wait_for_traffic(5000, SOON);
-    let pids = nfs.each_ref().map(|nf| Some(nf.0.id()));
+    let pids = nfs.each_ref().map(|nf| Some(nf.id()));
     let status = first.status();
     assert_eq!(
         [instance(&status, "fwd-0").pid, instance(&status, "mon-0").pid],
@@ -66,10 +49,7 @@ fn they_attach_again_after_the_manager_was_killed() {
     );
 
     first.kill();
-    assert!(
-        nfs.iter_mut().all(|nf| nf.0.try_wait().unwrap().is_none()),
-        "they live on"
-    );
+    assert!(nfs.iter_mut().all(|nf| nf.status().is_none()), "they live on");
     let second = Manager::ready(&bundle, "test", &scratch.run_dir(), &["--nfs", "external"]);
     second.wait_for_traffic(5000, SOON);
     let status = second.status();
@@ -82,7 +62,7 @@ fn they_attach_again_after_the_manager_was_killed() {
     let summary = second.terminate_whole(STOCK);
     assert!(summary.balance.delivered >= 5000);
     for nf in &mut nfs {
-        let status = process::wait_for(SOON, || nf.0.try_wait().unwrap()).expect("a stop ends them");
+        let status = process::wait_for(SOON, || nf.status()).expect("a stop ends them");
         assert!(status.success(), "{status}");
     }
 }
@@ -119,13 +99,9 @@ fn those_that_never_sleep_notice_that_their_manager_is_gone() {
                  port b = pcap { write = \"/dev/null\" }\nnf fwd = forward {}\nsteer a { else -> fwd -> b }\n";
     let bundle = scratch.build(chain, "spin");
     let mut manager = Manager::start(&bundle, "test", &scratch.run_dir(), &["--nfs", "external"]);
-    let mut nf = ByHand::start("forward", &manager.nf_socket("fwd-0"), Some("0"));
+    let mut nf = ByHand::start(by_hand("forward", Some("0")), &manager.nf_socket("fwd-0"));
     manager.wait_for_log("READY");
     manager.kill();
-    let ended = process::wait_for(SOON, || nf.0.try_wait().unwrap());
-    assert!(
-        ended.is_some(),
-        "process {} lives on without a manager",
-        nf.0.id()
-    );
+    let ended = process::wait_for(SOON, || nf.status());
+    assert!(ended.is_some(), "process {} lives on without a manager", nf.id());
 }

@@ -17,7 +17,7 @@ use crate::{
     dpdk::{self, Eal, EalOptions, Lcore, PageSize},
     error::RunError,
     generation::Generation,
-    jail::Jail,
+    jail::{self, Jail},
     worker::{BURST, Command, Parts, SourceKind, Worker, WorkerCounters},
 };
 
@@ -69,6 +69,8 @@ pub async fn start(options: Options) -> Result<Manager, RunError> {
         return Err(RunError::Unsupported(text.to_owned()));
     }
     let eal = Arc::new(Eal::init(&eal_options(&bundle.manager, &plans))?);
+    // All of them are loaded by now.
+    jail::leave_out_of_copies();
     let memory = Memory::new(&eal, &bundle.manager, filtered)?;
     let open =
         |(plan, loaded): (_, &Option<Chunk>)| OpenPort::open(&eal, plan, loaded.as_ref(), &memory.pool);

@@ -15,7 +15,7 @@ use nflib::{
 use onvm_bundle::Restart;
 use tokio::{
     io::unix::AsyncFd,
-    sync::mpsc::{UnboundedReceiver, UnboundedSender},
+    sync::mpsc::{UnboundedReceiver, UnboundedSender, error::TryRecvError},
 };
 
 use super::{
@@ -351,12 +351,28 @@ async fn recovered(orders: &mut UnboundedReceiver<Order>) -> bool {
 
 /// Waits before a restart; false when it is to stop for good.
 async fn wait(orders: &mut UnboundedReceiver<Order>, pause: Duration) -> bool {
+    // A timer would take a millisecond or two for no time at all. What has been reported is heard meanwhile.
+    if pause.is_zero() {
+        tokio::task::yield_now().await;
+        return !is_to_stop(orders);
+    }
     let until = tokio::time::Instant::now() + pause;
     loop {
         match tokio::time::timeout_at(until, orders.recv()).await {
             Err(_) => return true,
             Ok(Some(Order::Stop) | None) => return false,
             Ok(Some(_)) => {}
+        }
+    }
+}
+
+/// Whether it has been told meanwhile to stop for good.
+fn is_to_stop(orders: &mut UnboundedReceiver<Order>) -> bool {
+    loop {
+        match orders.try_recv() {
+            Ok(Order::Stop) | Err(TryRecvError::Disconnected) => return true,
+            Ok(_) => {}
+            Err(TryRecvError::Empty) => return false,
         }
     }
 }

@@ -14,7 +14,6 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use super::{
     DpdkError,
     descriptors::CloseOnExec,
-    drivers,
     error::{Attempt, current_errno, reason},
     log,
 };
@@ -136,7 +135,6 @@ impl Eal {
             std::mem::forget(arguments);
             return Err(start_error(reason(-current_errno()), attempt.detail()));
         }
-        drivers::leave_out_of_copies();
         let running = Running {
             _arguments: arguments,
             runtime_folder,

@@ -21,7 +21,6 @@
 #![allow(unsafe_code)]
 
 mod descriptors;
-mod drivers;
 mod eal;
 mod error;
 mod ethdev;

@@ -46,7 +46,7 @@ pub(super) struct Plan<'a> {
     /// What it sees of the file system; none: all.
     pub(super) root: Option<&'a Root>,
     pub(super) ruleset: Option<OwnedFd>,
-    pub(super) filters: &'a [BpfProgram],
+    pub(super) filter: Option<&'a BpfProgram>,
 }
 
 /// Strings as `execve` takes them: pointers, the last of them null.
@@ -188,10 +188,9 @@ fn set_up(plan: &Plan<'_>) -> Result<(), (Step, Errno)> {
     if let Some(ruleset) = &plan.ruleset {
         restrict(ruleset).map_err(at(Step::Landlock))?;
     }
-    plan.filters
-        .iter()
-        .try_for_each(install)
-        .map_err(at(Step::Calls))?;
+    if let Some(filter) = plan.filter {
+        install(filter).map_err(at(Step::Calls))?;
+    }
     match &plan.program {
         None => Ok(()),
         Some(program) => match execute(program, plan) {
@@ -329,6 +328,22 @@ fn close_on_exec(first: u32) -> Result<(), Errno> {
     // SAFETY: the call takes three numbers. It closes no descriptor and only marks them, so that nothing that owns one loses it.
     let done = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
     check(done)
+}
+
+/// Addresses of the functions of libraries that run in the copy of the process; the compiler adds those that move memory.
+pub(super) fn called() -> [usize; 10] {
+    [
+        libc::syscall as *const () as usize,
+        libc::prctl as *const () as usize,
+        libc::kill as *const () as usize,
+        libc::signal as *const () as usize,
+        libc::sigemptyset as *const () as usize,
+        libc::sigprocmask as *const () as usize,
+        libc::_exit as *const () as usize,
+        libc::__errno_location as *const () as usize,
+        libc::memcpy as *const () as usize,
+        libc::memset as *const () as usize,
+    ]
 }
 
 /// The kernel's error behind a result of the C library.

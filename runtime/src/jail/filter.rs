@@ -1,4 +1,4 @@
-//! The system calls that an NF may make, as seccomp filters.
+//! The system calls that an NF may make, as a seccomp filter.
 //!
 //! A list of what is allowed: what an ordinary program with threads, timers and files that it only reads needs. Every other call
 //! fails with `EPERM`, and those that the C library replaces by an older one where they are missing with `ENOSYS`.
@@ -15,34 +15,41 @@
 //!   (`sched_setaffinity`: a worker's core is not an NF's), sockets other than Unix sockets
 //! * `TIOCSTI` and all other `ioctl`s of terminals and devices
 
-use std::collections::BTreeMap;
+mod tree;
 
 use libc::c_long;
-use rustix::io::Errno;
-use seccompiler::{
-    BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
-    SeccompRule, TargetArch,
-};
+use seccompiler::BpfProgram;
 
+use self::tree::{Condition, Verdict};
 use super::child::check;
 
-/// The filters in the order in which they are installed: the last one lets no other follow. An error of either counts.
-pub(super) fn programs() -> Result<Vec<BpfProgram>, BackendError> {
-    let arch = TargetArch::try_from(std::env::consts::ARCH)?;
-    let mut rules: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
-    // Calls that the other filter answers must pass this one, whose error would hide that answer.
-    for call in ALLOWED.iter().chain(OF_THIS_ARCHITECTURE).chain(&REPLACED) {
-        rules.insert(*call, Vec::new());
-    }
-    rules.extend(conditional()?);
-    let list = SeccompFilter::new(rules, errno(libc::EPERM), SeccompAction::Allow, arch)?;
-    let missing = REPLACED.iter().map(|call| (*call, Vec::new())).collect();
-    let replaced = SeccompFilter::new(missing, SeccompAction::Allow, errno(libc::ENOSYS), arch)?;
-    Ok(vec![replaced.try_into()?, list.try_into()?])
+/// The filter; none, where this module does not know how the processor's calls are numbered.
+pub(super) fn program() -> Option<BpfProgram> {
+    const ARCHITECTURE: Option<u32> = match std::env::consts::ARCH.as_bytes() {
+        b"x86_64" => Some(0xc000_003e),
+        b"aarch64" => Some(0xc000_00b7),
+        _ => None,
+    };
+    Some(tree::compile(ARCHITECTURE?, &calls(), errno(libc::EPERM)))
 }
 
-/// Whether the kernel takes filters.
-pub(super) fn are_there() -> Result<(), Errno> {
+/// What becomes of each call that is not refused altogether.
+fn calls() -> Vec<(u32, Verdict)> {
+    let allowed = ALLOWED.iter().chain(OF_THIS_ARCHITECTURE);
+    let allowed = allowed.map(|&call| (call, Verdict::Always(libc::SECCOMP_RET_ALLOW)));
+    let replaced = REPLACED.map(|call| (call, Verdict::Always(errno(libc::ENOSYS))));
+    let conditional = conditional().into_iter();
+    let conditional = conditional.map(|(call, any)| (call, Verdict::If(any)));
+    let all = allowed.chain(replaced).chain(conditional);
+    all.map(|(call, verdict)| (call as u32, verdict)).collect()
+}
+
+/// Why there is no filter here, if so.
+pub(super) fn are_there() -> Result<(), String> {
+    if program().is_none() {
+        let arch = std::env::consts::ARCH;
+        return Err(format!("it is made for x86_64 and aarch64, and this is {arch}"));
+    }
     let action = libc::SECCOMP_RET_ERRNO;
     // SAFETY: the call reads the action, which lives through it, and changes nothing.
     let known = unsafe {
@@ -53,67 +60,61 @@ pub(super) fn are_there() -> Result<(), Errno> {
             &raw const action,
         )
     };
-    check(known)
+    check(known).map_err(|e| format!("the kernel refuses seccomp: {e}"))
 }
 
-fn errno(number: i32) -> SeccompAction {
-    SeccompAction::Errno(number.unsigned_abs())
+fn errno(number: i32) -> u32 {
+    libc::SECCOMP_RET_ERRNO | number.unsigned_abs()
 }
 
 /// Argument `index` masked by `mask` is `value`.
-fn masked(index: u8, mask: u64, value: u64) -> Result<SeccompRule, BackendError> {
-    let op = SeccompCmpOp::MaskedEq(mask);
-    let condition = SeccompCondition::new(index, SeccompCmpArgLen::Dword, op, value)?;
-    SeccompRule::new(vec![condition])
+fn masked(index: u8, mask: i32, value: i32) -> Condition {
+    let [mask, value] = [mask, value].map(|bits| bits as u32);
+    Condition { index, mask, value }
 }
 
 /// Argument `index` is one of these.
-fn one_of(index: u8, values: &[u64]) -> Result<Vec<SeccompRule>, BackendError> {
-    let rule = |&value: &u64| {
-        let condition = SeccompCondition::new(index, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, value)?;
-        SeccompRule::new(vec![condition])
-    };
-    values.iter().map(rule).collect()
+fn one_of(index: u8, values: &[u64]) -> Vec<Condition> {
+    values.iter().map(|&v| masked(index, -1, v as i32)).collect()
 }
 
 /// Calls that are allowed for some arguments.
-fn conditional() -> Result<Vec<(i64, Vec<SeccompRule>)>, BackendError> {
-    let not_read_only = (libc::O_ACCMODE | libc::O_CREAT | libc::O_TRUNC) as u64;
-    let namespaces = (libc::CLONE_NEWNS
+fn conditional() -> Vec<(c_long, Vec<Condition>)> {
+    let not_read_only = libc::O_ACCMODE | libc::O_CREAT | libc::O_TRUNC;
+    let namespaces = libc::CLONE_NEWNS
         | libc::CLONE_NEWCGROUP
         | libc::CLONE_NEWUTS
         | libc::CLONE_NEWIPC
         | libc::CLONE_NEWUSER
         | libc::CLONE_NEWPID
-        | libc::CLONE_NEWNET) as u64;
-    let thread = libc::CLONE_THREAD as u64;
+        | libc::CLONE_NEWNET;
+    let thread = libc::CLONE_THREAD;
     let unix = [libc::AF_UNIX as u64];
     // `RLIMIT_DATA` counts neither huge pages, nor a stack, nor what is shared.
-    let uncounted = (libc::MAP_HUGETLB | libc::MAP_GROWSDOWN) as u64;
-    let anonymous = libc::MAP_ANONYMOUS as u64;
+    let uncounted = libc::MAP_HUGETLB | libc::MAP_GROWSDOWN;
+    let anonymous = libc::MAP_ANONYMOUS;
     // Of both kinds of shared mappings.
-    let shared = libc::MAP_SHARED as u64;
-    let mut calls = vec![
-        (libc::SYS_openat, vec![masked(2, not_read_only, 0)?]),
-        (libc::SYS_clone, vec![masked(0, namespaces | thread, thread)?]),
+    let shared = libc::MAP_SHARED;
+    vec![
+        (libc::SYS_openat, vec![masked(2, not_read_only, 0)]),
+        #[cfg(target_arch = "x86_64")]
+        (libc::SYS_open, vec![masked(1, not_read_only, 0)]),
+        (libc::SYS_clone, vec![masked(0, namespaces | thread, thread)]),
         (
             libc::SYS_mmap,
             vec![
-                masked(3, uncounted | anonymous, 0)?,
-                masked(3, uncounted | anonymous | shared, anonymous)?,
+                masked(3, uncounted | anonymous, 0),
+                masked(3, uncounted | anonymous | shared, anonymous),
             ],
         ),
-        (libc::SYS_madvise, one_of(2, &ADVICE)?),
-        (libc::SYS_socket, one_of(0, &unix)?),
-        (libc::SYS_socketpair, one_of(0, &unix)?),
-        (libc::SYS_fcntl, one_of(1, &FCNTL)?),
-        (libc::SYS_ioctl, one_of(1, &IOCTL)?),
-        (libc::SYS_prctl, one_of(0, &PRCTL)?),
-        (libc::SYS_prlimit64, one_of(0, &[0])?),
-    ];
-    #[cfg(target_arch = "x86_64")]
-    calls.push((libc::SYS_open, vec![masked(1, not_read_only, 0)?]));
-    Ok(calls)
+        (libc::SYS_madvise, one_of(2, &ADVICE)),
+        (libc::SYS_socket, one_of(0, &unix)),
+        (libc::SYS_socketpair, one_of(0, &unix)),
+        (libc::SYS_fcntl, one_of(1, &FCNTL)),
+        (libc::SYS_ioctl, one_of(1, &IOCTL)),
+        (libc::SYS_prctl, one_of(0, &PRCTL)),
+        (libc::SYS_prlimit64, one_of(0, &[0])),
+    ]
 }
 
 /// Advice about one's own use of memory. Not `MADV_REMOVE` (a hole in a shared file), `MADV_PAGEOUT` and `MADV_COLD` (of pages that
@@ -344,16 +345,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_filters_fit_the_kernel() {
-        let programs = programs().unwrap();
-        assert_eq!(programs.len(), 2);
-        // BPF_MAXINSNS of the kernel.
-        assert!(programs.iter().all(|p| !p.is_empty() && p.len() <= 4096));
-    }
-
-    #[test]
     fn no_call_is_allowed_that_changes_pages_of_a_shared_file_or_passes_descriptors() {
-        let conditional: Vec<i64> = conditional().unwrap().into_iter().map(|(call, _)| call).collect();
+        let conditional: Vec<i64> = conditional().into_iter().map(|(call, _)| call).collect();
         for call in [
             libc::SYS_fallocate,
             libc::SYS_ftruncate,

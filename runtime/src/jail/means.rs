@@ -42,7 +42,7 @@ impl fmt::Display for Part {
 /// What NFs are held with.
 #[derive(Debug, Clone)]
 pub(crate) struct Means {
-    /// Filters of system calls.
+    /// The filter of system calls.
     pub(crate) calls: bool,
     /// The version of Landlock; 0: none.
     pub(crate) landlock: u32,
@@ -67,8 +67,8 @@ impl Means {
         let mut missing = Vec::new();
         let calls = match filter::are_there() {
             Ok(()) => true,
-            Err(e) => {
-                missing.push((CALLS, format!("the kernel refuses seccomp: {e}")));
+            Err(why) => {
+                missing.push((CALLS, why));
                 false
             }
         };

@@ -10,6 +10,7 @@ mod child;
 mod files;
 mod filter;
 mod groups;
+mod libraries;
 mod means;
 mod process;
 mod root;
@@ -42,6 +43,7 @@ use self::{
     root::Root,
 };
 pub(crate) use self::{
+    libraries::leave_out_of_copies,
     means::Means,
     process::{NfProcess, StartError, end_all_of, has_started},
 };
@@ -58,8 +60,8 @@ const MOST_LOCKED: u64 = 64 << 10;
 #[derive(Debug, Clone)]
 pub(crate) struct Jail {
     means: Means,
-    /// None, where the host has no such filters and the operator does without.
-    filters: Arc<[BpfProgram]>,
+    /// Of system calls; none, where the host has no such filters and the operator does without.
+    filter: Option<Arc<BpfProgram>>,
     root: Option<Arc<Root>>,
     groups: Option<Arc<Groups>>,
 }
@@ -91,20 +93,11 @@ impl Jail {
     pub(crate) async fn new(waived: &[Part]) -> Result<Self, RunError> {
         let mut means = Means::find(waived);
         let groups = means.take_groups().map(Arc::new);
-        let filters: Arc<[BpfProgram]> = if means.calls {
-            let failed = |e| {
-                RunError::Unsupported(format!(
-                    "the filter of system calls cannot be made: {e}. There is one for x86_64 and aarch64."
-                ))
-            };
-            filter::programs().map_err(failed)?.into()
-        } else {
-            Arc::new([])
-        };
+        let filter = means.calls.then(filter::program).flatten().map(Arc::new);
         let mut jail = Self {
             root: None,
             groups,
-            filters,
+            filter,
             means,
         };
         jail.with(Namespaces::ALL);
@@ -211,7 +204,7 @@ impl Jail {
             user: confinement.user,
             root: self.root.as_deref(),
             ruleset,
-            filters: &self.filters,
+            filter: self.filter.as_deref(),
         };
         let group = |groups: &Arc<Groups>| groups.group(confinement.memory, MOST_THREADS);
         let group = self.groups.as_ref().map(group).transpose();

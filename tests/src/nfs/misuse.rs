@@ -17,7 +17,7 @@ use nflib::{
     ring::{Consumer, Producer},
     session::{self, Configuration, FromNf, ToNf},
 };
-use rustix::net::sockopt;
+use rustix::{fs::FallocateFlags, net::sockopt};
 
 mod keep;
 
@@ -74,6 +74,7 @@ fn misuse() -> io::Result<()> {
         "detain" => nf.detain(),
         "linger" => nf.linger(),
         "escape" => nf.escape(),
+        "punch" => nf.punch(&fds[1], geometry),
         "flip" => flip(&Mapping::new(&fds[1], true)?, geometry),
         other => Err(io::Error::other(format!("no misuse is named {other:?}"))),
     }
@@ -189,6 +190,16 @@ impl Attached {
             self.break_tail()?;
             let twice: Vec<_> = burst.iter().flat_map(|&d| [d, d]).collect();
             self.hand_back(&twice)?;
+        }
+    }
+
+    /// Is honest with packets, and takes all pages of the packet file away again and again.
+    fn punch(&mut self, packets: &OwnedFd, geometry: Geometry) -> io::Result<()> {
+        let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        loop {
+            let burst = self.take()?;
+            self.hand_back(&burst)?;
+            rustix::fs::fallocate(packets, hole, 0, geometry.bytes() as u64)?;
         }
     }
 

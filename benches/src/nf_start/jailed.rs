@@ -1,0 +1,116 @@
+//! The start of an NF as `onvm-run` does it: namespaces, root directory, user id, Landlock, the filter of system calls, and all that
+//! the manager does until the instance may be given packets.
+
+use std::{
+    collections::HashMap,
+    fmt::Write,
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::DEADLINE;
+use crate::{BenchError, manager::Manager};
+
+/// While a start is measured, nobody looks.
+const LOOK_PERIOD: Duration = Duration::from_millis(20);
+/// After one, so that what the killed process leaves is cleared away.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Kills each of so many NFs once. Gives what they are held with, and the milliseconds from `restarting` to `running`, by the
+/// manager's own log. Once each, since onvm-run pauses before it restarts one that fails again.
+pub(super) fn restarts(nfs: usize) -> Result<(String, Vec<f64>), BenchError> {
+    let manager = Manager::start(&source(nfs), &[])?;
+    let status = manager.status()?;
+    let instances = status.services.iter().flat_map(|s| &s.instances);
+    for (name, pid) in instances.filter_map(|i| Some((&i.name, i.pid?))) {
+        thread::sleep(PAUSE);
+        if let Some(pid) = Pid::from_raw(pid as i32) {
+            kill_process(pid, Signal::KILL).map_err(BenchError::errno(format!("{name} cannot be killed")))?;
+        }
+        await_restart(&manager, name)?;
+    }
+    let times = restart_times(&manager.log());
+    manager.stop()?;
+    Ok((status.isolation.means.join(", "), times))
+}
+
+/// A chain through so many NFs, on which nothing flows.
+fn source(nfs: usize) -> String {
+    let mut source = "port a = vdev { device = \"net_null_a,no-rx=1\" }\nport b = vdev { device = \"net_null_b,no-rx=1\" }\n".to_owned();
+    let mut chain = String::new();
+    for i in 0..nfs {
+        let _ = writeln!(source, "nf f{i} = forward");
+        let _ = write!(chain, "f{i} -> ");
+    }
+    source + &format!("chain c = {chain}b\nsteer a {{ else -> c }}\n")
+}
+
+fn await_restart(manager: &Manager, name: &str) -> Result<(), BenchError> {
+    let deadline = Instant::now() + DEADLINE;
+    let running = format!(" running instance={name} ");
+    while manager.log().matches(&running).count() < 2 {
+        if Instant::now() >= deadline {
+            return Err(manager.failed(&format!("did not restart {name}")));
+        }
+        thread::sleep(LOOK_PERIOD);
+    }
+    Ok(())
+}
+
+/// From each line `TIME … restarting instance=NAME …` to the next with `running` of that name.
+fn restart_times(log: &str) -> Vec<f64> {
+    let mut began = HashMap::new();
+    let mut times = Vec::new();
+    for line in log.lines() {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let instance = words.iter().find_map(|w| w.strip_prefix("instance="));
+        let (Some(instance), Some(at)) = (instance, words.first().and_then(|w| of_day(w))) else {
+            continue;
+        };
+        if words.contains(&"restarting") {
+            began.insert(instance, at);
+        } else if words.contains(&"running")
+            && let Some(began) = began.remove(instance)
+        {
+            times.push((at - began).rem_euclid(DAY) * 1e3);
+        }
+    }
+    times
+}
+
+/// Seconds.
+const DAY: f64 = 86_400.0;
+
+/// Seconds since midnight of a time as `2026-11-27T11:58:23.058308Z`.
+fn of_day(time: &str) -> Option<f64> {
+    let (_, time) = time.strip_suffix('Z')?.split_once('T')?;
+    let parts: Vec<f64> = time
+        .split(':')
+        .map(|part| part.parse().ok())
+        .collect::<Option<_>>()?;
+    let [hours, minutes, seconds] = parts[..] else {
+        return None;
+    };
+    Some((hours * 60.0 + minutes) * 60.0 + seconds)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_those_of_each_instance_by_itself_past_midnight_too() {
+        let log = "\
+2026-11-27T23:59:59.900000Z  INFO onvm_run::control::fleet: running instance=f0-0 pid=1
+2026-11-27T23:59:59.990000Z  WARN onvm_run::control::fleet: lost: its process ended instance=f0-0
+2026-11-27T23:59:59.998000Z  INFO onvm_run::control::fleet: restarting instance=f0-0 pause_ms=0
+2026-11-27T23:59:59.999000Z  INFO onvm_run::control::fleet: restarting instance=f1-0 pause_ms=0
+2026-11-28T00:00:00.004000Z  INFO onvm_run::control::fleet: running instance=f0-0 pid=2
+2026-11-28T00:00:00.009000Z  INFO onvm_run::control::fleet: running instance=f1-0 pid=3
+";
+        let times: Vec<i64> = restart_times(log).iter().map(|ms| ms.round() as i64).collect();
+        assert_eq!(times, [6, 10]);
+    }
+}
