@@ -1,4 +1,4 @@
-// Starts `onvmc lsp` for chain sources; everything else is the server's.
+// Starts `onvmc lsp` for chain sources and files of rules; everything else is the server's.
 
 const { commands, workspace, window } = require("vscode");
 const { LanguageClient } = require("vscode-languageclient/node");
@@ -13,7 +13,7 @@ async function start() {
     "onvm chains",
     { command, args: ["lsp"] },
     {
-      documentSelector: [{ language: "chain" }],
+      documentSelector: [{ language: "chain" }, { language: "chain-rules" }],
       initializationOptions: { set: settings.get("set"), overlaps: settings.get("overlaps") },
     },
   );
