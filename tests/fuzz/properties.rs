@@ -81,8 +81,16 @@ fn rules(source: &str) {
             return;
         }
     };
-    assert_eq!(onvm_lang::parse_rules(&once).rules, parsed.rules, "another meaning:\n{once}");
-    assert_eq!(onvm_lang::format_rules(&once).as_deref(), Ok(once.as_str()), "a second pass");
+    assert_eq!(
+        onvm_lang::parse_rules(&once).rules,
+        parsed.rules,
+        "another meaning:\n{once}"
+    );
+    assert_eq!(
+        onvm_lang::format_rules(&once).as_deref(),
+        Ok(once.as_str()),
+        "a second pass"
+    );
     let words = |text: &str| {
         let text = text.trim_start_matches('\u{feff}').replace(':', " : ");
         text.split_whitespace().map(str::to_owned).collect::<Vec<_>>()

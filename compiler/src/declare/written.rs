@@ -151,14 +151,7 @@ impl Written<'_> {
         }
     }
 
-    fn lower(
-        &self,
-        spec: &Spec,
-        file: FileId,
-        rules: &[RuleLine],
-        home: Home,
-        complete: bool,
-    ) -> RuleSet {
+    fn lower(&self, spec: &Spec, file: FileId, rules: &[RuleLine], home: Home, complete: bool) -> RuleSet {
         let cx = self.filters.cx;
         let mut set = RuleSet {
             rules: Vec::with_capacity(rules.len()),

@@ -180,7 +180,7 @@ impl Manager {
                 "the old generation did not drain in time; instances that hold packets of it are ended"
             );
             let seconds = DRAIN_DEADLINE.as_secs();
-            self.worker.send(Command::Expire {
+            self.workers.send_all(|| Command::Expire {
                 generation: old,
                 reason: format!("it still held packets of a generation that was replaced {seconds} s ago"),
             });
@@ -261,7 +261,7 @@ impl Manager {
     fn undo_services(&mut self, placed: &HashMap<String, Placed>) {
         for place in placed.values() {
             if let Placed::New(slot) = place {
-                self.fleet.leave(&self.worker, *slot);
+                self.fleet.leave(&self.workers, *slot);
             }
         }
     }
@@ -270,11 +270,11 @@ impl Manager {
     fn publish(&mut self, bundle: Kept, placed: &HashMap<String, Placed>) {
         let slots = slots_of(placed);
         let number = self.history.next_number(self.generation.number);
-        let tables = Arc::new(Generation::new(number, &bundle, &slots, 1));
+        let tables = Arc::new(Generation::new(number, &bundle, &slots, self.workers.count()));
         self.history
             .retire(std::mem::replace(&mut self.generation, tables.clone()));
         self.bundle = Arc::new(bundle);
-        self.worker.send(Command::Publish(tables));
+        self.workers.send_all(|| Command::Publish(tables.clone()));
     }
 
     fn leave_unused(&mut self, placed: &HashMap<String, Placed>) -> Vec<String> {
@@ -289,7 +289,7 @@ impl Manager {
         let unused: Vec<u16> = alive.filter(|slot| !used.contains(slot)).collect();
         unused
             .into_iter()
-            .flat_map(|slot| self.fleet.leave(&self.worker, slot))
+            .flat_map(|slot| self.fleet.leave(&self.workers, slot))
             .collect()
     }
 }

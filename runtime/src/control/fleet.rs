@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -13,10 +13,10 @@ use onvm_bundle::{
 };
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::{InstanceSpec, Order, Report, Shared, WorkerHandle, spawn, users::User};
+use super::{InstanceSpec, Order, Report, Shared, spawn, users::User};
 use crate::{
     error::RunError,
-    worker::{Command, Link, WorkerCounters},
+    worker::{Command, Workers},
 };
 
 /// For an instance that pauses longer before its restart, sources that can wait do not: it keeps failing, and their other chains
@@ -92,22 +92,14 @@ impl Progress {
     }
 
     /// Of an instance that was started again, and whose slot goes on counting.
-    fn again(counters: &WorkerCounters, slot: usize) -> Self {
-        let (given, handed_back) = exchanged(counters, slot);
+    fn again(workers: &Workers, slot: usize) -> Self {
+        let (given, handed_back) = workers.exchanged(slot);
         Self {
             lost: given.saturating_sub(handed_back),
             handed_back,
             at: Instant::now(),
         }
     }
-}
-
-/// Packets given to an instance and handed back by it.
-fn exchanged(counters: &WorkerCounters, slot: usize) -> (u64, u64) {
-    let c = &counters.instances[slot];
-    // Handed back is read first: a packet counted there was given before, so the difference is never too small.
-    let handed_back = c.tx_packets.load(Ordering::Acquire);
-    (c.rx_packets.load(Ordering::Acquire), handed_back)
 }
 
 /// What became of a service in an edit.
@@ -222,7 +214,7 @@ impl Fleet {
     }
 
     /// A supervisor's report.
-    pub(super) fn report(&mut self, worker: &WorkerHandle, slot: u16, report: Report) {
+    pub(super) fn report(&mut self, workers: &Workers, slot: u16, report: Report) {
         let Some(entry) = self.instances.get_mut(usize::from(slot)).and_then(Option::as_mut) else {
             return;
         };
@@ -245,20 +237,16 @@ impl Fleet {
                 let fresh = entry.counters.is_none();
                 entry.progress = match fresh {
                     true => Progress::fresh(),
-                    false => Progress::again(&worker.counters, usize::from(slot)),
+                    false => Progress::again(workers, usize::from(slot)),
                 };
                 entry.ready(&region, pid, counters);
-                worker.send(Command::Attach {
-                    slot,
-                    link: Box::new(Link::new(&region, 0, entry.writes)),
-                    fresh,
-                });
+                workers.attach(slot, &region, entry.writes, fresh);
             }
             Report::Lost { why } => {
                 tracing::warn!(instance = %entry.name, "lost: {why}");
                 (entry.state, entry.pid) = (InstanceState::Lost, None);
                 entry.trouble = Some(why);
-                worker.send(Command::Detach { slot });
+                workers.send_all(|| Command::Detach { slot });
             }
             Report::NotReady { why } => {
                 tracing::warn!(instance = %entry.name, "did not start: {why}");
@@ -284,11 +272,11 @@ impl Fleet {
                 }
             }
         }
-        self.select(worker, service);
+        self.select(workers, service);
     }
 
     /// Tells the workers which instances of a service are there.
-    pub(super) fn select(&self, worker: &WorkerHandle, service: u16) {
+    pub(super) fn select(&self, workers: &Workers, service: u16) {
         let slots = self.instances_of(service);
         let live: Vec<u16> = slots.iter().copied().filter(|&s| self.is_running(s)).collect();
         let given_up = |s: &u16| {
@@ -296,9 +284,9 @@ impl Fleet {
                 .is_none_or(|i| i.state == InstanceState::Failed || i.leaving || i.away)
         };
         let awaited = live.is_empty() && !slots.iter().all(given_up);
-        worker.send(Command::Select {
+        workers.send_all(|| Command::Select {
             service,
-            instances: live,
+            instances: live.clone(),
             awaited,
         });
     }
@@ -332,13 +320,13 @@ impl Fleet {
     }
 
     /// Ends instances that have packets waiting and hand nothing back for the deadline.
-    pub(super) fn kill_hung(&mut self, counters: &WorkerCounters, deadline: Duration) {
+    pub(super) fn kill_hung(&mut self, workers: &Workers, deadline: Duration) {
         let mut hung = Vec::new();
         for (slot, entry) in self.instances.iter_mut().enumerate() {
             let Some(entry) = entry.as_mut().filter(|e| e.state == InstanceState::Running) else {
                 continue;
             };
-            let (given, handed_back) = exchanged(counters, slot);
+            let (given, handed_back) = workers.exchanged(slot);
             let progress = &mut entry.progress;
             let holds = given.saturating_sub(handed_back) > progress.lost;
             if !holds || handed_back != progress.handed_back {
@@ -357,7 +345,7 @@ impl Fleet {
     }
 
     /// Lets go of a service that no generation uses any more: its instances hold nothing and are stopped.
-    pub(super) fn leave(&mut self, worker: &WorkerHandle, service: u16) -> Vec<String> {
+    pub(super) fn leave(&mut self, workers: &Workers, service: u16) -> Vec<String> {
         let Some(entry) = self.services[usize::from(service)].take() else {
             return Vec::new();
         };
@@ -368,14 +356,14 @@ impl Fleet {
             instance.leaving = true;
             if instance.state == InstanceState::Running {
                 instance.state = InstanceState::Draining;
-                worker.send(Command::Detach { slot });
+                workers.send_all(|| Command::Detach { slot });
             } else if matches!(instance.state, InstanceState::Failed | InstanceState::Stopped) {
                 self.instances[usize::from(slot)] = None;
             } else {
                 let _ = instance.orders.send(Order::Stop);
             }
         }
-        worker.send(Command::Select {
+        workers.send_all(|| Command::Select {
             service,
             instances: Vec::new(),
             awaited: false,

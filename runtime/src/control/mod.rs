@@ -35,12 +35,10 @@ mod supervise;
 mod users;
 
 use std::{
-    sync::{Arc, atomic::Ordering},
-    thread::JoinHandle,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use crossbeam_queue::SegQueue;
 use onvm_bundle::api as wire;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
@@ -65,7 +63,7 @@ use crate::{
     dpdk::{self, Eal, PacketPool, WatchedPackets},
     error::RunError,
     generation::Generation,
-    worker::{Command, Event, WorkerCounters},
+    worker::{Command, Workers, WorkersEvent},
 };
 
 /// Between looks at what nobody reports: ends of captures, NFs without progress.
@@ -99,8 +97,7 @@ pub struct Manager {
     /// When the next tick is due, whatever else happens.
     next_tick: Instant,
     swept: Instant,
-    worker: WorkerHandle,
-    worker_events: UnboundedReceiver<Event>,
+    workers: Workers,
     reports: UnboundedReceiver<(u16, Report)>,
     requests: UnboundedReceiver<Request>,
     aside: Aside,
@@ -119,33 +116,10 @@ pub struct Manager {
     _eal: Arc<Eal>,
 }
 
-#[derive(Debug)]
-struct WorkerHandle {
-    commands: Arc<SegQueue<Command>>,
-    counters: Arc<WorkerCounters>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl WorkerHandle {
-    /// Queues a command. Never waits, whatever has become of the worker.
-    fn send(&self, command: Command) {
-        self.commands.push(command);
-    }
-
-    /// The worker has ended, as it was told or by a fault.
-    fn has_ended(&self) -> bool {
-        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
-    }
-
-    fn in_flight(&self) -> u64 {
-        self.counters.in_flight.load(Ordering::Acquire)
-    }
-}
-
 /// One thing that the control thread reacts to.
 #[derive(Debug)]
 enum Input {
-    Worker(Event),
+    Worker(WorkersEvent),
     Instance(u16, Report),
     Request(Request),
     /// A signal.
@@ -204,7 +178,7 @@ impl Manager {
             biased;
             () = self.signals.stop() => Input::Stop,
             () = tokio::time::sleep_until(self.next_tick.into()) => Input::Tick,
-            Some(event) = self.worker_events.recv() => Input::Worker(event),
+            Some(event) = self.workers.event() => Input::Worker(event),
             Some((slot, report)) = self.reports.recv() => Input::Instance(slot, report),
             () = self.aside.done() => Input::Done,
             Some(request) = self.requests.recv() => Input::Request(request),
@@ -213,11 +187,11 @@ impl Manager {
 
     fn handle(&mut self, input: Input) {
         match input {
-            Input::Worker(Event::Detached { slot, recovered, .. }) => self.fleet.detached(slot, recovered),
-            Input::Worker(Event::Drained { generation, .. }) => self.history.drained(generation),
-            Input::Worker(Event::Faulty { slot, reason }) => self.fleet.kill(slot, reason),
-            Input::Worker(Event::IngressClosed) => self.ingress_closed = true,
-            Input::Instance(slot, report) => self.fleet.report(&self.worker, slot, report),
+            Input::Worker(WorkersEvent::Detached { slot, recovered }) => self.fleet.detached(slot, recovered),
+            Input::Worker(WorkersEvent::Drained { generation }) => self.history.drained(generation),
+            Input::Worker(WorkersEvent::Faulty { slot, reason }) => self.fleet.kill(slot, reason),
+            Input::Worker(WorkersEvent::IngressClosed) => self.ingress_closed = true,
+            Input::Instance(slot, report) => self.fleet.report(&self.workers, slot, report),
             Input::Request(Request::Status(reply)) => answer(reply, Box::new(self.status())),
             Input::Request(Request::Metrics(reply)) => answer(reply, metrics::render(&self.status())),
             Input::Request(Request::Stop(reply)) => {
@@ -239,8 +213,8 @@ impl Manager {
             self.fleet.grant(late);
         }
         self.next_tick = now + TICK;
-        self.fleet.kill_hung(&self.worker.counters, HANG_DEADLINE);
-        self.rates.sample(&self.worker.counters);
+        self.fleet.kill_hung(&self.workers, HANG_DEADLINE);
+        self.rates.sample(&self.workers);
         self.ports.iter_mut().for_each(OpenPort::log_failures);
         let taken = dpdk::pages_taken();
         if taken > self.pages_taken {
@@ -255,7 +229,7 @@ impl Manager {
             ending::sweep();
             self.ports.iter_mut().for_each(OpenPort::look_at_link);
         }
-        if self.worker.has_ended() && !self.stopping {
+        if self.workers.any_ended() && !self.stopping {
             tracing::error!("a worker ended by a fault, so no packet moves any more");
             self.stopping = true;
         }
@@ -263,14 +237,14 @@ impl Manager {
 
     /// Every capture has been read, and every packet has left or been counted.
     fn all_done(&self) -> bool {
-        let done = |id: usize| self.worker.counters.ports[id].done.load(Ordering::Acquire);
-        let finished = self.ports.iter().enumerate().all(|(id, p)| !p.finite || done(id));
+        let mut ports = self.ports.iter().enumerate();
+        let finished = ports.all(|(id, p)| !p.finite || self.workers.is_done(id));
         finished && self.quiet()
     }
 
-    /// Nothing is inside. In-flight is published after the counters that make it up.
+    /// Nothing is inside.
     fn quiet(&self) -> bool {
-        self.worker.in_flight() == 0
+        self.workers.in_flight() == 0
     }
 
     /// Lets packets leave, stops NFs, workers and ports, in this order.
@@ -279,13 +253,13 @@ impl Manager {
         // From here on a worker that ends does as it is told, also where a start has failed.
         self.stopping = true;
         tracing::info!("stopping");
-        self.worker.send(Command::CloseIngress);
+        self.workers.send_all(|| Command::CloseIngress);
         self.pump(Instant::now() + DRAIN_DEADLINE, |m| m.ingress_closed && m.quiet())
             .await;
         self.fleet.stop_all();
         self.pump(Instant::now() + 2 * DRAIN_DEADLINE, |m| m.fleet.all_ended())
             .await;
-        self.end_worker().await?;
+        self.end_workers().await?;
         self.end_aside().await;
         self.end_outputs().await;
         let mut summary = self.summary();
@@ -314,20 +288,18 @@ impl Manager {
         }
     }
 
-    async fn end_worker(&mut self) -> Result<(), RunError> {
-        self.worker.send(Command::Exit);
+    async fn end_workers(&mut self) -> Result<(), RunError> {
+        self.workers.send_all(|| Command::Exit);
         let ended = self
-            .pump(Instant::now() + WORKER_DEADLINE, |m| m.worker.has_ended())
+            .pump(Instant::now() + WORKER_DEADLINE, |m| m.workers.all_ended())
             .await;
         if !ended {
-            let text =
-                "a worker does not end: the driver of a port holds it up. What is still inside is lost.";
+            let text = "worker did not stop within 2 s: a port driver is blocking it. Packets still inside are lost.";
             return Err(RunError::Unsupported(text.to_owned()));
         }
-        let outcome = self.worker.thread.take().map(JoinHandle::join);
-        match outcome {
-            Some(Err(_)) => Err(RunError::Unsupported("a worker ended by a fault".to_owned())),
-            _ => Ok(()),
+        match self.workers.join() {
+            true => Ok(()),
+            false => Err(RunError::Unsupported("a worker ended by a fault".to_owned())),
         }
     }
 }

@@ -9,8 +9,8 @@ use rustix::process::{Resource, Rlimit};
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::{
-    Aside, Fleet, History, HostOptions, InstanceSpec, Manager, Rates, RunDir, Shared, Signals, WorkerHandle,
-    api, apply::slots_of, cores::Cores, memory::Memory, opened::OpenPort, ports, spec,
+    Aside, Fleet, History, HostOptions, InstanceSpec, Manager, Rates, RunDir, Shared, Signals, api,
+    apply::slots_of, cores::Cores, memory::Memory, opened::OpenPort, ports, spec,
 };
 use crate::{
     capture::Chunk,
@@ -18,7 +18,7 @@ use crate::{
     error::RunError,
     generation::Generation,
     jail::{self, Jail},
-    worker::{BURST, Command, Parts, SourceKind, Worker, WorkerCounters},
+    worker::{BURST, Command, Handle, Parts, SourceKind, Worker, WorkerCounters, Workers},
 };
 
 /// What `onvm-run` was told.
@@ -77,13 +77,13 @@ pub async fn start(options: Options) -> Result<Manager, RunError> {
     let opened = plans.iter().zip(&loaded).map(open).collect::<Result<_, _>>()?;
     drop(loaded);
     let cores = Cores::of_host(&bundle.manager);
-    let (worker, worker_events) = start_worker(&eal, &bundle, &memory, &cores)?;
+    let workers = start_worker(&eal, &bundle, &memory, &cores)?;
     let shared = Arc::new(Shared {
         run_dir: run_dir.clone(),
         packets: memory.packets_fd,
         packets_read_only: memory.read_only_fd,
         geometry: memory.geometry,
-        workers: 1,
+        workers: workers.count() as u32,
         ring: bundle.manager.ring,
         idle: cores.nf_idle(&bundle.manager),
         jail,
@@ -92,8 +92,8 @@ pub async fn start(options: Options) -> Result<Manager, RunError> {
     let fleet = Fleet::new(SLOTS, shared, reports_sender, cores.nfs.clone());
     let requests = api::serve(run_dir.listen()?)?;
     let mut manager = Manager {
-        generation: Arc::new(Generation::new(0, &bundle, &HashMap::new(), 1)),
-        rates: Rates::new(&worker.counters),
+        generation: Arc::new(Generation::new(0, &bundle, &HashMap::new(), workers.count())),
+        rates: Rates::new(bundle.manager.ports.len(), SLOTS),
         name: bundle.index.name.clone(),
         bundle,
         fleet,
@@ -102,8 +102,7 @@ pub async fn start(options: Options) -> Result<Manager, RunError> {
         began: Instant::now(),
         next_tick: Instant::now(),
         swept: Instant::now(),
-        worker,
-        worker_events,
+        workers,
         reports,
         requests,
         aside,
@@ -143,15 +142,13 @@ impl Manager {
         let failed = |e: wire::ApiError| RunError::Unsupported(e.message);
         let placed = self.place_services(&bundle, specs).map_err(failed)?;
         self.await_ready(&placed).await.map_err(failed)?;
-        self.generation = Arc::new(Generation::new(1, &bundle, &slots_of(&placed), 1));
-        self.worker.send(Command::Publish(self.generation.clone()));
+        let workers = self.workers.count();
+        self.generation = Arc::new(Generation::new(1, &bundle, &slots_of(&placed), workers));
+        self.workers
+            .send_all(|| Command::Publish(self.generation.clone()));
         for (id, (plan, open)) in plans.iter().zip(&mut self.ports).enumerate() {
             let (source, sink) = open.ends(plan, &self.pool)?;
-            self.worker.send(Command::Open {
-                port: id as u16,
-                source,
-                sink,
-            });
+            self.workers.open(id as u16, source, sink);
         }
         Ok(())
     }
@@ -245,13 +242,7 @@ fn start_worker(
     bundle: &Bundle,
     memory: &Memory,
     cores: &Cores,
-) -> Result<
-    (
-        WorkerHandle,
-        tokio::sync::mpsc::UnboundedReceiver<crate::worker::Event>,
-    ),
-    RunError,
-> {
+) -> Result<Workers, RunError> {
     let commands = Arc::new(SegQueue::new());
     let counters = Arc::new(WorkerCounters::new(bundle.manager.ports.len(), SLOTS));
     let (events, receiver) = unbounded_channel();
@@ -292,14 +283,14 @@ fn start_worker(
         });
     let thread = thread.map_err(RunError::system("the worker's thread cannot be started"))?;
     match is_ready.recv() {
-        Ok(Ok(())) => Ok((
-            WorkerHandle {
+        Ok(Ok(())) => {
+            let worker = Handle {
                 commands,
                 counters,
                 thread: Some(thread),
-            },
-            receiver,
-        )),
+            };
+            Ok(Workers::new(vec![worker], receiver))
+        }
         Ok(Err(why)) => Err(RunError::Unsupported(why)),
         Err(_) => Err(RunError::Unsupported("the worker ended before it began".into())),
     }

@@ -2,7 +2,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -12,7 +15,7 @@ use super::{Manager, fleet::InstanceEntry};
 use crate::{
     generation::Generation,
     reason::Reason,
-    worker::{GENERATION_SLOTS, WorkerCounters},
+    worker::{GENERATION_SLOTS, InstanceCounters, PortCounters, Workers},
 };
 
 /// Counts of generations that are gone, and generations that drain.
@@ -107,7 +110,7 @@ fn label(chain: &ChainTable, index: usize, place: &str) -> String {
     format!("{}/{index} {place}", chain.name)
 }
 
-fn sum<'a>(counters: impl Iterator<Item = &'a std::sync::atomic::AtomicU64>) -> u64 {
+fn sum<'a>(counters: impl Iterator<Item = &'a AtomicU64>) -> u64 {
     counters.map(|c| c.load(Ordering::Relaxed)).sum()
 }
 
@@ -124,8 +127,7 @@ pub(super) struct Rates {
 const SAMPLE_PERIOD: Duration = Duration::from_secs(1);
 
 impl Rates {
-    pub(super) fn new(counters: &WorkerCounters) -> Self {
-        let (ports, instances) = (counters.ports.len(), counters.instances.len());
+    pub(super) fn new(ports: usize, instances: usize) -> Self {
         Self {
             at: Instant::now(),
             seen: (vec![(0, 0); ports], vec![0; instances]),
@@ -135,25 +137,25 @@ impl Rates {
     }
 
     /// Looks at the counters if a second has passed since it last did.
-    pub(super) fn sample(&mut self, counters: &WorkerCounters) {
+    pub(super) fn sample(&mut self, workers: &Workers) {
         let seconds = self.at.elapsed().as_secs_f64();
         if seconds < SAMPLE_PERIOD.as_secs_f64() {
             return;
         }
         self.at = Instant::now();
-        for (i, port) in counters.ports.iter().enumerate() {
+        for (i, (seen, rate)) in self.seen.0.iter_mut().zip(&mut self.ports).enumerate() {
             let now = (
-                port.rx_packets.load(Ordering::Relaxed),
-                port.tx_packets.load(Ordering::Relaxed),
+                workers.sum(|c| &c.ports[i].rx_packets),
+                workers.sum(|c| &c.ports[i].tx_packets),
             );
-            let was = std::mem::replace(&mut self.seen.0[i], now);
-            self.ports[i] = ((now.0 - was.0) as f64 / seconds, (now.1 - was.1) as f64 / seconds);
+            let was = std::mem::replace(seen, now);
+            *rate = ((now.0 - was.0) as f64 / seconds, (now.1 - was.1) as f64 / seconds);
         }
-        for (i, instance) in counters.instances.iter().enumerate() {
-            let now = instance.rx_packets.load(Ordering::Relaxed);
-            let was = std::mem::replace(&mut self.seen.1[i], now);
+        for (i, (seen, rate)) in self.seen.1.iter_mut().zip(&mut self.instances).enumerate() {
+            let now = workers.sum(|c| &c.instances[i].rx_packets);
+            let was = std::mem::replace(seen, now);
             // A slot that went to another instance counts anew.
-            self.instances[i] = now.saturating_sub(was) as f64 / seconds;
+            *rate = now.saturating_sub(was) as f64 / seconds;
         }
     }
 }
@@ -194,11 +196,9 @@ impl Manager {
     }
 
     fn port_status(&self, id: usize) -> wire::PortStatus {
-        let counters = &self.worker.counters.ports[id];
+        let sum = |counter: fn(&PortCounters) -> &AtomicU64| self.workers.sum(|c| counter(&c.ports[id]));
         let stats = self.ports[id].stats();
-        let refused = Reason::ALL
-            .iter()
-            .map(|&r| (r.name(), counters.dropped[r as usize].load(Ordering::Relaxed)));
+        let refused = Reason::ALL.iter().map(|&r| (r.name(), self.dropped_at(id, r)));
         // What the device lost before the worker saw it is in no balance, and is shown here.
         let device = [
             ("device_missed", stats.imissed),
@@ -214,14 +214,14 @@ impl Manager {
         wire::PortStatus {
             name: self.ports[id].name.clone(),
             kind: self.ports[id].kind.to_owned(),
-            rx_packets: counters.rx_packets.load(Ordering::Relaxed),
-            rx_bytes: counters.rx_bytes.load(Ordering::Relaxed),
-            tx_packets: counters.tx_packets.load(Ordering::Relaxed),
-            tx_bytes: counters.tx_bytes.load(Ordering::Relaxed),
+            rx_packets: sum(|port| &port.rx_packets),
+            rx_bytes: sum(|port| &port.rx_bytes),
+            tx_packets: sum(|port| &port.tx_packets),
+            tx_bytes: sum(|port| &port.tx_bytes),
             drops,
             rx_pps,
             tx_pps,
-            done: counters.done.load(Ordering::Relaxed),
+            done: self.workers.is_done(id),
             link: self.ports[id].link().map(|link| link.name().to_owned()),
         }
     }
@@ -251,7 +251,8 @@ impl Manager {
 
     fn instance_status(&self, slot: u16, entry: &InstanceEntry) -> wire::InstanceStatus {
         let slot = usize::from(slot);
-        let counters = &self.worker.counters.instances[slot];
+        let sum =
+            |counter: fn(&InstanceCounters) -> &AtomicU64| self.workers.sum(|c| counter(&c.instances[slot]));
         let mut own = BTreeMap::new();
         if let Some(set) = &entry.counters {
             own.extend(
@@ -267,13 +268,13 @@ impl Manager {
             state: entry.state,
             pid: entry.pid,
             restarts: entry.restarts,
-            rx_packets: counters.rx_packets.load(Ordering::Relaxed),
-            tx_packets: counters.tx_packets.load(Ordering::Relaxed),
-            drops: counters.dropped.load(Ordering::Relaxed),
-            overruled: counters.overruled.load(Ordering::Relaxed),
-            refused: counters.refused.load(Ordering::Relaxed),
+            rx_packets: sum(|instance| &instance.rx_packets),
+            tx_packets: sum(|instance| &instance.tx_packets),
+            drops: sum(|instance| &instance.dropped),
+            overruled: sum(|instance| &instance.overruled),
+            refused: sum(|instance| &instance.refused),
             rx_pps: self.rates.instances[slot],
-            ring_used: counters.ring_used.load(Ordering::Relaxed) as u32,
+            ring_used: sum(|instance| &instance.ring_used) as u32,
             ring_size: self.bundle.manager.ring,
             counters: own,
         }
@@ -285,11 +286,9 @@ impl Manager {
             .iter()
             .map(|((reason, place), &packets)| (*reason, place.clone(), packets));
         let at_ports = self.ports.iter().enumerate().flat_map(|(id, port)| {
-            let count =
-                move |r: Reason| self.worker.counters.ports[id].dropped[r as usize].load(Ordering::Relaxed);
             Reason::ALL
                 .into_iter()
-                .map(move |r| (r, port.name.clone(), count(r)))
+                .map(move |r| (r, port.name.clone(), self.dropped_at(id, r)))
         });
         let all = at_ports.chain(on_chains).filter(|(_, _, packets)| *packets > 0);
         all.map(|(reason, place, packets)| wire::Drop {
@@ -300,15 +299,29 @@ impl Manager {
         .collect()
     }
 
+    /// Packets dropped at a port before they were on a chain.
+    fn dropped_at(&self, port: usize, reason: Reason) -> u64 {
+        self.workers.sum(|c| &c.ports[port].dropped[reason as usize])
+    }
+
     fn balance(&self, totals: &Totals) -> wire::Balance {
-        let ports = &self.worker.counters.ports;
-        let refused: u64 = ports.iter().map(|p| sum(p.dropped.iter())).sum();
+        let ports = 0..self.ports.len();
+        let sum = |counter: fn(&PortCounters) -> &AtomicU64| -> u64 {
+            ports
+                .clone()
+                .map(|id| self.workers.sum(|c| counter(&c.ports[id])))
+                .sum()
+        };
+        let refused: u64 = ports
+            .clone()
+            .flat_map(|id| Reason::ALL.into_iter().map(move |r| self.dropped_at(id, r)))
+            .sum();
         wire::Balance {
-            received: sum(ports.iter().map(|p| &p.rx_packets)),
+            received: sum(|port| &port.rx_packets),
             generated: 0,
-            delivered: sum(ports.iter().map(|p| &p.tx_packets)),
+            delivered: sum(|port| &port.tx_packets),
             dropped: refused + totals.drops.values().sum::<u64>(),
-            in_flight: self.worker.in_flight(),
+            in_flight: self.workers.in_flight(),
         }
     }
 }

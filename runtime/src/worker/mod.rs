@@ -11,6 +11,7 @@ mod flows;
 mod forward;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
+pub(crate) mod handle;
 mod idle;
 mod ingress;
 mod ledger;
@@ -32,6 +33,7 @@ use tokio::sync::mpsc::UnboundedSender;
 pub use age::KEEP_DEADLINE;
 pub use counters::{InstanceCounters, PortCounters, WorkerCounters};
 pub use forward::Sink;
+pub use handle::{Handle, Workers, WorkersEvent};
 pub use ingress::{Feed, Source, SourceKind};
 pub use link::Link;
 
@@ -85,20 +87,24 @@ pub enum Command {
     Exit,
 }
 
-/// What a worker tells the control thread.
+/// What a worker reports.
 #[derive(Debug)]
 pub enum Event {
     Detached {
-        worker: u32,
         slot: u16,
         recovered: usize,
     },
     /// The last packet of this generation has left.
-    Drained { worker: u32, generation: u64 },
+    Drained {
+        generation: u64,
+    },
     /// Nothing is taken in any more, and `in_flight` has been published since.
     IngressClosed,
     /// The instance did what no NF may do; it is to be ended.
-    Faulty { slot: u16, reason: String },
+    Faulty {
+        slot: u16,
+        reason: String,
+    },
 }
 
 /// What a worker is made of.
@@ -129,7 +135,6 @@ struct Live {
 
 #[derive(Debug)]
 pub struct Worker {
-    id: u32,
     ledger: Ledger,
     forward: Forward,
     ingress: Ingress,
@@ -174,7 +179,6 @@ impl Worker {
         } = parts;
         let buffers = pool.count();
         Self {
-            id,
             ledger: Ledger::new(buffers),
             forward: Forward::new(
                 id as usize,
@@ -346,10 +350,7 @@ impl Worker {
             let generation = old.tables.number;
             *entry = None;
             // The control thread ends the worker before it drops its end.
-            let _ = self.events.send(Event::Drained {
-                worker: self.id,
-                generation,
-            });
+            let _ = self.events.send(Event::Drained { generation });
         }
         if !draining {
             *hold = None;
@@ -368,7 +369,6 @@ impl Worker {
         self.forward.remove(slot);
         self.note_starved();
         let _ = self.events.send(Event::Detached {
-            worker: self.id,
             slot,
             recovered: held.len(),
         });

@@ -314,10 +314,7 @@ fn devices_lock_memory() {
             .unwrap()
     };
     assert_eq!(check(&fake).state, State::Ok, "root may");
-    assert_eq!(
-        check(fake.not_root()).fix.as_deref(),
-        Some("ulimit -l unlimited")
-    );
+    assert_eq!(check(fake.not_root()).fix.as_deref(), Some("ulimit -l unlimited"));
 }
 
 #[test]

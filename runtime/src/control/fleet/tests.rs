@@ -1,13 +1,12 @@
 //! Reports at bad moments.
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use crossbeam_queue::SegQueue;
 use nflib::{layout::Layout, memory, session::IdlePolicy};
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::*;
-use crate::control::rundir::RunDir;
+use crate::{control::rundir::RunDir, worker::handle::tests::workers};
 
 const SLOT: u16 = 3;
 
@@ -34,12 +33,8 @@ fn fleet(base: &std::path::Path) -> Fleet {
     Fleet::new(8, Arc::new(shared), unbounded_channel().0, Vec::new())
 }
 
-fn worker() -> WorkerHandle {
-    WorkerHandle {
-        commands: Arc::new(SegQueue::new()),
-        counters: Arc::new(WorkerCounters::new(1, 8)),
-        thread: None,
-    }
+fn worker() -> Workers {
+    workers(1).0
 }
 
 fn entry(leaving: bool) -> InstanceEntry {
@@ -69,8 +64,8 @@ fn ready() -> Report {
     }
 }
 
-fn attached(worker: &WorkerHandle) -> bool {
-    std::iter::from_fn(|| worker.commands.pop()).any(|c| matches!(c, Command::Attach { .. }))
+fn attached(worker: &Workers) -> bool {
+    std::iter::from_fn(|| worker.next_command()).any(|c| matches!(c, Command::Attach { .. }))
 }
 
 #[test]
@@ -124,7 +119,7 @@ fn one_that_pauses_for_long_before_its_restart_is_not_waited_for() {
     });
     let mut awaited = |report| {
         fleet.report(&worker, SLOT, report);
-        let selects = std::iter::from_fn(|| worker.commands.pop()).filter_map(|c| match c {
+        let selects = std::iter::from_fn(|| worker.next_command()).filter_map(|c| match c {
             Command::Select { awaited, .. } => Some(awaited),
             _ => None,
         });
@@ -140,7 +135,7 @@ fn one_that_pauses_for_long_before_its_restart_is_not_waited_for() {
 fn what_the_slots_former_instance_lost_does_not_hide_that_the_new_one_hangs() {
     let base = tempfile::tempdir().unwrap();
     let (mut fleet, worker) = (fleet(base.path()), worker());
-    let counters = &worker.counters.instances[usize::from(SLOT)];
+    let counters = &worker.counters(0).instances[usize::from(SLOT)];
     let set = |counter: &AtomicU64, n| counter.store(n, Ordering::Relaxed);
     set(&counters.rx_packets, 500);
     let (orders, mut ordered) = unbounded_channel();
@@ -151,6 +146,6 @@ fn what_the_slots_former_instance_lost_does_not_hide_that_the_new_one_hangs() {
     fleet.report(&worker, SLOT, ready());
     // The worker counts anew, and the instance takes what it is given.
     set(&counters.rx_packets, 100);
-    fleet.kill_hung(&worker.counters, Duration::ZERO);
+    fleet.kill_hung(&worker, Duration::ZERO);
     assert!(matches!(ordered.try_recv(), Ok(Order::Kill(_))));
 }

@@ -1,0 +1,271 @@
+//! The control side of the workers: their threads, commands, events and counters.
+//!
+//! Every worker serves every instance and every generation, so what is said of these goes to all workers, and is done when the last
+//! of them has done it. A port is one worker's.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread::JoinHandle,
+};
+
+use crossbeam_queue::SegQueue;
+use nflib::Region;
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use super::{Command, Event, Link, Sink, Source, WorkerCounters};
+
+/// All workers.
+#[derive(Debug)]
+pub struct Workers {
+    workers: Vec<Handle>,
+    events: UnboundedReceiver<Event>,
+    /// What some workers have reported, and all are to report.
+    awaited: HashMap<Awaited, Partial>,
+}
+
+/// One worker.
+#[derive(Debug)]
+pub struct Handle {
+    pub commands: Arc<SegQueue<Command>>,
+    pub counters: Arc<WorkerCounters>,
+    /// None once it has been joined.
+    pub thread: Option<JoinHandle<()>>,
+}
+
+/// What happened, once for all workers.
+#[derive(Debug, PartialEq, Eq)]
+pub enum WorkersEvent {
+    /// No worker serves the instance any more; they have freed so many packets that it held.
+    Detached { slot: u16, recovered: usize },
+    /// No worker has packets of this generation inside.
+    Drained { generation: u64 },
+    /// Nothing is taken in any more.
+    IngressClosed,
+    /// The instance did what no NF may do; it is to be ended.
+    Faulty { slot: u16, reason: String },
+}
+
+/// What every worker reports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Awaited {
+    Detached(u16),
+    Drained(u64),
+    IngressClosed,
+}
+
+#[derive(Debug, Default)]
+struct Partial {
+    workers: usize,
+    recovered: usize,
+}
+
+impl Workers {
+    pub fn new(workers: Vec<Handle>, events: UnboundedReceiver<Event>) -> Self {
+        Self {
+            workers,
+            events,
+            awaited: HashMap::new(),
+        }
+    }
+
+    pub fn count(&self) -> usize {
+        self.workers.len()
+    }
+
+    /// Queues a command for each worker. Never waits, whatever has become of the workers.
+    pub fn send_all(&self, command: impl Fn() -> Command) {
+        for worker in &self.workers {
+            worker.commands.push(command());
+        }
+    }
+
+    /// Has an instance served that has registered. Counts anew for one that is `fresh`, and goes on counting for one that was restarted.
+    pub fn attach(&self, slot: u16, region: &Region, writes: bool, fresh: bool) {
+        for (id, worker) in self.workers.iter().enumerate() {
+            let link = Box::new(Link::new(region, id as u32, writes));
+            worker.commands.push(Command::Attach { slot, link, fresh });
+        }
+    }
+
+    /// Has a port served.
+    pub fn open(&self, port: u16, source: Option<Source>, sink: Option<Sink>) {
+        if let Some(worker) = self.workers.get(usize::from(port) % self.workers.len().max(1)) {
+            worker.commands.push(Command::Open { port, source, sink });
+        }
+    }
+
+    /// What happened next. None: no worker is left that could report.
+    pub async fn event(&mut self) -> Option<WorkersEvent> {
+        loop {
+            let event = self.events.recv().await?;
+            if let Some(event) = self.take(event) {
+                return Some(event);
+            }
+        }
+    }
+
+    /// An event of one worker, if with it all have reported that.
+    fn take(&mut self, event: Event) -> Option<WorkersEvent> {
+        let (awaited, recovered) = match event {
+            Event::Faulty { slot, reason } => return Some(WorkersEvent::Faulty { slot, reason }),
+            Event::Detached { slot, recovered } => (Awaited::Detached(slot), recovered),
+            Event::Drained { generation } => (Awaited::Drained(generation), 0),
+            Event::IngressClosed => (Awaited::IngressClosed, 0),
+        };
+        let partial = self.awaited.entry(awaited).or_default();
+        partial.workers += 1;
+        partial.recovered += recovered;
+        if partial.workers < self.workers.len() {
+            return None;
+        }
+        let recovered = partial.recovered;
+        self.awaited.remove(&awaited);
+        Some(match awaited {
+            Awaited::Detached(slot) => WorkersEvent::Detached { slot, recovered },
+            Awaited::Drained(generation) => WorkersEvent::Drained { generation },
+            Awaited::IngressClosed => WorkersEvent::IngressClosed,
+        })
+    }
+
+    /// Some worker has ended, as it was told or by a fault.
+    pub fn any_ended(&self) -> bool {
+        self.workers.iter().any(Handle::has_ended)
+    }
+
+    pub fn all_ended(&self) -> bool {
+        self.workers.iter().all(Handle::has_ended)
+    }
+
+    /// Waits for the threads, which have ended; says whether each ended as it was told.
+    pub fn join(&mut self) -> bool {
+        let threads = self.workers.iter_mut().filter_map(|worker| worker.thread.take());
+        threads.map(JoinHandle::join).filter(Result::is_err).count() == 0
+    }
+
+    /// The sum of one counter.
+    pub fn sum<'a>(&'a self, counter: impl Fn(&'a WorkerCounters) -> &'a AtomicU64) -> u64 {
+        let counters = self.workers.iter().map(|worker| counter(&worker.counters));
+        counters.map(|counter| counter.load(Ordering::Acquire)).sum()
+    }
+
+    /// Packets inside. Published after the counters that make it up.
+    pub fn in_flight(&self) -> u64 {
+        self.sum(|counters| &counters.in_flight)
+    }
+
+    /// Whether the port's source has been read to its end.
+    pub fn is_done(&self, port: usize) -> bool {
+        let mut ports = self
+            .workers
+            .iter()
+            .filter_map(|worker| worker.counters.ports.get(port));
+        ports.any(|port| port.done.load(Ordering::Acquire))
+    }
+
+    /// Packets given to an instance and handed back by it.
+    pub fn exchanged(&self, slot: usize) -> (u64, u64) {
+        // Handed back is read first: a packet counted there was given before, so the difference is never too small.
+        let handed_back = self.sum(|counters| &counters.instances[slot].tx_packets);
+        (
+            self.sum(|counters| &counters.instances[slot].rx_packets),
+            handed_back,
+        )
+    }
+}
+
+impl Handle {
+    fn has_ended(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+
+    use super::*;
+
+    /// Workers without threads, and the way by which they would report.
+    pub(crate) fn workers(count: usize) -> (Workers, UnboundedSender<Event>) {
+        let handle = || Handle {
+            commands: Arc::new(SegQueue::new()),
+            counters: Arc::new(WorkerCounters::new(1, 8)),
+            thread: None,
+        };
+        let (events, receiver) = unbounded_channel();
+        (
+            Workers::new(std::iter::repeat_with(handle).take(count).collect(), receiver),
+            events,
+        )
+    }
+
+    impl Workers {
+        /// The next command of the first worker.
+        pub(crate) fn next_command(&self) -> Option<Command> {
+            self.workers[0].commands.pop()
+        }
+
+        pub(crate) fn counters(&self, worker: usize) -> &WorkerCounters {
+            &self.workers[worker].counters
+        }
+    }
+
+    /// The first that reports says nothing of what the others still hold.
+    #[test]
+    fn what_all_are_to_report_happens_with_the_last_report() {
+        let (mut workers, _) = workers(3);
+        let detached = |recovered| Event::Detached { slot: 5, recovered };
+        assert_eq!(workers.take(detached(2)), None);
+        assert_eq!(workers.take(Event::Drained { generation: 7 }), None);
+        assert_eq!(workers.take(detached(0)), None);
+        assert_eq!(workers.take(Event::Drained { generation: 8 }), None);
+        let all = WorkersEvent::Detached {
+            slot: 5,
+            recovered: 3,
+        };
+        assert_eq!(workers.take(detached(1)), Some(all));
+        // Its slot may go to another instance, which counts from none.
+        assert_eq!(workers.take(detached(4)), None);
+        assert_eq!(workers.take(Event::Drained { generation: 7 }), None);
+        let drained = WorkersEvent::Drained { generation: 7 };
+        assert_eq!(workers.take(Event::Drained { generation: 7 }), Some(drained));
+        for expected in [None, None, Some(WorkersEvent::IngressClosed)] {
+            assert_eq!(workers.take(Event::IngressClosed), expected);
+        }
+    }
+
+    /// What one worker saw is enough to end an instance.
+    #[test]
+    fn a_fault_is_told_at_once() {
+        let (mut workers, _) = workers(2);
+        let reason = || "it gave a packet back twice".to_owned();
+        let faulty = Event::Faulty {
+            slot: 1,
+            reason: reason(),
+        };
+        let told = WorkersEvent::Faulty {
+            slot: 1,
+            reason: reason(),
+        };
+        assert_eq!(workers.take(faulty), Some(told));
+    }
+
+    #[test]
+    fn counters_are_those_of_all() {
+        let (workers, _) = workers(2);
+        for (worker, packets) in [(0, 3), (1, 4)] {
+            let counters = workers.counters(worker);
+            counters.in_flight.store(packets, Ordering::Relaxed);
+            counters.instances[2]
+                .rx_packets
+                .store(10 * packets, Ordering::Relaxed);
+        }
+        assert_eq!((workers.in_flight(), workers.exchanged(2)), (7, (70, 0)));
+        workers.counters(1).ports[0].done.store(true, Ordering::Relaxed);
+        assert!(workers.is_done(0));
+    }
+}
