@@ -39,11 +39,15 @@
 #![forbid(unsafe_code)]
 
 mod arith;
+mod classifier;
+mod cubes;
+mod cuts;
 mod display;
 mod eval;
 mod parse;
 mod place;
 mod reach;
+mod rules;
 mod sets;
 mod uses;
 
@@ -52,8 +56,10 @@ use std::fmt;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use arith::{Arith, ArithOp, Base, Comparison, Size};
+pub use classifier::Classifier;
 pub use parse::{MAX_TEXT, ParseError};
 pub use place::{Framing, Layer, Place};
+pub use rules::{MAX_LINE, MAX_RULES, MAX_WORD, Rule, RuleText, Rules, RulesError, is_word};
 pub use sets::{DscpSet, NetSet, NumberSet, PortRange, PortSet};
 pub use uses::Fields;
 
