@@ -44,6 +44,8 @@ mod cubes;
 mod cuts;
 mod display;
 mod eval;
+pub mod flow;
+mod flow_cache;
 mod parse;
 mod place;
 mod reach;
@@ -57,6 +59,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use arith::{Arith, ArithOp, Base, Comparison, Size};
 pub use classifier::Classifier;
+pub use flow_cache::FlowCache;
 pub use parse::{MAX_TEXT, ParseError};
 pub use place::{Framing, Layer, Place};
 pub use rules::{MAX_LINE, MAX_RULES, MAX_WORD, Rule, RuleText, Rules, RulesError, is_word};
