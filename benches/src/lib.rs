@@ -1,6 +1,6 @@
 //! What the benchmark programs are made of. `benches/README.md` says what each benchmark measures and how to read it.
 //!
-//! One module a benchmark (`ring`, `chain_length`, `nf_start`, `compiler`, `language_server`, `idle`, `instructions`), each with a `run` that
+//! One module a benchmark (`ring`, `chain_length`, `nf_start`, `rules`, `compiler`, `language_server`, `idle`, `instructions`), each with a `run` that
 //! returns a [`results::Record`]; the rest is what they share.
 
 pub mod chain_length;
@@ -15,6 +15,7 @@ pub mod nf_start;
 pub mod report;
 pub mod results;
 pub mod ring;
+pub mod rules;
 
 pub use error::BenchError;
 

@@ -14,6 +14,7 @@ use onvm_benches::{
     host::Host,
     idle, instructions, language_server, nf_start, report,
     results::{Record, Results},
+    rules,
 };
 
 /// Run the benchmarks; write results.json and report.html
@@ -50,6 +51,8 @@ enum Benchmark {
     B7,
     /// Language server: from a keystroke to its diagnostics
     B9,
+    /// New flows against N steering rules
+    Rules,
     /// Processor time of an idle system
     Idle,
     /// Instructions per descriptor against the baseline (needs valgrind)
@@ -105,6 +108,7 @@ fn measure(benchmark: Benchmark, arguments: &Arguments, host: &Host) -> Record {
         Benchmark::B5 => (nf_start::ID, nf_start::run()),
         Benchmark::B7 => (compiler::ID, compiler::run(effort)),
         Benchmark::B9 => (language_server::ID, language_server::run(effort)),
+        Benchmark::Rules => (rules::ID, rules::run(effort)),
         Benchmark::Idle => (idle::ID, idle::run(effort)),
         Benchmark::Instructions => (instructions::ID, instructions::run(&arguments.baseline)),
     };

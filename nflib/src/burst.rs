@@ -98,7 +98,7 @@ impl Packet<'_> {
 
     /// The first of the rules that takes the packet, seen in the same way.
     #[inline]
-    pub fn first(&self, rules: &mut Rules) -> Option<usize> {
+    pub fn first(&self, rules: &Rules) -> Option<usize> {
         self.seen(|frame, length| rules.first(frame, length))
     }
 

@@ -60,6 +60,10 @@ impl Generation {
     pub fn new(number: u64, bundle: &Bundle, slots: &HashMap<String, u16>, workers: usize) -> Self {
         let manager = &bundle.manager;
         let Tables { hops, chains, ports } = Tables::new(manager, &bundle.flows, slots);
+        // Not while packets wait for it.
+        for table in &ports {
+            table.prepare();
+        }
         let counters = (0..workers).map(|_| HopCounters::new(hops.len())).collect();
         let reach = ports.iter().map(|table| reach(table, &hops)).collect();
         Self {
@@ -124,13 +128,7 @@ mod tests {
         ];
         hops[0].outputs.push(2);
         hops[2].steers.push((0, 3));
-        let table = |otherwise| PortTable {
-            rules: Vec::new(),
-            otherwise,
-            by_flow: true,
-            ignore_tags: false,
-            reach: 0,
-        };
+        let table = |otherwise| PortTable::new(Vec::new(), otherwise);
         assert_eq!(reach(&table(0), &hops), [5, 6, 7]);
         assert_eq!(reach(&table(3), &hops), [7]);
         // A way back ends, too.

@@ -7,7 +7,6 @@ pub mod capture;
 pub mod control;
 pub mod dpdk;
 pub mod error;
-pub mod flow;
 pub mod generation;
 pub mod interface;
 pub mod jail;

@@ -1,10 +1,16 @@
 //! The tables that decide where a packet goes, by number: what the manager works with, and `onvmc trace` too.
 
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
+};
 
 use crate::{
     Flows, ManagerConfig, Port, Target,
-    filter::{Expr, Fields, without_tags},
+    filter::{Classifier, Expr, Fields, without_tags},
 };
 
 /// Index of a hop in the one table of all chains' hops.
@@ -72,7 +78,13 @@ pub struct PortTable {
     pub ignore_tags: bool,
     /// Bytes from a frame's first on that the rules can read; the greatest number where it may be any.
     pub reach: u16,
+    index: OnceLock<Classifier>,
+    /// Frames that were classified without the index.
+    walked: AtomicU32,
 }
+
+/// So many frames are classified by a walk over the rules before an index is made, which takes as long as some dozen walks.
+const WALKS: u32 = 64;
 
 /// What an NF wants of a packet that it does not drop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -149,6 +161,29 @@ impl Hop {
 }
 
 impl PortTable {
+    /// `otherwise`: where packets go that no rule takes.
+    #[must_use]
+    pub fn new(rules: Vec<(Expr, HopIndex)>, otherwise: HopIndex) -> Self {
+        let filters = || rules.iter().map(|(filter, _)| filter);
+        let uses = filters().fold(Fields::NONE, |uses, filter| uses | filter.uses());
+        let reach = filters().map(Expr::reach).max().unwrap_or(0);
+        Self {
+            otherwise,
+            by_flow: uses.flow_key_only(),
+            ignore_tags: false,
+            reach: reach.try_into().unwrap_or(u16::MAX),
+            rules,
+            index: OnceLock::new(),
+            walked: AtomicU32::new(0),
+        }
+    }
+
+    /// Makes the index over the rules now, and not when many frames were classified.
+    pub fn prepare(&self) -> &Classifier {
+        self.index
+            .get_or_init(|| Classifier::new(self.rules.iter().map(|(filter, _)| filter)))
+    }
+
     /// The first hop of the chain that a frame of this length on the wire takes. Of the frame, its first [`Self::reach`] bytes suffice.
     #[inline]
     pub fn classify(&self, frame: &[u8], wire_length: u32) -> HopIndex {
@@ -167,9 +202,19 @@ impl PortTable {
 
     #[inline]
     fn first(&self, frame: &[u8], wire_length: u32) -> Option<usize> {
-        self.rules
-            .iter()
-            .position(|(filter, _)| filter.matches(frame, wire_length))
+        let index = match self.index.get() {
+            Some(index) => index,
+            None if self.walked.fetch_add(1, Ordering::Relaxed) < WALKS => {
+                let mut rules = self.rules.iter();
+                return rules.position(|(filter, _)| filter.matches(frame, wire_length));
+            }
+            None => self.prepare(),
+        };
+        index.first(
+            |rule| self.rules.get(rule).map(|(filter, _)| filter),
+            frame,
+            wire_length,
+        )
     }
 }
 
@@ -186,35 +231,10 @@ impl Target {
 fn port_table(flows: &Flows, port: &str, first_of: &HashMap<&str, HopIndex>) -> PortTable {
     let chain = |name: &String| first_of.get(name.as_str()).copied().unwrap_or(NO_HOP);
     let Some(table) = flows.tables.iter().find(|t| t.port == port) else {
-        return PortTable {
-            rules: Vec::new(),
-            otherwise: NO_HOP,
-            by_flow: true,
-            ignore_tags: false,
-            reach: 0,
-        };
+        return PortTable::new(Vec::new(), NO_HOP);
     };
-    let rules: Vec<_> = table
-        .rules
-        .iter()
-        .map(|r| (r.filter.clone(), chain(&r.chain)))
-        .collect();
-    let uses = rules
-        .iter()
-        .fold(Fields::NONE, |uses, (filter, _)| uses | filter.uses());
-    PortTable {
-        otherwise: chain(&table.otherwise),
-        by_flow: uses.flow_key_only(),
-        ignore_tags: false,
-        reach: rules
-            .iter()
-            .map(|(f, _)| f.reach())
-            .max()
-            .unwrap_or(0)
-            .try_into()
-            .unwrap_or(u16::MAX),
-        rules,
-    }
+    let rules = table.rules.iter().map(|r| (r.filter.clone(), chain(&r.chain)));
+    PortTable::new(rules.collect(), chain(&table.otherwise))
 }
 
 /// Resolves the names of a bundle to numbers. Every name is known: the bundle was verified.
@@ -269,5 +289,33 @@ impl<'a> Names<'a> {
             lookup: hop.lookup,
             chain,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn rules_decide_alike_with_and_without_an_index() {
+        let rules = (0..100).map(|n| (format!("(udp-port dst {n})").parse().unwrap(), n));
+        let table = PortTable::new(rules.collect(), NO_HOP);
+        let mut frame = vec![0; 60];
+        frame[12..15].copy_from_slice(&[8, 0, 0x45]);
+        frame[23] = 17;
+        let mut decide = |port: u8| {
+            frame[37] = port;
+            (table.rule(&frame, 60), table.classify(&frame, 60))
+        };
+        for round in 0..3 {
+            assert_eq!(table.index.get().is_some(), round > 0);
+            for port in 0..100 {
+                assert_eq!(decide(port), (Some(usize::from(port)), u16::from(port)));
+            }
+            assert_eq!(decide(100), (None, NO_HOP));
+        }
+        assert!(table.by_flow);
     }
 }

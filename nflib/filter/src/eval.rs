@@ -112,7 +112,7 @@ fn label_follows(frame: &Frame<'_>, headers: &Headers) -> Decision {
 }
 
 impl Tunnel {
-    fn port(self) -> u16 {
+    pub(crate) fn port(self) -> u16 {
         match self {
             Self::Geneve => 6081,
             Self::Vxlan => 4789,
@@ -407,8 +407,8 @@ fn any<T>(of: &[T], mut decide: impl FnMut(&T) -> Decision) -> Decision {
 /// The captured bytes, read only within their bounds.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Frame<'a> {
-    packet: &'a [u8],
-    wire_len: u32,
+    pub(crate) packet: &'a [u8],
+    pub(crate) wire_len: u32,
 }
 
 impl Frame<'_> {

@@ -39,8 +39,13 @@
 #![forbid(unsafe_code)]
 
 mod arith;
+mod classifier;
+mod cubes;
+mod cuts;
 mod display;
 mod eval;
+pub mod flow;
+mod flow_cache;
 mod parse;
 mod place;
 mod reach;
@@ -54,9 +59,11 @@ use std::fmt;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use arith::{Arith, ArithOp, Base, Comparison, Size};
+pub use classifier::Classifier;
+pub use flow_cache::FlowCache;
 pub use parse::{MAX_TEXT, ParseError};
 pub use place::{Framing, Layer, Place};
-pub use rules::{Rule, Rules};
+pub use rules::{MAX_LINE, MAX_RULES, MAX_WORD, Rule, RuleText, Rules, RulesError, is_word};
 pub use sets::{DscpSet, NetSet, NumberSet, PortRange, PortSet};
 pub use tags::without_tags;
 pub use uses::Fields;

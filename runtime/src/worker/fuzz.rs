@@ -423,24 +423,14 @@ fn generation(number: u64, how: u8) -> Generation {
     hops[0].outs = vec![(second, 4)];
     hops[0].lookup = true;
     hops[2].outputs = vec![2, 0];
-    let table = |otherwise| PortTable {
-        rules: Vec::new(),
-        otherwise,
-        by_flow: true,
-        ignore_tags: false,
-        reach: 0,
-    };
+    let table = |otherwise| PortTable::new(Vec::new(), otherwise);
     let begins: [HopIndex; 8] = [0, 1, 2, 0, 3, 5, NO_HOP, 0];
     let mut tables: Vec<PortTable> = (0..PORTS).map(|_| table(NO_HOP)).collect();
     tables[SOURCES[0]] = table(begins[usize::from(how & 7)]);
-    tables[SOURCES[1]] = PortTable {
-        rules: vec![("(tcp-port dst 99)".parse().unwrap(), 2)],
-        otherwise: begins[usize::from(how >> 3 & 7)],
-        // The flow cache is too large to be made for each input.
-        by_flow: false,
-        ignore_tags: false,
-        reach: 78,
-    };
+    let rules = vec![("(tcp-port dst 99)".parse().unwrap(), 2)];
+    tables[SOURCES[1]] = PortTable::new(rules, begins[usize::from(how >> 3 & 7)]);
+    // The flow cache is too large to be made for each input.
+    tables[SOURCES[1]].by_flow = false;
     let counters = HopCounters {
         arrived: hops.iter().map(|_| AtomicU64::new(0)).collect(),
         dropped: hops

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use nflib::memory::{PacketFile, PrivateCopy};
+use onvm_bundle::filter::{
+    FlowCache,
+    flow::{self, flow_of},
+};
 
-use super::flows::{self, FlowCache};
 use crate::{
     capture::{Player, Stamps},
     dpdk::{RxBurst, RxQueue},
-    flow::{self, flow_of},
     generation::{HopIndex, PortTable},
     interface,
     worker::{
@@ -16,6 +18,9 @@ use crate::{
         credit::{Credit, Inside},
     },
 };
+
+/// Flows that a port's cache has room for.
+const FLOWS: usize = 1 << 21;
 
 /// Where a port's packets come from, and how that behaves.
 #[derive(Debug)]
@@ -140,7 +145,7 @@ impl Ingress {
             if let Some(receiver) = receiver {
                 receiver.flows.forget();
                 if table.by_flow && !table.rules.is_empty() {
-                    receiver.flows.reserve(flows::PLACES);
+                    receiver.flows.reserve(FLOWS);
                 }
             }
         }
@@ -168,7 +173,7 @@ impl Receiver {
         let hash = nic_hash.unwrap_or(flow.hash);
         let decide = || table.classify(head, length.into());
         let hop = match flow.key {
-            Some(key) if table.by_flow => flows.get(&key, decide),
+            Some(key) if table.by_flow => flows.get(&key, || decide().into()) as HopIndex,
             _ => decide(),
         };
         (hash, hop)
@@ -254,13 +259,7 @@ mod tests {
         let fd = create_file("flips", GEOMETRY.bytes(), false).unwrap();
         let packets = PacketFile::new(Mapping::new(&fd, true).unwrap(), GEOMETRY).unwrap();
         let nf = Mapping::new(&fd, true).unwrap();
-        let table = PortTable {
-            rules: vec![("(tcp-port dst 99)".parse().unwrap(), 1)],
-            otherwise: 0,
-            by_flow: true,
-            ignore_tags: false,
-            reach: 78,
-        };
+        let table = PortTable::new(vec![("(tcp-port dst 99)".parse().unwrap(), 1)], 0);
         let mut flows = FlowCache::default();
         flows.reserve(1 << 20);
         let mut copy = PrivateCopy::new(&packets);

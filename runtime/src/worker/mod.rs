@@ -7,7 +7,6 @@
 mod age;
 mod counters;
 mod credit;
-mod flows;
 mod forward;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;

@@ -116,7 +116,7 @@ impl Nf for Firewall {
 impl Firewall {
     #[inline]
     fn decide(&mut self, packet: &Packet<'_>) -> Action {
-        let Some(rule) = packet.first(&mut self.policy.rules) else {
+        let Some(rule) = packet.first(&self.policy.rules) else {
             self.default_hits.add(1);
             return self.policy.default;
         };

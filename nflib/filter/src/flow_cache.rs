@@ -1,16 +1,10 @@
-//! The flow cache: the first hop of each flow that a port has seen lately.
+//! The flow cache: the decision on each flow that was seen lately.
 
 use std::hash::BuildHasher;
 
 use hashbrown::DefaultHashBuilder;
 
-use crate::{
-    flow::{FlowKey, KEY_WORDS},
-    generation::HopIndex,
-};
-
-/// Flows that a port's cache has room for.
-pub(super) const PLACES: usize = 1 << 21;
+use crate::flow::{FlowKey, KEY_WORDS};
 
 /// Sets in use at first, and how many times as many after each time that one was full.
 const FIRST_SETS: usize = 1 << 9;
@@ -19,11 +13,11 @@ const GROWTH: usize = 8;
 /// Places that a flow can have. Where half of all places are taken, a set overflows for one flow of 150.
 const WAYS: usize = 8;
 
-/// A line of the processor's cache: the key; hop, whether it was met again, epoch; a word of nothing.
+/// A line of the processor's cache: the key; decision, whether it was met again, epoch; a word of nothing.
 type Place = [u64; PLACE_WORDS];
 const PLACE_WORDS: usize = 8;
 const STATE: usize = KEY_WORDS;
-const MET_AGAIN: u64 = 1 << 16;
+const MET_AGAIN: u64 = 1 << 31;
 
 /// Sets of [`WAYS`] places, one of which each key's hash chooses. A flow that finds its set full takes the place of one that
 /// was not met again; where all were, they count as not met from then on ("not recently used", as in A. Tanenbaum, "Modern
@@ -32,7 +26,7 @@ const MET_AGAIN: u64 = 1 << 16;
 /// What is kept is a function of the key alone: the answer of rules that depend on the key alone, for a private copy of a packet
 /// with that key. Whatever an NF writes into packets, no entry can be wrong, so none is forgotten when an NF is lost.
 #[derive(Debug, Default)]
-pub(super) struct FlowCache {
+pub struct FlowCache {
     /// Zeroes that the kernel gives memory to when they are first written; none before [`Self::reserve`].
     words: Box<[u64]>,
     /// Words before the first place, so that each place is one line.
@@ -49,8 +43,11 @@ pub(super) struct FlowCache {
 }
 
 impl FlowCache {
+    /// The largest decision.
+    pub const MOST: u32 = (MET_AGAIN - 1) as u32;
+
     /// Makes room for so many flows, a power of two from [`WAYS`] on, if there is none yet. Without room nothing is kept.
-    pub(super) fn reserve(&mut self, places: usize) {
+    pub fn reserve(&mut self, places: usize) {
         if self.words.is_empty() {
             let line = size_of::<Place>();
             self.words = vec![0; (places + 1) * PLACE_WORDS].into_boxed_slice();
@@ -62,16 +59,16 @@ impl FlowCache {
     }
 
     /// Forgets all flows.
-    pub(super) fn forget(&mut self) {
+    pub fn forget(&mut self) {
         self.epoch = self.epoch.checked_add(1).unwrap_or_else(|| {
             self.words.fill(0);
             1
         });
     }
 
-    /// What is kept for the key, or else what `decide` says, which is kept then.
+    /// What is kept for the key, or else what `decide` says, [`Self::MOST`] at most, which is kept then.
     #[inline(always)]
-    pub(super) fn get(&mut self, key: &FlowKey, decide: impl FnOnce() -> HopIndex) -> HopIndex {
+    pub fn get(&mut self, key: &FlowKey, decide: impl FnOnce() -> u32) -> u32 {
         let epoch = u64::from(self.epoch) << 32;
         let hash = self.hasher.hash_one(key);
         let at = self.skip + (hash as usize & self.sets.saturating_sub(1)) * WAYS * PLACE_WORDS;
@@ -90,10 +87,10 @@ impl FlowCache {
                 free = free.or(Some(way));
             } else if is_of(place, key) {
                 place[STATE] |= MET_AGAIN;
-                return place[STATE] as HopIndex;
+                return (place[STATE] & u64::from(Self::MOST)) as u32;
             }
         }
-        let hop = decide();
+        let decision = decide();
         let way = match free {
             Some(way) => way,
             None => {
@@ -102,8 +99,8 @@ impl FlowCache {
             }
         };
         set[way][..KEY_WORDS].copy_from_slice(&key.0);
-        set[way][STATE] = epoch | u64::from(hop);
-        hop
+        set[way][STATE] = epoch | u64::from(decision.min(Self::MOST));
+        decision
     }
 }
 
@@ -151,7 +148,7 @@ mod tests {
         let key = key(flow);
         cache.get(&key, || {
             asked = true;
-            flow as HopIndex
+            flow as u32
         });
         !asked
     }
@@ -162,7 +159,7 @@ mod tests {
         for _ in 0..3 {
             for flow in 0..50_000 {
                 let key = key(flow);
-                assert_eq!(cache.get(&key, || flow as HopIndex), flow as HopIndex);
+                assert_eq!(cache.get(&key, || flow as u32), flow as u32);
             }
         }
         assert_eq!(cache.words.len(), ((1 << 12) + 1) * 8);

@@ -5,7 +5,7 @@ use std::hash::{Hash, Hasher};
 /// Words of a [`FlowKey`].
 pub const KEY_WORDS: usize = 6;
 
-/// The fields that [`onvm_bundle::filter::Fields::flow_key_only`] speaks of: two words each of the source and the destination;
+/// The fields that [`Fields::flow_key_only`](crate::Fields::flow_key_only) speaks of: two words each of the source and the destination;
 /// the ports as they stand in the packet, zero where there are none, and the type and id of the outer VLAN tag; those of the inner
 /// one, `EtherType`, protocol, and whether it is a first fragment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
