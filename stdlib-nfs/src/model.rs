@@ -12,6 +12,8 @@ pub enum Model {
     Rules {
         rules: Vec<ModelRule>,
         otherwise: Verdict,
+        /// It may drop any packet besides, whatever the rules say.
+        may_drop: bool,
     },
     /// IP packets whose payload holds one of the patterns get the verdict; the others go on.
     Payload {
@@ -26,5 +28,7 @@ pub enum Model {
 pub struct ModelRule {
     /// A filter as a bundle's flow table has it. The rule takes all packets that it describes, and perhaps more.
     pub filter: String,
+    /// For people: where it stands and what it says, as `line 3: drop udp`.
+    pub said: String,
     pub verdict: Verdict,
 }

@@ -19,11 +19,13 @@ pub fn model(params: &Params) -> Result<Model, SetupError> {
     };
     let rules = policy.rules.iter().map(|rule| ModelRule {
         filter: filter(rule),
+        said: format!("line {}: {}", rule.line, rule.text),
         verdict: verdict(rule.action),
     });
     Ok(Model::Rules {
         rules: rules.collect(),
         otherwise: verdict(policy.default),
+        may_drop: true,
     })
 }
 
