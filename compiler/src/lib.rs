@@ -25,6 +25,7 @@ pub mod interpret;
 mod load;
 pub mod lsp;
 mod manifests;
+mod models;
 mod names;
 mod notation;
 mod overrides;
@@ -46,4 +47,4 @@ mod units;
 mod values;
 
 pub use manifests::standard_names;
-pub use program::{Checked, Inputs, Program, check};
+pub use program::{Checked, Inputs, Program, Proof, check};

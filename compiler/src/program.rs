@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use onvm_bundle::{Flows, InstanceConfig, ManagerConfig, Service, filter::Expr};
+use onvm_bundle::{Flows, InstanceConfig, ManagerConfig, Service, SourceRef, filter::Expr};
 use onvm_lang::{
     Diagnostic, Severity,
     syntax::{self, DeclKind},
@@ -54,8 +54,19 @@ pub struct Checked {
     pub program: Option<Program>,
     /// The program where nothing is wrong but that assertions do not hold: it is not to be run, but can be looked at.
     pub refuted: Option<Program>,
-    /// How many assertions are proved.
-    pub proved: usize,
+    /// The assertions that are proved, in source order.
+    pub proofs: Vec<Proof>,
+}
+
+/// An assertion that is proved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proof {
+    /// Where its claim stands, as `edge.chain:12:18`.
+    pub source: SourceRef,
+    /// `wan: tcp dst port 23 never reaches lan`
+    pub text: String,
+    /// The NFs whose rules it rests on.
+    pub rests_on: Vec<String>,
 }
 
 /// A program without errors.
@@ -131,13 +142,20 @@ fn check_and_keep(
     let found = std::mem::take(&mut loaded.found);
     let (found, program) = {
         let cx = Context::new(&loaded.sources, host, found);
-        let mut proved = 0;
+        let mut proved = Vec::new();
         let program = analyse(&cx, &loaded, command_line, inputs, (keep, &mut proved));
         let program = (program.filter(|_| !cx.is_broken()), proved);
         (cx.into_found(), program)
     };
     let diagnostics = in_order(&mut loaded.sources, found);
     let (program, proved) = program;
+    let sources = &loaded.sources;
+    let proofs = proved.into_iter().map(|p| Proof {
+        source: sources.reference(p.place),
+        text: p.text,
+        rests_on: p.rests_on.into_iter().collect(),
+    });
+    let proofs = proofs.collect();
     let program = program.map(|p| Program {
         name: bundle_name(main, inputs.name),
         ..p
@@ -150,7 +168,7 @@ fn check_and_keep(
         diagnostics,
         program,
         refuted,
-        proved,
+        proofs,
     };
     let rules = loaded.rules.into_values().filter_map(Result::ok);
     let rules = rules.map(|read| Unit {
@@ -194,7 +212,7 @@ fn analyse(
     loaded: &crate::load::Loaded,
     command_line: Option<FileId>,
     inputs: &Inputs<'_>,
-    (keep, proved): (Option<&mut Filtered>, &mut usize),
+    (keep, proved): (Option<&mut Filtered>, &mut Vec<proofs::Proved>),
 ) -> Option<Program> {
     let units = &loaded.units;
     if units.iter().all(|u| u.tree.decls.is_empty()) {
@@ -273,7 +291,12 @@ fn analyse(
     let chains_damaged = chain_places(cx, units).any(|place| cx.is_damaged(place));
     let judged = if chains_damaged { &[] } else { claims.as_slice() };
     proofs::check_rule_sets(cx, &written.found.borrow());
-    *proved = proofs::check(cx, &classes, &steering, judged, inputs.overlaps);
+    // Reading their parameters again takes its time.
+    let models = match judged.is_empty() {
+        true => proofs::Models::default(),
+        false => proofs::Models::new(&nfs, &values.assets.borrow().files),
+    };
+    *proved = proofs::check(cx, &classes, &steering, judged, &models, inputs.overlaps);
     names.report_unused(cx);
     if let Some(keep) = keep {
         keep.blocks = steering.blocks.clone();

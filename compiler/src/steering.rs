@@ -180,9 +180,14 @@ impl<'g, 'a> Steering<'g, 'a> {
         });
     }
 
+    /// Whether filters see the packets of that port without their VLAN tags.
+    pub(crate) fn ignores_tags(&self, port: &str) -> bool {
+        self.untagged.contains(port)
+    }
+
     /// What a filter asks of packets of that port.
     pub(crate) fn as_seen(&self, port: &str, filter: Expr) -> Expr {
-        match self.untagged.contains(port) {
+        match self.ignores_tags(port) {
             true => filter.without_tags(),
             false => filter,
         }

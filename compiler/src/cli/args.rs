@@ -97,6 +97,9 @@ pub(crate) struct CheckArgs {
     /// Tell which steering rules overlap in part, each pair with a packet of both
     #[arg(long)]
     pub(crate) overlaps: bool,
+    /// Name each assertion that is proved, and the NFs whose rules the proof rests on
+    #[arg(short, long)]
+    pub(crate) verbose: bool,
     #[command(flatten)]
     pub(crate) source: SourceArgs,
 }

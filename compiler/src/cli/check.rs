@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use onvmc::{Checked, Inputs, Program, disk::DiskHost, placement::Placement, sources::Sources};
+use onvmc::{Checked, Inputs, Program, Proof, disk::DiskHost, placement::Placement, sources::Sources};
 
 use super::{
     Outcome,
@@ -12,7 +12,8 @@ use super::{
 };
 
 pub(super) fn run(out: &Output, args: &CheckArgs) -> Outcome {
-    let (mut refused, mut proved) = (0, 0);
+    let mut refused = 0;
+    let mut proofs = Vec::new();
     let mut placements = Vec::new();
     for file in &args.files {
         let inputs = Inputs {
@@ -22,14 +23,15 @@ pub(super) fn run(out: &Output, args: &CheckArgs) -> Outcome {
         match compile(out, file, &args.source, &inputs) {
             None => refused += 1,
             Some(checked) => {
-                proved += checked.proved;
+                proofs.extend(checked.proofs);
                 let placement = checked.program.map(|p| Placement::new(&p.manager));
                 placements.extend(placement.filter(|_| args.explain_placement).map(|p| (file, p)));
             }
         }
     }
     if out.json {
-        let mut result = serde_json::json!({ "version": 1, "files": args.files.len(), "refused": refused, "proved": proved });
+        let mut result = serde_json::json!({ "version": 1, "files": args.files.len(), "refused": refused, "proved": proofs.len() });
+        result["proofs"] = proofs.iter().map(proof).collect();
         if args.explain_placement {
             let named = placements
                 .iter()
@@ -45,8 +47,11 @@ pub(super) fn run(out: &Output, args: &CheckArgs) -> Outcome {
             }
             out.data(&placement::text(placement));
         }
+        if args.verbose {
+            proofs.iter().for_each(|proof| out.data(&line(proof)));
+        }
         if refused == 0 {
-            let proved = match proved {
+            let proved = match proofs.len() {
                 0 => String::new(),
                 n => format!(", {} proved", count(n, "assertion")),
             };
@@ -58,6 +63,30 @@ pub(super) fn run(out: &Output, args: &CheckArgs) -> Outcome {
     } else {
         Outcome::Refused
     }
+}
+
+fn proof(proof: &Proof) -> serde_json::Value {
+    serde_json::json!({
+        "source": proof.source,
+        "assertion": proof.text,
+        "rests_on": proof.rests_on,
+    })
+}
+
+/// `edge.chain:12:18: proved: wan: tcp never reaches lan (by the rules of `fw`)`
+fn line(
+    Proof {
+        source,
+        text,
+        rests_on,
+    }: &Proof,
+) -> String {
+    let names: Vec<String> = rests_on.iter().map(|nf| format!("`{nf}`")).collect();
+    let by = match names.as_slice() {
+        [] => String::new(),
+        names => format!(" (by the rules of {})", names.join(" and ")),
+    };
+    format!("{}: proved: {text}{by}\n", source.0)
 }
 
 /// Checks a source and shows its diagnostics. None: it is refused.

@@ -3,7 +3,7 @@
 use onvm_lang::{Diagnostic, Severity};
 
 use super::Page;
-use crate::sources::Place;
+use crate::{models::Outcome, sources::Place};
 
 pub(crate) const PAGE: Page = Page {
     code: "C0607",
@@ -11,7 +11,8 @@ pub(crate) const PAGE: Page = Page {
     severity: Severity::Error,
     text: r#"An `assert` is proved for every packet of its filter and for every path that the source allows: the main line, every
 arm, every steer and every lookup that an `allow` permits. Here is a packet for which it fails, the rule that takes it, and
-the step where its path goes wrong. NFs are taken to do whatever their outputs and permissions allow. A packet that is
+the step where its path goes wrong. A firewall on the way does what its rules say: the packet has been through it, and
+the rule that let it on is named. Other NFs are taken to do whatever their outputs and permissions allow. A packet that is
 looked up is shown as it is then, too: header fields that the manifests of the NFs on its path declare in
 `effects.writes` may have any value by then."#,
     wrong: r#"port wan = null {}
@@ -51,11 +52,20 @@ pub(crate) struct LookedUp<'a> {
     pub(crate) rule: Option<Place>,
 }
 
+/// What a firewall on the path does with the packet.
+pub(crate) struct Decided<'a> {
+    pub(crate) nf: &'a str,
+    pub(crate) outcome: &'a Outcome,
+    /// The rule, as the NF tells it.
+    pub(crate) rule: &'a str,
+}
+
 /// `packet` takes `path` by `rule`, and by the rules of `again`; `end` is where that goes wrong, and what is to be said there.
 pub(crate) fn refuted(
     claim: Place,
     message: String,
     rule: Option<Place>,
+    decided: &[Decided<'_>],
     again: &[LookedUp<'_>],
     end: Option<(Place, String)>,
     packet: &str,
@@ -66,6 +76,14 @@ pub(crate) fn refuted(
         found = found.label(rule.span(), "this rule takes the packet");
     }
     let mut help = format!("the packet: {packet}\n");
+    for Decided { nf, outcome, rule } in decided {
+        let does = match outcome {
+            Outcome::Output(name) => format!("puts it out on `{name}`"),
+            Outcome::Drop => "drops it".to_owned(),
+            _ => "lets it on".to_owned(),
+        };
+        help += &format!("`{nf}` {does} by {rule}\n");
+    }
     for LookedUp { nf, packet, rule } in again {
         if let Some(rule) = rule {
             found = found.label(rule.span(), format!("this rule takes it when `{nf}` has it looked up"));

@@ -17,7 +17,7 @@ use onvm_bundle::{
 };
 
 use self::nfs::Behaviour;
-pub(crate) use self::nfs::{of_instance, standard};
+pub(crate) use self::nfs::of_instance;
 pub use self::story::{Story, StoryExit, StoryHop, StoryRule};
 
 /// Everything that a packet can meet, with the state of the NFs that it has met.

@@ -81,7 +81,7 @@ fn values(nf: &dyn AnyBench) -> Vec<u64> {
 }
 
 /// The standard NF that `onvm-run` would start for this service, with its parameters.
-pub(crate) fn standard(
+fn standard(
     service: &Service,
     instances: &BTreeMap<String, InstanceConfig>,
     files: &BTreeMap<String, Vec<u8>>,

@@ -1,15 +1,23 @@
 //! Assertions. What each form means stands in `docs/language.md`.
 //!
-//! Packets and paths are independent: which chain a packet enters depends on the packet alone, and what NFs then do with it
-//! can be anything that the chain permits. So a claim fails exactly when some chain has a faulty path and some packet of the
-//! assertion enters that chain. Only a permitted lookup makes a path depend on the packet again: see [`super::lookups`].
+//! A claim fails when some chain has a faulty path ([`super::faults`]) and some packet of the assertion enters that chain and is
+//! sent along that path by the firewalls on it. What NFs without a model do with it can be anything that the chain permits.
+//! Header fields that such an NF may have rewritten can have any value for the firewalls behind it: a path is shown where the
+//! packet takes it as it came, and is excluded where the firewalls before suffice for that. Where neither holds, nothing is
+//! said to be proved. Only a permitted lookup makes the chain depend on the packet again: see [`super::lookups`].
 
-use std::collections::HashMap;
+use std::{
+    cell::OnceCell,
+    collections::{BTreeSet, HashMap},
+    rc::Rc,
+};
 
-use onvm_lang::syntax::Claim;
+use onvm_lang::{Diagnostic, syntax::Claim};
 
 use super::{
     ASSERTIONS_BUDGET, PACKET_BUDGET,
+    faults::{Decision, Faults, Faulty},
+    firewalls::Firewalls,
     lookups::{Found, Lookups, World},
     paths::{self, Fault},
 };
@@ -17,48 +25,80 @@ use crate::{
     claims::Assertion,
     context::Context,
     diagnostics::{empty_filter, refuted, unproved},
-    sets::{Answer, Budget, Fields, Set, Table, Taker, Witness},
+    sets::{Answer, Budget, Choice, Decided, Fields, Frame, Set, Table, Taker, Witness, Written, decided},
+    sources::Place,
     steering::{Block, Steering},
 };
 
 /// Faulty paths already looked for, by claim and chain.
-pub(super) type Known = HashMap<(String, usize), Option<Vec<usize>>>;
+pub(super) type Known = HashMap<(String, usize), Rc<Faults>>;
 
-/// Returns how many are proved.
+/// An assertion that holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Proved {
+    pub(crate) place: Place,
+    /// `wan: tcp never reaches lan`
+    pub(crate) text: String,
+    /// The NFs whose rules it rests on.
+    pub(crate) rests_on: BTreeSet<String>,
+}
+
+impl Proved {
+    fn new(cx: &Context<'_>, assertion: &Assertion<'_>, rests_on: BTreeSet<String>) -> Self {
+        let text = |place| cx.sources.text(place);
+        Self {
+            place: assertion.place,
+            text: format!(
+                "{}: {} {}",
+                assertion.port,
+                text(assertion.packets),
+                text(assertion.place)
+            ),
+            rests_on,
+        }
+    }
+}
+
+/// Returns those that are proved.
 pub(super) fn check<'a>(
     cx: &Context<'_>,
-    fields: &Fields,
-    steering: &Steering<'_, '_>,
-    world: &World,
+    common: &Common<'_, 'a, '_, '_>,
     tables: &[(&'a Block, Table<'a>)],
     assertions: &[Assertion<'_>],
     packets: &[Set<'a>],
-) -> usize {
+) -> Vec<Proved> {
     let mut budget = Budget::new(ASSERTIONS_BUDGET);
     let mut known = Known::new();
-    let mut proved = 0;
+    let mut proved = Vec::new();
+    let entries: Vec<OnceCell<Vec<Entry>>> = tables.iter().map(|_| OnceCell::new()).collect();
     for (assertion, packets) in assertions.iter().zip(packets) {
         if packets.is_empty() {
             cx.report(empty_filter::empty_filter(assertion.packets, "assertion"));
             continue;
         }
-        match tables
-            .iter()
-            .find(|(block, _)| block.port.as_deref() == Some(assertion.port))
+        let of_port = tables.iter().zip(&entries);
+        match of_port
+            .into_iter()
+            .find(|((block, _), _)| block.port.as_deref() == Some(assertion.port))
         {
-            Some((block, table)) if block.complete => {
+            Some(((block, table), entries)) if block.complete => {
                 let proof = Proof {
-                    fields,
-                    steering,
-                    world,
+                    fields: common.fields,
+                    steering: common.steering,
+                    world: common.world,
+                    firewalls: match common.steering.ignores_tags(assertion.port) {
+                        false => common.firewalls,
+                        true => common.untagged,
+                    },
                     block,
                     table,
                     assertion,
                     packets,
                 };
-                match proof.attempt(&mut known, &mut budget) {
-                    Some(found) => cx.report(found),
-                    None => proved += 1,
+                let entries = entries.get_or_init(|| proof.entries());
+                match proof.attempt(entries, &mut known, &mut budget) {
+                    Err(found) => cx.report(*found),
+                    Ok(rests_on) => proved.push(Proved::new(cx, assertion, rests_on)),
                 }
             }
             // What is wrong with the block has been reported.
@@ -67,57 +107,151 @@ pub(super) fn check<'a>(
                 cx.report(refuted::nothing_enters(assertion.place, assertion.port));
             }
             // All that the port receives is dropped.
-            None => proved += 1,
+            None => proved.push(Proved::new(cx, assertion, BTreeSet::new())),
         }
     }
     proved
+}
+
+/// What all assertions have in common.
+pub(super) struct Common<'p, 'a, 'g, 's> {
+    pub(super) fields: &'p Fields,
+    pub(super) steering: &'p Steering<'g, 's>,
+    pub(super) world: &'p World,
+    pub(super) firewalls: &'p Firewalls<'a>,
+    /// The same for packets of ports that ignore tags.
+    pub(super) untagged: &'p Firewalls<'a>,
+}
+
+/// A chain, and the rules of a port that send packets there.
+pub(super) struct Entry {
+    chain: usize,
+    first: Taker,
+    choice: Choice,
 }
 
 pub(super) struct Proof<'p, 'a, 'g, 's> {
     pub(super) fields: &'p Fields,
     pub(super) steering: &'p Steering<'g, 's>,
     pub(super) world: &'p World,
+    pub(super) firewalls: &'p Firewalls<'a>,
     pub(super) block: &'p Block,
     pub(super) table: &'p Table<'a>,
     pub(super) assertion: &'p Assertion<'p>,
     pub(super) packets: &'p Set<'a>,
 }
 
-impl Proof<'_, '_, '_, '_> {
-    /// What is to be said against the assertion; none: it is proved.
-    fn attempt(&self, known: &mut Known, budget: &mut Budget) -> Option<onvm_lang::Diagnostic> {
+impl<'a> Proof<'_, 'a, '_, '_> {
+    /// The NFs whose rules a proof rests on; or what is to be said against the assertion.
+    fn attempt(
+        &self,
+        entries: &[Entry],
+        known: &mut Known,
+        budget: &mut Budget,
+    ) -> Result<BTreeSet<String>, Box<Diagnostic>> {
         let mut doubt = None;
-        for taker in self.takers() {
-            let Some(chain) = self.chain(taker) else { continue };
-            let Some(path) = self.faulty_path(known, chain) else {
+        let mut rests_on = BTreeSet::new();
+        for entry in entries {
+            let faults = self.faults(known, entry.chain);
+            let describe = |way: &Faulty| paths::describe(&self.steering.chains[entry.chain], &way.path);
+            let asks_firewalls = |way: &Faulty| !way.decisions.is_empty();
+            if (faults.ways.iter().any(asks_firewalls) || !faults.closed.is_empty())
+                && self.enters(entry, budget) == Answer::No
+            {
                 continue;
-            };
-            let effective = self.table.effective(taker);
-            let answer = budget.part(PACKET_BUDGET, |b| {
-                effective.meets(self.fields, Some(self.packets), b)
-            });
-            match answer {
-                Answer::No => {}
-                Answer::Yes(packet) => return Some(self.refute(taker, chain, &path, &packet)),
-                Answer::Unknown => {
-                    let path = || paths::describe(&self.steering.chains[chain], &path);
-                    doubt = doubt.or_else(|| Some((taker, path())));
+            }
+            for way in &faults.ways {
+                match self.packet(entry, way, budget) {
+                    Answer::No => rests_on.extend(way.decisions.iter().map(|d| d.nf.clone())),
+                    Answer::Yes(packet) => return Err(Box::new(self.refute(entry, way, &packet))),
+                    Answer::Unknown => doubt = doubt.or_else(|| Some((entry.first, describe(way)))),
                 }
             }
+            if faults.more && doubt.is_none() {
+                doubt = faults.ways.last().map(|way| (entry.first, describe(way)));
+            }
+            rests_on.extend(faults.closed.iter().cloned());
         }
         if self.world.permits_lookups() {
             let mut lookups = Lookups::new(self, known);
             for taker in self.takers() {
                 match lookups.find(taker, budget) {
                     Found::Nothing => {}
-                    Found::Fault(fault) => return Some(self.refute_beyond(taker, &fault)),
+                    Found::Fault(fault) => return Err(Box::new(self.refute_beyond(taker, &fault))),
                     Found::Doubt(path) => doubt = doubt.or(Some((taker, path))),
                 }
             }
         }
-        let (taker, path) = doubt?;
-        let rule = self.place(taker)?;
-        Some(unproved::unproved(self.assertion.place, rule, &path))
+        let Some((taker, path)) = doubt else {
+            return Ok(rests_on);
+        };
+        // A rule that could not be read has been reported, and its packets go nowhere.
+        match self.place(taker) {
+            Some(rule) => Err(Box::new(unproved::unproved(self.assertion.place, rule, &path))),
+            None => Ok(rests_on),
+        }
+    }
+
+    /// A packet of the assertion that enters the chain.
+    fn enters(&self, entry: &Entry, budget: &mut Budget) -> Answer {
+        let entering = Decided {
+            table: self.table,
+            choice: &entry.choice,
+        };
+        budget.part(PACKET_BUDGET, |b| {
+            decided(self.fields, &[entering], &[self.packets], &|_| true, b)
+        })
+    }
+
+    /// A packet of the assertion that enters the chain and takes the path.
+    fn packet(&self, entry: &Entry, way: &Faulty, budget: &mut Budget) -> Answer {
+        let entering = Decided {
+            table: self.table,
+            choice: &entry.choice,
+        };
+        let ask = |decisions: &[&Decision], budget: &mut Budget| {
+            let on_the_way = decisions
+                .iter()
+                .filter_map(|d| self.firewalls.decided(&d.nf, &d.outcome));
+            let all: Vec<Decided<'_, 'a>> = [entering].into_iter().chain(on_the_way).collect();
+            let tried = |frame: &Frame| {
+                let mut decisions = decisions.iter();
+                decisions.all(|d| self.firewalls.tried(&d.nf, frame).as_ref() == Some(&d.outcome))
+            };
+            budget.part(PACKET_BUDGET, |b| {
+                decided(self.fields, &all, &[self.packets], &tried, b)
+            })
+        };
+        let all: Vec<&Decision> = way.decisions.iter().collect();
+        let answer = ask(&all, budget);
+        let first: Vec<&Decision> = all.iter().copied().filter(|d| !d.rewritten).collect();
+        if first.len() == all.len() || matches!(answer, Answer::Yes(_)) {
+            return answer;
+        }
+        match ask(&first, budget) {
+            Answer::No => Answer::No,
+            Answer::Yes(_) | Answer::Unknown => Answer::Unknown,
+        }
+    }
+
+    /// The chains that packets of the port enter, in the order of the rules.
+    fn entries(&self) -> Vec<Entry> {
+        let mut takers: Vec<(usize, Vec<Taker>)> = Vec::new();
+        let mut at = HashMap::new();
+        for taker in self.takers() {
+            let Some(chain) = self.chain(taker) else { continue };
+            let at = *at.entry(chain).or_insert_with(|| {
+                takers.push((chain, Vec::new()));
+                takers.len() - 1
+            });
+            takers[at].1.push(taker);
+        }
+        let entry = |(chain, takers): (usize, Vec<Taker>)| Entry {
+            chain,
+            first: takers.first().copied().flatten(),
+            choice: Choice::new(self.table, &takers),
+        };
+        takers.into_iter().map(entry).collect()
     }
 
     /// Every rule, and `else`.
@@ -137,30 +271,49 @@ impl Proof<'_, '_, '_, '_> {
         self.steering.chain_index(name?)
     }
 
-    fn place(&self, taker: Taker) -> Option<crate::sources::Place> {
+    fn place(&self, taker: Taker) -> Option<Place> {
         match taker {
             Some(rule) => self.block.places.get(rule).copied(),
             None => self.block.otherwise.as_ref().map(|(place, _)| *place),
         }
     }
 
-    pub(super) fn faulty_path(&self, known: &mut Known, chain: usize) -> Option<Vec<usize>> {
+    pub(super) fn faults(&self, known: &mut Known, chain: usize) -> Rc<Faults> {
         let claim = self.assertion.claim;
         let key = (key(claim), chain);
-        let chain = &self.steering.chains[chain];
-        known
-            .entry(key)
-            .or_insert_with(|| Fault::of(claim).find(chain))
-            .clone()
+        let faults = known.entry(key).or_insert_with(|| {
+            let effects = |nf: &str| self.steering.effects(nf).map_or(Written::ANYTHING, Written::by);
+            let writes = |nf: &str| !effects(nf).is_nothing();
+            let chain = &self.steering.chains[chain];
+            Rc::new(Faults::new(
+                &Fault::of(claim),
+                chain,
+                self.firewalls.models,
+                &writes,
+            ))
+        });
+        Rc::clone(faults)
     }
 
-    fn refute(&self, taker: Taker, chain: usize, path: &[usize], packet: &Witness) -> onvm_lang::Diagnostic {
-        let end = (chain, path.last().copied().unwrap_or(0));
-        let path = paths::describe(&self.steering.chains[chain], path);
-        self.refuted(taker, end, packet, &[], &path)
+    fn refute(&self, entry: &Entry, way: &Faulty, packet: &Witness) -> Diagnostic {
+        let end = (entry.chain, way.path.last().copied().unwrap_or(0));
+        let path = paths::describe(&self.steering.chains[entry.chain], &way.path);
+        let decided: Vec<refuted::Decided<'_>> = way
+            .decisions
+            .iter()
+            .filter_map(|d| {
+                Some(refuted::Decided {
+                    nf: &d.nf,
+                    outcome: &d.outcome,
+                    rule: self.firewalls.rule(&d.nf, &packet.frame)?,
+                })
+            })
+            .collect();
+        let taker = self.table.taker(&packet.frame);
+        self.refuted(taker, end, packet, (&decided, &[]), &path)
     }
 
-    fn refute_beyond(&self, taker: Taker, fault: &super::lookups::Fault) -> onvm_lang::Diagnostic {
+    fn refute_beyond(&self, taker: Taker, fault: &super::lookups::Fault) -> Diagnostic {
         let again = fault.lookups.iter();
         let again: Vec<_> = again
             .map(|lookup| refuted::LookedUp {
@@ -169,7 +322,7 @@ impl Proof<'_, '_, '_, '_> {
                 rule: self.place(lookup.taker),
             })
             .collect();
-        self.refuted(taker, fault.end, &fault.packet, &again, &fault.path)
+        self.refuted(taker, fault.end, &fault.packet, (&[], &again), &fault.path)
     }
 
     /// `end` is a hop of a chain.
@@ -178,9 +331,9 @@ impl Proof<'_, '_, '_, '_> {
         taker: Taker,
         (chain, end): (usize, usize),
         packet: &Witness,
-        again: &[refuted::LookedUp<'_>],
+        (decided, again): (&[refuted::Decided<'_>], &[refuted::LookedUp<'_>]),
         path: &str,
-    ) -> onvm_lang::Diagnostic {
+    ) -> Diagnostic {
         let places = &self.steering.places[chain];
         let hop = self.steering.chains[chain].hops.get(end);
         let (message, label) = words(self.assertion.claim, hop.map_or("", |hop| paths::name(&hop.at)));
@@ -188,6 +341,7 @@ impl Proof<'_, '_, '_, '_> {
             self.assertion.place,
             message,
             self.place(taker),
+            decided,
             again,
             places.get(end).map(|place| (*place, label)),
             &packet.to_string(),

@@ -217,10 +217,10 @@ const CLAIMS: [&str; 6] = [
     "dropped",
     "passes j",
 ];
-const ADDRESSES: [[u8; 4]; 3] = [[10, 0, 0, 1], [192, 168, 0, 1], [172, 16, 0, 1]];
+pub(super) const ADDRESSES: [[u8; 4]; 3] = [[10, 0, 0, 1], [192, 168, 0, 1], [172, 16, 0, 1]];
 const DESTINATIONS: [u16; 3] = [80, 99, 53];
 
-fn frames() -> Vec<Frame> {
+pub(super) fn frames() -> Vec<Frame> {
     let kinds = [("tcp", Tcp), ("udp", Udp)];
     let all = ADDRESSES
         .iter()

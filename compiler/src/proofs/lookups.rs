@@ -5,6 +5,9 @@
 //! some rewriting of a packet of the assertion can be. Fields once rewritten may have any value from then on: what the rules of
 //! earlier lookups say of them is not used, which leaves more paths possible than there are.
 //!
+//! What firewalls decide of a packet that is looked up is not asked when paths are looked for, which leaves more of them possible
+//! than there are; of a path that is shown it is.
+//!
 //! A path that is shown has its packets: one before, and one for each lookup, each differing from the one before it in fields
 //! that may have been rewritten between them, and taken by the rule that is named. Where they are not found, nothing is said
 //! to be refuted, and nothing to be proved.
@@ -16,10 +19,11 @@ use onvm_bundle::{Chain, Target};
 use super::{
     PACKET_BUDGET,
     asserts::{Known, Proof},
+    firewalls::Models,
     paths::{self, Beyond, Stop},
 };
 use crate::{
-    sets::{Answer, Budget, Fields, Rewriting, Rewritten, Shape, Taker, Witness, Written, shapes},
+    sets::{Answer, Budget, Fields, Frame, Rewriting, Rewritten, Shape, Taker, Witness, Written, shapes},
     steering::Steering,
 };
 
@@ -124,8 +128,8 @@ impl<'l, 'p, 'a, 'g, 's> Lookups<'l, 'p, 'a, 'g, 's> {
         for taker in proof.takers() {
             let Some(chain) = proof.chain(taker) else { continue };
             let at = *place.entry(chain).or_insert_with(|| {
-                goes_on[chain] = fault.reaches_lookup(chains[chain]);
-                let faulty = proof.faulty_path(known, chain).is_some();
+                goes_on[chain] = fault.reaches_lookup(chains[chain], proof.firewalls.models);
+                let faulty = proof.faults(known, chain).is_possible();
                 possible |= faulty;
                 (faulty || goes_on[chain]).then(|| {
                     targets.push((chain, Vec::new()));
@@ -188,7 +192,12 @@ impl<'l, 'p, 'a, 'g, 's> Lookups<'l, 'p, 'a, 'g, 's> {
         let mut since = Written::NOTHING;
         let mut lookups = Vec::new();
         let mut nf = "";
+        let mut before: Option<&Stop<Jump>> = None;
         for stop in path {
+            if before.is_some_and(|from| !self.lets_on(from, stop, &now)) {
+                return None;
+            }
+            before = Some(stop);
             if let Some(jump) = &stop.jump {
                 let then = jump.written.applied(&now, &jump.shown.as_ref()?.after.frame);
                 let allowed = since.applied(&now, &then) == then;
@@ -213,6 +222,26 @@ impl<'l, 'p, 'a, 'g, 's> Lookups<'l, 'p, 'a, 'g, 's> {
             lookups,
             path: paths::describe_stops(&self.chains, path),
             end: (end.chain, end.hop),
+        })
+    }
+}
+
+impl Lookups<'_, '_, '_, '_, '_> {
+    /// Whether an NF with a model sends the packet, as it is, from one place of a path to the next.
+    fn lets_on(&self, from: &Stop<Jump>, to: &Stop<Jump>, now: &Frame) -> bool {
+        let hop = self
+            .chains
+            .get(from.chain)
+            .and_then(|chain| chain.hops.get(from.hop));
+        let firewalls = self.proof.firewalls;
+        let Some((hop, ways)) = hop.and_then(|hop| Some((hop, firewalls.models.ways(hop)?))) else {
+            return true;
+        };
+        ways.iter().any(|(at, outcome)| {
+            let decides = outcome
+                .as_ref()
+                .is_none_or(|outcome| firewalls.tried(hop.at.name(), now).as_ref() == Some(outcome));
+            to.jump.is_none() && *at == to.hop && decides
         })
     }
 }
@@ -254,6 +283,10 @@ impl Beyond for Ways<'_, '_, '_, '_, '_, '_> {
         all.filter(|(_, jump)| self.doubtful || jump.shown.is_some())
             .cloned()
             .collect()
+    }
+
+    fn models(&self) -> &Models {
+        self.lookups.proof.firewalls.models
     }
 
     fn max_hops(&self) -> usize {

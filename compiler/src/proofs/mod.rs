@@ -4,6 +4,10 @@
 //! that is claimed; see [`crate::sets`].
 
 mod asserts;
+mod faults;
+#[cfg(test)]
+mod firewall_tests;
+mod firewalls;
 #[cfg(test)]
 mod lookup_tests;
 mod lookups;
@@ -14,9 +18,10 @@ mod tests;
 
 use std::collections::HashSet;
 
-use onvm_bundle::filter::Expr;
+use onvm_bundle::{Target, filter::Expr};
 
-use self::lookups::World;
+pub(crate) use self::{asserts::Proved, firewalls::Models};
+use self::{firewalls::Firewalls, lookups::World};
 use crate::{
     claims::Assertion,
     context::Context,
@@ -35,15 +40,16 @@ const PACKET_BUDGET: u64 = 1_000_000;
 /// For all assertions.
 const ASSERTIONS_BUDGET: u64 = 30_000_000;
 
-/// Reports on classes, steering and assertions, and where asked to on rules that overlap. Returns how many assertions are
-/// proved.
+/// Reports on classes, steering and assertions, and where asked to on rules that overlap. Returns the assertions that are
+/// proved. `models` are needed where there are assertions.
 pub(crate) fn check(
     cx: &Context<'_>,
     classes: &[(Place, Expr)],
     steering: &Steering<'_, '_>,
     assertions: &[Assertion<'_>],
+    models: &Models,
     tell_overlaps: bool,
-) -> usize {
+) -> Vec<Proved> {
     let mut fields = Fields::default();
     for (place, filter) in classes {
         if Set::new(&mut fields, filter).is_empty() {
@@ -68,8 +74,22 @@ pub(crate) fn check(
             report_missing_else(cx, &fields, block, table);
         }
     }
+    let on_chains = |nf: &str| {
+        let mut hops = steering.chains.iter().flat_map(|chain| &chain.hops);
+        hops.any(|hop| matches!(&hop.at, Target::Nf(name) if name == nf))
+    };
+    let firewalls = Firewalls::new(&mut fields, models, false, on_chains);
+    let ignored = assertions.iter().any(|a| steering.ignores_tags(a.port));
+    let untagged = Firewalls::new(&mut fields, models, true, |nf| ignored && on_chains(nf));
     let world = World::new(&mut fields, steering);
-    asserts::check(cx, &fields, steering, &world, &tables, assertions, &packets)
+    let common = asserts::Common {
+        fields: &fields,
+        steering,
+        world: &world,
+        firewalls: &firewalls,
+        untagged: &untagged,
+    };
+    asserts::check(cx, &common, &tables, assertions, &packets)
 }
 
 fn table<'b>(fields: &mut Fields, block: &'b Block) -> Table<'b> {

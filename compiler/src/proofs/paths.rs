@@ -5,6 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use onvm_bundle::{Chain, Hop, Target};
 use onvm_lang::syntax::Claim;
 
+use super::firewalls::Models;
 use crate::sets::Written;
 
 /// Of more sets of rewritten fields at one hop, all others count as everything.
@@ -43,7 +44,7 @@ impl<'c> Fault<'c> {
         Self { goal, avoid }
     }
 
-    fn is_goal(&self, at: &Target) -> bool {
+    pub(super) fn is_goal(&self, at: &Target) -> bool {
         match (self.goal, at) {
             (Goal::Node(name), Target::Nf(n) | Target::Port(n)) => n == name,
             (Goal::AnyPort, Target::Port(_)) => true,
@@ -53,19 +54,16 @@ impl<'c> Fault<'c> {
         }
     }
 
-    fn avoids(&self, at: &Target) -> bool {
+    pub(super) fn avoids(&self, at: &Target) -> bool {
         matches!(at, Target::Nf(n) | Target::Port(n) if self.avoid == Some(n.as_str()))
     }
 
-    /// The shortest path with this fault through one chain alone, as hops.
-    pub(super) fn find(&self, chain: &Chain) -> Option<Vec<usize>> {
-        let stops = self.search(&[chain], 0, &mut OneChain::default())?;
-        Some(stops.into_iter().map(|stop| stop.hop).collect())
-    }
-
     /// Whether a path comes to an NF that may look packets up.
-    pub(super) fn reaches_lookup(&self, chain: &Chain) -> bool {
-        let mut alone = OneChain::default();
+    pub(super) fn reaches_lookup(&self, chain: &Chain, models: &Models) -> bool {
+        let mut alone = OneChain {
+            looked_up: false,
+            models,
+        };
         // Nothing ends this search early.
         let endless = Self {
             goal: Goal::Node(""),
@@ -111,11 +109,16 @@ impl<'c> Fault<'c> {
                 continue;
             }
             let written = written.and(beyond.written(&hop.at));
-            let within = ways(hop).map(|to| (chain, to, None));
-            let jumps = match hop.lookup {
+            let known = beyond.models().ways(hop);
+            let jumps = match hop.lookup && known.is_none() {
                 true => beyond.jumps(written),
                 false => Vec::new(),
             };
+            let within: Vec<usize> = match known {
+                Some(known) => known.into_iter().map(|(to, _)| to).collect(),
+                None => ways(hop).collect(),
+            };
+            let within = within.into_iter().map(|to| (chain, to, None));
             let jumps = jumps.into_iter().map(|(chain, jump)| (chain, 0, Some(jump)));
             for (chain, hop, jump) in within.chain(jumps) {
                 let known = seen.entry((chain, hop)).or_default();
@@ -152,17 +155,20 @@ pub(super) trait Beyond {
     /// The chains that a packet may come to that is looked up after so much was rewritten.
     fn jumps(&mut self, written: Written) -> Vec<(usize, Self::Jump)>;
 
+    /// What standard NFs do.
+    fn models(&self) -> &Models;
+
     /// NFs that a packet may visit.
     fn max_hops(&self) -> usize;
 }
 
 /// Lookups lead nowhere; whether one was met is kept.
-#[derive(Default)]
-struct OneChain {
+struct OneChain<'m> {
     looked_up: bool,
+    models: &'m Models,
 }
 
-impl Beyond for OneChain {
+impl Beyond for OneChain<'_> {
     type Jump = ();
 
     fn written(&self, _: &Target) -> Written {
@@ -172,6 +178,10 @@ impl Beyond for OneChain {
     fn jumps(&mut self, _: Written) -> Vec<(usize, ())> {
         self.looked_up = true;
         Vec::new()
+    }
+
+    fn models(&self) -> &Models {
+        self.models
     }
 
     fn max_hops(&self) -> usize {
@@ -207,7 +217,8 @@ fn path<J>(stops: Vec<Stop<J>>, marks: &[Mark], end: usize) -> Vec<Stop<J>> {
     stops.filter(|(_, on)| *on).map(|(stop, _)| stop).collect()
 }
 
-fn ways(hop: &Hop) -> impl Iterator<Item = usize> {
+/// All that a hop permits.
+pub(super) fn ways(hop: &Hop) -> impl Iterator<Item = usize> {
     let table = hop.outputs.values().chain(hop.steers.values());
     hop.next.iter().chain(table).map(|to| usize::from(*to))
 }

@@ -8,6 +8,8 @@
 
 mod meeting;
 
+pub(crate) use meeting::Siblings;
+
 use hashbrown::HashMap;
 
 use super::{
@@ -107,6 +109,32 @@ impl Index {
             false
         });
         found
+    }
+
+    /// The first rule that has the point, and a cube of it that does, by its number. Counts the looks that it takes.
+    pub(crate) fn first(&self, point: &mut Point<'_>, looks: &mut u64) -> Option<(u32, u32)> {
+        let mut first: Option<(u32, u32)> = None;
+        self.visit(point, |cubes, point| {
+            *looks += 1;
+            for id in cubes {
+                let rule = self.rules[*id as usize];
+                if first.is_some_and(|(best, _)| rule >= best) {
+                    break;
+                }
+                *looks += 1;
+                if point.is_in(&self.cubes[*id as usize]) {
+                    first = Some((rule, *id));
+                    break;
+                }
+            }
+            false
+        });
+        first
+    }
+
+    /// The rule of a cube.
+    pub(crate) fn rule(&self, cube: u32) -> u32 {
+        self.rules[cube as usize]
     }
 
     /// As [`Self::find`], among the cubes of a few rules.

@@ -23,6 +23,9 @@
 //! Where packets go that are classified again after NFs have rewritten header fields is asked the same way, of what is left of
 //! a set when all that it says of those fields is forgotten ([`rewrite`]).
 //!
+//! Which packets several tables send certain ways, such as a port's rules and those of the firewalls behind it ([`decided`]), is
+//! asked of all of them at once: no rule is looked at that the packets in question do not meet.
+//!
 //! Which rules overlap ([`Table::overlaps`]) is asked the same way, of the pairs whose cubes the index finds to meet.
 //!
 //! # What is exact
@@ -80,4 +83,5 @@ pub use search::Budget;
 pub use table::{
     Answer, Effective, Overlap, Overlaps, Rewriting, Rewritten, Set, Table, Taker, Verdict, common,
 };
+pub(crate) use table::{Choice, Decided, decided};
 pub use witness::Witness;

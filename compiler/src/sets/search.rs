@@ -16,7 +16,7 @@ pub struct Budget {
 }
 
 /// Making a point costs about as much as this many cubes.
-const POINT: u64 = 16;
+pub(super) const POINT: u64 = 16;
 
 impl Budget {
     pub fn new(units: u64) -> Self {
@@ -194,12 +194,12 @@ impl Run<'_> {
 }
 
 /// Cutting costs as much as there are ranges.
-fn ranges(cube: &Cube) -> u64 {
+pub(super) fn ranges(cube: &Cube) -> u64 {
     cube.terms().iter().map(|(_, values)| values.count() as u64).sum()
 }
 
 /// No more than so much of its packets is captured.
-fn is_cut_off(fields: &Fields, cube: &Cube) -> bool {
+pub(super) fn is_cut_off(fields: &Fields, cube: &Cube) -> bool {
     let mut terms = cube.terms().iter();
     terms.any(|(field, values)| {
         let field = fields.get(*field);
@@ -208,7 +208,7 @@ fn is_cut_off(fields: &Fields, cube: &Cube) -> bool {
 }
 
 /// More bytes would be captured than there are.
-fn is_impossible(cube: &Cube) -> bool {
+pub(super) fn is_impossible(cube: &Cube) -> bool {
     let captured = cube.get(FieldId::CAPTURED).map_or(0, |v| v.min());
     cube.get(FieldId::LENGTH).is_some_and(|v| v.max() < captured)
 }

@@ -1,9 +1,10 @@
 //! Rules in order, the first match wins.
 
+mod decided;
 mod overlap;
 mod rewritten;
 
-use std::{borrow::Cow, ops::Range};
+use std::{borrow::Cow, ops::Range, sync::OnceLock};
 
 use onvm_bundle::filter::Expr;
 
@@ -11,13 +12,14 @@ use super::{
     cube::Cube,
     field::Fields,
     frame::Frame,
-    index::Index,
+    index::{Index, Siblings},
     lower::{TooComplex, lower},
     point::Point,
     search::{Budget, Cover, Outcome, Search, possible},
     witness::Witness,
 };
 
+pub(crate) use decided::{Choice, Decided, decided};
 pub use overlap::{Overlap, Overlaps};
 pub use rewritten::{Rewriting, Rewritten};
 
@@ -52,6 +54,8 @@ pub struct Table<'a> {
     rules: Vec<Rule<'a>>,
     /// The cubes of all rules.
     index: Index,
+    /// For asking which cubes meet; made when first needed.
+    siblings: OnceLock<Siblings>,
 }
 
 #[derive(Debug)]
@@ -108,6 +112,7 @@ impl<'a> Table<'a> {
     }
 
     fn add(&mut self, fields: &mut Fields, filter: Cow<'a, Expr>) {
+        self.siblings.take();
         let rule = number(self.rules.len());
         let first = self.index.cubes().len();
         let cubes = lower(fields, &filter).map(|cubes| {

@@ -9,10 +9,11 @@ use super::{
     aligned::Aligned,
     routes::{Route, Through, describe, names},
     search::{Certainty, Finder, Found},
-    side::{Models, Outcome, Side, Steering},
+    side::{Models, Side, Steering},
 };
 use crate::{
     interpret::{Interpreter, StoryRule},
+    models::Outcome,
     sets::{Budget, Fields, Frame, Taker, Witness},
 };
 

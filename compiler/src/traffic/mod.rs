@@ -35,6 +35,7 @@ mod tests;
 mod witnesses;
 
 pub use changes::{Changes, Condition, PathChange, Taken, changes};
+pub(crate) use scanner::Scanner;
 pub use search::Certainty;
 pub use side::Models;
 pub use witnesses::{Missing, Way, Witnesses, witnesses};

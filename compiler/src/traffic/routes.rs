@@ -2,7 +2,8 @@
 
 use onvm_bundle::{Chain, Hop, Target};
 
-use super::side::{Outcome, Side};
+use super::side::Side;
+use crate::models::{Outcome, To, follow};
 
 /// Of more routes through a pair of chains, no more are looked at.
 const MAX_ROUTES: usize = 1024;
@@ -54,14 +55,6 @@ enum Place<'a> {
     /// At the rules of its port again. What it is then cannot be known: routes end here.
     Rules,
     Dropped,
-}
-
-/// Where an outcome leads.
-#[derive(Debug, Clone, Copy)]
-enum To {
-    Hop(u16),
-    Rules,
-    Nowhere,
 }
 
 impl<'a> Routes<'a> {
@@ -301,18 +294,6 @@ impl<'a> Route<'a> {
         }
         route
     }
-}
-
-/// Where an outcome leads; an output that is not handled, and a steer or a lookup that is not permitted, follow the chain.
-fn follow(hop: &Hop, outcome: &Outcome) -> To {
-    let to = match outcome {
-        Outcome::Output(name) => hop.outputs.get(name),
-        Outcome::To(name) => hop.steers.get(name),
-        Outcome::Lookup if hop.lookup => return To::Rules,
-        Outcome::Drop => return To::Nowhere,
-        Outcome::Next | Outcome::Lookup => None,
-    };
-    to.copied().or(hop.next).map_or(To::Nowhere, To::Hop)
 }
 
 /// `fw -> ids -(match)-> scrub -(drops)-> drop`

@@ -9,8 +9,9 @@ use super::{
     aligned::Aligned,
     routes::{Decision, Route, Routes, Through},
     scanner::Scanner,
-    side::{Liked, Model, Outcome, Side},
+    side::{Liked, Side},
 };
+use crate::models::{Model, Outcome};
 use crate::sets::{Answer, Budget, Effective, Fields, Frame, Set, Taker, Witness, common};
 
 /// For one route of one rule.
@@ -137,7 +138,9 @@ impl<'f, 'a> Finder<'f, 'a> {
     fn alternatives(&self, decision: &Decision<'a>) -> Box<dyn Iterator<Item = Vec<Effective<'f, 'a>>> + 'f> {
         let (finder, nf) = (*self, decision.nf);
         let rules = |side: &'f Side<'a>, outcome: &Option<Outcome>| match side.model(nf) {
-            Model::Rules { filters, outcomes } => outcome.clone().map(|wanted| (filters, outcomes, wanted)),
+            Model::Rules {
+                filters, outcomes, ..
+            } => outcome.clone().map(|wanted| (filters, outcomes, wanted)),
             _ => None,
         };
         let single = |side: &'f Side<'a>, outcome: &Outcome| {

@@ -3,42 +3,12 @@
 use std::collections::{BTreeMap, HashMap};
 
 use onvm_bundle::{Chain, Hop, InstanceConfig, Service, Table as Seed, diff::Contents, filter::Expr};
-use stdlib_nfs::Model as Told;
 
-use super::scanner::Scanner;
 use crate::{
-    interpret::{InterpretError, StoryRule, standard},
+    interpret::{InterpretError, StoryRule},
+    models::{Model, Outcome},
     sets::{Effective, Fields, Set, Table, Taker},
 };
-
-/// What an NF does with a packet, by the names of its manifest and of the program.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) enum Outcome {
-    Next,
-    Output(String),
-    /// Steered to this NF or port.
-    To(String),
-    /// Classified again by the rules of its port.
-    Lookup,
-    Drop,
-}
-
-/// What an NF's outcomes depend on.
-#[derive(Debug)]
-pub(crate) enum Model {
-    Passes,
-    Rules {
-        filters: Vec<Expr>,
-        /// Of each rule, and of what no rule takes.
-        outcomes: Vec<Outcome>,
-    },
-    Payload {
-        scanner: Scanner,
-        found: Outcome,
-    },
-    /// All that its manifest declares can be.
-    Unknown,
-}
 
 /// The models of a program's NFs by name. Apart from [`Side`], which looks into them.
 #[derive(Debug)]
@@ -74,11 +44,11 @@ impl Models {
     /// A standard NF that refuses its parameters.
     pub fn new(contents: Contents<'_>, files: &BTreeMap<String, Vec<u8>>) -> Result<Self, InterpretError> {
         let models = contents.manager.services.iter().map(|service| {
-            let Some((nf, params)) = standard(service, contents.instances, files) else {
-                return Ok((service.name.clone(), Model::Unknown));
-            };
-            let told = (nf.model)(&params).map_err(|e| InterpretError::new(service, &e))?;
-            Ok((service.name.clone(), Model::new(told, service)))
+            let config = service
+                .instances
+                .first()
+                .and_then(|i| contents.instances.get(&i.name));
+            Ok((service.name.clone(), Model::read(service, config, files)?))
         });
         Ok(Self {
             by_name: models.collect::<Result<_, _>>()?,
@@ -91,39 +61,6 @@ impl Models {
         Liked {
             with_payload: Set::new(fields, &self.with_payload),
             kinds: self.kinds.iter().map(|kind| Set::new(fields, kind)).collect(),
-        }
-    }
-}
-
-impl Model {
-    fn new(told: Told, service: &Service) -> Self {
-        let outcome = |verdict| match verdict {
-            nflib::Verdict::Drop => Outcome::Drop,
-            nflib::Verdict::Output(index) => match service.outputs.get(usize::from(index)) {
-                Some(name) => Outcome::Output(name.clone()),
-                None => Outcome::Next,
-            },
-            _ => Outcome::Next,
-        };
-        match told {
-            Told::Passes => Self::Passes,
-            Told::Payload {
-                patterns,
-                any_case,
-                found,
-            } => Self::Payload {
-                scanner: Scanner { patterns, any_case },
-                found: outcome(found),
-            },
-            Told::Rules { rules, otherwise, .. } => Self::Rules {
-                outcomes: rules
-                    .iter()
-                    .map(|r| r.verdict)
-                    .chain([otherwise])
-                    .map(outcome)
-                    .collect(),
-                filters: rules.into_iter().map(|r| r.filter).collect(),
-            },
         }
     }
 }
@@ -257,12 +194,7 @@ impl<'a> Side<'a> {
 
     /// The rules by which an NF comes to an outcome, each as what it takes.
     pub(crate) fn takers(&self, nf: &str, outcome: &Outcome) -> Vec<Taker> {
-        let Model::Rules { filters, outcomes } = self.model(nf) else {
-            return Vec::new();
-        };
-        let takers = (0..filters.len()).map(Some).chain([None]);
-        let those = takers.zip(outcomes).filter(|(_, o)| *o == outcome);
-        those.map(|(taker, _)| taker).collect()
+        self.model(nf).takers(outcome)
     }
 
     pub(crate) fn taken(&self, nf: &str, taker: Taker) -> Option<Effective<'_, 'a>> {

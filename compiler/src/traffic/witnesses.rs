@@ -8,10 +8,11 @@ use serde::Serialize;
 use super::{
     routes::{Route, Routes, Through, describe, names},
     search::{Certainty, Finder, Found},
-    side::{Models, Outcome, Side},
+    side::{Models, Side},
 };
 use crate::{
     interpret::{Interpreter, Path, Steered, Story, StoryRule},
+    models::Outcome,
     sets::{Answer, Budget, Fields, Frame, Taker, Witness},
 };
 

@@ -80,7 +80,7 @@ impl Index {
         }
     }
 
-    /// Tells the rules before `limit` that have a cube which meets this one, some of them more than once. Counts the looks
+    /// Tells the cubes, by number, of rules before `limit` that meet this one, some of them more than once. Counts the looks
     /// that it takes.
     pub(crate) fn meeting(
         &self,
@@ -99,7 +99,7 @@ impl Index {
                     for id in early {
                         *looks += 1;
                         if self.cubes[*id as usize].meets(cube) {
-                            found(self.rules[*id as usize]);
+                            found(*id);
                         }
                     }
                 }
@@ -207,7 +207,7 @@ mod tests {
             for (rule, cube) in (0..).zip(&cubes) {
                 let mut found = BTreeSet::new();
                 index.meeting(&siblings, cube, rule, &mut 0, |other| {
-                    found.insert(other);
+                    found.insert(index.rule(other));
                 });
                 let wanted: BTreeSet<u32> = (0..rule).filter(|other| cubes[*other as usize].meets(cube)).collect();
                 prop_assert_eq!(found, wanted);

@@ -71,8 +71,8 @@ impl Table<'_> {
             let (mut early, mut looks) = (Vec::new(), 0);
             for cube in self.cubes(later).unwrap_or(&[]) {
                 self.index
-                    .meeting(&siblings, cube, number(later), &mut looks, |rule| {
-                        early.push(rule as usize)
+                    .meeting(&siblings, cube, number(later), &mut looks, |cube| {
+                        early.push(self.index.rule(cube) as usize);
                     });
             }
             early.sort_unstable();

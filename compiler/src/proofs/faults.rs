@@ -1,0 +1,172 @@
+//! Faulty paths through one chain, with what the firewalls on the way have to decide on a packet that takes them.
+//!
+//! ```text
+//! fw1 { denied -> jail } -> fw2 -> lan        never reaches lan:   fw1 next, fw2 next
+//!                                             never reaches jail:  fw1 output denied
+//! ```
+//!
+//! An NF decides on a packet as often as it meets it in the same way, unless the packet was rewritten in between. What is decided
+//! behind an NF that may rewrite headers is kept apart: that is decided of another packet.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use onvm_bundle::{Chain, Target};
+
+use super::{
+    firewalls::Models,
+    paths::{Fault, name, ways},
+};
+use crate::models::Outcome;
+
+/// Of more faulty paths of a chain, not all are looked at one by one.
+const MAX_FAULTY: usize = 256;
+/// Places with what was decided before them, at most.
+const MAX_STATES: usize = 1024;
+
+/// What an NF has to decide.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Decision {
+    pub(super) nf: String,
+    pub(super) outcome: Outcome,
+    /// Of a packet that may have been rewritten since it came.
+    pub(super) rewritten: bool,
+}
+
+/// A faulty path, as hops, and what it takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Faulty {
+    pub(super) path: Vec<usize>,
+    pub(super) decisions: BTreeSet<Decision>,
+}
+
+/// All faulty paths of a chain that differ in what they take; short ones first.
+#[derive(Debug, Default)]
+pub(super) struct Faults {
+    pub(super) ways: Vec<Faulty>,
+    /// There may be more.
+    pub(super) more: bool,
+    /// NFs that have ways in the chain which their rules never send a packet.
+    pub(super) closed: BTreeSet<String>,
+}
+
+impl Faults {
+    pub(super) fn is_possible(&self) -> bool {
+        self.more || !self.ways.is_empty()
+    }
+}
+
+#[derive(Debug, Clone)]
+struct State {
+    hop: usize,
+    before: Option<usize>,
+    decisions: BTreeSet<Decision>,
+    rewritten: bool,
+}
+
+impl State {
+    /// Whoever can come on by the other state can come on by this.
+    fn includes(&self, other: &Self) -> bool {
+        self.hop == other.hop
+            && (self.rewritten || !other.rewritten)
+            && self.decisions.is_subset(&other.decisions)
+    }
+}
+
+impl Faults {
+    /// `writes` tells whether an NF may rewrite headers.
+    pub(super) fn new(
+        fault: &Fault<'_>,
+        chain: &Chain,
+        models: &Models,
+        writes: &dyn Fn(&str) -> bool,
+    ) -> Self {
+        let mut found = Self::default();
+        let mut states = vec![State {
+            hop: 0,
+            before: None,
+            decisions: BTreeSet::new(),
+            rewritten: false,
+        }];
+        let mut open = VecDeque::from([0]);
+        while let Some(at) = open.pop_front() {
+            if states.len() > MAX_STATES || found.ways.len() > MAX_FAULTY {
+                found.more = true;
+                break;
+            }
+            let state = states[at].clone();
+            let Some(hop) = chain.hops.get(state.hop) else {
+                continue;
+            };
+            if fault.is_goal(&hop.at) {
+                let known = found.ways.iter();
+                if !known
+                    .map(|way| &way.decisions)
+                    .any(|d| d.is_subset(&state.decisions))
+                {
+                    found.ways.push(Faulty {
+                        path: path(&states, at),
+                        decisions: state.decisions,
+                    });
+                }
+                continue;
+            }
+            if fault.avoids(&hop.at) {
+                continue;
+            }
+            let known = models.ways(hop);
+            if let Some(known) = &known
+                && ways(hop).any(|to| !known.iter().any(|(at, _)| *at == to))
+            {
+                found.closed.insert(name(&hop.at).to_owned());
+            }
+            let all = known.unwrap_or_else(|| ways(hop).map(|to| (to, None)).collect());
+            let rewrites = matches!(&hop.at, Target::Nf(nf) if writes(nf));
+            for (to, outcome) in all {
+                let Some(decisions) = state.and(name(&hop.at), outcome) else {
+                    continue;
+                };
+                let next = State {
+                    hop: to,
+                    before: Some(at),
+                    decisions,
+                    rewritten: state.rewritten || rewrites,
+                };
+                if !states.iter().any(|known| known.includes(&next)) {
+                    states.push(next);
+                    open.push_back(states.len() - 1);
+                }
+            }
+        }
+        found
+    }
+}
+
+impl State {
+    /// None: of the same packet, the NF has decided otherwise before.
+    fn and(&self, nf: &str, outcome: Option<Outcome>) -> Option<BTreeSet<Decision>> {
+        let mut all = self.decisions.clone();
+        if let Some(outcome) = outcome {
+            let otherwise = |d: &Decision| d.nf == nf && !d.rewritten && d.outcome != outcome;
+            if !self.rewritten && all.iter().any(otherwise) {
+                return None;
+            }
+            all.insert(Decision {
+                nf: nf.to_owned(),
+                outcome,
+                rewritten: self.rewritten,
+            });
+        }
+        Some(all)
+    }
+}
+
+fn path(states: &[State], end: usize) -> Vec<usize> {
+    let mut path = Vec::new();
+    let mut at = Some(end);
+    while let Some(state) = at.and_then(|at| states.get(at)) {
+        path.push(state.hop);
+        at = state.before;
+    }
+    path.reverse();
+    path
+}
