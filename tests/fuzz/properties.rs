@@ -93,6 +93,7 @@ fn rules(source: &str) {
     );
     let words = |text: &str| {
         let text = text.trim_start_matches('\u{feff}').replace(':', " : ");
+        let text = text.replace("//", " //").replace('#', " #");
         text.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
     };
     assert_eq!(words(source), words(&once), "words came, went or moved:\n{once}");

@@ -134,10 +134,7 @@ fn a_claim_is_proved_by_the_rules_on_the_way() {
 fn a_packet_that_refutes_it_has_been_through_them() {
     let (code, help) = prove(&two(), THROUGH, "ip never reaches lan");
     assert_eq!(code, Some("C0607"));
-    assert!(
-        help.contains("`fw0` lets it on by rule_1"),
-        "{help}"
-    );
+    assert!(help.contains("`fw0` lets it on by rule_1"), "{help}");
     assert!(
         help.contains("`fw1` lets it on by its default, as no rule takes it"),
         "{help}"
