@@ -1,6 +1,9 @@
 //! From sources to the contents of a bundle: every check, in order.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::{BTreeMap, HashSet},
+    path::Path,
+};
 
 use onvm_bundle::{Flows, InstanceConfig, ManagerConfig, Service, SourceRef, filter::Expr};
 use onvm_lang::{
@@ -272,7 +275,7 @@ fn analyse(
     let graph = Graph::new(cx, &names, &nfs);
     graph.check_declarations(&declarations!(units, Chain).collect::<Vec<_>>());
     let permits = Permits::collect(&graph, &declarations!(units, Allow).collect::<Vec<_>>());
-    let mut steering = Steering::new(&graph, &permits, &filters, &config);
+    let mut steering = Steering::new(&graph, &permits, &filters, &config, ports_open_to_tags(units));
     for (file, steer) in declarations!(units, Steer) {
         steering.block(file, steer);
     }
@@ -325,6 +328,19 @@ fn analyse(
         files: assets.files,
         tests,
     })
+}
+
+/// Ports that may carry VLAN tags and do not say how filters are to take them.
+fn ports_open_to_tags(units: &[Unit]) -> HashSet<&str> {
+    let ports = declarations!(units, Port).map(|(_, port)| port);
+    let open = ports.filter(|port| {
+        let says = port
+            .config
+            .as_ref()
+            .is_some_and(|config| config.get("tags").is_some());
+        port.kind.node != "null" && !says
+    });
+    open.map(|port| port.name.node.as_str()).collect()
 }
 
 /// Where the chains are declared.

@@ -24,6 +24,8 @@ pub(crate) struct Steering<'g, 'a> {
     filters: &'g Filters<'a>,
     /// Ports whose packets filters see without their VLAN tags.
     untagged: HashSet<String>,
+    /// Ports that may carry VLAN tags and do not say how filters are to take them.
+    open: HashSet<&'a str>,
     max_hops: u8,
     /// Place of the port's name in the first block for it.
     steered: HashMap<&'a str, Place>,
@@ -64,6 +66,7 @@ impl<'g, 'a> Steering<'g, 'a> {
         permits: &'g Permits<'a>,
         filters: &'g Filters<'a>,
         config: &ManagerConfig,
+        open: HashSet<&'a str>,
     ) -> Self {
         let untagged = config.ports.iter().filter(|port| port.ignore_tags);
         Self {
@@ -71,6 +74,7 @@ impl<'g, 'a> Steering<'g, 'a> {
             permits,
             filters,
             untagged: untagged.map(|port| port.name.clone()).collect(),
+            open,
             max_hops: config.max_hops,
             steered: HashMap::new(),
             lowered: HashMap::new(),
@@ -183,6 +187,11 @@ impl<'g, 'a> Steering<'g, 'a> {
     /// Whether filters see the packets of that port without their VLAN tags.
     pub(crate) fn ignores_tags(&self, port: &str) -> bool {
         self.untagged.contains(port)
+    }
+
+    /// Whether the port may carry VLAN tags and does not say how filters are to take them.
+    pub(crate) fn carries_tags(&self, port: &str) -> bool {
+        self.open.contains(port)
     }
 
     /// What a filter asks of packets of that port.

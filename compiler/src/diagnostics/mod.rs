@@ -69,6 +69,7 @@ pages![
     reads_rewritten,
     refuted,
     unproved,
+    untagged_only,
     table_full,
     rings_and_buffers,
     too_many_hops,

@@ -24,7 +24,7 @@ use super::{
 use crate::{
     claims::Assertion,
     context::Context,
-    diagnostics::{empty_filter, refuted, unproved},
+    diagnostics::{empty_filter, refuted, unproved, untagged_only},
     sets::{Answer, Budget, Choice, Decided, Fields, Frame, Set, Table, Taker, Witness, Written, decided},
     sources::Place,
     steering::{Block, Steering},
@@ -66,12 +66,14 @@ pub(super) fn check<'a>(
     tables: &[(&'a Block, Table<'a>)],
     assertions: &[Assertion<'_>],
     packets: &[Set<'a>],
+    tagged: &[Option<Set<'a>>],
 ) -> Vec<Proved> {
     let mut budget = Budget::new(ASSERTIONS_BUDGET);
+    let mut of_tagged = Budget::new(ASSERTIONS_BUDGET);
     let mut known = Known::new();
     let mut proved = Vec::new();
     let entries: Vec<OnceCell<Vec<Entry>>> = tables.iter().map(|_| OnceCell::new()).collect();
-    for (assertion, packets) in assertions.iter().zip(packets) {
+    for ((assertion, packets), tagged) in assertions.iter().zip(packets).zip(tagged) {
         if packets.is_empty() {
             cx.report(empty_filter::empty_filter(assertion.packets, "assertion"));
             continue;
@@ -98,7 +100,13 @@ pub(super) fn check<'a>(
                 let entries = entries.get_or_init(|| proof.entries());
                 match proof.attempt(entries, &mut known, &mut budget) {
                     Err(found) => cx.report(*found),
-                    Ok(rests_on) => proved.push(Proved::new(cx, assertion, rests_on)),
+                    Ok(rests_on) => {
+                        proved.push(Proved::new(cx, assertion, rests_on));
+                        if let Some(packets) = tagged {
+                            let proof = Proof { packets, ..proof };
+                            proof.warn_of_tagged(cx, entries, &mut known, &mut of_tagged);
+                        }
+                    }
                 }
             }
             // What is wrong with the block has been reported.
@@ -189,6 +197,16 @@ impl<'a> Proof<'_, 'a, '_, '_> {
         match self.place(taker) {
             Some(rule) => Err(Box::new(unproved::unproved(self.assertion.place, rule, &path))),
             None => Ok(rests_on),
+        }
+    }
+
+    /// Warns where the same packets with a tag break the claim.
+    fn warn_of_tagged(&self, cx: &Context<'_>, entries: &[Entry], known: &mut Known, budget: &mut Budget) {
+        if let Err(found) = self.attempt(entries, known, budget)
+            && found.code == refuted::PAGE.code
+        {
+            let Assertion { packets, port, .. } = self.assertion;
+            cx.report(untagged_only::untagged_only(*packets, port, &found));
         }
     }
 

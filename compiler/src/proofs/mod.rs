@@ -19,6 +19,7 @@ mod tests;
 use std::collections::HashSet;
 
 use onvm_bundle::{Target, filter::Expr};
+use onvm_lang::syntax::Claim;
 
 pub(crate) use self::{asserts::Proved, firewalls::Models};
 use self::{firewalls::Firewalls, lookups::World};
@@ -65,6 +66,9 @@ pub(crate) fn check(
         .iter()
         .map(|a| Set::new(&mut fields, &a.filter))
         .collect();
+    let with_tag: Vec<Option<Expr>> = assertions.iter().map(|a| tagged(steering, a)).collect();
+    let with_tag = with_tag.iter().map(Option::as_ref);
+    let with_tag: Vec<Option<Set<'_>>> = with_tag.map(|f| f.map(|f| Set::new(&mut fields, f))).collect();
     for entry @ (block, table) in &tables {
         let verdicts = report_rules(cx, &fields, &block.places, table);
         if tell_overlaps {
@@ -89,7 +93,14 @@ pub(crate) fn check(
         firewalls: &firewalls,
         untagged: &untagged,
     };
-    asserts::check(cx, &common, &tables, assertions, &packets)
+    asserts::check(cx, &common, &tables, assertions, &packets, &with_tag)
+}
+
+/// The packets of an assertion with a VLAN tag, where its claim forbids something and its port may carry them without a word about it.
+fn tagged(steering: &Steering<'_, '_>, assertion: &Assertion<'_>) -> Option<Expr> {
+    let forbids = !matches!(assertion.claim, Claim::Reaches { .. });
+    let asked = forbids && steering.carries_tags(assertion.port);
+    asked.then(|| assertion.filter.behind_tag())?
 }
 
 fn table<'b>(fields: &mut Fields, block: &'b Block) -> Table<'b> {

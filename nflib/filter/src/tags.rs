@@ -1,7 +1,7 @@
 //! Frames as filters see them on ports whose VLAN tags are ignored: as if the tags were not there.
 
 use crate::{
-    Expr, Test,
+    Expr, Layer, Place, Primitive, Test,
     eval::{LINK_TYPE, TAG},
 };
 
@@ -83,6 +83,34 @@ impl Expr {
     }
 }
 
+impl Expr {
+    /// The packets that the filter would take without their one VLAN tag. None: it speaks of tags itself, or stands behind as many headers
+    /// as there can be. Bytes that it names by their place in the frame are read where they are.
+    #[must_use]
+    pub fn behind_tag(&self) -> Option<Self> {
+        let tagged = Self::test(0, Test::Vlan(Vec::new()));
+        Some(Self::and([tagged, self.shifted()?]))
+    }
+
+    fn shifted(&self) -> Option<Self> {
+        Some(match self {
+            Self::Const(value) => Self::Const(*value),
+            Self::And(of) => Self::And(of.iter().map(Self::shifted).collect::<Option<_>>()?),
+            Self::Or(of) => Self::Or(of.iter().map(Self::shifted).collect::<Option<_>>()?),
+            Self::Not(of) => Self::negate(of.shifted()?),
+            Self::Test(Primitive { place, test }) => {
+                let mut layers = place.layers().iter();
+                if matches!(test, Test::Vlan(_)) || layers.any(|layer| *layer == Layer::Vlan) {
+                    return None;
+                }
+                let mut behind = place.layers().iter();
+                let behind = behind.try_fold(Place::behind_tags(1), |place, layer| place.behind(*layer));
+                Self::test_at(behind?, test.clone())
+            }
+        })
+    }
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -125,6 +153,24 @@ mod tests {
         }
         for cut in 0..14 {
             without_tags(&tagged[..cut], cut as u32, |seen, _| assert_eq!(seen.len(), cut));
+        }
+    }
+
+    /// A tagged packet is taken where it is taken without the tag.
+    #[test]
+    fn filters_look_behind_one_tag() {
+        for (filter, behind) in [
+            ("(tcp)", "(and (vlan) (tcp@1))"),
+            ("(not (port dst 22))", "(and (vlan) (not (port@1 dst 22)))"),
+            ("(or (ip) (arp))", "(and (vlan) (or (ip@1) (arp@1)))"),
+            ("(less 60)", "(and (vlan) (less 60))"),
+        ] {
+            let lowered: Expr = filter.parse().unwrap();
+            assert_eq!(lowered.behind_tag().unwrap().to_string(), behind, "{filter}");
+        }
+        for filter in ["(vlan 5)", "(and (vlan) (tcp@1))", "(or (ip) (not (vlan)))"] {
+            let lowered: Expr = filter.parse().unwrap();
+            assert_eq!(lowered.behind_tag(), None, "{filter}");
         }
     }
 
