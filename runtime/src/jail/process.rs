@@ -171,8 +171,9 @@ fn clone_with(
     };
     let signals = Blocked::all()?;
     // SAFETY: the arguments are a valid structure of the size that is given and live through the call; `pidfd` points to an
-    // integer that does, too, and `cgroup` is a descriptor that does. Without `CLONE_VM` the child gets a copy of the memory and goes on here with its own stack. It does
-    // nothing but `child`, which is one of two functions of the module of that name, and which does not return.
+    // integer that does, too, and `cgroup` is a descriptor that does. Without `CLONE_VM` the child gets a copy of the memory, but
+    // for libraries that it does not call, and goes on here with its own stack. It does nothing but `child`, which is one of two
+    // functions of the module of that name, and which does not return.
     let result = unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size_of_val(&arguments)) };
     if result == 0 {
         child();
