@@ -34,6 +34,7 @@ pub mod bell;
 mod burst;
 pub mod counters;
 mod descriptor;
+pub mod filter;
 pub mod headers;
 pub mod idle;
 pub mod layout;
