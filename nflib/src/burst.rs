@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code)]
 
-use onvm_filter::{Expr, Rules, without_tags};
+use onvm_filter::{Expr, FlowRules, without_tags};
 
 use crate::{Descriptor, Verdict, descriptor::IGNORE_TAGS, memory::PacketFile};
 
@@ -98,7 +98,7 @@ impl Packet<'_> {
 
     /// The first of the rules that takes the packet, seen in the same way.
     #[inline]
-    pub fn first(&self, rules: &Rules) -> Option<usize> {
+    pub fn first(&self, rules: &mut FlowRules) -> Option<usize> {
         self.seen(|frame, length| rules.first(frame, length))
     }
 

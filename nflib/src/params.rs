@@ -9,6 +9,8 @@ use std::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
+use crate::filter::{Expr, Rules};
+
 /// Parameters by name. Times are nanoseconds, sizes bytes, bit rates bits a second, packet rates packets a second,
 /// addresses, prefixes and MACs text; a file's content and a secret's value are here as they are.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -136,6 +138,19 @@ impl Params {
         self
     }
 
+    /// Adds a `filter` parameter by the lowered text of the filter, e.g. `(and (tcp) (port dst 80))`; for tests of an NF.
+    #[must_use]
+    pub fn with_filter(self, name: &str, lowered: &str) -> Self {
+        self.with(name, lowered)
+    }
+
+    /// Adds a `rules` parameter by its lowered text, e.g. `drop no_telnet (and (tcp) (port dst 23))`, one rule a line; for tests of
+    /// an NF.
+    #[must_use]
+    pub fn with_rules(self, name: &str, lowered: &str) -> Self {
+        self.with_file(name, lowered.as_bytes())
+    }
+
     /// The value as a `T`, e.g. `u64`, `bool`, `String`, `IpAddr`, `Vec<u16>`.
     pub fn get<T: DeserializeOwned>(&self, name: &str) -> Result<T, ParamsError> {
         self.optional(name)?
@@ -158,14 +173,121 @@ impl Params {
 
     /// The content of a file parameter.
     pub fn file(&self, name: &str) -> Result<&[u8], ParamsError> {
+        self.named_file(name).map(|(_, content)| content)
+    }
+
+    /// The filter that a parameter of type `filter` is.
+    pub fn filter(&self, name: &str) -> Result<Expr, ParamsError> {
+        self.get(name)
+    }
+
+    /// As [`Self::filter`], or none when the parameter was not given.
+    pub fn optional_filter(&self, name: &str) -> Result<Option<Expr>, ParamsError> {
+        self.optional(name)
+    }
+
+    /// The rules that a parameter of type `rules` holds. `verdicts` are the words of the manifest; each rule's verdict is an index
+    /// among them.
+    pub fn rules(&self, name: &str, verdicts: &[&str]) -> Result<Rules, ParamsError> {
+        let (file, content) = self.named_file(name)?;
+        let text = str::from_utf8(content).map_err(|e| ParamsError::value(name, e))?;
+        Rules::parse(text, verdicts).map_err(|error| ParamsError::File {
+            name: name.to_owned(),
+            mistakes: FileMistakes {
+                file,
+                mistakes: vec![FileMistake::new(error.line, 1, 1, error.reason)],
+            },
+        })
+    }
+
+    /// As [`Self::rules`], or none when the parameter was not given.
+    pub fn optional_rules(&self, name: &str, verdicts: &[&str]) -> Result<Option<Rules>, ParamsError> {
+        let given = self.values.contains_key(name);
+        given.then(|| self.rules(name, verdicts)).transpose()
+    }
+
+    /// The file of a file parameter: its name in the bundle and its content.
+    fn named_file(&self, name: &str) -> Result<(String, &[u8]), ParamsError> {
         #[derive(Deserialize)]
         struct Reference {
             file: String,
         }
         let reference: Reference = self.get(name)?;
-        let content = self.files.get(&reference.file);
-        content
-            .map(Vec::as_slice)
-            .ok_or_else(|| ParamsError::value(name, "the manager did not send the file"))
+        match self.files.get(&reference.file) {
+            Some(content) => Ok((reference.file, content)),
+            None => Err(ParamsError::value(name, "the manager did not send the file")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    const VERDICTS: [&str; 2] = ["accept", "drop"];
+
+    fn frame() -> Vec<u8> {
+        let mut frame = vec![0; 60];
+        frame[12..14].copy_from_slice(&[0x08, 0x06]);
+        frame
+    }
+
+    #[test]
+    fn a_filter_is_read_and_its_faults_are_named() {
+        let params = Params::default()
+            .with_filter("only", "(arp)")
+            .with("bad", "(arp")
+            .with("number", 7);
+        assert!(params.filter("only").unwrap().matches(&frame(), 60));
+        assert!(params.optional_filter("only").unwrap().is_some());
+        assert_eq!(params.optional_filter("other"), Ok(None));
+        let error = |name: &str| params.filter(name).unwrap_err().to_string();
+        assert_eq!(error("other"), "parameter `other` is missing");
+        assert!(
+            error("bad").starts_with("parameter `bad`: bad filter at byte "),
+            "{}",
+            error("bad")
+        );
+        assert!(
+            error("number").starts_with("parameter `number`: "),
+            "{}",
+            error("number")
+        );
+    }
+
+    #[test]
+    fn rules_are_read_and_their_faults_are_named() {
+        let params = Params::default()
+            .with_rules("rules", "# the first\n\ndrop no_arp (arp)\naccept rest (all)\n")
+            .with_rules("bad", "drop a (arp)\nreject b (all)\n")
+            .with_file("bytes", &[0xff])
+            .with("lost", serde_json::json!({ "file": "lost" }));
+        let rules = params.rules("rules", &VERDICTS).unwrap();
+        let first = rules
+            .first(&frame(), 60)
+            .and_then(|rule| rules.get(rule))
+            .unwrap();
+        assert_eq!((first.verdict, first.name.as_str()), (1, "no_arp"));
+        assert_eq!(rules.len(), 2);
+        assert!(params.optional_rules("rules", &VERDICTS).unwrap().is_some());
+        assert!(params.optional_rules("none", &VERDICTS).unwrap().is_none());
+        let error = |name: &str| params.rules(name, &VERDICTS).unwrap_err().to_string();
+        assert_eq!(
+            error("bad"),
+            "parameter `bad`: bad:2:1: `reject` is not a verdict; expected `accept` or `drop`"
+        );
+        assert_eq!(error("none"), "parameter `none` is missing");
+        assert!(
+            error("bytes").starts_with("parameter `bytes`: invalid utf-8"),
+            "{}",
+            error("bytes")
+        );
+        assert_eq!(
+            error("lost"),
+            "parameter `lost`: the manager did not send the file"
+        );
+        assert!(params.optional_rules("bad", &VERDICTS).is_err());
     }
 }

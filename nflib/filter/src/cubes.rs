@@ -99,11 +99,11 @@ impl Cube {
 
     fn and(&self, other: &Self) -> Option<Self> {
         let mut both = Self::of(self.families & other.families);
-        for field in 0..FIELDS {
+        for (field, have) in HAVE.iter().enumerate() {
             let ((a, b), (c, d)) = (self.ranges[field], other.ranges[field]);
             both.ranges[field] = (a.max(c), b.min(d));
             if both.ranges[field].0 > both.ranges[field].1 {
-                both.families &= !HAVE[field];
+                both.families &= !have;
             }
         }
         (both.families != 0).then_some(both)
@@ -112,9 +112,9 @@ impl Cube {
     /// The smallest cube that holds both.
     fn around(&self, other: &Self) -> Self {
         let mut both = Self::of(self.families | other.families);
-        for field in 0..FIELDS {
+        for (field, have) in HAVE.iter().enumerate() {
             // What a cube says of a field that its families do not have says nothing.
-            both.ranges[field] = match (self.families & HAVE[field], other.families & HAVE[field]) {
+            both.ranges[field] = match (self.families & have, other.families & have) {
                 (0, 0) => ALL,
                 (0, _) => other.ranges[field],
                 (_, 0) => self.ranges[field],

@@ -6,7 +6,7 @@ pub mod model;
 
 use nflib::{
     Burst, Counter, Nf, Packet, Params, ParamsError, Reconfigured, Setup, SetupError, Verdict,
-    filter::{Expr, Rules},
+    filter::{Expr, FlowRules, Rule},
     headers::{Fragment, Headers, protocol},
 };
 use serde::Deserialize;
@@ -37,7 +37,7 @@ type Counted = (usize, Expr);
 /// What parameters say.
 #[derive(Debug)]
 struct Policy {
-    rules: Rules,
+    rules: FlowRules,
     default: Action,
     on_deny: Verdict,
     malformed: Malformed,
@@ -116,7 +116,7 @@ impl Nf for Firewall {
 impl Firewall {
     #[inline]
     fn decide(&mut self, packet: &Packet<'_>) -> Action {
-        let Some(rule) = packet.first(&self.policy.rules) else {
+        let Some(rule) = packet.first(&mut self.policy.rules) else {
             self.default_hits.add(1);
             return self.policy.default;
         };
@@ -135,7 +135,10 @@ pub fn check(params: &Params) -> Result<(), SetupError> {
 impl Policy {
     fn new(params: &Params) -> Result<Self, SetupError> {
         Ok(Self {
-            rules: params.optional_rules("rules", &VERDICTS)?.unwrap_or_default(),
+            rules: params
+                .optional_rules("rules", &VERDICTS)?
+                .unwrap_or_default()
+                .into(),
             default: default_action(params)?,
             on_deny: match params.optional("on_deny")?.unwrap_or(OnDeny::Drop) {
                 OnDeny::Drop => Verdict::Drop,
@@ -146,17 +149,15 @@ impl Policy {
     }
 
     fn action(&self, rule: usize) -> Action {
-        match self.rules.get(rule).map(|rule| rule.verdict) {
+        match self.rules.rules().get(rule).map(|rule| rule.verdict) {
             Some(0) => Action::Accept,
             _ => Action::Deny,
         }
     }
 
     fn counted(&self) -> Vec<(String, Counted)> {
-        let rules = self.rules.iter();
-        rules
-            .map(|rule| (rule.name.clone(), (rule.verdict, rule.filter.clone())))
-            .collect()
+        let counted = |rule: &Rule| (rule.name.clone(), (rule.verdict, rule.filter.clone()));
+        self.rules.rules().iter().map(counted).collect()
     }
 }
 

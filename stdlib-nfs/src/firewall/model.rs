@@ -11,7 +11,7 @@ pub fn model(params: &Params) -> Result<Model, SetupError> {
         Action::Accept => nflib::Verdict::Next,
         Action::Deny => policy.on_deny,
     };
-    let rules = policy.rules.iter().enumerate().map(|(i, rule)| ModelRule {
+    let rules = policy.rules.rules().iter().enumerate().map(|(i, rule)| ModelRule {
         name: rule.name.clone(),
         filter: rule.filter.clone(),
         verdict: verdict(policy.action(i)),
