@@ -2,12 +2,16 @@
 
 use std::{cell::RefCell, collections::HashMap};
 
-use onvm_bundle::{ParamKind, filter::Expr, hash_bytes};
+use onvm_bundle::{
+    ParamKind,
+    filter::{Expr, MAX_RULES, RuleText},
+    hash_bytes,
+};
 use onvm_lang::syntax::{Filter, FilterKind, RuleLine, Spanned, Value};
 
 use crate::{
     assets::file_name,
-    diagnostics::{duplicate_name, missing_file, unknown_word, wrong_value_type},
+    diagnostics::{duplicate_name, missing_file, table_full, unknown_word, wrong_value_type},
     filters::Filters,
     host::clean,
     notation::{describe_value, fix_for},
@@ -82,6 +86,10 @@ impl Written<'_> {
                 return None;
             }
         };
+        if set.rules.len() > MAX_RULES {
+            let found = table_full::table_full(given.place, "rules", set.rules.len(), MAX_RULES);
+            self.filters.cx.report(given.with_origin(found));
+        }
         let text: String = set.rules.iter().map(LoweredRule::line).collect();
         let complete = set.complete;
         self.found.borrow_mut().push(set);
@@ -224,6 +232,9 @@ fn fix(spec: &Spec, value: &Value) -> Option<String> {
 
 impl LoweredRule {
     fn line(&self) -> String {
-        format!("{} {} {}\n", self.verdict, self.name, self.filter)
+        let Self {
+            verdict, name, filter, ..
+        } = self;
+        format!("{}\n", RuleText { verdict, name, filter })
     }
 }
