@@ -233,8 +233,18 @@ fn fix(spec: &Spec, value: &Value) -> Option<String> {
 impl LoweredRule {
     fn line(&self) -> String {
         let Self {
-            verdict, name, filter, ..
+            verdict,
+            name,
+            filter,
+            ..
         } = self;
-        format!("{}\n", RuleText { verdict, name, filter })
+        format!(
+            "{}\n",
+            RuleText {
+                verdict,
+                name,
+                filter
+            }
+        )
     }
 }

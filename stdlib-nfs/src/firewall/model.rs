@@ -11,11 +11,16 @@ pub fn model(params: &Params) -> Result<Model, SetupError> {
         Action::Accept => nflib::Verdict::Next,
         Action::Deny => policy.on_deny,
     };
-    let rules = policy.rules.rules().iter().enumerate().map(|(i, rule)| ModelRule {
-        name: rule.name.clone(),
-        filter: rule.filter.clone(),
-        verdict: verdict(policy.action(i)),
-    });
+    let rules = policy
+        .rules
+        .rules()
+        .iter()
+        .enumerate()
+        .map(|(i, rule)| ModelRule {
+            name: rule.name.clone(),
+            filter: rule.filter.clone(),
+            verdict: verdict(policy.action(i)),
+        });
     Ok(Model::Rules {
         rules: rules.collect(),
         otherwise: verdict(policy.default),
