@@ -43,8 +43,8 @@ pub fn run(baseline: &Path) -> Result<Record, BenchError> {
     let mut record = Record::new(
         ID,
         "Instructions per descriptor",
-        "The ring, the NF's side of a hop (run loop, ring, burst, `forward`), and steering by 1,000 rules, with full bursts under \
-         callgrind: the difference of two runs of different length.",
+        "The ring, and the NF's side of a hop (run loop, ring, burst, `forward`), with full bursts under callgrind: the \
+         difference of two runs of different length.",
         "the committed baseline, benches/instructions.toml",
     );
     let known = load(baseline)?;

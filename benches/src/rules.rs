@@ -31,13 +31,13 @@ const FRAMES: usize = 10_000;
 const GOALS: [(usize, f64); 2] = [(1_000, 1_000.0), (10_000, 2_000.0)];
 
 /// Rules of one kind, and frames of which each begins a flow.
-pub(crate) struct Course {
-    pub(crate) table: PortTable,
-    pub(crate) frames: Vec<Vec<u8>>,
+struct Course {
+    table: PortTable,
+    frames: Vec<Vec<u8>>,
 }
 
 /// A list of rules and frames that its rules take, half of them with other addresses.
-pub(crate) fn course(kind: Kind, rules: usize, frames: usize) -> Result<Course, BenchError> {
+fn course(kind: Kind, rules: usize, frames: usize) -> Result<Course, BenchError> {
     let mut random = Random(rules as u64);
     let rules = list(&mut random, kind, rules, 8);
     let filters: Result<Vec<(Expr, u16)>, _> =
@@ -59,11 +59,6 @@ pub(crate) fn course(kind: Kind, rules: usize, frames: usize) -> Result<Course, 
     };
     let frames = (0..frames).map(&mut frame).collect();
     Ok(Course { table, frames })
-}
-
-/// Access lists of a thousand rules: what the guard counts.
-pub(crate) fn guarded(frames: usize) -> Result<Course, BenchError> {
-    course(Kind::Acl, 1_000, frames)
 }
 
 /// Classifies frames against lists of each kind and of several lengths.

@@ -17,7 +17,7 @@ use nflib::{
 };
 use stdlib_nfs::forward::Forward;
 
-use crate::{BenchError, rules};
+use crate::BenchError;
 
 /// Descriptors pushed at once.
 pub const BURST: usize = 32;
@@ -38,10 +38,6 @@ pub const COURSES: &[Course] = &[
     Course {
         name: "nf_forward",
         run: nf_forward,
-    },
-    Course {
-        name: "steer_1000",
-        run: steer,
     },
 ];
 
@@ -69,16 +65,6 @@ fn ring(bursts: u32) -> Result<(), BenchError> {
             (BURST, BURST),
             "the ring did not take or give a full burst"
         );
-    }
-    Ok(())
-}
-
-/// Classification of packets that begin flows by 1,000 rules.
-fn steer(bursts: u32) -> Result<(), BenchError> {
-    let course = rules::guarded(4096)?;
-    let frames = course.frames.iter().cycle().take(bursts as usize * BURST);
-    for frame in frames {
-        black_box(course.table.classify(black_box(frame), frame.len() as u32));
     }
     Ok(())
 }

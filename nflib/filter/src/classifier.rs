@@ -4,6 +4,18 @@
 //! For each family of frames a tree of cuts (`cuts`) finds the filters whose values a frame has, in order, and each is asked
 //! itself. So the answer is that of the walk over all filters for any frame, and a filter of which nothing is understood only costs
 //! time.
+//!
+//! Compared with the walk alone, on lists in the manner of ClassBench (access lists, firewalls, mixed; `onvm-bench rules` makes
+//! such), nanoseconds for a packet in a release build on a busy machine, so in orders of magnitude:
+//!
+//! | rules | index | walk | building | memory |
+//! |---|---|---|---|---|
+//! | 100 | 130-380 | 2,700-5,400 | 0.3 ms | 8 KiB |
+//! | 1,000 | 180-740 | 21,000-82,000 | 4-19 ms | 92 KiB |
+//! | 10,000 | 700-1,060 | 370,000-2,000,000 | 36-91 ms | 0.9 MiB |
+//! | 100,000 | 2,700-10,900 | 11-21 million | 0.3-0.7 s | 9.4 MiB |
+//!
+//! Eight rules take as long as a walk, because they are walked.
 
 use crate::{
     Expr,
