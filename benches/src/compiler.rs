@@ -25,6 +25,7 @@ const GOAL_ACL_MS: f64 = 300.0;
 const GOAL_ACL_MIB: f64 = 200.0;
 const GOAL_LARGE_ACL_MS: f64 = 3000.0;
 const GOAL_ASSERTS_MS: f64 = 1000.0;
+const GOAL_FIREWALL_ASSERTS_MS: f64 = 2000.0;
 /// Rules and assertions of the file with assertions.
 const ASSERTS: usize = 1_000;
 
@@ -37,6 +38,10 @@ enum Kind {
     Acl,
     /// As before, and as many assertions as rules.
     Asserts,
+    /// Overlapping rules, and two firewalls of 1,000 rules on every chain.
+    Firewalls,
+    /// As before, and as many assertions as rules.
+    FirewallAsserts,
 }
 
 impl Kind {
@@ -45,6 +50,8 @@ impl Kind {
             Self::Disjoint => "disjoint rules",
             Self::Acl => "overlapping rules",
             Self::Asserts => "overlapping rules and as many asserts",
+            Self::Firewalls => "overlapping rules before two firewalls",
+            Self::FirewallAsserts => "overlapping rules before two firewalls and as many asserts",
         }
     }
 
@@ -53,6 +60,8 @@ impl Kind {
             Self::Disjoint => source(rules),
             Self::Acl => acl::source(rules, 0),
             Self::Asserts => acl::source(rules, rules),
+            Self::Firewalls => acl::behind_firewalls(rules, 0),
+            Self::FirewallAsserts => acl::behind_firewalls(rules, rules),
         }
     }
 }
@@ -83,6 +92,16 @@ pub fn run(effort: Effort) -> Result<Record, BenchError> {
             .map(|n| (Kind::Acl, n)),
     );
     cases.push((Kind::Asserts, ASSERTS));
+    cases.extend(
+        up_to(&[10_000, 100_000])
+            .into_iter()
+            .map(|n| (Kind::Firewalls, n)),
+    );
+    cases.push((Kind::FirewallAsserts, ASSERTS));
+    for (name, rules) in acl::firewall_files() {
+        std::fs::write(dir.path().join(name), rules)
+            .map_err(BenchError::system("the rules of a firewall"))?;
+    }
     for &(kind, rules) in &cases {
         std::fs::write(source_path(dir.path(), kind, rules), kind.source(rules))
             .map_err(BenchError::system("the generated source"))?;
@@ -102,8 +121,9 @@ pub fn run(effort: Effort) -> Result<Record, BenchError> {
             .unwrap_or(f64::INFINITY);
         let goal = match (kind, rules) {
             (Kind::Disjoint, GOAL_RULES) => Some(GOAL_MS),
-            (Kind::Acl, GOAL_RULES) => Some(GOAL_ACL_MS),
-            (Kind::Acl, 100_000) => Some(GOAL_LARGE_ACL_MS),
+            (Kind::Acl | Kind::Firewalls, GOAL_RULES) => Some(GOAL_ACL_MS),
+            (Kind::Acl | Kind::Firewalls, 100_000) => Some(GOAL_LARGE_ACL_MS),
+            (Kind::FirewallAsserts, _) => Some(GOAL_FIREWALL_ASSERTS_MS),
             (Kind::Asserts, _) => Some(GOAL_ASSERTS_MS),
             _ => None,
         };

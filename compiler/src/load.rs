@@ -12,7 +12,7 @@ use crate::{
     diagnostics::{import_cycle, unreadable_file},
     host::{Host, clean},
     rules::RulesFiles,
-    sources::{FileId, PACKET, Sources},
+    sources::{FILTER, FileId, PACKET, Sources},
 };
 
 pub(crate) struct Loaded {
@@ -43,9 +43,21 @@ pub(crate) struct Unit {
 impl Loaded {
     /// Adds `test "..." { send PORT PACKET }` behind all files.
     pub(crate) fn add_packet(&mut self, port: &str, packet: &str) {
-        let text = format!("test \"{PACKET}\" {{\n    send {port} {packet}\n}}\n");
+        self.add(
+            PACKET,
+            format!("test \"{PACKET}\" {{\n    send {port} {packet}\n}}\n"),
+        );
+    }
+
+    /// Adds `assert PORT: FILTER dropped` behind all files. It is no assertion: only its packets are asked of.
+    pub(crate) fn add_question(&mut self, port: &str, filter: &str) {
+        let filter = filter.split_whitespace().collect::<Vec<_>>().join(" ");
+        self.add(FILTER, format!("assert {port}: {filter} dropped\n"));
+    }
+
+    fn add(&mut self, name: &str, text: String) {
         let parse = onvm_lang::parse(&text);
-        let file = self.sources.add(Path::new(PACKET), PACKET.to_owned(), text);
+        let file = self.sources.add(Path::new(name), name.to_owned(), text);
         let local = parse.diagnostics.into_iter();
         let global: Vec<_> = local.map(|d| globalise(&self.sources, file, d)).collect();
         self.found.extend(global);

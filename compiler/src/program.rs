@@ -26,9 +26,10 @@ use crate::{
     overrides::{Overrides, add_command_line, input_spec, refuse_record},
     placement::check_cores,
     proofs,
-    sources::{FileId, Place, Sources},
+    sources::{FILTER, FileId, Place, Sources},
     steering::{Block, Steering},
     tests::Test,
+    traffic::Question,
     values::{Values, What},
 };
 
@@ -43,6 +44,8 @@ pub struct Inputs<'a> {
     pub previous: Option<&'a ManagerConfig>,
     /// A port and a packet as in `send PORT PACKET`, which becomes the program's last test.
     pub packet: Option<(&'a str, &'a str)>,
+    /// A port and a filter of packets that are asked of, see [`crate::traffic::query`].
+    pub question: Option<(&'a str, &'a str)>,
     /// Tell which rules overlap in part, too.
     pub overlaps: bool,
 }
@@ -89,6 +92,8 @@ pub struct Program {
     pub files: BTreeMap<String, Vec<u8>>,
     /// In source order.
     pub tests: Vec<Test>,
+    /// What the command line asks.
+    pub question: Option<Question>,
 }
 
 impl Program {
@@ -138,6 +143,9 @@ fn check_and_keep(
     let mut loaded = load(host, main)?;
     if let Some((port, packet)) = inputs.packet {
         loaded.add_packet(port, packet);
+    }
+    if let Some((port, filter)) = inputs.question {
+        loaded.add_question(port, filter);
     }
     let command_line = add_command_line(&mut loaded.sources, inputs.set);
     let root = clean(main).parent().unwrap_or(Path::new("")).to_path_buf();
@@ -290,6 +298,12 @@ fn analyse(
             std::mem::replace(&mut claim.filter, Expr::Const(false)),
         );
     }
+    // The last one, unless it could not be read.
+    let asked = claims.pop_if(|claim| cx.sources.reference(claim.place).0.starts_with(FILTER));
+    let question = asked.map(|asked| Question {
+        port: asked.port.to_owned(),
+        filter: asked.filter,
+    });
     // A chain that was read in part goes other ways than it is to go.
     let chains_damaged = chain_places(cx, units).any(|place| cx.is_damaged(place));
     let judged = if chains_damaged { &[] } else { claims.as_slice() };
@@ -327,6 +341,7 @@ fn analyse(
         secrets,
         files: assets.files,
         tests,
+        question,
     })
 }
 

@@ -44,14 +44,14 @@ impl Loaded {
     ) {
         for path in self.named(host, command_line, set) {
             let read = match read_text(host, &path) {
-                Ok(text) => Ok(self.add(root, &path, text)),
+                Ok(text) => Ok(self.add_file(root, &path, text)),
                 Err(e) => Err(describe(&e)),
             };
             self.rules.insert(path, read);
         }
     }
 
-    fn add(&mut self, root: &Path, path: &Path, text: String) -> RulesFile {
+    fn add_file(&mut self, root: &Path, path: &Path, text: String) -> RulesFile {
         let parse = onvm_lang::parse_rules(&text);
         let name = crate::load::source_name(root, path);
         let file = self.sources.add(path, name, text);

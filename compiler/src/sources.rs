@@ -11,6 +11,9 @@ pub(crate) const COMMAND_LINE: &str = "--set";
 /// A packet from the command line, as a file that messages can point into.
 pub(crate) const PACKET: &str = "PACKET";
 
+/// A filter from the command line, likewise.
+pub(crate) const FILTER: &str = "FILTER";
+
 /// A file of [`Sources`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FileId(usize);
@@ -199,7 +202,7 @@ impl Source {
 
     /// True for what was given on the command line, which stands in no file.
     pub fn is_command_line(&self) -> bool {
-        [COMMAND_LINE, PACKET].contains(&self.name.as_str())
+        [COMMAND_LINE, PACKET, FILTER].contains(&self.name.as_str())
     }
 
     /// Where an offset of this file stands.

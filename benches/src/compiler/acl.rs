@@ -47,6 +47,95 @@ pub(super) fn source(rules: usize, asserts: usize) -> String {
     text
 }
 
+/// Rules of each firewall of [`behind_firewalls`].
+const FIREWALL_RULES: usize = 1_000;
+/// What their files are called.
+const FIREWALLS: [&str; 2] = ["outer.rules", "inner.rules"];
+/// The first firewall accepts nothing to this port and those above.
+const CLOSED: u64 = 20_000;
+
+/// As [`source`], with two firewalls on every chain, and assertions that hold by their rules.
+pub(super) fn behind_firewalls(rules: usize, asserts: usize) -> String {
+    let [outer, inner] = FIREWALLS;
+    let mut text = source(rules, 0);
+    for (from, to) in [
+        (
+            "nf a = forward\nnf b = forward\nnf c = forward\n",
+            format!(
+                "port jail = null {{ size = 64 }}\nsteer jail {{ else -> drop }}\nnf b = forward\n\
+                 nf outer = firewall {{ rules = file(\"{outer}\"), on_deny = output }}\n\
+                 nf inner = firewall {{ rules = file(\"{inner}\"), default = accept }}\n"
+            ),
+        ),
+        (
+            "chain left = a -> b -> lan",
+            "chain left = outer { denied -> jail } -> inner -> b -> lan".to_owned(),
+        ),
+        (
+            "chain right = c -> b -> lan",
+            "chain right = inner -> outer { denied -> jail } -> b -> lan".to_owned(),
+        ),
+    ] {
+        text = text.replacen(from, &to, 1);
+    }
+    let dropped = firewall(1);
+    for (i, rule) in (0..asserts).zip(dropped.iter().cycle()) {
+        let rule = match i % 2 {
+            0 => FirewallRule {
+                protocol: "tcp",
+                port: CLOSED + i as u64,
+                ..*rule
+            },
+            _ => *rule,
+        };
+        let _ = writeln!(text, "assert wan: {} never reaches lan", rule.as_filter());
+    }
+    text
+}
+
+#[derive(Debug, Clone, Copy)]
+struct FirewallRule {
+    protocol: &'static str,
+    from: Option<(std::net::Ipv4Addr, u32)>,
+    to: Option<(std::net::Ipv4Addr, u32)>,
+    port: u64,
+}
+
+impl FirewallRule {
+    fn as_filter(&self) -> String {
+        let net = |word: &str, net: Option<(std::net::Ipv4Addr, u32)>| {
+            net.map_or(String::new(), |(net, length)| {
+                format!(" and {word} net {net}/{length}")
+            })
+        };
+        let (from, to) = (net("src", self.from), net("dst", self.to));
+        format!("{} dst port {}{from}{to}", self.protocol, self.port)
+    }
+
+    fn as_rule(&self, action: &str) -> String {
+        format!("{action} {}\n", self.as_filter())
+    }
+}
+
+fn firewall(which: u64) -> Vec<FirewallRule> {
+    let mut random = Random(362_436_069 + which);
+    let networks = 20 + FIREWALL_RULES as u64 / 50;
+    let mut rule = || FirewallRule {
+        protocol: if random.below(3) == 0 { "udp" } else { "tcp" },
+        from: prefix(&mut random, networks),
+        to: prefix(&mut random, networks),
+        port: random.below(CLOSED),
+    };
+    (0..FIREWALL_RULES).map(|_| rule()).collect()
+}
+
+/// The rules of the firewalls: the first accepts what they say, the second drops it.
+pub(super) fn firewall_files() -> [(&'static str, String); 2] {
+    let [outer, inner] = FIREWALLS;
+    let text = |which, action| firewall(which).iter().map(|rule| rule.as_rule(action)).collect();
+    [(outer, text(0, "accept")), (inner, text(1, "drop"))]
+}
+
 /// A rule's filter, and how much of a packet it lays down.
 fn rule(random: &mut Random, networks: u64) -> (u32, String) {
     let mut parts = Vec::new();

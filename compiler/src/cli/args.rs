@@ -59,6 +59,8 @@ pub(crate) enum Command {
     Lsp,
     /// Show what would happen to a packet, or to those of a capture
     Trace(TraceArgs),
+    /// Show where packets can go, and which packets can get somewhere
+    Query(QueryArgs),
     /// Run the tests of sources
     Test(TestArgs),
     /// Compare what a program asks with what this host has
@@ -260,6 +262,30 @@ pub(crate) struct TraceArgs {
     /// One line for each packet of the capture in place of groups
     #[arg(long, requires = "pcap", conflicts_with = "packet")]
     pub(crate) each: bool,
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct QueryArgs {
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// Where packets arrive
+    #[arg(
+        value_name = "PORT",
+        required_unless_present = "from",
+        conflicts_with = "from"
+    )]
+    pub(crate) port: Option<String>,
+    /// Which packets, as in a `steer` rule, e.g. 'tcp dst port 23' [default: all]
+    #[arg(value_name = "FILTER")]
+    pub(crate) filter: Vec<String>,
+    /// Where packets arrive, in place of PORT
+    #[arg(long, value_name = "PORT")]
+    pub(crate) from: Option<String>,
+    /// Only packets that leave by this port; `drop`: that are dropped
+    #[arg(long, value_name = "PORT")]
+    pub(crate) to: Option<String>,
     #[command(flatten)]
     pub(crate) source: SourceArgs,
 }

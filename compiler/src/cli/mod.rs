@@ -17,6 +17,7 @@ mod man;
 mod new;
 mod output;
 mod placement;
+mod query;
 mod replay;
 mod status;
 mod test;
@@ -103,6 +104,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Man(args) => man::run(&out, args),
         Command::Lsp => lsp::run(&out),
         Command::Trace(args) => trace::run(&out, args),
+        Command::Query(args) => query::run(&out, args),
         Command::Test(args) => test::run(&out, args),
     };
     out.finish(matches!(cli.command, Command::Check(_) | Command::Build(_)));

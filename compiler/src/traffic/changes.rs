@@ -166,7 +166,7 @@ impl<'s, 'a> Search<'s, 'a> {
         let (Some(old), Some(new)) = (self.finder.old.steering(port), self.finder.new.steering(port)) else {
             return true;
         };
-        let given = self.given(route);
+        let given = given(&[self.finder.old, self.finder.new], route);
         let interpreters = &mut self.interpreters;
         let mut confirm = |frame: &Frame| {
             let mut told = || interpreters.each_mut().map(|i| follow(i, port, frame));
@@ -206,28 +206,27 @@ impl<'s, 'a> Search<'s, 'a> {
         }
         true
     }
+}
 
-    /// What third-party NFs have to decide on this route, other than to pass the packet on.
-    fn given(&self, route: &Route<'a>) -> Vec<Condition> {
-        let sides = [self.finder.old, self.finder.new];
-        let decisions = route.decisions.iter();
-        let strange = decisions.filter(|d| sides.iter().any(|side| side.is_strange(d.nf)));
-        strange
-            .filter_map(|d| {
-                let does = match d.old.as_ref().or(d.new.as_ref())? {
-                    Outcome::Next => return None,
-                    Outcome::Output(name) => format!("puts out on `{name}`"),
-                    Outcome::To(name) => format!("steers to `{name}`"),
-                    Outcome::Lookup => "has it looked up".to_owned(),
-                    Outcome::Drop => "drops".to_owned(),
-                };
-                Some(Condition {
-                    nf: d.nf.to_owned(),
-                    does,
-                })
+/// What third-party NFs have to decide on a route, other than to pass the packet on.
+pub(super) fn given(sides: &[&Side<'_>], route: &Route<'_>) -> Vec<Condition> {
+    let decisions = route.decisions.iter();
+    let strange = decisions.filter(|d| sides.iter().any(|side| side.is_strange(d.nf)));
+    strange
+        .filter_map(|d| {
+            let does = match d.old.as_ref().or(d.new.as_ref())? {
+                Outcome::Next => return None,
+                Outcome::Output(name) => format!("puts out on `{name}`"),
+                Outcome::To(name) => format!("steers to `{name}`"),
+                Outcome::Lookup => "has it looked up".to_owned(),
+                Outcome::Drop => "drops".to_owned(),
+            };
+            Some(Condition {
+                nf: d.nf.to_owned(),
+                does,
             })
-            .collect()
-    }
+        })
+        .collect()
 }
 
 /// What the packet visits: `fw`, `ids`, `drop`

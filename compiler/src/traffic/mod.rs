@@ -1,5 +1,5 @@
 //! Which packets go which way: a packet for each way of a program ([`witnesses`]), and the packets that an edit sends another
-//! way ([`changes`]).
+//! way ([`changes`]); where the packets of a filter can go ([`query`]).
 //!
 //! # Idea
 //! This is the abstract counterpart of [`crate::interpret`]. A *route* ([`routes`]) is a way through a chain, with what its NFs
@@ -26,6 +26,7 @@
 
 mod aligned;
 mod changes;
+mod query;
 mod routes;
 mod scanner;
 mod search;
@@ -35,6 +36,7 @@ mod tests;
 mod witnesses;
 
 pub use changes::{Changes, Condition, PathChange, Taken, changes};
+pub use query::{Answers, Decided, Question, Reached, query};
 pub(crate) use scanner::Scanner;
 pub use search::Certainty;
 pub use side::Models;

@@ -201,6 +201,11 @@ impl<'a> Side<'a> {
         Some(self.rules.get(nf)?.effective(taker))
     }
 
+    /// The rules of an NF that decides by some.
+    pub(crate) fn rules(&self, nf: &str) -> Option<&Table<'a>> {
+        self.rules.get(nf)
+    }
+
     pub(crate) fn service(&self, nf: &str) -> Option<&'a Service> {
         self.contents.manager.services.iter().find(|s| s.name == nf)
     }

@@ -1,0 +1,142 @@
+//! `onvmc query`: where packets of a filter can go, and which packets can get to a port.
+
+use onvmc::{
+    Inputs, Program,
+    interpret::Interpreter,
+    sets::Witness,
+    traffic::{Answers, Certainty, Models, Reached, query},
+};
+
+use super::{
+    Outcome,
+    args::QueryArgs,
+    check::look,
+    output::{Output, count},
+    trace::does_not_start,
+    traffic::hex,
+};
+
+pub(super) fn run(out: &Output, args: &QueryArgs) -> Outcome {
+    let port = args.port.as_ref().or(args.from.as_ref());
+    let port = port.map_or("", String::as_str);
+    let filter = match args.filter.as_slice() {
+        [] => "all".to_owned(),
+        words => words.join(" "),
+    };
+    let inputs = Inputs {
+        question: Some((port, &filter)),
+        ..Inputs::default()
+    };
+    let Some((program, _)) = look(out, &args.file, &args.source, &inputs) else {
+        return Outcome::Refused;
+    };
+    if let Some(to) = args.to.as_deref().filter(|to| !is_end(&program, to)) {
+        let ports: Vec<&str> = program.manager.ports.iter().map(|p| p.name.as_str()).collect();
+        let ports = ports.join(", ");
+        out.error(
+            "port",
+            &format!("there is no port `{to}`: --to takes `drop` or one of {ports}"),
+        );
+        return Outcome::Usage;
+    }
+    let Some(question) = &program.question else {
+        out.error("filter", "FILTER is one filter, such as 'tcp dst port 23'");
+        return Outcome::Usage;
+    };
+    let started = Models::new(program.contents(), &program.files)
+        .and_then(|models| Ok((models, Interpreter::new(program.contents(), &program.files)?)));
+    let (models, mut interpreter) = match started {
+        Ok(started) => started,
+        Err(e) => {
+            does_not_start(out, &e);
+            return Outcome::Refused;
+        }
+    };
+    let found = query(
+        program.contents(),
+        &models,
+        &mut interpreter,
+        question,
+        args.to.as_deref(),
+    );
+    if out.json {
+        out.data_json(&json(port, &filter, &found));
+    } else {
+        out.data(&text(&filter, &found));
+    }
+    Outcome::Done
+}
+
+fn is_end(program: &Program, name: &str) -> bool {
+    name == "drop" || program.manager.ports.iter().any(|p| p.name == name)
+}
+
+fn text(filter: &str, found: &Answers) -> String {
+    let ways = found.ways.iter().map(|way| one(filter, way));
+    let mut text: String = ways.collect();
+    let others = if found.ways.is_empty() {
+        "No such packet gets there"
+    } else {
+        "They go no other way"
+    };
+    text += &match found.certainty {
+        Certainty::Proved => format!("{others}: proved.\n"),
+        Certainty::Modelled => {
+            format!(
+                "{others}, by the rules and patterns of the NFs; malformed packets may be dropped besides.\n"
+            )
+        }
+        Certainty::Partial => {
+            let ways = count(found.ways.len(), "way");
+            format!("{ways} found. There may be more: not everything was looked at.\n")
+        }
+    };
+    text
+}
+
+fn one(filter: &str, way: &Reached) -> String {
+    let end = match &way.dropped_at {
+        Some(at) => format!("dropped at `{at}`"),
+        None => format!("`{}`", way.end),
+    };
+    let mut text = format!("{end}   {}\n", way.path);
+    text += &format!("    which    {}\n", set(filter, way));
+    text += &format!("    rule     {} at {}\n", way.rule, way.rule.source.0);
+    for decided in &way.decided {
+        text += &format!(
+            "    by       `{}` {} by {}\n",
+            decided.nf, decided.does, decided.rule
+        );
+    }
+    for given in &way.given {
+        text += &format!("    if       `{}` {}\n", given.nf, given.does);
+    }
+    text + &format!("    packet   {}\n", way.packet)
+}
+
+/// The packets as a filter, and whether these are all of it.
+fn set(filter: &str, way: &Reached) -> String {
+    let rule = &way.rule.text;
+    let set = match (filter, rule.as_str()) {
+        (filter, "else") => filter.to_owned(),
+        ("all", rule) => rule.to_owned(),
+        (filter, rule) if filter == rule => filter.to_owned(),
+        (filter, rule) => format!("({filter}) and ({rule})"),
+    };
+    match way.all {
+        true => format!("all of: {set}"),
+        false => format!("some of: {set}"),
+    }
+}
+
+fn json(port: &str, filter: &str, found: &Answers) -> serde_json::Value {
+    let bytes = |packet: &Witness| hex(&packet.frame.bytes);
+    let ways = found.ways.iter().map(|way| {
+        let mut value = serde_json::json!(way);
+        value["bytes"] = bytes(&way.packet).into();
+        value
+    });
+    serde_json::json!({
+        "version": 1, "port": port, "filter": filter, "ways": ways.collect::<Vec<_>>(), "certainty": found.certainty,
+    })
+}

@@ -1,0 +1,243 @@
+//! Where packets of a filter can go.
+
+use std::collections::HashMap;
+
+use onvm_bundle::{diff::Contents, filter::Expr};
+use serde::Serialize;
+
+use super::{
+    changes::{Condition, given},
+    routes::{Route, Routes, Through, describe, names},
+    search::{Certainty, Finder, Found},
+    side::{Models, Side},
+};
+use crate::{
+    interpret::{Interpreter, StoryRule},
+    models::{Model, Outcome},
+    sets::{Answer, Budget, Fields, Frame, Table, Taker, Witness},
+};
+
+/// For one question; a few seconds.
+const BUDGET: u64 = 60_000_000;
+/// For whether packets of the filter come to a rule at all.
+const RULE_BUDGET: u64 = 300_000;
+/// More ways than these are not told.
+const MAX_WAYS: usize = 1000;
+
+/// What is asked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Question {
+    /// Where the packets arrive.
+    pub port: String,
+    pub filter: Expr,
+}
+
+/// The ways of the packets that were asked of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answers {
+    pub ways: Vec<Reached>,
+    /// That they go no other way.
+    pub certainty: Certainty,
+}
+
+/// Packets that come to an end by one way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Reached {
+    /// The port where they leave, or `drop`.
+    pub end: String,
+    /// The NF or the port where they were last, if they are dropped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dropped_at: Option<String>,
+    /// What takes them.
+    pub rule: StoryRule,
+    /// `fw -> ids -(match)-> drop`
+    pub path: String,
+    /// What firewalls on the way decide of the packet that is shown, by which rule.
+    pub decided: Vec<Decided>,
+    /// Only those of which third-party NFs decide so.
+    pub given: Vec<Condition>,
+    /// Every packet of the filter that the rule's filter matches goes this way.
+    pub all: bool,
+    /// One of them.
+    #[serde(serialize_with = "as_text")]
+    pub packet: Witness,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Decided {
+    pub nf: String,
+    /// `lets it on`, `drops it`, `puts it out on denied`
+    pub does: String,
+    /// As the NF tells it: `line 3: drop udp`
+    pub rule: String,
+}
+
+fn as_text<S: serde::Serializer>(packet: &Witness, s: S) -> Result<S::Ok, S::Error> {
+    s.collect_str(packet)
+}
+
+/// Looks for every way that packets of the question can go; with `to`, only for those that end there. The interpreter is of the
+/// same contents as the models.
+pub fn query<'a>(
+    contents: Contents<'a>,
+    models: &'a Models,
+    interpreter: &mut Interpreter<'a>,
+    question: &'a Question,
+    to: Option<&str>,
+) -> Answers {
+    let mut fields = Fields::default();
+    let side = Side::new(contents, models, &mut fields);
+    let liked = models.liked(&mut fields);
+    let mut asked = Table::default();
+    asked.push(&mut fields, &question.filter);
+    let finder = Finder {
+        fields: &fields,
+        old: &side,
+        new: &side,
+        liked: &liked,
+    };
+    let mut search = Search {
+        finder,
+        asked: &asked,
+        interpreter,
+        budget: Budget::new(BUDGET),
+        found: Answers {
+            ways: Vec::new(),
+            certainty: Certainty::Proved,
+        },
+    };
+    search.port(&question.port, to);
+    search.found
+}
+
+struct Search<'s, 'a> {
+    finder: Finder<'s, 'a>,
+    /// One rule: the filter.
+    asked: &'s Table<'a>,
+    interpreter: &'s mut Interpreter<'a>,
+    budget: Budget,
+    found: Answers,
+}
+
+impl<'a> Search<'_, 'a> {
+    fn port(&mut self, port: &str, to: Option<&str>) {
+        let side = self.finder.old;
+        let Some(steering) = side.steering(port) else {
+            return;
+        };
+        let mut routes: HashMap<Option<&str>, Vec<Route<'a>>> = HashMap::new();
+        for taker in steering.takers() {
+            let Some(rule) = steering.rule(taker) else {
+                continue;
+            };
+            if !self.comes_to(port, taker) {
+                continue;
+            }
+            let chain = steering.chain(taker);
+            let through = Through { side, chain };
+            let ways = routes.entry(chain.map(|c| c.name.as_str())).or_insert_with(|| {
+                let Routes { routes, more } = Routes::new(through, through);
+                if more {
+                    self.found.certainty = Certainty::Partial;
+                }
+                routes
+            });
+            let first = self.found.ways.len();
+            for route in ways.iter() {
+                if self.found.ways.len() >= MAX_WAYS || self.budget.is_spent() {
+                    self.found.certainty = Certainty::Partial;
+                    return;
+                }
+                self.route(port, taker, &rule, route);
+            }
+            let only = self.found.ways.len() == first + 1;
+            let all = only && self.found.certainty == Certainty::Proved && self.is_first(port, taker);
+            if let Some(way) = self.found.ways.get_mut(first).filter(|_| only) {
+                way.all = all;
+            }
+        }
+        self.found.ways.retain(|way| to.is_none_or(|to| way.end == to));
+    }
+
+    /// Packets of the filter come to the rule, or that is not known.
+    fn comes_to(&mut self, port: &str, taker: Taker) -> bool {
+        let (finder, asked) = (self.finder, self.asked);
+        let Some(steering) = finder.old.steering(port) else {
+            return false;
+        };
+        let taken = [steering.table.effective(taker), asked.effective(Some(0))];
+        let answer = self.budget.part(RULE_BUDGET, |budget| {
+            crate::sets::common(finder.fields, &taken, &[], budget)
+        });
+        if answer == Answer::Unknown {
+            self.found.certainty = Certainty::Partial;
+        }
+        answer != Answer::No
+    }
+
+    /// No rule before this one takes packets of the filter: what it takes is the filter and the rule's own.
+    fn is_first(&mut self, port: &str, taker: Taker) -> bool {
+        let Some(rule) = taker else { return false };
+        (0..rule).all(|before| !self.comes_to(port, Some(before)))
+    }
+
+    fn route(&mut self, port: &str, taker: Taker, rule: &StoryRule, route: &Route<'a>) {
+        let side = self.finder.old;
+        let (Some(steering), Some(id)) = (side.steering(port), self.interpreter.port(port)) else {
+            return;
+        };
+        let given = given(&[side], route);
+        let interpreter = &mut *self.interpreter;
+        let mut confirm = |frame: &Frame| {
+            let whole = frame.bytes.len() == frame.wire_len as usize;
+            let goes = |interpreter: &mut Interpreter<'a>| {
+                let path = interpreter.send(id, &frame.bytes, frame.wire_len);
+                interpreter.tell(&path, &[]).names() == names(&route.old)
+            };
+            whole && (!given.is_empty() || goes(interpreter))
+        };
+        let taken = vec![steering.table.effective(taker), self.asked.effective(Some(0))];
+        match self.finder.find(taken, route, &mut self.budget, &mut confirm) {
+            Found::Packet(packet) => {
+                let end = route.old.last().map_or("drop", |visit| visit.at);
+                let nfs = route.old.iter().rev().map(|visit| visit.at);
+                let last = nfs.into_iter().find(|at| *at != "drop").unwrap_or(port);
+                self.found.ways.push(Reached {
+                    end: end.to_owned(),
+                    dropped_at: (end == "drop").then(|| last.to_owned()),
+                    rule: rule.clone(),
+                    path: describe(&route.old),
+                    decided: self.decided(route, &packet.frame),
+                    given,
+                    all: false,
+                    packet,
+                });
+            }
+            Found::None(certainty) => self.found.certainty = self.found.certainty.min(certainty),
+        }
+    }
+
+    fn decided(&self, route: &Route<'a>, frame: &Frame) -> Vec<Decided> {
+        let side = self.finder.old;
+        let one = |decision: &super::routes::Decision<'a>| {
+            let Model::Rules { said, .. } = side.model(decision.nf) else {
+                return None;
+            };
+            let rule = match side.rules(decision.nf)?.taker(frame) {
+                Some(rule) => said.get(rule)?.clone(),
+                None => "its default, as no rule takes it".to_owned(),
+            };
+            let does = match decision.old.as_ref()? {
+                Outcome::Output(name) => format!("puts it out on {name}"),
+                Outcome::Drop => "drops it".to_owned(),
+                _ => "lets it on".to_owned(),
+            };
+            Some(Decided {
+                nf: decision.nf.to_owned(),
+                does,
+                rule,
+            })
+        };
+        route.decisions.iter().filter_map(one).collect()
+    }
+}
