@@ -166,6 +166,16 @@ pub(crate) struct RuntimeArgs {
     pub(crate) socket: Option<PathBuf>,
 }
 
+/// The same where a source or a bundle says it, too.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct TargetArgs {
+    /// The manager's name [default: that of the source or bundle]
+    #[arg(long, value_name = "NAME", conflicts_with = "socket")]
+    pub(crate) to: Option<String>,
+    #[command(flatten)]
+    pub(crate) runtime: RuntimeArgs,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct StatusArgs {
     /// The bundle's name, where several managers run
@@ -185,7 +195,7 @@ pub(crate) struct PlanArgs {
     #[command(flatten)]
     pub(crate) source: SourceArgs,
     #[command(flatten)]
-    pub(crate) runtime: RuntimeArgs,
+    pub(crate) runtime: TargetArgs,
 }
 
 #[derive(Debug, Args)]
@@ -199,7 +209,7 @@ pub(crate) struct ApplyArgs {
     #[command(flatten)]
     pub(crate) source: SourceArgs,
     #[command(flatten)]
-    pub(crate) runtime: RuntimeArgs,
+    pub(crate) runtime: TargetArgs,
 }
 
 #[derive(Debug, Args)]

@@ -1,5 +1,6 @@
 //! Talking to a running manager: HTTP and JSON over its control socket.
 
+mod choose;
 mod own;
 
 use std::{
@@ -10,12 +11,15 @@ use std::{
 use http_body_util::{BodyExt, Full};
 use hyper::{Method, Request, body::Bytes};
 use hyper_util::rt::TokioIo;
-use onvm_bundle::api::{APPLY_PATH, ApiError, ApplyReply, ApplyRequest, CONTROL_SOCKET, STATUS_PATH, Status};
+use onvm_bundle::api::{
+    APPLY_PATH, ApiError, ApplyReply, ApplyRequest, STATUS_PATH, STOP_PATH, Status, StopReply,
+};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::net::UnixStream;
 
+pub(super) use self::choose::Wanted;
 use self::own::Directory;
-use super::{Outcome, args::RuntimeArgs, output::Output};
+use super::{Outcome, output::Output};
 
 /// A manager answers a question at once; anything longer means that it hangs.
 const ANSWER: Duration = Duration::from_secs(5);
@@ -27,8 +31,23 @@ const APPLY: Duration = Duration::from_secs(120);
 pub(super) enum ClientError {
     #[error("no manager is running: there is no control socket in {}. Start one with `onvm-run BUNDLE`, or say where it is with `--run-dir` or `--socket`.", .0.display())]
     None(PathBuf),
-    #[error("several managers are running: {}. Say which one with `--socket {}/NAME/{CONTROL_SOCKET}`.", .names.join(", "), .run_dir.display())]
-    Several { run_dir: PathBuf, names: Vec<String> },
+    #[error("several managers are running: {}. Name one of them {how}.", .names.join(", "))]
+    Several { names: Vec<String>, how: &'static str },
+    #[error("no manager `{name}` is running in {}; running: {}.", .run_dir.display(), .names.join(", "))]
+    Unknown {
+        name: String,
+        names: Vec<String>,
+        run_dir: PathBuf,
+    },
+    #[error(
+        "{target} is for the manager `{name}`, and the only one that runs is `{running}`. If it is meant for `{running}`: `{command}`"
+    )]
+    Another {
+        target: String,
+        name: String,
+        running: String,
+        command: String,
+    },
     #[error("no manager answers at {}: {reason}. Check that `onvm-run` runs and that you may open its socket.", socket.display())]
     Unreachable { socket: PathBuf, reason: String },
     #[error(
@@ -52,6 +71,8 @@ impl ClientError {
             Self::None(_) | Self::Unreachable { .. } => ("no_runtime", Outcome::NoRuntime),
             Self::Foreign { .. } => ("foreign_runtime", Outcome::NoRuntime),
             Self::Several { .. } => ("several_runtimes", Outcome::Usage),
+            Self::Unknown { .. } => ("no_such_runtime", Outcome::NoRuntime),
+            Self::Another { .. } => ("other_runtime", Outcome::Usage),
             Self::Answer(_) => ("answer", Outcome::NoRuntime),
             Self::Refused(e) => (e.code.as_str(), Outcome::ApplyFailed),
         };
@@ -67,40 +88,16 @@ pub(super) struct Client {
 }
 
 impl Client {
-    /// The manager that is meant: the socket that was named, the one with that bundle name, or the only one.
-    pub(super) fn find(args: &RuntimeArgs, name: Option<&str>) -> Result<Self, ClientError> {
-        if let Some(socket) = &args.socket {
-            return Ok(Self {
-                socket: socket.clone(),
-            });
-        }
-        let run_dir = args.run_dir.clone().unwrap_or_else(default_run_dir);
-        let Some(base) = Directory::open(&run_dir)? else {
-            return Err(ClientError::None(run_dir));
-        };
-        let mut names = base.with(CONTROL_SOCKET);
-        names.sort();
-        let named = name
-            .filter(|n| names.iter().any(|known| known == n))
-            .map(str::to_owned);
-        match (named, names.as_slice()) {
-            (Some(name), _) => Ok(Self {
-                socket: run_dir.join(name).join(CONTROL_SOCKET),
-            }),
-            (None, []) => Err(ClientError::None(run_dir)),
-            (None, [only]) => Ok(Self {
-                socket: run_dir.join(only).join(CONTROL_SOCKET),
-            }),
-            (None, _) => Err(ClientError::Several { run_dir, names }),
-        }
-    }
-
     pub(super) fn status(&self) -> Result<Status, ClientError> {
         self.ask(Method::GET, STATUS_PATH, None::<&()>, ANSWER)
     }
 
     pub(super) fn apply(&self, request: &ApplyRequest) -> Result<ApplyReply, ClientError> {
         self.ask(Method::POST, APPLY_PATH, Some(request), APPLY)
+    }
+
+    pub(super) fn stop(&self) -> Result<StopReply, ClientError> {
+        self.ask(Method::POST, STOP_PATH, None::<&()>, ANSWER)
     }
 
     fn ask<T: DeserializeOwned>(

@@ -11,7 +11,7 @@ use onvm_bundle::api::{InstanceState, Isolation, Status};
 use super::{
     Outcome,
     args::StatusArgs,
-    client::{Client, ClientError},
+    client::{Client, ClientError, Wanted},
     output::Output,
 };
 
@@ -40,7 +40,7 @@ pub(super) fn run(out: &Output, args: &StatusArgs) -> Outcome {
 fn await_manager(args: &StatusArgs) -> Result<Client, ClientError> {
     let began = Instant::now();
     loop {
-        match Client::find(&args.runtime, args.name.as_deref()) {
+        match Client::find(&args.runtime, Wanted::Named(args.name.as_deref())) {
             Err(ClientError::None(_)) if began.elapsed() < START => thread::sleep(LOOK),
             found => return found,
         }

@@ -44,7 +44,7 @@ use crossbeam_queue::SegQueue;
 use onvm_bundle::api as wire;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
-pub use balance::Summary;
+pub use balance::{LostWithNfs, Summary};
 pub use notify::notify_ready;
 pub use outputs::{CutOutput, UnreadInput};
 pub use rundir::default_base;
