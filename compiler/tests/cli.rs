@@ -15,7 +15,7 @@ use onvm_bundle::{
     Bundle,
     api::{
         API_VERSION, ApiError, ApplyReply, ApplyRequest, Balance, BufferStatus, Isolation, ManagerState,
-        Status,
+        Status, StopReply,
     },
 };
 
@@ -286,7 +286,12 @@ fn manager(
         for stream in listener.incoming().take(requests) {
             let mut stream = stream.unwrap();
             let (head, body) = request(&mut stream);
-            let (status, reply) = if head.starts_with("GET /v1/status ") {
+            let (status, reply) = if head.is_empty() {
+                continue;
+            } else if head.starts_with("POST /v1/stop ") {
+                let version = API_VERSION;
+                ("200 OK", serde_json::to_string(&StopReply { version }).unwrap())
+            } else if head.starts_with("GET /v1/status ") {
                 ("200 OK", serde_json::to_string(&status(&running)).unwrap())
             } else if refuse {
                 let error = ApiError::new(ApiError::BUSY, "another apply is under way", "Try again.");
@@ -321,6 +326,9 @@ fn request(stream: &mut impl Read) -> (String, Vec<u8>) {
     loop {
         let mut chunk = [0; 4096];
         let n = stream.read(&mut chunk).unwrap();
+        if n == 0 {
+            return (String::new(), bytes);
+        }
         bytes.extend(&chunk[..n]);
         let Some(end) = bytes.windows(4).position(|w| w == b"\r\n\r\n") else {
             continue;
@@ -385,6 +393,7 @@ fn no_manager() {
     for args in [
         &["status", "--run-dir", "."][..],
         &["status", "--socket", "none.sock"],
+        &["stop", "--run-dir", "."],
         &["plan", "a.chain", "--run-dir", "."],
         &["apply", "a.chain", "--run-dir", ".", "--auto-approve"],
     ] {
@@ -404,6 +413,32 @@ fn a_status() {
     let (out, _) = run(dir.path(), &["status", "a", "--run-dir", "run", "--json"], 0);
     let status: Status = serde_json::from_str(&out).unwrap();
     assert_eq!(status.pid, 7);
+}
+
+#[test]
+fn a_stop_that_takes_too_long() {
+    let (dir, _applies) = running(5, false);
+    let args = ["stop", "--run-dir", "run", "--timeout", "1"];
+    let (out, err) = run(dir.path(), &args, 1);
+    assert!(out.is_empty() && err.contains("not within 1 s"), "{out}{err}");
+    assert!(err.contains("running") && err.contains("`kill -9 7`"), "{err}");
+    run(dir.path(), &["stop", "b", "--run-dir", "run"], 4);
+    run(dir.path(), &["stop", "--timeout", "0"], 2);
+}
+
+/// It says nothing of an end in order.
+#[test]
+fn a_watch_of_a_manager_that_is_gone_fails() {
+    let (dir, _applies) = running(1, false);
+    let args = ["status", "--watch", "0.1", "--run-dir", "run"];
+    let (out, err) = run(dir.path(), &args, 4);
+    assert!(
+        out.starts_with("a  running") && err.contains("no manager answers"),
+        "{out}{err}"
+    );
+    for wrong in ["0", "-1", "nan", "inf", "a"] {
+        run(dir.path(), &["status", &format!("--watch={wrong}")], 2);
+    }
 }
 
 #[test]

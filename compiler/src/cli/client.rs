@@ -4,15 +4,20 @@ mod choose;
 mod own;
 
 use std::{
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use http_body_util::{BodyExt, Full};
 use hyper::{Method, Request, body::Bytes};
 use hyper_util::rt::TokioIo;
 use onvm_bundle::api::{
-    APPLY_PATH, ApiError, ApplyReply, ApplyRequest, STATUS_PATH, STOP_PATH, Status, StopReply,
+    APPLY_PATH, ApiError, ApplyReply, ApplyRequest, STATUS_PATH, STOP_PATH, Status, StopReply, VERBOSE,
+};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    process::{PidfdFlags, pidfd_open},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::net::UnixStream;
@@ -96,6 +101,30 @@ impl Client {
         self.ask(Method::POST, APPLY_PATH, Some(request), APPLY)
     }
 
+    /// With the hits of each steering rule.
+    pub(super) fn verbose_status(&self) -> Result<Status, ClientError> {
+        let path = format!("{STATUS_PATH}?{VERBOSE}");
+        self.ask(Method::GET, &path, None::<&()>, ANSWER)
+    }
+
+    /// The socket is still where it was: the manager is there, or was killed.
+    pub(super) fn is_left(&self) -> bool {
+        self.socket.symlink_metadata().is_ok()
+    }
+
+    /// The process that listens.
+    pub(super) fn process(&self) -> Result<Process, ClientError> {
+        let unreachable = |e: std::io::Error| ClientError::Unreachable {
+            socket: self.socket.clone(),
+            reason: e.to_string(),
+        };
+        let (dir, name) = self.place()?;
+        let stream = std::os::unix::net::UnixStream::connect(dir.by_descriptor(name)).map_err(unreachable)?;
+        let pid = own::refuse_peer(&self.socket, &stream)?;
+        let fd = pidfd_open(pid, PidfdFlags::empty()).map_err(|e| unreachable(e.into()))?;
+        Ok(Process(fd))
+    }
+
     pub(super) fn stop(&self) -> Result<StopReply, ClientError> {
         self.ask(Method::POST, STOP_PATH, None::<&()>, ANSWER)
     }
@@ -144,6 +173,26 @@ impl Client {
         let (name, dir) = (name.ok_or_else(none)?, Directory::open(dir)?.ok_or_else(none)?);
         dir.refuse_foreign(name)?;
         Ok((dir, name))
+    }
+}
+
+/// A manager's process, whatever process has its id later.
+#[derive(Debug)]
+pub(super) struct Process(OwnedFd);
+
+impl Process {
+    /// Whether it ends in that time.
+    pub(super) fn ends_within(&self, time: Duration) -> bool {
+        let until = Instant::now() + time;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let mut ended = [PollFd::new(&self.0, PollFlags::IN)];
+            match poll(&mut ended, Timespec::try_from(left).ok().as_ref()) {
+                Ok(n) if n > 0 => return true,
+                Ok(_) | Err(_) if left.is_zero() => return false,
+                Ok(_) | Err(_) => {}
+            }
+        }
     }
 }
 

@@ -223,6 +223,7 @@ impl Manager {
             Input::Request(Request::Stop(reply)) => {
                 self.stopping = true;
                 answer(reply, ());
+            Input::Request(Request::VerboseStatus(reply)) => answer(reply, Box::new(self.verbose_status())),
             }
             Input::Request(Request::Apply(_, reply)) => drop(reply),
             Input::Stop => self.stopping = true,

@@ -1,13 +1,10 @@
-//! The flow cache: the first hop of each flow that a port has seen lately.
+//! The flow cache: the rule of each flow that a port has seen lately.
 
 use std::hash::BuildHasher;
 
 use hashbrown::DefaultHashBuilder;
 
-use crate::{
-    flow::{FlowKey, KEY_WORDS},
-    generation::HopIndex,
-};
+use crate::flow::{FlowKey, KEY_WORDS};
 
 /// Flows that a port's cache has room for.
 pub(super) const PLACES: usize = 1 << 21;
@@ -19,11 +16,15 @@ const GROWTH: usize = 8;
 /// Places that a flow can have. Where half of all places are taken, a set overflows for one flow of 150.
 const WAYS: usize = 8;
 
-/// A line of the processor's cache: the key; hop, whether it was met again, epoch; a word of nothing.
+/// What is kept of a flow: the index of its rule, less than [`MET_AGAIN`].
+pub(super) type Rule = u32;
+
+/// A line of the processor's cache: the key; rule, whether it was met again, epoch; a word of nothing.
 type Place = [u64; PLACE_WORDS];
 const PLACE_WORDS: usize = 8;
 const STATE: usize = KEY_WORDS;
-const MET_AGAIN: u64 = 1 << 16;
+const MET_AGAIN: u64 = 1 << 31;
+const RULE: u64 = MET_AGAIN - 1;
 
 /// Sets of [`WAYS`] places, one of which each key's hash chooses. A flow that finds its set full takes the place of one that
 /// was not met again; where all were, they count as not met from then on ("not recently used", as in A. Tanenbaum, "Modern
@@ -71,7 +72,7 @@ impl FlowCache {
 
     /// What is kept for the key, or else what `decide` says, which is kept then.
     #[inline(always)]
-    pub(super) fn get(&mut self, key: &FlowKey, decide: impl FnOnce() -> HopIndex) -> HopIndex {
+    pub(super) fn get(&mut self, key: &FlowKey, decide: impl FnOnce() -> Rule) -> Rule {
         let epoch = u64::from(self.epoch) << 32;
         let hash = self.hasher.hash_one(key);
         let at = self.skip + (hash as usize & self.sets.saturating_sub(1)) * WAYS * PLACE_WORDS;
@@ -90,10 +91,10 @@ impl FlowCache {
                 free = free.or(Some(way));
             } else if is_of(place, key) {
                 place[STATE] |= MET_AGAIN;
-                return place[STATE] as HopIndex;
+                return (place[STATE] & RULE) as Rule;
             }
         }
-        let hop = decide();
+        let rule = decide();
         let way = match free {
             Some(way) => way,
             None => {
@@ -102,8 +103,8 @@ impl FlowCache {
             }
         };
         set[way][..KEY_WORDS].copy_from_slice(&key.0);
-        set[way][STATE] = epoch | u64::from(hop);
-        hop
+        set[way][STATE] = epoch | u64::from(rule) & RULE;
+        rule
     }
 }
 
@@ -151,7 +152,7 @@ mod tests {
         let key = key(flow);
         cache.get(&key, || {
             asked = true;
-            flow as HopIndex
+            flow as Rule
         });
         !asked
     }
@@ -162,7 +163,7 @@ mod tests {
         for _ in 0..3 {
             for flow in 0..50_000 {
                 let key = key(flow);
-                assert_eq!(cache.get(&key, || flow as HopIndex), flow as HopIndex);
+                assert_eq!(cache.get(&key, || flow as Rule), flow as Rule);
             }
         }
         assert_eq!(cache.words.len(), ((1 << 12) + 1) * 8);

@@ -15,7 +15,7 @@ mod tests;
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    sync::{Arc, atomic::AtomicU64},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -441,13 +441,7 @@ fn generation(number: u64, how: u8) -> Generation {
         ignore_tags: false,
         reach: 78,
     };
-    let counters = HopCounters {
-        arrived: hops.iter().map(|_| AtomicU64::new(0)).collect(),
-        dropped: hops
-            .iter()
-            .map(|_| [const { AtomicU64::new(0) }; Reason::COUNT])
-            .collect(),
-    };
+    let counters = HopCounters::new(hops.len(), &tables);
     Generation {
         number,
         id: String::new(),
@@ -456,6 +450,7 @@ fn generation(number: u64, how: u8) -> Generation {
         chains: Vec::new(),
         tables,
         reach: vec![(0..SERVICES).collect(); PORTS],
+        rules: Vec::new(),
         counters: vec![counters],
     }
 }

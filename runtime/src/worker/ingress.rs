@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use nflib::memory::{PacketFile, PrivateCopy};
 
-use super::flows::{self, FlowCache};
+use super::flows::{self, FlowCache, Rule};
 use crate::{
     capture::{Player, Stamps},
     dpdk::{RxBurst, RxQueue},
     flow::{self, flow_of},
-    generation::{HopIndex, PortTable},
+    generation::PortTable,
     interface,
     worker::{
         BURST,
@@ -148,7 +148,7 @@ impl Ingress {
 }
 
 impl Receiver {
-    /// The packet's hash and the first hop of its chain. `read` is asked once for at most so many of its bytes, which nobody
+    /// The packet's hash and its rule, as [`PortTable::entry`] counts them. `read` is asked once for at most so many of its bytes, which nobody
     /// else may write: an NF that changes the packet meanwhile must not have one key looked at and another packet's rule
     /// kept for it.
     #[inline(always)]
@@ -158,20 +158,20 @@ impl Receiver {
         length: u16,
         nic_hash: Option<u32>,
         read: impl FnOnce(u16) -> &'b [u8],
-    ) -> (u32, HopIndex) {
+    ) -> (u32, Rule) {
         if table.rules.is_empty() {
             let hash = nic_hash.unwrap_or_else(|| flow_of(read(flow::REACH)).hash);
-            return (hash, table.otherwise);
+            return (hash, 0);
         }
         let head = read(table.reach.max(flow::REACH));
         let flow = flow_of(head);
         let hash = nic_hash.unwrap_or(flow.hash);
-        let decide = || table.classify(head, length.into());
-        let hop = match flow.key {
+        let decide = || table.entry(head, length.into()) as Rule;
+        let rule = match flow.key {
             Some(key) if table.by_flow => flows.get(&key, decide),
             _ => decide(),
         };
-        (hash, hop)
+        (hash, rule)
     }
 
     /// Takes a burst from the next queue in turn; returns how many packets.
@@ -266,10 +266,10 @@ mod tests {
         let mut copy = PrivateCopy::new(&packets);
         let mut classify = |flow: u32| {
             write(&nf, flow);
-            Receiver::classify(&mut flows, &table, 64, None, |most| {
+            let (_, rule) = Receiver::classify(&mut flows, &table, 64, None, |most| {
                 copy.take(&packets, 0, AT as u16, most.min(64))
-            })
-            .1
+            });
+            table.target(rule as usize)
         };
         let over = AtomicBool::new(false);
         let seen = std::thread::scope(|scope| {
