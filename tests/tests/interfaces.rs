@@ -169,6 +169,27 @@ fn two_af_xdp_ports_carry_packets() {
     joined.manager.terminate().assert_nothing_left();
 }
 
+/// Whatever their names and run directories are.
+#[test]
+fn an_interface_has_one_manager() {
+    let joined = Joined::new(['o', 'p'], "", "");
+    let scratch = Scratch::new();
+    let interface = joined.outside.interface.as_str();
+    let chain = format!(
+        "port a = af_packet {{ interface = \"{interface}\" }}\nport b = null\nsteer a {{ else -> b }}\n"
+    );
+    scratch.write("other.chain", chain);
+    let bundle = scratch.build_as("other.chain", "other", "other.bundle", &[]);
+    let start = || Manager::start(&bundle, "other", &scratch.run_dir(), &[]);
+    let holder = format!("`test` (process {})", joined.manager.pid());
+    let words = ["port `a`", interface, holder.as_str(), "`onvmc stop test`"];
+    start().finish(SOON).assert_refused(&words);
+    joined.manager.terminate().assert_nothing_left();
+    let manager = start();
+    manager.wait_for_log("READY");
+    manager.terminate().assert_nothing_left();
+}
+
 #[test]
 fn tags_of_every_protocol_number_are_what_they_were() {
     let joined = Joined::new(['s', 't'], "", "");

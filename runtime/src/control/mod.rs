@@ -8,6 +8,7 @@ mod apply;
 mod aside;
 mod balance;
 mod captures;
+mod claims;
 mod closing;
 mod cores;
 mod ending;
@@ -15,6 +16,7 @@ mod fleet;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod limit;
+mod lock;
 mod memif;
 mod memory;
 mod metrics;
@@ -54,6 +56,7 @@ pub use startup::{Options, start};
 use self::{
     api::Request,
     aside::Aside,
+    claims::Claims,
     fleet::Fleet,
     opened::OpenPort,
     rundir::{Kept, RunDir},
@@ -117,6 +120,7 @@ pub struct Manager {
     ingress_closed: bool,
     run_dir: Arc<RunDir>,
     _eal: Arc<Eal>,
+    _claims: Claims,
 }
 
 #[derive(Debug)]
@@ -219,11 +223,11 @@ impl Manager {
             Input::Worker(Event::IngressClosed) => self.ingress_closed = true,
             Input::Instance(slot, report) => self.fleet.report(&self.worker, slot, report),
             Input::Request(Request::Status(reply)) => answer(reply, Box::new(self.status())),
+            Input::Request(Request::VerboseStatus(reply)) => answer(reply, Box::new(self.verbose_status())),
             Input::Request(Request::Metrics(reply)) => answer(reply, metrics::render(&self.status())),
             Input::Request(Request::Stop(reply)) => {
                 self.stopping = true;
                 answer(reply, ());
-            Input::Request(Request::VerboseStatus(reply)) => answer(reply, Box::new(self.verbose_status())),
             }
             Input::Request(Request::Apply(_, reply)) => drop(reply),
             Input::Stop => self.stopping = true,
