@@ -15,7 +15,7 @@ use onvm_bundle::{
     Bundle,
     api::{
         API_VERSION, ApiError, ApplyReply, ApplyRequest, Balance, BufferStatus, Isolation, ManagerState,
-        Status,
+        Status, StopReply,
     },
 };
 
@@ -286,7 +286,12 @@ fn manager(
         for stream in listener.incoming().take(requests) {
             let mut stream = stream.unwrap();
             let (head, body) = request(&mut stream);
-            let (status, reply) = if head.starts_with("GET /v1/status ") {
+            let (status, reply) = if head.is_empty() {
+                continue;
+            } else if head.starts_with("POST /v1/stop ") {
+                let version = API_VERSION;
+                ("200 OK", serde_json::to_string(&StopReply { version }).unwrap())
+            } else if head.starts_with("GET /v1/status ") {
                 ("200 OK", serde_json::to_string(&status(&running)).unwrap())
             } else if refuse {
                 let error = ApiError::new(ApiError::BUSY, "another apply is under way", "Try again.");
@@ -321,6 +326,9 @@ fn request(stream: &mut impl Read) -> (String, Vec<u8>) {
     loop {
         let mut chunk = [0; 4096];
         let n = stream.read(&mut chunk).unwrap();
+        if n == 0 {
+            return (String::new(), bytes);
+        }
         bytes.extend(&chunk[..n]);
         let Some(end) = bytes.windows(4).position(|w| w == b"\r\n\r\n") else {
             continue;
@@ -385,6 +393,7 @@ fn no_manager() {
     for args in [
         &["status", "--run-dir", "."][..],
         &["status", "--socket", "none.sock"],
+        &["stop", "--run-dir", "."],
         &["plan", "a.chain", "--run-dir", "."],
         &["apply", "a.chain", "--run-dir", ".", "--auto-approve"],
     ] {
@@ -407,16 +416,54 @@ fn a_status() {
 }
 
 #[test]
+fn a_stop_that_takes_too_long() {
+    let (dir, _applies) = running(5, false);
+    let args = ["stop", "--run-dir", "run", "--timeout", "1"];
+    let (out, err) = run(dir.path(), &args, 1);
+    assert!(out.is_empty() && err.contains("not within 1 s"), "{out}{err}");
+    assert!(err.contains("running") && err.contains("`kill -9 7`"), "{err}");
+    run(dir.path(), &["stop", "b", "--run-dir", "run"], 4);
+    run(dir.path(), &["stop", "--timeout", "0"], 2);
+}
+
+/// It says nothing of an end in order.
+#[test]
+fn a_watch_of_a_manager_that_is_gone_fails() {
+    let (dir, _applies) = running(1, false);
+    let args = ["status", "--watch", "0.1", "--run-dir", "run"];
+    let (out, err) = run(dir.path(), &args, 4);
+    assert!(
+        out.starts_with("a  running") && err.contains("no manager answers"),
+        "{out}{err}"
+    );
+    for wrong in ["0", "-1", "nan", "inf", "a"] {
+        run(dir.path(), &["status", &format!("--watch={wrong}")], 2);
+    }
+}
+
+#[test]
 fn a_plan_changes_nothing() {
     let (dir, applies) = running(4, false);
-    let (out, _) = run(dir.path(), &["plan", "edited.chain", "--run-dir", "run"], 0);
+    let (out, _) = run(
+        dir.path(),
+        &["plan", "edited.chain", "--to", "a", "--run-dir", "run"],
+        0,
+    );
     assert!(
         out.contains("+ rule wan: arp -> drop") && out.contains("Instances to keep: fw-0"),
         "{out}"
     );
     run(
         dir.path(),
-        &["plan", "edited.chain", "--run-dir", "run", "--exit-code"],
+        &[
+            "plan",
+            "edited.chain",
+            "--to",
+            "a",
+            "--run-dir",
+            "run",
+            "--exit-code",
+        ],
         3,
     );
     let (out, _) = run(
@@ -438,7 +485,15 @@ fn an_apply_of_a_source() {
     let (dir, applies) = running(2, false);
     let (_, err) = run(
         dir.path(),
-        &["apply", "edited.chain", "--run-dir", "run", "--auto-approve"],
+        &[
+            "apply",
+            "edited.chain",
+            "--to",
+            "a",
+            "--run-dir",
+            "run",
+            "--auto-approve",
+        ],
         0,
     );
     assert!(err.contains("Applied in 1.5 ms"), "{err}");
@@ -454,7 +509,11 @@ fn an_apply_of_a_source() {
 #[test]
 fn an_apply_is_not_made_without_a_yes() {
     let (dir, applies) = running(2, false);
-    let (_, err) = run(dir.path(), &["apply", "edited.chain", "--run-dir", "run"], 2);
+    let (_, err) = run(
+        dir.path(),
+        &["apply", "edited.chain", "--to", "a", "--run-dir", "run"],
+        2,
+    );
     assert!(err.contains("--auto-approve"), "{err}");
     let (out, _) = run(dir.path(), &["apply", "a.chain", "--run-dir", "run"], 0);
     assert!(out.contains("No changes."), "the same again needs no yes: {out}");
@@ -466,7 +525,15 @@ fn an_apply_that_fails() {
     let (dir, _applies) = running(2, true);
     let (_, err) = run(
         dir.path(),
-        &["apply", "edited.chain", "--run-dir", "run", "--auto-approve"],
+        &[
+            "apply",
+            "edited.chain",
+            "--to",
+            "a",
+            "--run-dir",
+            "run",
+            "--auto-approve",
+        ],
         5,
     );
     assert!(err.contains("another apply is under way"), "{err}");
@@ -485,7 +552,11 @@ fn what_only_a_restart_changes_is_planned_as_that_and_not_applied() {
     let (dir, applies) = running(4, false);
     let resized = CHAIN.replace("null {}", "null { size = 128 }");
     fs::write(dir.path().join("resized.chain"), resized).unwrap();
-    let (out, _) = run(dir.path(), &["plan", "resized.chain", "--run-dir", "run"], 0);
+    let (out, _) = run(
+        dir.path(),
+        &["plan", "resized.chain", "--to", "a", "--run-dir", "run"],
+        0,
+    );
     assert!(
         out.contains("kind: null { size = 64 } => null { size = 128 }"),
         "{out}"
@@ -497,17 +568,23 @@ fn what_only_a_restart_changes_is_planned_as_that_and_not_applied() {
     assert!(out.contains("Instances to replace: fw-0"), "{out}");
     let (out, _) = run(
         dir.path(),
-        &["plan", "resized.chain", "--run-dir", "run", "--json"],
+        &["plan", "resized.chain", "--to", "a", "--run-dir", "run", "--json"],
         0,
     );
     let json: serde_json::Value = serde_json::from_str(&out).unwrap();
     assert_eq!(json["needs_restart"], serde_json::json!(["ports"]));
     // Neither a question nor a request.
-    let (_, err) = run(dir.path(), &["apply", "resized.chain", "--run-dir", "run"], 5);
+    let (_, err) = run(
+        dir.path(),
+        &["apply", "resized.chain", "--to", "a", "--run-dir", "run"],
+        5,
+    );
     assert!(err.contains("ports") && err.contains("Stop onvm-run"), "{err}");
     let args = [
         "apply",
         "resized.chain",
+        "--to",
+        "a",
         "--run-dir",
         "run",
         "--auto-approve",
@@ -525,8 +602,53 @@ fn several_managers() {
     fs::create_dir_all(dir.path().join("run/b")).unwrap();
     let _second = UnixListener::bind(dir.path().join("run/b/control.sock")).unwrap();
     let (_, err) = run(dir.path(), &["status", "--run-dir", "run"], 2);
-    assert!(err.contains("a, b") && err.contains("--socket"), "{err}");
+    assert!(err.contains("a, b") && err.contains("status NAME"), "{err}");
     run(dir.path(), &["status", "a", "--run-dir", "run"], 0);
+    let (_, err) = run(dir.path(), &["plan", "edited.chain", "--run-dir", "run"], 2);
+    assert!(err.contains("a, b") && err.contains("--to NAME"), "{err}");
+}
+
+#[test]
+fn a_file_of_another_name_is_not_for_the_only_manager() {
+    let (dir, applies) = running(4, false);
+    for command in ["plan", "apply"] {
+        let (out, err) = run(dir.path(), &[command, "edited.chain", "--run-dir", "run"], 2);
+        let remedy = format!("`onvmc {command} edited.chain --run-dir run --to a`");
+        assert!(out.is_empty() && err.contains(&remedy), "{out}{err}");
+        assert!(err.contains("`edited`") && err.contains("`a`"), "{err}");
+    }
+    let (_, err) = run(
+        dir.path(),
+        &["plan", "edited.chain", "--run-dir", "run", "--json"],
+        2,
+    );
+    let json: serde_json::Value = serde_json::from_str(&err).unwrap();
+    assert_eq!(json["error"]["code"], "other_runtime");
+    // A name that is said is that manager's or nobody's.
+    let args = ["apply", "a.chain", "--to", "b", "--run-dir", "run"];
+    let (_, err) = run(dir.path(), &args, 4);
+    assert!(
+        err.contains("no manager `b`") && err.contains("running: a"),
+        "{err}"
+    );
+    run(dir.path(), &["status", "b", "--run-dir", "run"], 4);
+    // Whose file it is says the file's name, and for a bundle the name that it was built with.
+    run(
+        dir.path(),
+        &["build", "edited.chain", "-o", "e.bundle", "--name", "a"],
+        0,
+    );
+    run(dir.path(), &["plan", "e.bundle", "--run-dir", "run"], 0);
+    // A socket is said in so many words.
+    run(
+        dir.path(),
+        &["plan", "edited.chain", "--socket", "run/a/control.sock"],
+        0,
+    );
+    let both = ["plan", "a.chain", "--to", "a", "--socket", "run/a/control.sock"];
+    run(dir.path(), &both, 2);
+    run(dir.path(), &["plan", "none.chain", "--run-dir", "run"], 1);
+    assert!(applies.try_recv().is_err());
 }
 
 #[test]

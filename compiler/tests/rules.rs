@@ -101,7 +101,8 @@ fn codes(tags: &str) -> Vec<&'static str> {
 
 #[test]
 fn proofs_see_packets_as_their_port_says() {
-    assert_eq!(codes(""), ["C0607"]);
+    assert_eq!(codes(""), ["C0607", "C0611"]);
+    assert_eq!(codes(", tags = visible"), ["C0607"]);
     // `vlan` takes nothing then: a rule and an assertion are about no packet.
     assert_eq!(codes(", tags = ignored"), ["C0506", "C0506"]);
 }

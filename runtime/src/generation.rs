@@ -7,7 +7,7 @@ use std::{
 
 pub use onvm_bundle::tables::{At, Hop, HopIndex, NO_HOP, PortTable, Way, Wish};
 use onvm_bundle::{
-    Bundle,
+    Bundle, Flows,
     tables::{ChainTable, Tables},
 };
 
@@ -26,8 +26,20 @@ pub struct Generation {
     pub tables: Vec<PortTable>,
     /// By port id: slots of the services that packets of the port may come to.
     pub reach: Vec<Vec<u16>>,
+    /// By port id, then rule, `else` last; nothing for a port without rules.
+    pub rules: Vec<Vec<RuleName>>,
     /// By worker.
     pub counters: Vec<HopCounters>,
+}
+
+/// What a steering rule is called, the same in each generation that has it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RuleName {
+    /// The filter as it was written, or `else`.
+    pub text: String,
+    pub chain: String,
+    /// Rules of the port with the same text and chain before it.
+    pub before: usize,
 }
 
 /// Counters of one worker, which alone writes them.
@@ -36,12 +48,16 @@ pub struct HopCounters {
     pub arrived: Vec<AtomicU64>,
     /// By hop, then reason.
     pub dropped: Vec<[AtomicU64; Reason::COUNT]>,
+    /// By port id, then rule, `else` last: packets that were classified by it.
+    pub hits: Vec<Vec<AtomicU64>>,
 }
 
 impl HopCounters {
-    fn new(hops: usize) -> Self {
+    pub fn new(hops: usize, tables: &[PortTable]) -> Self {
+        let zeroes = |n: usize| (0..n).map(|_| AtomicU64::new(0)).collect();
         Self {
-            arrived: (0..hops).map(|_| AtomicU64::new(0)).collect(),
+            hits: tables.iter().map(|table| zeroes(table.rules.len() + 1)).collect(),
+            arrived: zeroes(hops),
             dropped: (0..hops)
                 .map(|_| std::array::from_fn(|_| AtomicU64::new(0)))
                 .collect(),
@@ -64,7 +80,14 @@ impl Generation {
         for table in &ports {
             table.prepare();
         }
-        let counters = (0..workers).map(|_| HopCounters::new(hops.len())).collect();
+        let counters = (0..workers)
+            .map(|_| HopCounters::new(hops.len(), &ports))
+            .collect();
+        let rules = manager
+            .ports
+            .iter()
+            .map(|port| rule_names(&bundle.flows, &port.name))
+            .collect();
         let reach = ports.iter().map(|table| reach(table, &hops)).collect();
         Self {
             number,
@@ -74,9 +97,33 @@ impl Generation {
             chains,
             tables: ports,
             reach,
+            rules,
             counters,
         }
     }
+}
+
+fn rule_names(flows: &Flows, port: &str) -> Vec<RuleName> {
+    let Some(table) = flows.tables.iter().find(|table| table.port == port) else {
+        return Vec::new();
+    };
+    let rules = table
+        .rules
+        .iter()
+        .map(|rule| (rule.text.as_str(), rule.chain.as_str()));
+    let mut seen: HashMap<_, usize> = HashMap::new();
+    let names = rules.chain([("else", table.otherwise.as_str())]);
+    names
+        .map(|name| {
+            let times = seen.entry(name).or_default();
+            *times += 1;
+            RuleName {
+                text: name.0.to_owned(),
+                chain: name.1.to_owned(),
+                before: *times - 1,
+            }
+        })
+        .collect()
 }
 
 /// Slots of the services that packets classified by the table may come to. A new look at the rules leads to their chains again.

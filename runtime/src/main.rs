@@ -108,8 +108,11 @@ fn run(arguments: &Arguments) -> Result<ExitCode, RunError> {
     };
     print(&text);
     let unread = summary.unread.iter().map(ToString::to_string);
+    // A manager that runs on outlives its NFs; what a capture goes through is to arrive.
+    let lost = summary.lost.iter().filter(|_| arguments.exit_when_done);
     let errors: Vec<String> = unread
         .chain(summary.cut.iter().map(ToString::to_string))
+        .chain(lost.map(ToString::to_string))
         .collect();
     for error in &errors {
         let _ = writeln!(std::io::stderr(), "error: {error}");

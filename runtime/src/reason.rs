@@ -64,6 +64,11 @@ impl Reason {
             Self::Shutdown => "shutdown",
         }
     }
+
+    /// Packets are lost for it by the end of an NF, and by nothing that a chain, a filter or an NF decided.
+    pub fn is_lost_nf(self) -> bool {
+        matches!(self, Self::NfLost | Self::NoInstance)
+    }
 }
 
 #[cfg(test)]

@@ -8,10 +8,10 @@
 )]
 
 use std::{
-    io::{Read, Write},
+    io::{BufRead, BufReader, Read, Write},
     os::unix::{fs::PermissionsExt, net::UnixStream, process::CommandExt},
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
     time::Duration,
 };
 
@@ -189,6 +189,160 @@ fn onvmc_status_shows_what_runs() {
     let status: onvm_bundle::api::Status = serde_json::from_str(&json).unwrap();
     assert_eq!(status.pid, manager.pid());
     manager.terminate_whole(STOCK);
+}
+
+#[test]
+fn onvmc_stop_returns_when_the_manager_has_stopped() {
+    let scratch = Scratch::new();
+    let manager = running(&scratch);
+    let run_dir = scratch.run_dir().display().to_string();
+    let stop = |more: &[&str]| {
+        let mut command = programs::command("onvmc");
+        command.args(["stop", "--run-dir", &run_dir]).args(more);
+        let output = command.output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+        (output.status.code(), text.into_owned())
+    };
+    let (code, text) = stop(&["other"]);
+    assert!(code == Some(4) && text.contains("`other`"), "{text}");
+    let (code, text) = stop(&["test"]);
+    assert_eq!(code, Some(0), "{text}");
+    let stopped = format!("test (pid {}) has stopped", manager.pid());
+    assert!(text.contains(&stopped), "{text}");
+    assert!(process::has_ended(manager.pid()));
+    assert!(manager.finish(SOON).summary_with(STOCK).balance.delivered > 0);
+    let (code, text) = stop(&[]);
+    assert!(
+        code == Some(4) && text.contains("no manager is running"),
+        "{text}"
+    );
+}
+
+/// Through the flow cache as well as past it, and on over an apply.
+#[test]
+fn a_verbose_status_counts_the_hits_of_each_rule() {
+    let scratch = Scratch::new();
+    scratch.pacer();
+    let tcp = |i| capture::tcp((i % 7) as u16, 80, i, 30);
+    let packets: Vec<_> = (0..300)
+        .map(|i| {
+            if i % 3 == 0 {
+                tcp(i)
+            } else {
+                capture::udp((i % 7) as u16, i, 30)
+            }
+        })
+        .collect();
+    capture::write(&scratch.path("in.pcap"), &packets);
+    let build = |rules: &str, out: &str| {
+        scratch.build(
+            &format!(
+                "use \"pacer.nf.toml\" as pacer\nport a = pcap {{ read = file(\"in.pcap\") }}\n\
+                 port b = pcap {{ write = \"/dev/null\" }}\nnf pace = pacer {{}}\nsteer a {{\n{rules}    else -> pace -> b\n}}\n"
+            ),
+            out,
+        )
+    };
+    let first = build("    tcp port 22 -> drop\n    tcp port 80 -> drop\n", "first");
+    let manager = Manager::ready(&first, "test", &scratch.run_dir(), &[]);
+    manager.wait_until("the capture has passed", SOON, |s| {
+        s.ports[0].done && s.balance.in_flight == 0
+    });
+    assert!(
+        manager.status().ports[0].rules.is_empty(),
+        "they were not asked for"
+    );
+    let hits = || {
+        let (_, body) = manager.get("/v1/status?verbose");
+        let status: onvm_bundle::api::Status = serde_json::from_str(&body).unwrap();
+        assert!(status.ports[1].rules.is_empty(), "no rules are written there");
+        let rules = status.ports[0].rules.iter();
+        let line = |source: &str| source.rsplit(':').nth(1).unwrap().to_owned();
+        rules
+            .map(|r| (r.rule.clone(), r.source.as_deref().map(line), r.packets))
+            .collect::<Vec<_>>()
+    };
+    let row = |rule: &str, line: u32, packets: u64| (rule.to_owned(), Some(line.to_string()), packets);
+    let seen = hits();
+    let expected = [
+        row("tcp port 22", 6, 0),
+        row("tcp port 80", 7, 100),
+        row("else", 8, 200),
+    ];
+    assert_eq!(seen, expected);
+    let second = build("    udp port 99 -> drop\n    tcp port 80 -> drop\n", "second");
+    manager.apply(&second, None).unwrap();
+    let expected = [
+        row("udp port 99", 6, 0),
+        row("tcp port 80", 7, 100),
+        row("else", 8, 200),
+    ];
+    assert_eq!(hits(), expected);
+    let run_dir = scratch.run_dir().display().to_string();
+    let onvmc = programs::path("onvmc").display().to_string();
+    let text = programs::tool(&onvmc, &["status", "-v", "--run-dir", &run_dir]);
+    let words = ["a", "tcp", "port", "80", "drop", "100"];
+    let has_all = |line: &str| {
+        words
+            .iter()
+            .all(|word| line.split_whitespace().any(|w| w == *word))
+    };
+    assert!(text.lines().any(has_all), "{text}");
+    manager.terminate_whole(0);
+}
+
+/// A watch of a manager, and its lines.
+fn watch(scratch: &Scratch, more: &[&str]) -> (std::process::Child, BufReader<std::process::ChildStdout>) {
+    let mut command = programs::command("onvmc");
+    command
+        .args(["status", "--watch", "0.1", "--run-dir"])
+        .arg(scratch.run_dir());
+    let mut child = command
+        .args(more)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap());
+    (child, lines)
+}
+
+/// Reads on until the status has been shown so often.
+fn see(lines: &mut impl BufRead, times: usize) {
+    let shown = lines
+        .lines()
+        .map(|line| line.unwrap())
+        .filter(|line| line.starts_with("test  ") || line.starts_with("{\""));
+    assert_eq!(shown.take(times).count(), times);
+}
+
+#[test]
+fn a_watch_ends_well_with_its_manager_by_a_signal_and_with_its_reader() {
+    let scratch = Scratch::new();
+    let manager = running(&scratch);
+    let (mut interrupted, mut lines) = watch(&scratch, &[]);
+    see(&mut lines, 2);
+    process::signal(interrupted.id(), rustix::process::Signal::INT);
+    let ended = process::wait_for(SOON, || interrupted.try_wait().unwrap());
+    assert_eq!(ended.and_then(|status| status.code()), Some(0));
+
+    let (mut unread, mut lines) = watch(&scratch, &["--json"]);
+    see(&mut lines, 2);
+    drop(lines);
+    let ended = process::wait_for(SOON, || unread.try_wait().unwrap());
+    assert_eq!(ended.and_then(|status| status.code()), Some(0));
+
+    let (mut whole, mut lines) = watch(&scratch, &["--verbose"]);
+    see(&mut lines, 1);
+    manager.terminate_whole(STOCK);
+    let mut rest = String::new();
+    lines.read_to_string(&mut rest).unwrap();
+    assert!(!rest.contains('\u{1b}'), "there is no terminal: {rest}");
+    let ended = process::wait_for(SOON, || whole.try_wait().unwrap());
+    let mut said = String::new();
+    whole.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert_eq!(ended.and_then(|status| status.code()), Some(0), "{said}");
+    assert_eq!(said, "The manager has stopped.\n");
 }
 
 #[test]

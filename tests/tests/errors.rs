@@ -363,8 +363,9 @@ fn two_ports_on_one_capture_are_refused_and_the_file_is_left_as_it_is() {
     let scratch = Scratch::new();
     let file = scratch.write("out.pcap", "precious");
     let path = file.display();
-    // The same file by another name.
-    let other = file.parent().unwrap().join("./out.pcap");
+    // The same file by another name, which the compiler cannot know of.
+    let other = scratch.path("link.pcap");
+    std::os::unix::fs::symlink(&file, &other).unwrap();
     let ports = format!(
         "port a = pcap {{ read = file(\"in.pcap\"), write = \"{path}\" }}\nport c = pcap {{ write = \"{}\" }}",
         other.display()

@@ -124,3 +124,38 @@ fn a_manager_told_to_stop_ends_a_hung_instance_as_well() {
     let summary = manager.terminate_whole(STOCK);
     assert!(summary.balance.delivered >= 5000);
 }
+
+/// Packets of a capture that an NF takes with it are not delivered, and a run that loses some has not done what it is for.
+#[test]
+fn a_run_to_the_end_that_lost_packets_with_an_nf_fails_and_says_so() {
+    let scratch = Scratch::new();
+    scratch.manifest("panics", "");
+    let packets: Vec<_> = (0..500).map(|i| capture::udp(1, i, 30)).collect();
+    capture::write(&scratch.path("in.pcap"), &packets);
+    let bundle = scratch.build(
+        "use \"panics.nf.toml\" as panics\nport a = pcap { read = file(\"in.pcap\") }\n\
+         port b = pcap { write = \"/dev/null\" }\nnf bad = panics {} with { restart = never }\nsteer a { else -> bad -> b }\n",
+        "bundle",
+    );
+    let finished = Manager::start(&bundle, "test", &scratch.run_dir(), &["--exit-when-done"]).finish(SOON);
+    finished.assert_nothing_left();
+    assert_eq!(finished.code, Some(1), "{}", finished.stderr);
+    let error = "error: 500 packets were lost because an NF ended: ";
+    assert!(finished.stderr.contains(error), "{}", finished.stderr);
+    let balance: serde_json::Value = serde_json::from_str(&finished.stdout).unwrap();
+    assert_eq!(balance["balanced"], true, "{balance}");
+    assert_eq!(balance["balance"]["dropped"], 500);
+    assert_eq!(balance["lost"]["packets"], 500);
+    let lines: Vec<serde_json::Value> = finished
+        .stderr
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .collect();
+    let panic = lines
+        .iter()
+        .find(|l| l["fields"]["message"].to_string().contains("panicked at"));
+    let panic = panic.unwrap_or_else(|| panic!("no panic is logged:\n{}", finished.stderr));
+    assert_eq!(panic["level"], "ERROR");
+    let message = panic["fields"]["message"].as_str().unwrap();
+    assert!(message.ends_with(": the table has no room"), "{message}");
+}

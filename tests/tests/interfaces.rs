@@ -38,11 +38,15 @@ impl Joined {
     }
 
     fn between(outside: Namespace, inside: Namespace, port: &str, manager: &str) -> Self {
+        Self::on("af_packet", outside, inside, port, manager)
+    }
+
+    fn on(kind: &str, outside: Namespace, inside: Namespace, port: &str, manager: &str) -> Self {
         let scratch = Scratch::new();
         let (a, b) = (&outside.interface, &inside.interface);
         let bundle = scratch.build(
             &format!(
-                "{manager}\nport wan = af_packet {{ interface = \"{a}\"{port} }}\nport lan = af_packet {{ interface = \"{b}\"{port} }}\n\
+                "{manager}\nport wan = {kind} {{ interface = \"{a}\"{port} }}\nport lan = {kind} {{ interface = \"{b}\"{port} }}\n\
                  nf look = monitor {{}}\nsteer wan {{ else -> look -> lan }}\nsteer lan {{ else -> look -> wan }}\n"
             ),
             "out.bundle",
@@ -153,6 +157,38 @@ for n, tags in enumerate([[0x8100], [0x88a8], [0x88a8, 0x8100], [0x8100, 0x8100]
         head += struct.pack('!HH', tag, 0xa000 + 16 * n + i)
     s.send(head + struct.pack('!H', 0x88b5) + bytes([n]) * 60)
 ";
+
+/// Each takes memory of DPDK's for its packets.
+#[test]
+fn two_af_xdp_ports_carry_packets() {
+    let outside = Namespace::new('m', &format!("{OUTSIDE}/24"));
+    let inside = Namespace::new('n', &format!("{INSIDE}/24"));
+    let joined = Joined::on("af_xdp", outside, inside, "", "");
+    let said = joined.ping(&["-c", "50"]);
+    assert!(said.contains(" 0% packet loss"), "{said}");
+    joined.manager.terminate().assert_nothing_left();
+}
+
+/// Whatever their names and run directories are.
+#[test]
+fn an_interface_has_one_manager() {
+    let joined = Joined::new(['o', 'p'], "", "");
+    let scratch = Scratch::new();
+    let interface = joined.outside.interface.as_str();
+    let chain = format!(
+        "port a = af_packet {{ interface = \"{interface}\" }}\nport b = null\nsteer a {{ else -> b }}\n"
+    );
+    scratch.write("other.chain", chain);
+    let bundle = scratch.build_as("other.chain", "other", "other.bundle", &[]);
+    let start = || Manager::start(&bundle, "other", &scratch.run_dir(), &[]);
+    let holder = format!("`test` (process {})", joined.manager.pid());
+    let words = ["port `a`", interface, holder.as_str(), "`onvmc stop test`"];
+    start().finish(SOON).assert_refused(&words);
+    joined.manager.terminate().assert_nothing_left();
+    let manager = start();
+    manager.wait_for_log("READY");
+    manager.terminate().assert_nothing_left();
+}
 
 #[test]
 fn tags_of_every_protocol_number_are_what_they_were() {

@@ -3,6 +3,7 @@
 //! | request | body | reply |
 //! |---|---|---|
 //! | `GET /v1/status` | – | [`Status`] |
+//! | `GET /v1/status?verbose` | – | [`Status`] with the hits of each steering rule |
 //! | `POST /v1/apply` | [`ApplyRequest`] | [`ApplyReply`] |
 //! | `POST /v1/stop` | – | [`StopReply`] |
 //! | `GET /metrics` | – | Prometheus text |
@@ -19,6 +20,8 @@ pub const API_VERSION: u32 = 1;
 /// The socket's file name in `<run dir>/<bundle name>/`.
 pub const CONTROL_SOCKET: &str = "control.sock";
 pub const STATUS_PATH: &str = "/v1/status";
+/// The query behind [`STATUS_PATH`] that asks for steering rules, too.
+pub const VERBOSE: &str = "verbose";
 pub const APPLY_PATH: &str = "/v1/apply";
 pub const STOP_PATH: &str = "/v1/stop";
 pub const METRICS_PATH: &str = "/metrics";
@@ -98,6 +101,20 @@ pub struct PortStatus {
     /// Of a port on a kernel's interface: `up`, `down` (switched off or without a carrier), `gone`.
     #[serde(default)]
     pub link: Option<String>,
+    /// The steering rules in order, `else` last. Only where the request asked for them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<RuleStatus>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RuleStatus {
+    /// The filter as it was written, or `else`.
+    pub rule: String,
+    pub chain: String,
+    /// Where the source says so; none for `else` in a bundle of an older compiler.
+    pub source: Option<String>,
+    /// Packets that the rule was the first to match.
+    pub packets: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -1,6 +1,10 @@
 //! What a configuration takes of a host; the manager does so, and the compiler says so beforehand.
 
-use crate::{HEADROOM, ManagerConfig};
+use crate::{HEADROOM, ManagerConfig, PortKind};
+
+/// MiB of DPDK's memory for a receive queue of `af_xdp`: 4095 mbufs of its own, which the kernel writes to, of 2.4 KB each, and what
+/// is lost between the pages.
+const XDP_QUEUE_MIB: u64 = 12;
 
 impl ManagerConfig {
     /// Bytes from one packet buffer to the next.
@@ -19,11 +23,21 @@ impl ManagerConfig {
         served.map(|p| u64::from(p.queues) + 1).sum()
     }
 
+    /// Receive queues whose driver has mbufs of its own.
+    fn xdp_queues(&self) -> u64 {
+        let xdp = self
+            .ports
+            .iter()
+            .filter(|p| matches!(p.kind, PortKind::AfXdp { .. }));
+        xdp.map(|p| u64::from(p.queues)).sum()
+    }
+
     /// MiB for DPDK's own objects: 320 bytes for an mbuf with its pool header and ring slots, a quarter of a MiB for a
-    /// queue, and 32 MiB for DPDK itself.
+    /// queue, what `af_xdp` takes, and 32 MiB for DPDK itself.
     pub fn dpdk_mib(&self) -> u32 {
         let mbufs = u64::from(self.buffers.count) * 320 / (1 << 20);
-        u32::try_from(32 + mbufs + self.port_queues() / 4 + 1).unwrap_or(u32::MAX)
+        let queues = self.port_queues() / 4 + self.xdp_queues() * XDP_QUEUE_MIB;
+        u32::try_from(32 + mbufs + queues + 1).unwrap_or(u32::MAX)
     }
 
     /// The cores that `cores` names, each once, in its order; empty: all that the host allows.

@@ -187,8 +187,19 @@ impl PortTable {
     /// The first hop of the chain that a frame of this length on the wire takes. Of the frame, its first [`Self::reach`] bytes suffice.
     #[inline]
     pub fn classify(&self, frame: &[u8], wire_length: u32) -> HopIndex {
-        self.rule(frame, wire_length)
-            .map_or(self.otherwise, |rule| self.rules[rule].1)
+        self.target(self.entry(frame, wire_length))
+    }
+
+    /// The index of the rule that a frame takes; of `else`, the number of rules.
+    #[inline]
+    pub fn entry(&self, frame: &[u8], wire_length: u32) -> usize {
+        self.rule(frame, wire_length).unwrap_or(self.rules.len())
+    }
+
+    /// The first hop that an entry leads to.
+    #[inline]
+    pub fn target(&self, entry: usize) -> HopIndex {
+        self.rules.get(entry).map_or(self.otherwise, |rule| rule.1)
     }
 
     /// The first rule that matches the frame; none: `else`.

@@ -14,10 +14,10 @@ use onvmc::{Inputs, traffic::Changes};
 
 use super::{
     Outcome,
-    args::{ApplyArgs, PlanArgs, RuntimeArgs, SourceArgs},
+    args::{ApplyArgs, PlanArgs, SourceArgs, TargetArgs},
     build::write,
     changes::{Side, text},
-    client::{Client, ClientError},
+    client::{Client, ClientError, Wanted},
     output::Output,
     traffic,
 };
@@ -105,10 +105,13 @@ fn prepare(
     out: &Output,
     target: &Path,
     source: &SourceArgs,
-    runtime: &RuntimeArgs,
+    runtime: &TargetArgs,
 ) -> Result<Planned, Outcome> {
-    let name = target.file_stem().map(|s| s.to_string_lossy().into_owned());
-    let client = Client::find(runtime, name.as_deref()).map_err(|e| e.report(out))?;
+    let wanted = match &runtime.to {
+        Some(name) => Wanted::Named(Some(name)),
+        None => Wanted::For(target),
+    };
+    let client = Client::find(&runtime.runtime, wanted).map_err(|e| e.report(out))?;
     let status = client.status().map_err(|e| e.report(out))?;
     let running = Bundle::load(Path::new(&status.bundle_dir)).map_err(|e| {
         out.error(

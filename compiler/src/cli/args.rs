@@ -47,6 +47,8 @@ pub(crate) enum Command {
     New(NewArgs),
     /// Show what a running manager does
     Status(StatusArgs),
+    /// Stop a running manager in order, as SIGTERM does, and wait for its end
+    Stop(StopArgs),
     /// Show what an apply would change
     Plan(PlanArgs),
     /// Change a running manager to a source or bundle
@@ -171,12 +173,45 @@ pub(crate) struct RuntimeArgs {
     pub(crate) socket: Option<PathBuf>,
 }
 
+/// The same where a source or a bundle says it, too.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct TargetArgs {
+    /// The manager's name [default: that of the source or bundle]
+    #[arg(long, value_name = "NAME", conflicts_with = "socket")]
+    pub(crate) to: Option<String>,
+    #[command(flatten)]
+    pub(crate) runtime: RuntimeArgs,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct StatusArgs {
     /// The bundle's name, where several managers run
     pub(crate) name: Option<String>,
+    /// Show the hits of each steering rule and the NFs' own counters, too
+    #[arg(short, long)]
+    pub(crate) verbose: bool,
+    /// Show it again every so many seconds [default: 1], until the manager stops
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "1", value_parser = period)]
+    pub(crate) watch: Option<Duration>,
     #[command(flatten)]
     pub(crate) runtime: RuntimeArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StopArgs {
+    /// The bundle's name, where several managers run
+    pub(crate) name: Option<String>,
+    /// How long to wait for its end
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    timeout: u64,
+    #[command(flatten)]
+    pub(crate) runtime: RuntimeArgs,
+}
+
+impl StopArgs {
+    pub(crate) fn limit(&self) -> Duration {
+        Duration::from_secs(self.timeout)
+    }
 }
 
 #[derive(Debug, Args)]
@@ -190,7 +225,7 @@ pub(crate) struct PlanArgs {
     #[command(flatten)]
     pub(crate) source: SourceArgs,
     #[command(flatten)]
-    pub(crate) runtime: RuntimeArgs,
+    pub(crate) runtime: TargetArgs,
 }
 
 #[derive(Debug, Args)]
@@ -204,7 +239,7 @@ pub(crate) struct ApplyArgs {
     #[command(flatten)]
     pub(crate) source: SourceArgs,
     #[command(flatten)]
-    pub(crate) runtime: RuntimeArgs,
+    pub(crate) runtime: TargetArgs,
 }
 
 #[derive(Debug, Args)]
@@ -354,6 +389,14 @@ pub(crate) struct ManArgs {
     /// Where a page for each command is written, e.g. /usr/local/share/man/man1; none: the page of onvmc to stdout
     #[arg(value_name = "DIR")]
     pub(crate) dir: Option<PathBuf>,
+}
+
+/// Of `--watch`.
+fn period(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse::<f64>().ok().filter(|s| (0.1..=3600.0).contains(s));
+    seconds
+        .map(Duration::from_secs_f64)
+        .ok_or_else(|| "expected seconds from 0.1 to 3600".to_owned())
 }
 
 fn assignment(text: &str) -> Result<(String, String), String> {

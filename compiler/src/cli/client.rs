@@ -1,21 +1,30 @@
 //! Talking to a running manager: HTTP and JSON over its control socket.
 
+mod choose;
 mod own;
 
 use std::{
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use http_body_util::{BodyExt, Full};
 use hyper::{Method, Request, body::Bytes};
 use hyper_util::rt::TokioIo;
-use onvm_bundle::api::{APPLY_PATH, ApiError, ApplyReply, ApplyRequest, CONTROL_SOCKET, STATUS_PATH, Status};
+use onvm_bundle::api::{
+    APPLY_PATH, ApiError, ApplyReply, ApplyRequest, STATUS_PATH, STOP_PATH, Status, StopReply, VERBOSE,
+};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    process::{PidfdFlags, pidfd_open},
+};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::net::UnixStream;
 
+pub(super) use self::choose::Wanted;
 use self::own::Directory;
-use super::{Outcome, args::RuntimeArgs, output::Output};
+use super::{Outcome, output::Output};
 
 /// A manager answers a question at once; anything longer means that it hangs.
 const ANSWER: Duration = Duration::from_secs(5);
@@ -27,8 +36,23 @@ const APPLY: Duration = Duration::from_secs(120);
 pub(super) enum ClientError {
     #[error("no manager is running: there is no control socket in {}. Start one with `onvm-run BUNDLE`, or say where it is with `--run-dir` or `--socket`.", .0.display())]
     None(PathBuf),
-    #[error("several managers are running: {}. Say which one with `--socket {}/NAME/{CONTROL_SOCKET}`.", .names.join(", "), .run_dir.display())]
-    Several { run_dir: PathBuf, names: Vec<String> },
+    #[error("several managers are running: {}. Name one of them {how}.", .names.join(", "))]
+    Several { names: Vec<String>, how: &'static str },
+    #[error("no manager `{name}` is running in {}; running: {}.", .run_dir.display(), .names.join(", "))]
+    Unknown {
+        name: String,
+        names: Vec<String>,
+        run_dir: PathBuf,
+    },
+    #[error(
+        "{target} is for the manager `{name}`, and the only one that runs is `{running}`. If it is meant for `{running}`: `{command}`"
+    )]
+    Another {
+        target: String,
+        name: String,
+        running: String,
+        command: String,
+    },
     #[error("no manager answers at {}: {reason}. Check that `onvm-run` runs and that you may open its socket.", socket.display())]
     Unreachable { socket: PathBuf, reason: String },
     #[error(
@@ -52,6 +76,8 @@ impl ClientError {
             Self::None(_) | Self::Unreachable { .. } => ("no_runtime", Outcome::NoRuntime),
             Self::Foreign { .. } => ("foreign_runtime", Outcome::NoRuntime),
             Self::Several { .. } => ("several_runtimes", Outcome::Usage),
+            Self::Unknown { .. } => ("no_such_runtime", Outcome::NoRuntime),
+            Self::Another { .. } => ("other_runtime", Outcome::Usage),
             Self::Answer(_) => ("answer", Outcome::NoRuntime),
             Self::Refused(e) => (e.code.as_str(), Outcome::ApplyFailed),
         };
@@ -67,40 +93,40 @@ pub(super) struct Client {
 }
 
 impl Client {
-    /// The manager that is meant: the socket that was named, the one with that bundle name, or the only one.
-    pub(super) fn find(args: &RuntimeArgs, name: Option<&str>) -> Result<Self, ClientError> {
-        if let Some(socket) = &args.socket {
-            return Ok(Self {
-                socket: socket.clone(),
-            });
-        }
-        let run_dir = args.run_dir.clone().unwrap_or_else(default_run_dir);
-        let Some(base) = Directory::open(&run_dir)? else {
-            return Err(ClientError::None(run_dir));
-        };
-        let mut names = base.with(CONTROL_SOCKET);
-        names.sort();
-        let named = name
-            .filter(|n| names.iter().any(|known| known == n))
-            .map(str::to_owned);
-        match (named, names.as_slice()) {
-            (Some(name), _) => Ok(Self {
-                socket: run_dir.join(name).join(CONTROL_SOCKET),
-            }),
-            (None, []) => Err(ClientError::None(run_dir)),
-            (None, [only]) => Ok(Self {
-                socket: run_dir.join(only).join(CONTROL_SOCKET),
-            }),
-            (None, _) => Err(ClientError::Several { run_dir, names }),
-        }
-    }
-
     pub(super) fn status(&self) -> Result<Status, ClientError> {
         self.ask(Method::GET, STATUS_PATH, None::<&()>, ANSWER)
     }
 
     pub(super) fn apply(&self, request: &ApplyRequest) -> Result<ApplyReply, ClientError> {
         self.ask(Method::POST, APPLY_PATH, Some(request), APPLY)
+    }
+
+    /// With the hits of each steering rule.
+    pub(super) fn verbose_status(&self) -> Result<Status, ClientError> {
+        let path = format!("{STATUS_PATH}?{VERBOSE}");
+        self.ask(Method::GET, &path, None::<&()>, ANSWER)
+    }
+
+    /// The socket is still where it was: the manager is there, or was killed.
+    pub(super) fn is_left(&self) -> bool {
+        self.socket.symlink_metadata().is_ok()
+    }
+
+    /// The process that listens.
+    pub(super) fn process(&self) -> Result<Process, ClientError> {
+        let unreachable = |e: std::io::Error| ClientError::Unreachable {
+            socket: self.socket.clone(),
+            reason: e.to_string(),
+        };
+        let (dir, name) = self.place()?;
+        let stream = std::os::unix::net::UnixStream::connect(dir.by_descriptor(name)).map_err(unreachable)?;
+        let pid = own::refuse_peer(&self.socket, &stream)?;
+        let fd = pidfd_open(pid, PidfdFlags::empty()).map_err(|e| unreachable(e.into()))?;
+        Ok(Process(fd))
+    }
+
+    pub(super) fn stop(&self) -> Result<StopReply, ClientError> {
+        self.ask(Method::POST, STOP_PATH, None::<&()>, ANSWER)
     }
 
     fn ask<T: DeserializeOwned>(
@@ -147,6 +173,26 @@ impl Client {
         let (name, dir) = (name.ok_or_else(none)?, Directory::open(dir)?.ok_or_else(none)?);
         dir.refuse_foreign(name)?;
         Ok((dir, name))
+    }
+}
+
+/// A manager's process, whatever process has its id later.
+#[derive(Debug)]
+pub(super) struct Process(OwnedFd);
+
+impl Process {
+    /// Whether it ends in that time.
+    pub(super) fn ends_within(&self, time: Duration) -> bool {
+        let until = Instant::now() + time;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let mut ended = [PollFd::new(&self.0, PollFlags::IN)];
+            match poll(&mut ended, Timespec::try_from(left).ok().as_ref()) {
+                Ok(n) if n > 0 => return true,
+                Ok(_) | Err(_) if left.is_zero() => return false,
+                Ok(_) | Err(_) => {}
+            }
+        }
     }
 }
 

@@ -20,9 +20,11 @@ mod placement;
 mod query;
 mod replay;
 mod status;
+mod stop;
 mod test;
 mod trace;
 mod traffic;
+mod watch;
 mod witness;
 
 use std::process::ExitCode;
@@ -94,6 +96,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Explain(args) => explain::run(&out, args),
         Command::New(args) => new::run(&out, args),
         Command::Status(args) => status::run(&out, args),
+        Command::Stop(args) => stop::run(&out, args),
         Command::Plan(args) => apply::plan(&out, args),
         Command::Apply(args) => apply::apply(&out, args),
         Command::Diff(args) => changes::run(&out, args),

@@ -22,6 +22,8 @@ pub(crate) struct Output {
     colour: bool,
     /// Data did not reach stdout.
     lost: Cell<bool>,
+    /// Nobody reads stdout any more.
+    unread: Cell<bool>,
     /// SARIF has one log for a whole run.
     sarif: RefCell<SarifLog>,
 }
@@ -39,6 +41,7 @@ impl Output {
             format,
             colour: !plain && stderr().is_terminal(),
             lost: Cell::new(false),
+            unread: Cell::new(false),
             sarif: RefCell::default(),
         }
     }
@@ -64,8 +67,14 @@ impl Output {
                 self.error("write", &format!("cannot write to stdout: {e}"));
                 self.lost.set(true);
             }
-            _ => {}
+            Err(_) => self.unread.set(true),
+            Ok(()) => {}
         }
+    }
+
+    /// Whether the reader of stdout went away.
+    pub(crate) fn is_unread(&self) -> bool {
+        self.unread.get()
     }
 
     /// Whether all data reached stdout, or somebody who wanted no more of it.

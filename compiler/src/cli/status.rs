@@ -11,8 +11,9 @@ use onvm_bundle::api::{InstanceState, Isolation, Status};
 use super::{
     Outcome,
     args::StatusArgs,
-    client::{Client, ClientError},
+    client::{Client, ClientError, Wanted},
     output::Output,
+    watch,
 };
 
 /// Tables fit this many columns.
@@ -23,14 +24,25 @@ const START: Duration = Duration::from_secs(1);
 const LOOK: Duration = Duration::from_millis(20);
 
 pub(super) fn run(out: &Output, args: &StatusArgs) -> Outcome {
-    match await_manager(args).and_then(|client| client.status()) {
+    let client = match await_manager(args) {
+        Ok(client) => client,
+        Err(e) => return e.report(out),
+    };
+    let look = || match args.verbose {
+        true => client.verbose_status(),
+        false => client.status(),
+    };
+    let show = |status: &Status| match out.json {
+        true => format!("{}\n", serde_json::json!(status)),
+        false => render(status, args.verbose),
+    };
+    if let Some(period) = args.watch {
+        return watch::run(out, &client, period, look, show);
+    }
+    match look() {
         Err(e) => e.report(out),
-        Ok(status) if out.json => {
-            out.data_json(&serde_json::json!(status));
-            Outcome::Done
-        }
         Ok(status) => {
-            out.data(&render(&status));
+            out.data(&show(&status));
             Outcome::Done
         }
     }
@@ -40,7 +52,7 @@ pub(super) fn run(out: &Output, args: &StatusArgs) -> Outcome {
 fn await_manager(args: &StatusArgs) -> Result<Client, ClientError> {
     let began = Instant::now();
     loop {
-        match Client::find(&args.runtime, args.name.as_deref()) {
+        match Client::find(&args.runtime, Wanted::Named(args.name.as_deref())) {
             Err(ClientError::None(_)) if began.elapsed() < START => thread::sleep(LOOK),
             found => return found,
         }
@@ -77,7 +89,7 @@ fn isolation(isolation: &Isolation) -> String {
 }
 
 /// The whole status as tables.
-fn render(status: &Status) -> String {
+fn render(status: &Status, verbose: bool) -> String {
     let state = format!("{:?}", status.state).to_lowercase() + &lost(status);
     let generation = status.generation.get(..12).unwrap_or(&status.generation);
     let mut text = format!(
@@ -87,10 +99,9 @@ fn render(status: &Status) -> String {
         status.pid,
     );
     text.push_str(&isolation(&status.isolation));
-    for table in [ports(status), chains(status), instances(status), drops(status)]
-        .into_iter()
-        .flatten()
-    {
+    let tables = [ports(status), chains(status), instances(status), drops(status)];
+    let more = verbose.then(|| [rules(status), counters(status)]);
+    for table in tables.into_iter().chain(more.into_iter().flatten()).flatten() {
         text.push('\n');
         text.push_str(&table.trim_fmt());
         text.push('\n');
@@ -200,6 +211,30 @@ fn instances(status: &Status) -> Option<Table> {
     table(3, &header, rows)
 }
 
+fn rules(status: &Status) -> Option<Table> {
+    let rows = status.ports.iter().flat_map(|p| {
+        p.rules.iter().map(|r| {
+            vec![
+                p.name.clone(),
+                r.rule.clone(),
+                r.chain.clone(),
+                r.source.clone().unwrap_or_default(),
+                r.packets.to_string(),
+            ]
+        })
+    });
+    table(4, &["rules of", "rule", "chain", "at", "packets"], rows)
+}
+
+fn counters(status: &Status) -> Option<Table> {
+    let instances = status.services.iter().flat_map(|s| &s.instances);
+    let rows = instances.flat_map(|i| {
+        let counters = i.counters.iter();
+        counters.map(|(name, value)| vec![i.name.clone(), name.clone(), value.to_string()])
+    });
+    table(2, &["counters of", "counter", "value"], rows)
+}
+
 fn drops(status: &Status) -> Option<Table> {
     let rows = status
         .drops
@@ -285,6 +320,7 @@ mod tests {
                 tx_pps: 0.0,
                 done: true,
                 link: None,
+                rules: Vec::new(),
             }],
             chains: vec![ChainStatus {
                 name: "inspect".into(),
@@ -329,7 +365,7 @@ mod tests {
 
     #[test]
     fn the_status_fits_a_hundred_columns() {
-        let text = render(&example());
+        let text = render(&example(), false);
         assert!(
             text.lines().all(|l| l.chars().count() <= usize::from(WIDTH)),
             "{text}"
@@ -338,10 +374,48 @@ mod tests {
     }
 
     #[test]
+    fn verbose_adds_rules_and_counters_and_nothing_else() {
+        let mut status = example();
+        let rule = |rule: &str, packets| RuleStatus {
+            rule: rule.into(),
+            chain: "inspect".into(),
+            source: Some("edge.chain:32".into()),
+            packets,
+        };
+        status.ports[0].rules = vec![
+            rule(
+                &format!("udp port 53 and ({})", ["host 192.0.2.1"; 12].join(" or ")),
+                7,
+            ),
+            rule("else", 123_456_789_005),
+        ];
+        status.services[0].instances[0].counters = [("denied".to_owned(), 2)].into();
+        let plain = render(&example(), false);
+        assert_eq!(render(&status, false), plain);
+        let verbose = render(&status, true);
+        assert!(
+            verbose.lines().all(|l| l.chars().count() <= usize::from(WIDTH)),
+            "{verbose}"
+        );
+        assert!(plain.lines().all(|line| verbose.contains(line)), "{verbose}");
+        for words in [
+            &["wan", "else", "inspect", "edge.chain:32", "123456789005"][..],
+            &["fw-0", "denied", "2"],
+        ] {
+            let row = |line: &str| {
+                words
+                    .iter()
+                    .all(|word| line.split_whitespace().any(|w| w == *word))
+            };
+            assert!(verbose.lines().any(row), "{words:?}\n{verbose}");
+        }
+    }
+
+    #[test]
     fn lost_instances_show_in_the_first_line() {
         let mut status = example();
         status.services[0].instances[1].state = InstanceState::Lost;
-        let text = render(&status);
+        let text = render(&status, false);
         let first = text.lines().next().unwrap();
         assert!(first.contains("running, 1 of 2 instances lost"), "{first}");
     }
@@ -353,7 +427,7 @@ mod tests {
             ports: Vec::new(),
             ..example()
         };
-        let text = render(&status);
+        let text = render(&status, false);
         assert!(
             !text.contains("drops at") && !text.contains("received     "),
             "{text}"

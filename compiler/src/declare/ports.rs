@@ -1,12 +1,19 @@
 //! `port` declarations.
 
+use std::{
+    collections::BTreeMap,
+    path::{Component, Path, PathBuf},
+};
+
 use onvm_bundle::{MAX_DPDK_PORTS, MAX_PORTS, MemifRole, ParamKind, PathRef, Port, PortKind};
 use onvm_lang::syntax;
 
 use super::{Table, narrow};
 use crate::{
     context::Context,
-    diagnostics::{closest, frame_too_large, missing_setting, out_of_range, table_full, unknown_type},
+    diagnostics::{
+        closest, device_twice, frame_too_large, missing_setting, out_of_range, table_full, unknown_type,
+    },
     sources::{FileId, Place},
     spec::{Kind, Spec},
     values::{Settings, Values},
@@ -35,10 +42,19 @@ pub(crate) fn all<'a>(
     mtu: u64,
 ) -> Vec<Port> {
     let (mut ports, mut served) = (Vec::new(), 0);
+    let mut taken = BTreeMap::new();
     for (id, (file, decl)) in declared.enumerate() {
-        let Some(port) = port(cx, values, file, decl, id, mtu) else {
+        let Some((port, place)) = port(cx, values, file, decl, id, mtu) else {
             continue;
         };
+        if let Some(device) = alone(&port.kind) {
+            let (first, owner) = taken
+                .entry(device.clone())
+                .or_insert_with(|| (place, port.name.clone()));
+            if *owner != port.name {
+                cx.report(device_twice::device_twice(place, &device, *first, owner));
+            }
+        }
         served += usize::from(port.kind.is_dpdk());
         if port.kind.is_dpdk() && served > MAX_DPDK_PORTS {
             let head = cx.place(file, decl.name.span);
@@ -54,7 +70,29 @@ pub(crate) fn all<'a>(
     ports
 }
 
-/// Reads a port. None: reported.
+/// What two ports cannot both have, as in "the interface `eth0`".
+fn alone(kind: &PortKind) -> Option<String> {
+    match kind {
+        PortKind::Pci { address } => Some(format!("the network card `{address}`")),
+        PortKind::Tap { name: interface }
+        | PortKind::AfPacket { interface }
+        | PortKind::AfXdp { interface } => Some(format!("the interface `{interface}`")),
+        // What leads nowhere, or to a terminal, takes any number.
+        PortKind::Pcap {
+            write: Some(PathRef::Host(path)),
+            ..
+        } if !path.starts_with("/dev/") => {
+            let components = Path::new(path).components();
+            let plain: PathBuf = components.filter(|c| *c != Component::CurDir).collect();
+            Some(format!("the output file `{}`", plain.display()))
+        }
+        PortKind::Pcap { .. } | PortKind::Memif { .. } | PortKind::Null { .. } | PortKind::Vdev { .. } => {
+            None
+        }
+    }
+}
+
+/// Reads a port, and where it says on what it is. None: reported.
 fn port(
     cx: &Context<'_>,
     values: &Values<'_>,
@@ -62,7 +100,7 @@ fn port(
     decl: &syntax::Port,
     id: usize,
     mtu: u64,
-) -> Option<Port> {
+) -> Option<(Port, Place)> {
     let name = decl.name.node.as_str();
     let head = cx.place(file, decl.name.span);
     let Some(all) = settings(&decl.kind.node) else {
@@ -89,7 +127,10 @@ fn port(
     if !read.complete || !fits || !addressed {
         return None;
     }
-    Some(Port {
+    let on = ["interface", "name", "address", "write"];
+    let place = on.iter().find_map(|setting| read.places.get(*setting));
+    let place = place.copied().unwrap_or(head);
+    let port = Port {
         id: narrow(id as u64),
         name: name.to_owned(),
         source: cx.sources.reference(head),
@@ -99,7 +140,8 @@ fn port(
         mac,
         ignore_tags: read.values.text("tags").as_deref() == Some("ignored"),
         kind: kind?,
-    })
+    };
+    Some((port, place))
 }
 
 /// Every setting of one kind of port. None: there is no such kind.

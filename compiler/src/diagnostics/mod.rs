@@ -79,6 +79,7 @@ pages![
     misplaced_expectation,
     idle_test,
     too_few_cores,
+    device_twice,
 ];
 
 /// What `onvmc explain CODE` shows.

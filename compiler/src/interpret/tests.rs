@@ -139,7 +139,7 @@ fn an_nf_that_would_not_start_is_refused() {
         (refused.service.as_str(), refused.source_ref.0.as_str()),
         ("fw", "a.chain:7:4")
     );
-    assert!(refused.reason.contains("line 1"), "{}", refused.reason);
+    assert!(refused.reason.contains("a.rules:1:1"), "{}", refused.reason);
 }
 
 /// What the verdicts of a steering NF come to, by the hop that they are given at.

@@ -9,7 +9,7 @@ use std::{convert::Infallible, rc::Rc};
 
 use http_body_util::{BodyExt, Full};
 use hyper::{
-    Method, StatusCode,
+    Method, StatusCode, Uri,
     body::{Bytes, Incoming},
     header::CONTENT_TYPE,
 };
@@ -35,6 +35,7 @@ const MOST_READ: usize = 1 << 20;
 #[derive(Debug)]
 pub(super) enum Request {
     Status(oneshot::Sender<Box<wire::Status>>),
+    VerboseStatus(oneshot::Sender<Box<wire::Status>>),
     Metrics(oneshot::Sender<String>),
     Apply(
         wire::ApplyRequest,
@@ -68,7 +69,7 @@ async fn one(
     let body = receive(body).await;
     progress.asked();
     let response = match body {
-        Ok(Some(body)) => answer(&head.method, head.uri.path(), &body, &requests).await,
+        Ok(Some(body)) => answer(&head.method, &head.uri, &body, &requests).await,
         Ok(None) => {
             let message = format!("The request has a body of more than {MAX_BODY} bytes");
             refuse(StatusCode::PAYLOAD_TOO_LARGE, message, "Send an ApplyRequest.")
@@ -99,12 +100,18 @@ async fn receive(mut body: Incoming) -> Result<Option<Vec<u8>>, hyper::Error> {
     Ok((length <= MAX_BODY).then_some(kept))
 }
 
-async fn answer(method: &Method, path: &str, body: &[u8], requests: &Requests) -> Response {
-    match (method, path) {
-        (&Method::GET, wire::STATUS_PATH) => match ask(requests, Request::Status).await {
-            Some(status) => json(StatusCode::OK, &*status),
-            None => gone(),
-        },
+async fn answer(method: &Method, uri: &Uri, body: &[u8], requests: &Requests) -> Response {
+    match (method, uri.path()) {
+        (&Method::GET, wire::STATUS_PATH) => {
+            let request = match uri.query() {
+                Some(wire::VERBOSE) => Request::VerboseStatus,
+                _ => Request::Status,
+            };
+            match ask(requests, request).await {
+                Some(status) => json(StatusCode::OK, &*status),
+                None => gone(),
+            }
+        }
         (&Method::GET, wire::METRICS_PATH) => match ask(requests, Request::Metrics).await {
             Some(text) => {
                 let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";

@@ -6,6 +6,7 @@ use onvm_bundle::api as wire;
 use serde::Serialize;
 
 use super::{CutOutput, Manager, UnreadInput};
+use crate::reason::Reason;
 
 /// The final state; `Display` for people, `Serialize` for machines.
 #[derive(Debug, Clone, Serialize)]
@@ -27,6 +28,45 @@ pub struct Summary {
     /// Captures that do not hold all that was sent into them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub cut: Vec<CutOutput>,
+    /// Packets that the end of an NF lost; they are among the drops.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lost: Option<LostWithNfs>,
+}
+
+/// Packets that were lost because an NF was, by reason and place.
+#[derive(Debug, Clone, Serialize)]
+pub struct LostWithNfs {
+    pub packets: u64,
+    pub drops: Vec<wire::Drop>,
+}
+
+impl LostWithNfs {
+    fn of(drops: &[wire::Drop]) -> Option<Self> {
+        let reasons = Reason::ALL.into_iter().filter(|r| r.is_lost_nf());
+        let reasons: Vec<&str> = reasons.map(Reason::name).collect();
+        let drops = drops.iter().filter(|d| reasons.contains(&d.reason.as_str()));
+        let drops: Vec<wire::Drop> = drops.cloned().collect();
+        let packets = drops.iter().map(|d| d.packets).sum();
+        (packets > 0).then_some(Self { packets, drops })
+    }
+}
+
+impl fmt::Display for LostWithNfs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let drops = self.drops.iter();
+        let drops: Vec<String> = drops
+            .map(|d| format!("{} {} at {}", d.packets, d.reason, d.place))
+            .collect();
+        let (number, verb) = match self.packets {
+            1 => ("1 packet".to_owned(), "was"),
+            n => (format!("{n} packets"), "were"),
+        };
+        write!(
+            f,
+            "{number} {verb} lost because an NF ended: {}. The log says why it ended.",
+            drops.join(", ")
+        )
+    }
 }
 
 impl Manager {
@@ -49,6 +89,7 @@ impl Manager {
             dropped,
             in_flight,
         } = balance;
+        let lost = LostWithNfs::of(&drops);
         let balanced = received + generated == delivered + dropped + in_flight;
         Summary {
             version,
@@ -62,6 +103,7 @@ impl Manager {
             balanced,
             unread: Vec::new(),
             cut: Vec::new(),
+            lost,
         }
     }
 }
@@ -108,5 +150,29 @@ impl fmt::Display for Summary {
             f,
             "balance {received} received{made} {sign} {delivered} delivered + {dropped} dropped + {in_flight} in flight"
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_lost_with_an_nf_is_no_verdict() {
+        let drop = |reason: Reason, packets| wire::Drop {
+            reason: reason.name().to_owned(),
+            place: "inspect/0 fw".to_owned(),
+            packets,
+        };
+        let all: Vec<_> = Reason::ALL.into_iter().map(|r| drop(r, 2)).collect();
+        let lost = LostWithNfs::of(&all).unwrap();
+        assert_eq!(
+            lost.to_string(),
+            "4 packets were lost because an NF ended: 2 no_instance at inspect/0 fw, 2 nf_lost at inspect/0 fw. The log says why \
+             it ended."
+        );
+        let one = LostWithNfs::of(&[drop(Reason::NfLost, 1)]).unwrap();
+        assert!(one.to_string().starts_with("1 packet was lost"));
+        assert!(LostWithNfs::of(&[drop(Reason::NfVerdict, 9), drop(Reason::RingFull, 1)]).is_none());
     }
 }

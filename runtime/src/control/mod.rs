@@ -8,6 +8,7 @@ mod apply;
 mod aside;
 mod balance;
 mod captures;
+mod claims;
 mod closing;
 mod cores;
 mod ending;
@@ -15,6 +16,7 @@ mod fleet;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod limit;
+mod lock;
 mod memif;
 mod memory;
 mod metrics;
@@ -42,7 +44,7 @@ use std::{
 use onvm_bundle::api as wire;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
-pub use balance::Summary;
+pub use balance::{LostWithNfs, Summary};
 pub use notify::notify_ready;
 pub use outputs::{CutOutput, UnreadInput};
 pub use rundir::default_base;
@@ -52,6 +54,7 @@ pub use startup::{Options, start};
 use self::{
     api::Request,
     aside::Aside,
+    claims::Claims,
     fleet::Fleet,
     opened::OpenPort,
     rundir::{Kept, RunDir},
@@ -114,6 +117,7 @@ pub struct Manager {
     ingress_closed: bool,
     run_dir: Arc<RunDir>,
     _eal: Arc<Eal>,
+    _claims: Claims,
 }
 
 /// One thing that the control thread reacts to.
@@ -193,6 +197,7 @@ impl Manager {
             Input::Worker(WorkersEvent::IngressClosed) => self.ingress_closed = true,
             Input::Instance(slot, report) => self.fleet.report(&self.workers, slot, report),
             Input::Request(Request::Status(reply)) => answer(reply, Box::new(self.status())),
+            Input::Request(Request::VerboseStatus(reply)) => answer(reply, Box::new(self.verbose_status())),
             Input::Request(Request::Metrics(reply)) => answer(reply, metrics::render(&self.status())),
             Input::Request(Request::Stop(reply)) => {
                 self.stopping = true;

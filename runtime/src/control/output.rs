@@ -1,4 +1,6 @@
-//! What an NF prints goes to the manager's log, line by line.
+//! What an NF prints goes to the manager's log, line by line; a panic as an error.
+
+mod panics;
 
 use std::{io, os::fd::OwnedFd};
 
@@ -7,6 +9,7 @@ use tokio::{
     net::unix::pipe,
 };
 
+use self::panics::{Line, Panics};
 use super::{
     limit::{Limit, WHEN_FLOODED},
     quote::quote,
@@ -30,6 +33,7 @@ async fn log(instance: String, mut stream: impl AsyncRead + Unpin) {
         instance,
         line: Vec::with_capacity(LONGEST_LINE),
         limit: Limit::new(LINES_PER_WINDOW),
+        panics: Panics::default(),
     };
     let mut chunk = [0; 4096];
     loop {
@@ -49,6 +53,7 @@ struct Lines {
     instance: String,
     line: Vec<u8>,
     limit: Limit,
+    panics: Panics,
 }
 
 impl Lines {
@@ -66,10 +71,18 @@ impl Lines {
             instance,
             line,
             limit,
+            panics,
         } = self;
         // Empty lines count, so that who prints these without end has to wait as well.
         if limit.pass(|n| left_out(instance, n)) && !line.is_empty() {
-            tracing::info!(target: "nf", instance = %instance, "{}", quote(&*line, LONGEST_LINE));
+            for line in panics.look(line) {
+                match line {
+                    Line::Plain(line) => {
+                        tracing::info!(target: "nf", instance = %instance, "{}", quote(line, LONGEST_LINE));
+                    }
+                    Line::Panic(line) => log_panic(instance, &line),
+                }
+            }
         }
         line.clear();
     }
@@ -78,9 +91,21 @@ impl Lines {
         if !self.line.is_empty() {
             self.emit();
         }
-        let Self { instance, limit, .. } = &mut self;
+        let Self {
+            instance,
+            limit,
+            panics,
+            ..
+        } = &mut self;
+        if let Some(line) = panics.end() {
+            log_panic(instance, &line);
+        }
         limit.close(|n| left_out(instance, n));
     }
+}
+
+fn log_panic(instance: &str, line: &[u8]) {
+    tracing::error!(target: "nf", instance = %instance, "{}", quote(line, LONGEST_LINE));
 }
 
 fn left_out(instance: &str, lines: u64) {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use onvm_bundle::{Bundle, MemifRole, PathRef, PortKind};
 
-use super::{captures::Reading, memif, outputs};
+use super::{captures::Reading, claims::Claim, memif, outputs};
 use crate::{
     dpdk::{self, Capability, Eal, PortConfig},
     error::RunError,
@@ -18,6 +18,8 @@ pub(super) struct Plan {
     pub name: String,
     pub kind: &'static str,
     pub config: PortConfig,
+    /// What no other manager may have meanwhile.
+    pub claim: Option<Claim>,
     /// How its packets arrive; none when it never receives.
     pub source: Option<SourceKind>,
     device: Device,
@@ -151,6 +153,7 @@ fn plan_one(bundle: &Bundle, port: &onvm_bundle::Port) -> Result<Plan, RunError>
     Ok(Plan {
         name: port.name.clone(),
         kind: kind_name(&port.kind),
+        claim: claim(&port.kind),
         config,
         source,
         device,
@@ -214,6 +217,20 @@ impl Plan {
             place: self.place.clone(),
             reason: error.to_string(),
         }
+    }
+}
+
+fn claim(kind: &PortKind) -> Option<Claim> {
+    match kind {
+        PortKind::AfPacket { interface } | PortKind::AfXdp { interface } => {
+            Some(Claim::Interface(interface.clone()))
+        }
+        PortKind::Pci { address } => Some(Claim::Card(address.clone())),
+        PortKind::Tap { .. }
+        | PortKind::Pcap { .. }
+        | PortKind::Memif { .. }
+        | PortKind::Null { .. }
+        | PortKind::Vdev { .. } => None,
     }
 }
 

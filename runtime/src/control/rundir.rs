@@ -244,6 +244,11 @@ impl Drop for InstanceDir {
     }
 }
 
+/// A directory of the user's own, made where it is missing.
+pub(super) fn private(path: &Path) -> Result<PathBuf, RunError> {
+    Ok(own::open_base(path)?.path)
+}
+
 /// Where run directories are when the operator names none.
 pub fn default_base() -> PathBuf {
     let uid = rustix::process::geteuid();

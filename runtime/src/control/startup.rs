@@ -1,6 +1,11 @@
 //! From a bundle to a running manager: everything that can be refused is refused before anything is made.
 
-use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Instant};
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use crossbeam_queue::SegQueue;
 use nflib::memory::HUGE_PAGE;
@@ -10,7 +15,7 @@ use tokio::sync::mpsc::unbounded_channel;
 
 use super::{
     Aside, Fleet, History, HostOptions, InstanceSpec, Manager, Rates, RunDir, Shared, Signals, api,
-    apply::slots_of, cores::Cores, memory::Memory, opened::OpenPort, ports, spec,
+    apply::slots_of, claims::Claims, cores::Cores, memory::Memory, opened::OpenPort, ports, spec,
 };
 use crate::{
     capture::Chunk,
@@ -68,13 +73,17 @@ pub async fn start(options: Options) -> Result<Manager, RunError> {
                     `repeat`), so there is no end to wait for. Leave the option out.";
         return Err(RunError::Unsupported(text.to_owned()));
     }
+    let claims = Claims::take(&plans, &bundle.index.name)?;
+    refuse_stopped(&mut signals).await?;
     let eal = Arc::new(Eal::init(&eal_options(&bundle.manager, &plans))?);
     // All of them are loaded by now.
     jail::leave_out_of_copies();
     let memory = Memory::new(&eal, &bundle.manager, filtered)?;
-    let open =
-        |(plan, loaded): (_, &Option<Chunk>)| OpenPort::open(&eal, plan, loaded.as_ref(), &memory.pool);
-    let opened = plans.iter().zip(&loaded).map(open).collect::<Result<_, _>>()?;
+    let mut opened = Vec::new();
+    for (plan, loaded) in plans.iter().zip(&loaded) {
+        refuse_stopped(&mut signals).await?;
+        opened.push(OpenPort::open(&eal, plan, loaded.as_ref(), &memory.pool)?);
+    }
     drop(loaded);
     let cores = Cores::of_host(&bundle.manager);
     let workers = start_worker(&eal, &bundle, &memory, &cores)?;
@@ -117,6 +126,7 @@ pub async fn start(options: Options) -> Result<Manager, RunError> {
         ingress_closed: false,
         run_dir,
         _eal: eal,
+        _claims: claims,
     };
     match manager.bring_up(&plans, specs).await {
         Ok(()) => Ok(manager),
@@ -199,6 +209,16 @@ fn eal_options(manager: &ManagerConfig, plans: &[ports::Plan]) -> EalOptions {
             .map(str::to_owned)
             .collect(),
         main_cores: Vec::new(),
+    }
+}
+
+/// A driver that opens a device cannot be interrupted: a signal that came meanwhile is heard here, before the next one is opened.
+async fn refuse_stopped(signals: &mut Signals) -> Result<(), RunError> {
+    tokio::select! {
+        biased;
+        () = signals.stop() => Err(RunError::Unsupported(STOPPED.to_owned())),
+        // The runtime looks for signals when it has nothing else to do.
+        () = tokio::time::sleep(Duration::from_millis(1)) => Ok(()),
     }
 }
 
@@ -306,4 +326,30 @@ fn prepare_thread(core: Option<usize>) {
         }
     }
     let _ = rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(1));
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::process::{Signal, getpid, kill_process};
+
+    use super::*;
+
+    /// As while a driver opens a device and nobody listens.
+    #[test]
+    fn a_signal_is_heard_before_the_next_device_is_opened() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let mut signals = Signals::new().unwrap();
+            assert!(refuse_stopped(&mut signals).await.is_ok());
+            kill_process(getpid(), Signal::TERM).unwrap();
+            // Another thread of the tests may be the one that gets it.
+            let began = Instant::now();
+            while refuse_stopped(&mut signals).await.is_ok() {
+                assert!(began.elapsed() < Duration::from_secs(20), "it is not heard");
+            }
+        });
+    }
 }

@@ -13,7 +13,7 @@ use onvm_bundle::{api as wire, tables::ChainTable};
 
 use super::{Manager, fleet::InstanceEntry};
 use crate::{
-    generation::Generation,
+    generation::{Generation, RuleName},
     reason::Reason,
     worker::{GENERATION_SLOTS, InstanceCounters, PortCounters, Workers},
 };
@@ -31,6 +31,8 @@ struct Totals {
     /// Arrived and dropped at a chain's hop, by chain, index and name of what stands there.
     hops: BTreeMap<(String, usize, String), (u64, u64)>,
     drops: BTreeMap<(Reason, String), u64>,
+    /// By port id and rule.
+    hits: BTreeMap<(usize, RuleName), u64>,
 }
 
 impl History {
@@ -79,6 +81,12 @@ impl History {
 
 impl Totals {
     fn add(&mut self, generation: &Generation) {
+        for (port, rules) in generation.rules.iter().enumerate() {
+            for (i, rule) in rules.iter().enumerate() {
+                let hits = sum(generation.counters.iter().map(|c| &c.hits[port][i]));
+                *self.hits.entry((port, rule.clone())).or_default() += hits;
+            }
+        }
         for chain in &generation.chains {
             for (i, place) in chain.places.iter().enumerate() {
                 let hop = usize::from(chain.first) + i;
@@ -162,6 +170,15 @@ impl Rates {
 
 impl Manager {
     pub(super) fn status(&self) -> wire::Status {
+        self.status_with(false)
+    }
+
+    /// With the hits of each rule, of which there may be thousands.
+    pub(super) fn verbose_status(&self) -> wire::Status {
+        self.status_with(true)
+    }
+
+    fn status_with(&self, rules: bool) -> wire::Status {
         let totals = self.history.up_to(&self.generation);
         wire::Status {
             version: wire::API_VERSION,
@@ -172,7 +189,15 @@ impl Manager {
             uptime_s: self.began.elapsed().as_secs_f64(),
             state: self.state,
             isolation: self.fleet.isolation(),
-            ports: (0..self.ports.len()).map(|id| self.port_status(id)).collect(),
+            ports: (0..self.ports.len())
+                .map(|id| wire::PortStatus {
+                    rules: match rules {
+                        true => self.rules(id, &totals),
+                        false => Vec::new(),
+                    },
+                    ..self.port_status(id)
+                })
+                .collect(),
             chains: self
                 .generation
                 .chains
@@ -223,6 +248,7 @@ impl Manager {
             tx_pps,
             done: self.workers.is_done(id),
             link: self.ports[id].link().map(|link| link.name().to_owned()),
+            rules: Vec::new(),
         }
     }
 
@@ -278,6 +304,26 @@ impl Manager {
             ring_size: self.bundle.manager.ring,
             counters: own,
         }
+    }
+
+    /// The rules of a port in order, `else` last.
+    fn rules(&self, id: usize, totals: &Totals) -> Vec<wire::RuleStatus> {
+        let names = self.generation.rules.get(id).into_iter().flatten();
+        let tables = &self.bundle.flows.tables;
+        let table = tables.iter().find(|t| t.port == self.ports[id].name);
+        let status = |(i, name): (usize, &RuleName)| {
+            let source = table.and_then(|t| match t.rules.get(i) {
+                Some(rule) => Some(&rule.source),
+                None => t.otherwise_source.as_ref(),
+            });
+            wire::RuleStatus {
+                rule: name.text.clone(),
+                chain: name.chain.clone(),
+                source: source.map(ToString::to_string),
+                packets: totals.hits.get(&(id, name.clone())).copied().unwrap_or(0),
+            }
+        };
+        names.enumerate().map(status).collect()
     }
 
     fn drops(&self, totals: &Totals) -> Vec<wire::Drop> {
@@ -357,6 +403,7 @@ mod tests {
             chains: Vec::new(),
             tables: Vec::new(),
             reach: Vec::new(),
+            rules: Vec::new(),
             counters: Vec::new(),
         })
     }

@@ -4,15 +4,9 @@
 //! takes them: who holds a lock on `/run/systemd/dynamic-uid/<id>` has the id. So managers do not share ids with each other, and not
 //! with such services either. See <https://systemd.io/UIDS-GIDS/>.
 
-use std::{
-    fs::{self, File},
-    io::{self, Write},
-    os::unix::fs::{MetadataExt, PermissionsExt},
-    path::{Path, PathBuf},
-};
+use std::{fs, io, path::Path};
 
-use rustix::fs::{FlockOperation, Mode, OFlags, flock};
-
+use super::lock::Lock;
 use crate::{error::RunError, jail};
 
 /// The range of systemd's `DynamicUser=`; the last is [`jail::REHEARSAL_USER`].
@@ -24,9 +18,7 @@ const DIRECTORY: &str = "/run/systemd/dynamic-uid";
 #[derive(Debug)]
 pub(super) struct User {
     id: u32,
-    path: PathBuf,
-    /// Holds the lock.
-    lock: File,
+    _lock: Lock,
 }
 
 impl User {
@@ -43,16 +35,14 @@ impl User {
         fs::create_dir_all(directory).map_err(failed(directory))?;
         for id in FIRST..=LAST {
             let path = directory.join(id.to_string());
-            let Some((lock, used_before)) = try_lock(&path).map_err(failed(&path))? else {
+            let taken = Lock::take(&path, &format!("onvm-nf-{id}\n")).map_err(failed(&path))?;
+            let Some((lock, used_before)) = taken else {
                 continue;
             };
-            let user = Self { id, path, lock };
+            let user = Self { id, _lock: lock };
             if used_before {
-                end_all_of(id).map_err(failed(&user.path))?;
+                end_all_of(id).map_err(failed(&path))?;
             }
-            (&user.lock)
-                .write_all(format!("onvm-nf-{id}\n").as_bytes())
-                .map_err(failed(&user.path))?;
             return Ok(user);
         }
         Err(RunError::Unsupported(format!(
@@ -62,35 +52,6 @@ impl User {
 
     pub(super) fn id(&self) -> u32 {
         self.id
-    }
-}
-
-impl Drop for User {
-    fn drop(&mut self) {
-        // First the name, then, with the descriptor, the lock: who opened the file before looks whether it still has its name.
-        let _ = fs::remove_file(&self.path);
-    }
-}
-
-/// Locks the file of an id, and says whether it was there: its owner removes it, unless it was killed. None: somebody has it.
-fn try_lock(path: &Path) -> io::Result<Option<(File, bool)>> {
-    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NOCTTY | OFlags::CLOEXEC;
-    loop {
-        let file = File::from(rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR)?);
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
-            Err(e) => return Err(e.into()),
-        }
-        let metadata = file.metadata()?;
-        // Removed by its former owner between the two steps.
-        if metadata.nlink() == 0 {
-            continue;
-        }
-        let used_before = metadata.len() > 0;
-        file.set_len(0)?;
-        file.set_permissions(fs::Permissions::from_mode(0o600))?;
-        return Ok(Some((file, used_before)));
     }
 }
 
@@ -104,6 +65,8 @@ fn failed(path: &Path) -> impl FnOnce(io::Error) -> RunError {
 #[cfg(test)]
 mod tests {
     use std::cell::RefCell;
+
+    use rustix::fs::{FlockOperation, flock};
 
     use super::*;
 
@@ -122,7 +85,7 @@ mod tests {
         assert_eq!(reserve().id(), FIRST, "given back");
         assert!(ended.borrow().is_empty());
         // A manager that is killed leaves the file, and loses the lock.
-        flock(&second.lock, FlockOperation::Unlock).unwrap();
+        flock(&second._lock._file, FlockOperation::Unlock).unwrap();
         let again = reserve();
         let third = reserve();
         assert_eq!((again.id(), third.id()), (FIRST, FIRST + 1));

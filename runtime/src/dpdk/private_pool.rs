@@ -20,7 +20,8 @@ unsafe impl Send for PrivatePool {}
 unsafe impl Sync for PrivatePool {}
 
 impl PrivatePool {
-    /// Twice what `af_xdp` keeps in its fill ring; with 2.4 KB for each, 10 MiB of the EAL's memory for a queue.
+    /// Twice what `af_xdp` keeps in its fill ring; with 2.4 KB for each, 10 MiB of the EAL's memory for a queue, which
+    /// [`onvm_bundle::ManagerConfig::dpdk_mib`] counts.
     const COUNT: u32 = 4095;
     const ROOM: u16 = 2048 + HEADROOM;
 

@@ -42,7 +42,7 @@ enum Lane {
 
 #[derive(Debug)]
 pub(super) struct Forward {
-    worker: usize,
+    pub(super) worker: usize,
     pool: Arc<PacketPool>,
     pub(super) packets: Arc<PacketFile>,
     counters: Arc<WorkerCounters>,

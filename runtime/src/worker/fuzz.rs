@@ -15,7 +15,7 @@ mod tests;
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    sync::{Arc, atomic::AtomicU64},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -431,13 +431,7 @@ fn generation(number: u64, how: u8) -> Generation {
     tables[SOURCES[1]] = PortTable::new(rules, begins[usize::from(how >> 3 & 7)]);
     // The flow cache is too large to be made for each input.
     tables[SOURCES[1]].by_flow = false;
-    let counters = HopCounters {
-        arrived: hops.iter().map(|_| AtomicU64::new(0)).collect(),
-        dropped: hops
-            .iter()
-            .map(|_| [const { AtomicU64::new(0) }; Reason::COUNT])
-            .collect(),
-    };
+    let counters = HopCounters::new(hops.len(), &tables);
     Generation {
         number,
         id: String::new(),
@@ -446,6 +440,7 @@ fn generation(number: u64, how: u8) -> Generation {
         chains: Vec::new(),
         tables,
         reach: vec![(0..SERVICES).collect(); PORTS],
+        rules: Vec::new(),
         counters: vec![counters],
     }
 }

@@ -11,13 +11,16 @@ use onvm_bundle::filter::{
 use crate::{
     capture::{Player, Stamps},
     dpdk::{RxBurst, RxQueue},
-    generation::{HopIndex, PortTable},
+    generation::PortTable,
     interface,
     worker::{
         BURST,
         credit::{Credit, Inside},
     },
 };
+
+/// The index of a port's rule; of `else`, the number of rules.
+type Rule = u32;
 
 /// Flows that a port's cache has room for.
 const FLOWS: usize = 1 << 21;
@@ -153,7 +156,7 @@ impl Ingress {
 }
 
 impl Receiver {
-    /// The packet's hash and the first hop of its chain. `read` is asked once for at most so many of its bytes, which nobody
+    /// The packet's hash and its rule, as [`PortTable::entry`] counts them. `read` is asked once for at most so many of its bytes, which nobody
     /// else may write: an NF that changes the packet meanwhile must not have one key looked at and another packet's rule
     /// kept for it.
     #[inline(always)]
@@ -163,20 +166,20 @@ impl Receiver {
         length: u16,
         nic_hash: Option<u32>,
         read: impl FnOnce(u16) -> &'b [u8],
-    ) -> (u32, HopIndex) {
+    ) -> (u32, Rule) {
         if table.rules.is_empty() {
             let hash = nic_hash.unwrap_or_else(|| flow_of(read(flow::REACH)).hash);
-            return (hash, table.otherwise);
+            return (hash, 0);
         }
         let head = read(table.reach.max(flow::REACH));
         let flow = flow_of(head);
         let hash = nic_hash.unwrap_or(flow.hash);
-        let decide = || table.classify(head, length.into());
-        let hop = match flow.key {
-            Some(key) if table.by_flow => flows.get(&key, || decide().into()) as HopIndex,
+        let decide = || table.entry(head, length.into()) as Rule;
+        let rule = match flow.key {
+            Some(key) if table.by_flow => flows.get(&key, decide),
             _ => decide(),
         };
-        (hash, hop)
+        (hash, rule)
     }
 
     /// Takes a burst from the next queue in turn; returns how many packets.
@@ -265,10 +268,10 @@ mod tests {
         let mut copy = PrivateCopy::new(&packets);
         let mut classify = |flow: u32| {
             write(&nf, flow);
-            Receiver::classify(&mut flows, &table, 64, None, |most| {
+            let (_, rule) = Receiver::classify(&mut flows, &table, 64, None, |most| {
                 copy.take(&packets, 0, AT as u16, most.min(64))
-            })
-            .1
+            });
+            table.target(rule as usize)
         };
         let over = AtomicBool::new(false);
         let seen = std::thread::scope(|scope| {

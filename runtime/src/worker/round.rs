@@ -246,9 +246,12 @@ impl Worker {
             bytes += u64::from(packet.len);
             let nic_hash = packet.hash_valid().then_some(packet.hash);
             let (copy, packets) = (&mut self.ingress.copy, &self.ingress.packets);
-            let (hash, hop) = Receiver::classify(flows, &tables.tables[port], packet.len, nic_hash, |most| {
+            let table = &tables.tables[port];
+            let (hash, rule) = Receiver::classify(flows, table, packet.len, nic_hash, |most| {
                 copy.take(packets, packet.index, packet.off, packet.len.min(most))
             });
+            let hop = table.target(rule as usize);
+            add(&tables.counters[self.forward.worker].hits[port][rule as usize], 1);
             let entry = self.ledger.entry(packet.index);
             *entry = Entry {
                 owner: Owner::WORKER,

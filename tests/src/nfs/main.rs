@@ -6,6 +6,7 @@ mod hostile;
 mod jumper;
 mod misuse;
 mod pacer;
+mod panics;
 mod parent;
 mod probe;
 mod rogue;
@@ -22,6 +23,7 @@ fn main() -> ExitCode {
         Some("jumper") => nflib::run::<jumper::Jumper>(),
         Some("misuse") => misuse::run(),
         Some("pacer") => nflib::run::<pacer::Pacer>(),
+        Some("panics") => nflib::run::<panics::Panics>(),
         Some("parent") => nflib::run::<parent::Parent>(),
         Some("rogue") => rogue::run(),
         Some("shout") => nflib::run::<shout::Shout>(),
@@ -29,7 +31,7 @@ fn main() -> ExitCode {
         Some("without") => without::run(),
         other => {
             eprintln!(
-                "error: test-nf takes attacker, crash, hostile, jumper, misuse, pacer, parent, probe, rogue, shout or without, not {other:?}"
+                "error: test-nf takes attacker, crash, hostile, jumper, misuse, pacer, panics, parent, probe, rogue, shout or without, not {other:?}"
             );
             ExitCode::from(2)
         }

@@ -2,7 +2,7 @@
 //! be, as anybody may in `/tmp`.
 
 use std::{
-    os::fd::{AsRawFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, OwnedFd},
     path::{Path, PathBuf},
 };
 
@@ -10,8 +10,8 @@ use rustix::{
     fs::{AtFlags, FileType, Mode, OFlags, Stat, fstat, statat},
     io::Errno,
     net::sockopt::socket_peercred,
+    process::Pid,
 };
-use tokio::net::UnixStream;
 
 use super::ClientError;
 
@@ -88,10 +88,11 @@ impl Directory {
     }
 }
 
-/// Refuses the other end where it is neither the user's nor root's.
-pub(super) fn refuse_peer(socket: &Path, stream: &UnixStream) -> Result<(), ClientError> {
+/// The other end's process; refused where it is neither the user's nor root's.
+pub(super) fn refuse_peer(socket: &Path, stream: impl AsFd) -> Result<Pid, ClientError> {
     let peer = socket_peercred(stream).map_err(|e| foreign(socket, e.to_string()))?;
-    refuse_owner(socket, peer.uid.as_raw())
+    refuse_owner(socket, peer.uid.as_raw())?;
+    Ok(peer.pid)
 }
 
 fn refuse_owner(path: &Path, owner: u32) -> Result<(), ClientError> {
