@@ -60,7 +60,13 @@ pub(crate) struct Decided<'a> {
     pub(crate) rule: &'a str,
 }
 
-/// `packet` takes `path` by `rule`, and by the rules of `again`; `end` is where that goes wrong, and what is to be said there.
+/// The packet that breaks a claim, and its path.
+pub(crate) struct Broken<'a> {
+    pub(crate) packet: &'a str,
+    pub(crate) path: &'a str,
+}
+
+/// The packet takes its path by `rule`, and by the rules of `again`; `end` is where that goes wrong, and what is to be said there.
 pub(crate) fn refuted(
     claim: Place,
     message: String,
@@ -68,8 +74,7 @@ pub(crate) fn refuted(
     decided: &[Decided<'_>],
     again: &[LookedUp<'_>],
     end: Option<(Place, String)>,
-    packet: &str,
-    path: &str,
+    Broken { packet, path }: &Broken<'_>,
 ) -> Diagnostic {
     let mut found = PAGE.at(claim, message, "does not hold");
     if let Some(rule) = rule {

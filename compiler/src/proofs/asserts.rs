@@ -362,8 +362,10 @@ impl<'a> Proof<'_, 'a, '_, '_> {
             decided,
             again,
             places.get(end).map(|place| (*place, label)),
-            &packet.to_string(),
-            path,
+            &refuted::Broken {
+                packet: &packet.to_string(),
+                path,
+            },
         )
     }
 }
