@@ -26,8 +26,11 @@ fn directory() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     for (name, text) in [
         ("a.chain", CHAIN),
-        ("a.rules", "drop ip from 10.0.0.0/8\naccept tcp to any port 80\n"),
-        ("b.rules", "drop ip from 192.168.0.0/16\n"),
+        (
+            "a.rules",
+            "drop ip and src net 10.0.0.0/8\naccept tcp dst port 80\n",
+        ),
+        ("b.rules", "drop ip and src net 192.168.0.0/16\n"),
     ] {
         fs::write(dir.path().join(name), text).unwrap();
     }
