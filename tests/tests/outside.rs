@@ -115,6 +115,18 @@ fn holds(scratch: &Scratch, manager: &Manager) -> (usize, usize, usize) {
     (process::descriptors(manager.pid()).len(), files, directories)
 }
 
+/// The same once no request is under way any more, which takes a descriptor for its time: as long as nothing changes.
+fn settled(scratch: &Scratch, manager: &Manager) -> (usize, usize, usize) {
+    let (mut last, mut times) = (holds(scratch, manager), 0);
+    while times < 20 {
+        std::thread::sleep(Duration::from_millis(10));
+        let now = holds(scratch, manager);
+        times = if now == last { times + 1 } else { 0 };
+        last = now;
+    }
+    last
+}
+
 /// How often each was started again.
 fn restarts(status: &Status, attacks: &[Attack]) -> Vec<u32> {
     let restarts = |(name, ..): &Attack| instance(status, &format!("{name}-0")).restarts;
@@ -123,7 +135,7 @@ fn restarts(status: &Status, attacks: &[Attack]) -> Vec<u32> {
 
 /// Attackers come by an apply and go by another; then all is as before.
 fn attack(manager: &Manager, scratch: &Scratch, starter: &Starter, attacks: &[Attack]) {
-    let before = holds(scratch, manager);
+    let before = settled(scratch, manager);
     let bundle = bundle(scratch, "attacked", attacks);
     let keep = |(name, kind, _): &Attack| starter.keep(manager, name, kind);
     let attackers: Vec<Stubborn> = attacks.iter().map(keep).collect();
