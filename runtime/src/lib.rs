@@ -3,12 +3,16 @@
 #![deny(unsafe_code)]
 #![allow(unexpected_cfgs, reason = "cargo-fuzz sets `fuzzing`")]
 
+pub mod api;
 pub mod capture;
 pub mod control;
 pub mod dpdk;
 pub mod error;
+pub mod fleet;
 pub mod generation;
 pub mod interface;
 pub mod jail;
+pub mod ports;
 pub mod reason;
+pub mod rundir;
 pub mod worker;

@@ -7,9 +7,12 @@ use std::{io::Write, path::PathBuf, process::ExitCode, sync::LazyLock};
 use clap::Parser;
 use onvm_bundle::api::Isolation;
 use onvm_run::{
-    control::{self, HostOptions, NfMode, Options},
+    api::notify_ready,
+    control::{self, Options},
     error::RunError,
+    fleet::{HostOptions, NfMode},
     jail::{self, Part},
+    rundir,
 };
 use tracing_subscriber::EnvFilter;
 
@@ -86,7 +89,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode, RunError> {
     };
     let options = Options {
         bundle,
-        run_dir: arguments.run_dir.clone().unwrap_or_else(control::default_base),
+        run_dir: arguments.run_dir.clone().unwrap_or_else(rundir::default_base),
         host: HostOptions {
             mode: arguments.nfs,
             nf_path: arguments.nf_path.clone(),
@@ -99,7 +102,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode, RunError> {
     let summary = local.block_on(&runtime, async {
         let manager = control::start(options).await?;
         tracing::info!("READY");
-        control::notify_ready();
+        notify_ready();
         manager.serve().await
     })?;
     let text = match arguments.json {

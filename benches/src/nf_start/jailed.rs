@@ -103,12 +103,12 @@ mod tests {
     #[test]
     fn times_are_those_of_each_instance_by_itself_past_midnight_too() {
         let log = "\
-2026-11-27T23:59:59.900000Z  INFO onvm_run::control::fleet: running instance=f0-0 pid=1
-2026-11-27T23:59:59.990000Z  WARN onvm_run::control::fleet: lost: its process ended instance=f0-0
-2026-11-27T23:59:59.998000Z  INFO onvm_run::control::fleet: restarting instance=f0-0 pause_ms=0
-2026-11-27T23:59:59.999000Z  INFO onvm_run::control::fleet: restarting instance=f1-0 pause_ms=0
-2026-11-28T00:00:00.004000Z  INFO onvm_run::control::fleet: running instance=f0-0 pid=2
-2026-11-28T00:00:00.009000Z  INFO onvm_run::control::fleet: running instance=f1-0 pid=3
+2026-11-27T23:59:59.900000Z  INFO onvm_run::fleet: running instance=f0-0 pid=1
+2026-11-27T23:59:59.990000Z  WARN onvm_run::fleet: lost: its process ended instance=f0-0
+2026-11-27T23:59:59.998000Z  INFO onvm_run::fleet: restarting instance=f0-0 pause_ms=0
+2026-11-27T23:59:59.999000Z  INFO onvm_run::fleet: restarting instance=f1-0 pause_ms=0
+2026-11-28T00:00:00.004000Z  INFO onvm_run::fleet: running instance=f0-0 pid=2
+2026-11-28T00:00:00.009000Z  INFO onvm_run::fleet: running instance=f1-0 pid=3
 ";
         let times: Vec<i64> = restart_times(log).iter().map(|ms| ms.round() as i64).collect();
         assert_eq!(times, [6, 10]);

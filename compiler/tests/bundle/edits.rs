@@ -82,7 +82,7 @@ fn a_diff_names_what_was_changed() {
     assert!(changes.instances.kept.is_empty());
 }
 
-/// As `runtime/src/control/fleet.rs` decides: a service whose parameters, `with` clause or number of instances changed is
+/// As `runtime/src/fleet/mod.rs` decides: a service whose parameters, `with` clause or number of instances changed is
 /// started anew as a whole, every other goes on.
 #[test]
 fn a_plan_of_instances_is_what_the_manager_does() {

@@ -3,38 +3,18 @@
 //! One thread, one event at a time. What takes long (an apply, a drain) waits in [`Manager::pump`], which goes on
 //! handling events, so that status stays available and a lost NF is noticed meanwhile.
 
-mod api;
 mod apply;
 mod aside;
-mod balance;
-mod captures;
-mod claims;
-mod closing;
 mod cores;
-mod ending;
-mod fleet;
-#[cfg(any(test, fuzzing))]
-pub mod fuzz;
-mod limit;
-mod lock;
-mod memif;
+mod history;
 mod memory;
-mod metrics;
-mod notify;
-mod opened;
-mod output;
-mod outputs;
-mod patience;
-mod ports;
-mod programs;
-mod quote;
-mod register;
-mod rundir;
-mod spec;
-mod startup;
+mod place;
+mod signals;
+mod start;
 mod status;
-mod supervise;
-mod users;
+mod stop;
+mod totals;
+mod unsupported;
 
 use std::{
     sync::Arc,
@@ -42,43 +22,26 @@ use std::{
 };
 
 use onvm_bundle::api as wire;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tokio::sync::mpsc::UnboundedReceiver;
 
-pub use balance::{LostWithNfs, Summary};
-pub use notify::notify_ready;
-pub use outputs::{CutOutput, UnreadInput};
-pub use rundir::default_base;
-pub use spec::{HostOptions, NfMode};
-pub use startup::{Options, start};
+pub use start::{Options, start};
 
-use self::{
-    api::Request,
-    aside::Aside,
-    claims::Claims,
-    fleet::Fleet,
-    opened::OpenPort,
-    rundir::{Kept, RunDir},
-    spec::InstanceSpec,
-    status::{History, Rates},
-    supervise::{Order, Report, Shared, Supervisor},
-};
+use self::{aside::Aside, history::History, signals::Signals, totals::Rates};
 use crate::{
+    api::{Request, Summary, metrics},
     dpdk::{self, Eal, PacketPool, WatchedPackets},
     error::RunError,
+    fleet::{Fleet, HostOptions, Report, processes},
     generation::Generation,
-    worker::{Command, Workers, WorkersEvent},
+    ports::{Claims, OpenPort},
+    rundir::{Kept, RunDir},
+    worker::{Workers, WorkersEvent},
 };
 
 /// Between looks at what nobody reports: ends of captures, NFs without progress.
 const TICK: Duration = Duration::from_millis(20);
 /// A tick that comes so much too late says that this process did not run.
 const LATE: Duration = Duration::from_millis(250);
-/// For packets to leave when the manager stops.
-const DRAIN_DEADLINE: Duration = Duration::from_secs(2);
-/// For an output to get on: to be written where the worker has ended.
-const OUTPUT_DEADLINE: Duration = Duration::from_secs(2);
-/// For the worker to end once it is told to.
-const WORKER_DEADLINE: Duration = Duration::from_secs(2);
 /// Between looks for processes that NFs left behind.
 const SWEEP: Duration = Duration::from_secs(1);
 /// An instance that has packets waiting and hands nothing back for so long is taken for hung. One that hands some back and
@@ -231,7 +194,7 @@ impl Manager {
         }
         if self.swept.elapsed() >= SWEEP {
             self.swept = Instant::now();
-            ending::sweep();
+            processes::sweep();
             self.ports.iter_mut().for_each(OpenPort::look_at_link);
         }
         if self.workers.any_ended() && !self.stopping {
@@ -251,117 +214,9 @@ impl Manager {
     fn quiet(&self) -> bool {
         self.workers.in_flight() == 0
     }
-
-    /// Lets packets leave, stops NFs, workers and ports, in this order.
-    async fn shut_down(mut self) -> Result<Summary, RunError> {
-        self.state = wire::ManagerState::Stopping;
-        // From here on a worker that ends does as it is told, also where a start has failed.
-        self.stopping = true;
-        tracing::info!("stopping");
-        self.workers.send_all(|| Command::CloseIngress);
-        self.pump(Instant::now() + DRAIN_DEADLINE, |m| m.ingress_closed && m.quiet())
-            .await;
-        self.fleet.stop_all();
-        self.pump(Instant::now() + 2 * DRAIN_DEADLINE, |m| m.fleet.all_ended())
-            .await;
-        self.end_workers().await?;
-        self.end_aside().await;
-        self.end_outputs().await;
-        let mut summary = self.summary();
-        for open in self.ports.drain(..) {
-            summary.unread.extend(open.unread());
-            summary.cut.extend(open.cut());
-            open.close()?;
-        }
-        tracing::info!("stopped");
-        Ok(summary)
-    }
-}
-
-impl Manager {
-    /// Lets outputs be written to their end, as long as they get on.
-    async fn end_outputs(&mut self) {
-        let progress =
-            |m: &Self| -> Vec<_> { m.ports.iter().filter_map(OpenPort::output_progress).collect() };
-        let (mut last, mut since) = (progress(self), Instant::now());
-        while !last.is_empty() && since.elapsed() < OUTPUT_DEADLINE {
-            self.pump(Instant::now() + TICK, |m| progress(m) != last).await;
-            let now = progress(self);
-            if now != last {
-                (last, since) = (now, Instant::now());
-            }
-        }
-    }
-
-    async fn end_workers(&mut self) -> Result<(), RunError> {
-        self.workers.send_all(|| Command::Exit);
-        let ended = self
-            .pump(Instant::now() + WORKER_DEADLINE, |m| m.workers.all_ended())
-            .await;
-        if !ended {
-            let text = "worker did not stop within 2 s: a port driver is blocking it. Packets still inside are lost.";
-            return Err(RunError::Unsupported(text.to_owned()));
-        }
-        match self.workers.join() {
-            true => Ok(()),
-            false => Err(RunError::Unsupported("a worker ended by a fault".to_owned())),
-        }
-    }
 }
 
 /// Answers a request; a client that has gone needs no answer.
 fn answer<T>(reply: tokio::sync::oneshot::Sender<T>, value: T) {
     let _ = reply.send(value);
-}
-
-/// SIGTERM, SIGINT, and SIGHUP: the terminal or the session goes, as after `onvm-run … &` and a logout.
-#[derive(Debug)]
-struct Signals {
-    term: tokio::signal::unix::Signal,
-    int: tokio::signal::unix::Signal,
-    /// None, where whoever started this process had it ignored, as `nohup` does.
-    hangup: Option<tokio::signal::unix::Signal>,
-}
-
-impl Signals {
-    fn new() -> Result<Self, RunError> {
-        use tokio::signal::unix::{SignalKind, signal};
-        let failed = RunError::system("signals cannot be watched");
-        Ok(Self {
-            term: signal(SignalKind::terminate()).map_err(&failed)?,
-            int: signal(SignalKind::interrupt()).map_err(&failed)?,
-            hangup: match ignores_hangup() {
-                true => None,
-                false => Some(signal(SignalKind::hangup()).map_err(&failed)?),
-            },
-        })
-    }
-
-    async fn stop(&mut self) {
-        tokio::select! {
-            _ = self.term.recv() => {}
-            _ = self.int.recv() => {}
-            Some(_) = async { self.hangup.as_mut()?.recv().await } => {}
-        }
-    }
-}
-
-fn ignores_hangup() -> bool {
-    // A mask of all signals, of which that is the first.
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    ignored.is_some_and(|mask| u64::from_str_radix(mask.trim(), 16).is_ok_and(|mask| mask & 1 != 0))
-}
-
-/// What a supervisor needs to be spawned with.
-fn spawn(
-    slot: u16,
-    spec: InstanceSpec,
-    shared: &Arc<Shared>,
-    reports: &UnboundedSender<(u16, Report)>,
-) -> UnboundedSender<Order> {
-    let (orders, receiver) = tokio::sync::mpsc::unbounded_channel();
-    let supervisor = Supervisor::new(slot, spec, shared.clone(), reports.clone());
-    tokio::task::spawn_local(supervisor.run(receiver));
-    orders
 }

@@ -1,172 +1,16 @@
 //! What the manager knows of itself, as the control API says it.
 
-use std::{
-    collections::BTreeMap,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, sync::atomic::AtomicU64};
 
 use onvm_bundle::{api as wire, tables::ChainTable};
 
-use super::{Manager, fleet::InstanceEntry};
+use super::{Manager, totals::Totals};
 use crate::{
-    generation::{Generation, RuleName},
+    fleet::InstanceEntry,
+    generation::RuleName,
     reason::Reason,
-    worker::{GENERATION_SLOTS, InstanceCounters, PortCounters, Workers},
+    worker::{InstanceCounters, PortCounters},
 };
-
-/// Counts of generations that are gone, and generations that drain.
-#[derive(Debug, Default)]
-pub(super) struct History {
-    draining: Vec<Arc<Generation>>,
-    totals: Totals,
-}
-
-/// Counts by place; places of the same name in different generations are one.
-#[derive(Debug, Default, Clone)]
-struct Totals {
-    /// Arrived and dropped at a chain's hop, by chain, index and name of what stands there.
-    hops: BTreeMap<(String, usize, String), (u64, u64)>,
-    drops: BTreeMap<(Reason, String), u64>,
-    /// By port id and rule.
-    hits: BTreeMap<(usize, RuleName), u64>,
-}
-
-impl History {
-    /// The generation is not the current one any more.
-    pub(super) fn retire(&mut self, generation: Arc<Generation>) {
-        self.draining.push(generation);
-    }
-
-    /// Its last packet has left, so its counts are final.
-    pub(super) fn drained(&mut self, number: u64) {
-        let Self { draining, totals } = self;
-        draining.retain(|g| {
-            if g.number == number {
-                totals.add(g);
-            }
-            g.number != number
-        });
-    }
-
-    pub(super) fn is_drained(&self, number: u64) -> bool {
-        self.draining.iter().all(|g| g.number != number)
-    }
-
-    /// The number of the generation after `last`: one whose slot in the workers' tables no draining one has.
-    pub(super) fn next_number(&self, last: u64) -> u64 {
-        let slot = |number: u64| number % GENERATION_SLOTS as u64;
-        let mut number = last + 1;
-        while slot(number) == slot(last) || self.draining.iter().any(|g| slot(g.number) == slot(number)) {
-            number += 1;
-        }
-        number
-    }
-
-    /// Generations that still have packets inside.
-    pub(super) fn draining(&self) -> usize {
-        self.draining.len()
-    }
-
-    fn up_to(&self, current: &Generation) -> Totals {
-        let mut totals = self.totals.clone();
-        self.draining.iter().for_each(|g| totals.add(g));
-        totals.add(current);
-        totals
-    }
-}
-
-impl Totals {
-    fn add(&mut self, generation: &Generation) {
-        for (port, rules) in generation.rules.iter().enumerate() {
-            for (i, rule) in rules.iter().enumerate() {
-                let hits = sum(generation.counters.iter().map(|c| &c.hits[port][i]));
-                *self.hits.entry((port, rule.clone())).or_default() += hits;
-            }
-        }
-        for chain in &generation.chains {
-            for (i, place) in chain.places.iter().enumerate() {
-                let hop = usize::from(chain.first) + i;
-                let mut dropped = 0;
-                for reason in Reason::ALL {
-                    let n = sum(generation
-                        .counters
-                        .iter()
-                        .map(|c| &c.dropped[hop][reason as usize]));
-                    dropped += n;
-                    if n > 0 {
-                        *self.drops.entry((reason, label(chain, i, place))).or_default() += n;
-                    }
-                }
-                let arrived = sum(generation.counters.iter().map(|c| &c.arrived[hop]));
-                let entry = self
-                    .hops
-                    .entry((chain.name.clone(), i, place.clone()))
-                    .or_default();
-                entry.0 += arrived;
-                entry.1 += dropped;
-            }
-        }
-    }
-}
-
-/// A hop's name among the places of drops, e.g. `fast/0 fw`.
-fn label(chain: &ChainTable, index: usize, place: &str) -> String {
-    format!("{}/{index} {place}", chain.name)
-}
-
-fn sum<'a>(counters: impl Iterator<Item = &'a AtomicU64>) -> u64 {
-    counters.map(|c| c.load(Ordering::Relaxed)).sum()
-}
-
-/// Packets a second, from two samples a second apart.
-#[derive(Debug)]
-pub(super) struct Rates {
-    at: Instant,
-    /// Received and sent by port, handed to an instance by slot: last seen.
-    seen: (Vec<(u64, u64)>, Vec<u64>),
-    ports: Vec<(f64, f64)>,
-    instances: Vec<f64>,
-}
-
-const SAMPLE_PERIOD: Duration = Duration::from_secs(1);
-
-impl Rates {
-    pub(super) fn new(ports: usize, instances: usize) -> Self {
-        Self {
-            at: Instant::now(),
-            seen: (vec![(0, 0); ports], vec![0; instances]),
-            ports: vec![(0.0, 0.0); ports],
-            instances: vec![0.0; instances],
-        }
-    }
-
-    /// Looks at the counters if a second has passed since it last did.
-    pub(super) fn sample(&mut self, workers: &Workers) {
-        let seconds = self.at.elapsed().as_secs_f64();
-        if seconds < SAMPLE_PERIOD.as_secs_f64() {
-            return;
-        }
-        self.at = Instant::now();
-        for (i, (seen, rate)) in self.seen.0.iter_mut().zip(&mut self.ports).enumerate() {
-            let now = (
-                workers.sum(|c| &c.ports[i].rx_packets),
-                workers.sum(|c| &c.ports[i].tx_packets),
-            );
-            let was = std::mem::replace(seen, now);
-            *rate = ((now.0 - was.0) as f64 / seconds, (now.1 - was.1) as f64 / seconds);
-        }
-        for (i, (seen, rate)) in self.seen.1.iter_mut().zip(&mut self.instances).enumerate() {
-            let now = workers.sum(|c| &c.instances[i].rx_packets);
-            let was = std::mem::replace(seen, now);
-            // A slot that went to another instance counts anew.
-            *rate = now.saturating_sub(was) as f64 / seconds;
-        }
-    }
-}
 
 impl Manager {
     pub(super) fn status(&self) -> wire::Status {
@@ -387,46 +231,5 @@ fn chain_status(chain: &ChainTable, totals: &Totals) -> wire::ChainStatus {
         name: chain.name.clone(),
         packets: hops.first().map_or(0, |h| h.packets),
         hops,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn generation(number: u64) -> Arc<Generation> {
-        Arc::new(Generation {
-            number,
-            id: String::new(),
-            max_hops: 1,
-            hops: Vec::new(),
-            chains: Vec::new(),
-            tables: Vec::new(),
-            reach: Vec::new(),
-            rules: Vec::new(),
-            counters: Vec::new(),
-        })
-    }
-
-    #[test]
-    fn a_new_generation_never_takes_the_slot_of_one_that_drains() {
-        let slot = |n: u64| n % GENERATION_SLOTS as u64;
-        let mut history = History::default();
-        let mut current = 1;
-        let stuck = [1, 5];
-        for _ in 0..100 {
-            let next = history.next_number(current);
-            assert!(next > current && slot(next) != slot(current));
-            assert!(
-                history.draining.iter().all(|g| slot(g.number) != slot(next)),
-                "{next}"
-            );
-            history.retire(generation(current));
-            if !stuck.contains(&current) {
-                history.drained(current);
-            }
-            current = next;
-        }
-        assert_eq!(history.draining(), 2);
     }
 }

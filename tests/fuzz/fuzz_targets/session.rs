@@ -1,5 +1,5 @@
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|input: &[u8]| {
-    let _ = onvm_run::control::fuzz::run(input);
+    let _ = onvm_run::fleet::fuzz::run(input);
 });

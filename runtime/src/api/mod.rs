@@ -4,6 +4,9 @@
 //! connection, each part of it within a size and a time, and a number of connections that newer ones push out.
 
 mod connections;
+pub(crate) mod metrics;
+mod notify;
+mod summary;
 
 use std::{convert::Infallible, rc::Rc};
 
@@ -24,6 +27,10 @@ use tokio::{
 };
 
 use self::connections::Progress;
+pub use self::{
+    notify::notify_ready,
+    summary::{LostWithNfs, Summary},
+};
 use crate::error::RunError;
 
 /// Bytes of a request's body; an apply names one path.
@@ -33,7 +40,7 @@ const MOST_READ: usize = 1 << 20;
 
 /// A request, with the place for its answer.
 #[derive(Debug)]
-pub(super) enum Request {
+pub(crate) enum Request {
     Status(oneshot::Sender<Box<wire::Status>>),
     VerboseStatus(oneshot::Sender<Box<wire::Status>>),
     Metrics(oneshot::Sender<String>),
@@ -48,7 +55,7 @@ type Requests = UnboundedSender<Request>;
 type Response = hyper::Response<Full<Bytes>>;
 
 /// Serves the control socket from a task of this thread.
-pub(super) fn serve(
+pub(crate) fn serve(
     listener: std::os::unix::net::UnixListener,
 ) -> Result<UnboundedReceiver<Request>, RunError> {
     let failed = RunError::system("the control socket cannot be watched");

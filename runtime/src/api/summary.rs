@@ -5,8 +5,10 @@ use std::fmt;
 use onvm_bundle::api as wire;
 use serde::Serialize;
 
-use super::{CutOutput, Manager, UnreadInput};
-use crate::reason::Reason;
+use crate::{
+    ports::{CutOutput, UnreadInput},
+    reason::Reason,
+};
 
 /// The final state; `Display` for people, `Serialize` for machines.
 #[derive(Debug, Clone, Serialize)]
@@ -69,8 +71,9 @@ impl fmt::Display for LostWithNfs {
     }
 }
 
-impl Manager {
-    pub(super) fn summary(&self) -> Summary {
+impl Summary {
+    /// From the last look at everything.
+    pub(crate) fn new(status: wire::Status) -> Self {
         let wire::Status {
             version,
             generation,
@@ -81,7 +84,7 @@ impl Manager {
             buffers,
             balance,
             ..
-        } = self.status();
+        } = status;
         let wire::Balance {
             received,
             generated,
@@ -91,7 +94,7 @@ impl Manager {
         } = balance;
         let lost = LostWithNfs::of(&drops);
         let balanced = received + generated == delivered + dropped + in_flight;
-        Summary {
+        Self {
             version,
             generation,
             ports,

@@ -2,10 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{
-    outputs::{CutOutput, UnreadInput},
-    ports::{self, Plan},
-};
+use super::{CutOutput, Plan, UnreadInput};
 use crate::{
     capture::{Chunk, Input, Output, Player, Recorder, Stock},
     dpdk::{self, Eal, PacketPool, PortStats},
@@ -16,11 +13,11 @@ use crate::{
 
 /// A port and what it was made from.
 #[derive(Debug)]
-pub(super) struct OpenPort {
-    pub(super) name: String,
-    pub(super) kind: &'static str,
+pub(crate) struct OpenPort {
+    pub(crate) name: String,
+    pub(crate) kind: &'static str,
     /// It reads a capture that ends.
-    pub(super) finite: bool,
+    pub(crate) finite: bool,
     device: Device,
 }
 
@@ -46,7 +43,7 @@ struct Captures {
 
 impl OpenPort {
     /// Opens a port. `loaded` is what was read of its capture beforehand.
-    pub(super) fn open(
+    pub(crate) fn open(
         eal: &Eal,
         plan: &Plan,
         loaded: Option<&Chunk>,
@@ -74,7 +71,7 @@ impl OpenPort {
     }
 
     /// What the worker receives from and sends to; to be asked for once.
-    pub(super) fn ends(
+    pub(crate) fn ends(
         &mut self,
         plan: &Plan,
         pool: &Arc<PacketPool>,
@@ -104,7 +101,7 @@ impl OpenPort {
         }
     }
 
-    pub(super) fn stats(&self) -> PortStats {
+    pub(crate) fn stats(&self) -> PortStats {
         match &self.device {
             Device::Dpdk(port) => port.stats(),
             Device::Interface(interface) => PortStats {
@@ -116,7 +113,7 @@ impl OpenPort {
     }
 
     /// What it is good for at present, where that can change.
-    pub(super) fn link(&self) -> Option<Link> {
+    pub(crate) fn link(&self) -> Option<Link> {
         match &self.device {
             Device::Interface(interface) => Some(interface.link()),
             Device::Dpdk(_) | Device::Captures(_) => None,
@@ -124,7 +121,7 @@ impl OpenPort {
     }
 
     /// Looks for a change of its link, and logs it.
-    pub(super) fn look_at_link(&mut self) {
+    pub(crate) fn look_at_link(&mut self) {
         let Device::Interface(interface) = &mut self.device else {
             return;
         };
@@ -142,7 +139,7 @@ impl OpenPort {
     }
 
     /// Logs failures of its captures that are new.
-    pub(super) fn log_failures(&mut self) {
+    pub(crate) fn log_failures(&mut self) {
         let Device::Captures(captures) = &mut self.device else {
             return;
         };
@@ -163,7 +160,7 @@ impl OpenPort {
     }
 
     /// How far its output is, as long as that gets on.
-    pub(super) fn output_progress(&self) -> Option<u64> {
+    pub(crate) fn output_progress(&self) -> Option<u64> {
         match &self.device {
             Device::Captures(captures) => captures.output.as_ref()?.progress(),
             Device::Dpdk(_) | Device::Interface(_) => None,
@@ -171,7 +168,7 @@ impl OpenPort {
     }
 
     /// Its input, if that was not read to its end.
-    pub(super) fn unread(&self) -> Option<UnreadInput> {
+    pub(crate) fn unread(&self) -> Option<UnreadInput> {
         let Device::Captures(captures) = &self.device else {
             return None;
         };
@@ -184,7 +181,7 @@ impl OpenPort {
     }
 
     /// Its output, if that does not hold all that was sent into it.
-    pub(super) fn cut(&self) -> Option<CutOutput> {
+    pub(crate) fn cut(&self) -> Option<CutOutput> {
         let Device::Captures(captures) = &self.device else {
             return None;
         };
@@ -200,7 +197,7 @@ impl OpenPort {
         })
     }
 
-    pub(super) fn close(self) -> Result<(), RunError> {
+    pub(crate) fn close(self) -> Result<(), RunError> {
         match self.device {
             Device::Dpdk(port) => Ok(port.close()?),
             Device::Interface(_) | Device::Captures(_) => Ok(()),
@@ -211,7 +208,7 @@ impl OpenPort {
 impl Captures {
     fn open(
         plan: &Plan,
-        captures: &ports::Captures,
+        captures: &super::Captures,
         loaded: Option<&Chunk>,
         pool: &Arc<PacketPool>,
     ) -> Result<Self, RunError> {

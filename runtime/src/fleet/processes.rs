@@ -8,7 +8,7 @@ use std::{
 use crate::jail::{self, NfProcess};
 
 /// Kills the process if it still runs, reaps it, and ends what it left behind.
-pub(super) async fn end(process: &mut NfProcess) {
+pub(crate) async fn end(process: &mut NfProcess) {
     process.kill();
     // Fails only where the kernel refuses to say how it ended.
     let _ = process.wait().await;
@@ -17,7 +17,7 @@ pub(super) async fn end(process: &mut NfProcess) {
 
 /// Ends and reaps the children of this process that it did not start: what NFs left behind, be it in a session of its own. Those
 /// of the killed become children in turn, so it looks again.
-pub(super) fn sweep() {
+pub(crate) fn sweep() {
     const DEEPEST: usize = 16;
     for _ in 0..DEEPEST {
         let strangers: Vec<u32> = children()
@@ -59,7 +59,7 @@ fn kill_and_reap(id: u32) {
 /// How long the control thread waits for a killed process.
 const MOMENT: Duration = Duration::from_millis(2);
 
-pub(super) fn describe_exit(process: &NfProcess, status: io::Result<std::process::ExitStatus>) -> String {
+pub(crate) fn describe_exit(process: &NfProcess, status: io::Result<std::process::ExitStatus>) -> String {
     match status {
         Ok(_) if process.ran_out_of_memory() => {
             "the kernel ended it: it and what it keeps in the kernel took more than its `memory`".to_owned()

@@ -20,10 +20,11 @@ use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, Shutdown
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::{
-    InstanceSpec, RunDir, Shared, Supervisor,
-    quote::{LONGEST_REASON, is_fit, quote_debug},
+    InstanceSpec, Shared, Supervisor,
+    log::quote::{LONGEST_REASON, is_fit, quote_debug},
     register::{LONGEST_NAME, hear, watch},
 };
+use crate::rundir::RunDir;
 
 /// Messages of one input.
 const MOST_MESSAGES: usize = 64;

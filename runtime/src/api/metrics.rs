@@ -10,7 +10,7 @@ use prometheus_client::{
 type Labels = Vec<(String, String)>;
 
 /// Renders a status.
-pub(super) fn render(status: &wire::Status) -> String {
+pub(crate) fn render(status: &wire::Status) -> String {
     let mut registry = Registry::with_prefix("onvm");
     ports(&mut registry, status);
     chains(&mut registry, status);

@@ -14,15 +14,19 @@ use rustix::process::{Resource, Rlimit};
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::{
-    Aside, Fleet, History, HostOptions, InstanceSpec, Manager, Rates, RunDir, Shared, Signals, api,
-    apply::slots_of, claims::Claims, cores::Cores, memory::Memory, opened::OpenPort, ports, spec,
+    Aside, History, Manager, Rates, Signals, cores::Cores, memory::Memory, place::slots_of,
+    unsupported::refuse_unsupported,
 };
 use crate::{
+    api,
     capture::Chunk,
     dpdk::{self, Eal, EalOptions, Lcore, PageSize},
     error::RunError,
+    fleet::{Fleet, HostOptions, InstanceSpec, NfMode, Shared, spec},
     generation::Generation,
     jail::{self, Jail},
+    ports::{self, Claims, OpenPort},
+    rundir::RunDir,
     worker::{BURST, Command, Handle, Parts, SourceKind, Worker, WorkerCounters, Workers},
 };
 
@@ -53,8 +57,8 @@ pub async fn start(options: Options) -> Result<Manager, RunError> {
     let mut signals = Signals::new()?;
     prepare_process();
     let jail = match options.host.mode {
-        spec::NfMode::Process => Some(Jail::new(&options.host.waived).await?),
-        spec::NfMode::External => None,
+        NfMode::Process => Some(Jail::new(&options.host.waived).await?),
+        NfMode::External => None,
     };
     let filtered = jail.as_ref().is_some_and(|jail| jail.means().calls);
     let run_dir = Arc::new(RunDir::lock(&options.run_dir, &original.index.name)?);
@@ -162,35 +166,6 @@ impl Manager {
         }
         Ok(())
     }
-}
-
-/// What the language can say and this version cannot do.
-pub(super) fn refuse_unsupported(manager: &ManagerConfig) -> Result<(), RunError> {
-    if manager.workers.count != 1 {
-        let text = format!(
-            "this onvm-run serves with one worker, and the bundle asks for {}. Write `workers = 1` in `manager`.",
-            manager.workers.count
-        );
-        return Err(RunError::Unsupported(text));
-    }
-    let domain = manager.services.first().and_then(|s| s.domain.as_ref());
-    if let Some(other) = manager.services.iter().find(|s| s.domain.as_ref() != domain) {
-        let text = format!(
-            "all NFs of this onvm-run share one packet memory, and `{}` is to be in another domain than `{}`. Give all the same \
-             `domain`, or none, or run them under managers of their own.",
-            other.name, manager.services[0].name
-        );
-        return Err(RunError::Unsupported(text));
-    }
-    if u64::from(manager.buffers.count) < 2 * BURST as u64 + u64::from(manager.ring.min(256)) {
-        let text = format!(
-            "{} buffers are too few for rings of {}. Write more `buffers` in `manager`.",
-            manager.buffers.count, manager.ring
-        );
-        return Err(RunError::Unsupported(text));
-    }
-    Cores::refuse_missing(manager)?;
-    Ok(())
 }
 
 fn eal_options(manager: &ManagerConfig, plans: &[ports::Plan]) -> EalOptions {

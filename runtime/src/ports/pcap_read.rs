@@ -10,7 +10,7 @@ use crate::capture::Chunk;
 
 /// A capture that a port reads.
 #[derive(Debug, Clone)]
-pub(super) struct Reading {
+pub(crate) struct Reading {
     pub path: std::path::PathBuf,
     pub repeat: bool,
     /// Packets that a repeated one may have, and bytes that each of them may.
@@ -20,7 +20,7 @@ pub(super) struct Reading {
 
 impl Reading {
     /// Refuses what is not there or cannot be read; nothing is opened, since a FIFO may have no writer yet.
-    pub(super) fn plan(
+    pub(crate) fn plan(
         manager: &ManagerConfig,
         bundle: &onvm_bundle::Bundle,
         read: &PathRef,
@@ -44,7 +44,7 @@ impl Reading {
 
     /// Reads the capture once before it is run, so that damage is found before anything is started. A repeated one is kept. A
     /// FIFO that is played once can be read only once.
-    pub(super) fn load(&self) -> Result<Option<Chunk>, String> {
+    pub(crate) fn load(&self) -> Result<Option<Chunk>, String> {
         if self.repeat {
             return Chunk::whole(&self.path, self.most, self.room).map(Some);
         }

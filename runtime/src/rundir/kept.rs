@@ -21,7 +21,7 @@ const NO_ROOM: &str = "Make room there, or choose another directory with --run-d
 
 /// A copied bundle. Dropping it removes the copy.
 #[derive(Debug)]
-pub(in crate::control) struct Kept {
+pub(crate) struct Kept {
     bundle: Bundle,
     _copy: Copy,
 }
@@ -36,7 +36,7 @@ impl Deref for Kept {
 
 /// Copies bundles into a run directory; for a thread that may wait for a disk.
 #[derive(Debug)]
-pub(in crate::control) struct Keeper {
+pub(crate) struct Keeper {
     /// `bundles` in the run directory.
     bundles: OwnedFd,
     path: PathBuf,
@@ -44,7 +44,7 @@ pub(in crate::control) struct Keeper {
 }
 
 impl RunDir {
-    pub(in crate::control) fn keeper(&self) -> Result<Keeper, RunError> {
+    pub(crate) fn keeper(&self) -> Result<Keeper, RunError> {
         let path = self.path.join("bundles");
         Ok(Keeper {
             bundles: own::open_dir(self.fd.as_fd(), "bundles", &path, self.access.directory())?,
@@ -57,7 +57,7 @@ impl RunDir {
 impl Keeper {
     /// Copies a bundle to where its generation lives while it runs. What is copied is what was verified; of a failure nothing
     /// is left.
-    pub(in crate::control) fn keep(self, bundle: &Bundle) -> Result<Kept, RunError> {
+    pub(crate) fn keep(self, bundle: &Bundle) -> Result<Kept, RunError> {
         let name: String = bundle.index.generation.chars().take(16).collect();
         let path = self.path.join(&name);
         own::remove(&self.bundles, &name);

@@ -1,5 +1,19 @@
 //! The services and instances of all generations that are alive, and their slots in the workers' tables.
 
+mod closing;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
+mod launch;
+mod log;
+mod patience;
+pub(crate) mod processes;
+mod register;
+pub(crate) mod spec;
+mod supervise;
+#[cfg(test)]
+mod tests;
+mod users;
+
 use std::{
     collections::HashMap,
     sync::Arc,
@@ -13,7 +27,15 @@ use onvm_bundle::{
 };
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::{InstanceSpec, Order, Report, Shared, spawn, users::User};
+pub use self::spec::{HostOptions, NfMode};
+pub(crate) use self::{
+    spec::InstanceSpec,
+    supervise::{Report, Shared},
+};
+use self::{
+    supervise::{Order, Supervisor},
+    users::User,
+};
 use crate::{
     error::RunError,
     worker::{Command, Workers},
@@ -24,9 +46,9 @@ use crate::{
 const LONGEST_AWAITED: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
-pub(super) struct Fleet {
-    pub(super) services: Vec<Option<ServiceEntry>>,
-    pub(super) instances: Vec<Option<InstanceEntry>>,
+pub(crate) struct Fleet {
+    pub(crate) services: Vec<Option<ServiceEntry>>,
+    pub(crate) instances: Vec<Option<InstanceEntry>>,
     shared: Arc<Shared>,
     reports: UnboundedSender<(u16, Report)>,
     /// Cores that NFs run on.
@@ -37,12 +59,12 @@ pub(super) struct Fleet {
 
 /// One service as one generation or several have it.
 #[derive(Debug)]
-pub(super) struct ServiceEntry {
-    pub(super) name: String,
+pub(crate) struct ServiceEntry {
+    pub(crate) name: String,
     /// What it was made from; one that is made from the same is the same.
     made_from: MadeFrom,
     /// Instance slots by name.
-    pub(super) instances: HashMap<String, u16>,
+    pub(crate) instances: HashMap<String, u16>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -52,17 +74,17 @@ struct MadeFrom {
 }
 
 #[derive(Debug)]
-pub(super) struct InstanceEntry {
-    pub(super) name: String,
+pub(crate) struct InstanceEntry {
+    pub(crate) name: String,
     /// Slot of its service.
     service: u16,
-    pub(super) state: InstanceState,
-    pub(super) pid: Option<u32>,
-    pub(super) restarts: u32,
-    pub(super) counter_names: Vec<String>,
-    pub(super) counters: Option<CounterSet>,
+    pub(crate) state: InstanceState,
+    pub(crate) pid: Option<u32>,
+    pub(crate) restarts: u32,
+    pub(crate) counter_names: Vec<String>,
+    pub(crate) counters: Option<CounterSet>,
     /// Why it did not start or was lost, last.
-    pub(super) trouble: Option<String>,
+    pub(crate) trouble: Option<String>,
     writes: bool,
     /// Being stopped for good, so not to be chosen any more.
     leaving: bool,
@@ -104,13 +126,13 @@ impl Progress {
 
 /// What became of a service in an edit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Placed {
+pub(crate) enum Placed {
     Kept(u16),
     New(u16),
 }
 
 impl Fleet {
-    pub(super) fn new(
+    pub(crate) fn new(
         slots: usize,
         shared: Arc<Shared>,
         reports: UnboundedSender<(u16, Report)>,
@@ -127,7 +149,7 @@ impl Fleet {
     }
 
     /// Finds the running service that is the same as this one, or starts a new one with all its instances.
-    pub(super) fn place(
+    pub(crate) fn place(
         &mut self,
         service: &Service,
         configs: Vec<InstanceConfig>,
@@ -185,36 +207,36 @@ impl Fleet {
     }
 
     /// What holds the NFs.
-    pub(super) fn isolation(&self) -> Isolation {
+    pub(crate) fn isolation(&self) -> Isolation {
         let jail = self.shared.jail.as_ref();
         jail.map(|jail| jail.means().report()).unwrap_or_default()
     }
 
     /// Slots of the instances of a service.
-    pub(super) fn instances_of(&self, service: u16) -> Vec<u16> {
+    pub(crate) fn instances_of(&self, service: u16) -> Vec<u16> {
         let entry = self.services[usize::from(service)].as_ref();
         entry
             .map(|e| e.instances.values().copied().collect())
             .unwrap_or_default()
     }
 
-    pub(super) fn is_running(&self, slot: u16) -> bool {
+    pub(crate) fn is_running(&self, slot: u16) -> bool {
         self.instance(slot)
             .is_some_and(|i| i.state == InstanceState::Running)
     }
 
     /// Why the instance does not come up, once it has failed to.
-    pub(super) fn trouble(&self, slot: u16) -> Option<(String, String)> {
+    pub(crate) fn trouble(&self, slot: u16) -> Option<(String, String)> {
         let entry = self.instance(slot)?;
         Some((entry.name.clone(), entry.trouble.clone()?))
     }
 
-    pub(super) fn instance(&self, slot: u16) -> Option<&InstanceEntry> {
+    pub(crate) fn instance(&self, slot: u16) -> Option<&InstanceEntry> {
         self.instances.get(usize::from(slot))?.as_ref()
     }
 
     /// A supervisor's report.
-    pub(super) fn report(&mut self, workers: &Workers, slot: u16, report: Report) {
+    pub(crate) fn report(&mut self, workers: &Workers, slot: u16, report: Report) {
         let Some(entry) = self.instances.get_mut(usize::from(slot)).and_then(Option::as_mut) else {
             return;
         };
@@ -276,7 +298,7 @@ impl Fleet {
     }
 
     /// Tells the workers which instances of a service are there.
-    pub(super) fn select(&self, workers: &Workers, service: u16) {
+    pub(crate) fn select(&self, workers: &Workers, service: u16) {
         let slots = self.instances_of(service);
         let live: Vec<u16> = slots.iter().copied().filter(|&s| self.is_running(s)).collect();
         let given_up = |s: &u16| {
@@ -292,7 +314,7 @@ impl Fleet {
     }
 
     /// The worker has recovered what a lost instance held, or has let go of one that is to stop.
-    pub(super) fn detached(&mut self, slot: u16, recovered: usize) {
+    pub(crate) fn detached(&mut self, slot: u16, recovered: usize) {
         let Some(entry) = self.instance(slot) else { return };
         if recovered > 0 {
             tracing::warn!(instance = %entry.name, recovered, "recovered the buffers of a lost instance");
@@ -305,7 +327,7 @@ impl Fleet {
     }
 
     /// Ends an instance that misbehaves; its supervisor reports it as lost.
-    pub(super) fn kill(&self, slot: u16, reason: String) {
+    pub(crate) fn kill(&self, slot: u16, reason: String) {
         if let Some(entry) = self.instance(slot) {
             tracing::error!(instance = %entry.name, "ended: {reason}");
             let _ = entry.orders.send(Order::Kill(reason));
@@ -313,14 +335,14 @@ impl Fleet {
     }
 
     /// Gives all instances so much more time to make progress.
-    pub(super) fn grant(&mut self, time: Duration) {
+    pub(crate) fn grant(&mut self, time: Duration) {
         for entry in self.instances.iter_mut().flatten() {
             entry.progress.at += time;
         }
     }
 
     /// Ends instances that have packets waiting and hand nothing back for the deadline.
-    pub(super) fn kill_hung(&mut self, workers: &Workers, deadline: Duration) {
+    pub(crate) fn kill_hung(&mut self, workers: &Workers, deadline: Duration) {
         let mut hung = Vec::new();
         for (slot, entry) in self.instances.iter_mut().enumerate() {
             let Some(entry) = entry.as_mut().filter(|e| e.state == InstanceState::Running) else {
@@ -345,7 +367,7 @@ impl Fleet {
     }
 
     /// Lets go of a service that no generation uses any more: its instances hold nothing and are stopped.
-    pub(super) fn leave(&mut self, workers: &Workers, service: u16) -> Vec<String> {
+    pub(crate) fn leave(&mut self, workers: &Workers, service: u16) -> Vec<String> {
         let Some(entry) = self.services[usize::from(service)].take() else {
             return Vec::new();
         };
@@ -371,7 +393,7 @@ impl Fleet {
         entry.instances.into_keys().collect()
     }
 
-    pub(super) fn stop_all(&mut self) {
+    pub(crate) fn stop_all(&mut self) {
         self.closing = true;
         for entry in self.instances.iter_mut().flatten() {
             entry.leaving = true;
@@ -379,7 +401,7 @@ impl Fleet {
         }
     }
 
-    pub(super) fn all_ended(&self) -> bool {
+    pub(crate) fn all_ended(&self) -> bool {
         let ended = |e: &InstanceEntry| matches!(e.state, InstanceState::Failed | InstanceState::Stopped);
         self.instances.iter().flatten().all(ended)
     }
@@ -387,7 +409,7 @@ impl Fleet {
 
 impl InstanceEntry {
     /// It is being stopped for good.
-    pub(super) fn leaving(&self) -> bool {
+    pub(crate) fn leaving(&self) -> bool {
         self.leaving
     }
 
@@ -409,6 +431,19 @@ fn comparable(service: &Service) -> Service {
     }
 }
 
+/// Starts an instance's supervisor, and gives the way to order it about.
+fn spawn(
+    slot: u16,
+    spec: InstanceSpec,
+    shared: &Arc<Shared>,
+    reports: &UnboundedSender<(u16, Report)>,
+) -> UnboundedSender<Order> {
+    let (orders, receiver) = tokio::sync::mpsc::unbounded_channel();
+    let supervisor = Supervisor::new(slot, spec, shared.clone(), reports.clone());
+    tokio::task::spawn_local(supervisor.run(receiver));
+    orders
+}
+
 fn free_slot<T>(slots: &[Option<T>]) -> Result<u16, RunError> {
     slots
         .iter()
@@ -423,6 +458,3 @@ fn full<T>(slots: &[Option<T>]) -> RunError {
         slots.len()
     ))
 }
-
-#[cfg(test)]
-mod tests;

@@ -41,7 +41,7 @@ pub(super) fn find(instance: &str, spec: &RunSpec, directories: &[PathBuf]) -> R
 
 /// What an instance is started with.
 #[derive(Debug, Clone)]
-pub(super) struct Launch {
+pub(crate) struct Launch {
     pub program: PathBuf,
     pub args: Vec<String>,
     /// None: it shares the user of the manager, which is not root and cannot choose.

@@ -13,6 +13,7 @@
 //! Modes are set and do not depend on the umask. The group has its part where the mode of `<run dir>` grants it one.
 
 mod kept;
+pub(crate) mod lock;
 mod own;
 
 use std::{
@@ -31,7 +32,7 @@ use rustix::{
     io::Errno,
 };
 
-pub(super) use self::kept::Kept;
+pub(crate) use self::kept::Kept;
 use self::own::{Access, Base};
 use crate::error::RunError;
 
@@ -86,7 +87,7 @@ fn is_at(file: &File, dir: &OwnedFd, name: &str) -> bool {
 /// The locked directory of one bundle; removed on drop. What it makes and removes is found by descriptor, never by the way
 /// there, which others may have changed.
 #[derive(Debug)]
-pub(super) struct RunDir {
+pub(crate) struct RunDir {
     base: Base,
     bundle: String,
     fd: OwnedFd,
@@ -101,7 +102,7 @@ const WRITABLE: &str = "Choose a directory that you may write to with --run-dir.
 
 impl RunDir {
     /// Makes and locks `<base>/<bundle>`. What a killed manager left there is removed.
-    pub(super) fn lock(base: &Path, bundle: &str) -> Result<Self, RunError> {
+    pub(crate) fn lock(base: &Path, bundle: &str) -> Result<Self, RunError> {
         let base = own::open_base(base)?;
         let path = base.path.join(bundle);
         if !onvm_bundle::is_bundle_name(bundle) {
@@ -153,7 +154,7 @@ impl RunDir {
     }
 
     /// Listens at the control socket.
-    pub(super) fn listen(&self) -> Result<UnixListener, RunError> {
+    pub(crate) fn listen(&self) -> Result<UnixListener, RunError> {
         let path = self.path.join(CONTROL_SOCKET);
         if path.as_os_str().len() > LONGEST_SOCKET_PATH {
             return Err(RunError::SocketPath(path));
@@ -168,7 +169,7 @@ impl RunDir {
     }
 
     /// Makes an instance's own directory, empty. It stays the manager's.
-    pub(super) fn instance(&self, name: &str) -> Result<InstanceDir, RunError> {
+    pub(crate) fn instance(&self, name: &str) -> Result<InstanceDir, RunError> {
         let path = self.path.join("nf").join(name);
         if !onvm_bundle::is_name(name) {
             return Err(unnamed(&path));
@@ -203,7 +204,7 @@ impl Drop for RunDir {
 
 /// The directory that one instance's socket lives in.
 #[derive(Debug)]
-pub(super) struct InstanceDir {
+pub(crate) struct InstanceDir {
     path: PathBuf,
     /// `nf` in the run directory.
     within: OwnedFd,
@@ -212,12 +213,12 @@ pub(super) struct InstanceDir {
 
 impl InstanceDir {
     /// The directory by this process's own descriptor: the same wherever it lies and whoever may traverse the way there.
-    pub(super) fn by_descriptor(&self) -> PathBuf {
+    pub(crate) fn by_descriptor(&self) -> PathBuf {
         own::by_descriptor(&self.fd)
     }
 
     /// Listens at `nf.sock`, which the manager's user, and nobody else, may connect to.
-    pub(super) fn listen(&self) -> Result<OwnedFd, RunError> {
+    pub(crate) fn listen(&self) -> Result<OwnedFd, RunError> {
         /// It gets its name once it can be connected to.
         const UNREADY: &str = ".nf.sock";
         let failed = |e| RunError::io(self.path.join("nf.sock"), WRITABLE)(e);
@@ -245,7 +246,7 @@ impl Drop for InstanceDir {
 }
 
 /// A directory of the user's own, made where it is missing.
-pub(super) fn private(path: &Path) -> Result<PathBuf, RunError> {
+pub(crate) fn private(path: &Path) -> Result<PathBuf, RunError> {
     Ok(own::open_base(path)?.path)
 }
 

@@ -15,7 +15,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::programs::{self, Launch};
+use super::launch::{self, Launch};
 use crate::{error::RunError, jail::Part};
 
 /// Bytes of a secret in a file.
@@ -42,7 +42,7 @@ pub struct HostOptions {
 
 /// One instance, ready to be started, again and again if need be.
 #[derive(Debug, Clone)]
-pub(super) struct InstanceSpec {
+pub(crate) struct InstanceSpec {
     pub name: String,
     pub restart: Restart,
     pub read_only: bool,
@@ -56,7 +56,7 @@ pub(super) struct InstanceSpec {
 }
 
 /// Works out the instances of every service, by the service's name. Reads what they are given, so it may wait for a disk.
-pub(super) fn all(
+pub(crate) fn all(
     bundle: &Bundle,
     host: &HostOptions,
 ) -> Result<HashMap<String, Vec<InstanceSpec>>, RunError> {
@@ -85,7 +85,7 @@ fn one(
     let launch = match host.mode {
         NfMode::External => None,
         NfMode::Process => Some(Launch {
-            program: programs::find(&instance.name, &config.manifest.run, &host.nf_path)?,
+            program: launch::find(&instance.name, &config.manifest.run, &host.nf_path)?,
             args: config.manifest.run.args.clone(),
             user: None,
             memory: instance.memory,

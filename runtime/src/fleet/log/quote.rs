@@ -3,11 +3,11 @@
 use std::fmt::Write;
 
 /// Bytes of a reason that an NF gives, as it is shown.
-pub(super) const LONGEST_REASON: usize = 1024;
+pub(crate) const LONGEST_REASON: usize = 1024;
 
 /// The text with everything escaped that does not stand for itself (control characters, marks that turn the direction of text
 /// or cannot be seen, bytes that are no UTF-8), and with an ellipsis in place of what is beyond `longest` bytes.
-pub(super) fn quote(text: impl AsRef<[u8]>, longest: usize) -> String {
+pub(crate) fn quote(text: impl AsRef<[u8]>, longest: usize) -> String {
     let mut out = String::new();
     for chunk in text.as_ref().utf8_chunks() {
         let bytes = chunk.invalid().iter().map(|byte| format!("\\x{byte:02x}"));
@@ -27,7 +27,7 @@ pub(super) fn quote(text: impl AsRef<[u8]>, longest: usize) -> String {
 }
 
 /// A value's debug form, quoted. No more of it is made than is shown.
-pub(super) fn quote_debug(value: &impl std::fmt::Debug) -> String {
+pub(crate) fn quote_debug(value: &impl std::fmt::Debug) -> String {
     struct Bounded(String);
     impl Write for Bounded {
         fn write_str(&mut self, s: &str) -> std::fmt::Result {
@@ -45,7 +45,7 @@ pub(super) fn quote_debug(value: &impl std::fmt::Debug) -> String {
 }
 
 /// Whether the text is shown as it is.
-pub(super) fn is_fit(text: &str) -> bool {
+pub(crate) fn is_fit(text: &str) -> bool {
     text.chars().all(is_plain)
 }
 

@@ -1,10 +1,18 @@
 //! From a bundle's ports to DPDK's.
 
+mod claims;
+mod memif;
+mod open;
+mod pcap_read;
+mod pcap_write;
+
 use std::path::PathBuf;
 
 use onvm_bundle::{Bundle, MemifRole, PathRef, PortKind};
 
-use super::{captures::Reading, claims::Claim, memif, outputs};
+pub use self::pcap_write::{CutOutput, UnreadInput};
+use self::{claims::Claim, pcap_read::Reading};
+pub(crate) use self::{claims::Claims, open::OpenPort};
 use crate::{
     dpdk::{self, Capability, Eal, PortConfig},
     error::RunError,
@@ -14,7 +22,7 @@ use crate::{
 
 /// How a port is made; all that can be checked without DPDK has been.
 #[derive(Debug)]
-pub(super) struct Plan {
+pub(crate) struct Plan {
     pub name: String,
     pub kind: &'static str,
     pub config: PortConfig,
@@ -36,7 +44,7 @@ enum Device {
 
 /// The captures of a port, one of them at least.
 #[derive(Debug)]
-pub(super) struct Captures {
+pub(crate) struct Captures {
     pub read: Option<Reading>,
     pub write: Option<PathBuf>,
     /// Bytes of the longest frame that is written.
@@ -44,9 +52,9 @@ pub(super) struct Captures {
 }
 
 /// Plans all ports of a bundle.
-pub(super) fn plan(bundle: &Bundle) -> Result<Vec<Plan>, RunError> {
+pub(crate) fn plan(bundle: &Bundle) -> Result<Vec<Plan>, RunError> {
     let ports = &bundle.manager.ports;
-    outputs::refuse_shared(bundle).map_err(|(at, reason)| refusal(&ports[at], reason))?;
+    pcap_write::refuse_shared(bundle).map_err(|(at, reason)| refusal(&ports[at], reason))?;
     ports.iter().map(|port| plan_one(bundle, port)).collect()
 }
 
@@ -163,7 +171,7 @@ fn plan_one(bundle: &Bundle, port: &onvm_bundle::Port) -> Result<Plan, RunError>
 
 impl Plan {
     /// PCI address to be probed at the EAL's start, if it is a NIC.
-    pub(super) fn pci_address(&self) -> Option<&str> {
+    pub(crate) fn pci_address(&self) -> Option<&str> {
         match &self.device {
             Device::Pci(address) => Some(address),
             Device::Virtual { .. } | Device::Interface(_) | Device::Captures(_) => None,
@@ -171,7 +179,7 @@ impl Plan {
     }
 
     /// The captures that it is, if it is no device.
-    pub(super) fn captures(&self) -> Option<&Captures> {
+    pub(crate) fn captures(&self) -> Option<&Captures> {
         match &self.device {
             Device::Captures(captures) => Some(captures),
             Device::Virtual { .. } | Device::Pci(_) | Device::Interface(_) => None,
@@ -179,7 +187,7 @@ impl Plan {
     }
 
     /// How the kernel's interface is set up that it is on, if DPDK has no part in it.
-    pub(super) fn interface(&self) -> Option<&interface::Config> {
+    pub(crate) fn interface(&self) -> Option<&interface::Config> {
         match &self.device {
             Device::Interface(config) => Some(config),
             Device::Virtual { .. } | Device::Pci(_) | Device::Captures(_) => None,
@@ -187,7 +195,7 @@ impl Plan {
     }
 
     /// Makes the device. It is neither configured nor started yet.
-    pub(super) fn create(&self, eal: &Eal) -> Result<dpdk::Port, RunError> {
+    pub(crate) fn create(&self, eal: &Eal) -> Result<dpdk::Port, RunError> {
         let made = match &self.device {
             Device::Virtual { name, args } => dpdk::Port::create_vdev(eal, name, args),
             Device::Pci(address) => dpdk::Port::open_pci(eal, address),
@@ -211,7 +219,7 @@ impl Plan {
     }
 
     /// An error about this port, at its place in the source.
-    pub(super) fn refuse(&self, error: &dyn std::fmt::Display) -> RunError {
+    pub(crate) fn refuse(&self, error: &dyn std::fmt::Display) -> RunError {
         RunError::Port {
             port: self.name.clone(),
             place: self.place.clone(),
@@ -270,7 +278,7 @@ fn captures(
     let reading = read.map(|read| Reading::plan(&bundle.manager, bundle, read, repeat));
     let write = write.map(|path| bundle.resolve(path));
     if let Some(path) = &write {
-        outputs::check(path)?;
+        pcap_write::check(path)?;
     }
     Ok(Captures {
         read: reading.transpose()?,

@@ -6,8 +6,7 @@
 
 use std::{fs, io, path::Path};
 
-use super::lock::Lock;
-use crate::{error::RunError, jail};
+use crate::{error::RunError, jail, rundir::lock::Lock};
 
 /// The range of systemd's `DynamicUser=`; the last is [`jail::REHEARSAL_USER`].
 const FIRST: u32 = 61_184;
@@ -16,7 +15,7 @@ const DIRECTORY: &str = "/run/systemd/dynamic-uid";
 
 /// A user id that is nobody else's while this lives.
 #[derive(Debug)]
-pub(super) struct User {
+pub(crate) struct User {
     id: u32,
     _lock: Lock,
 }

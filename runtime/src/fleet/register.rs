@@ -16,10 +16,12 @@ use tokio::io::unix::AsyncFd;
 
 use super::{
     closing::{Closing, NfSocket},
-    ending::describe_exit,
-    limit::WHEN_FLOODED,
+    log::{
+        limit::WHEN_FLOODED,
+        quote::{LONGEST_REASON, is_fit, quote, quote_debug},
+    },
     patience,
-    quote::{LONGEST_REASON, is_fit, quote, quote_debug},
+    processes::describe_exit,
     supervise::{Report, Shared, Supervisor},
 };
 use crate::jail::NfProcess;

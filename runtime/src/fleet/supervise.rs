@@ -20,16 +20,16 @@ use tokio::{
 
 use super::{
     closing::{Closing, NfSocket},
-    ending::{self, describe_exit},
-    limit::Limit,
-    output,
-    programs::Launch,
-    quote::quote_debug,
+    launch::Launch,
+    log::{self, limit::Limit, quote::quote_debug},
+    processes::{self, describe_exit},
     register::{hear, watch},
-    rundir::{InstanceDir, RunDir},
     spec::InstanceSpec,
 };
-use crate::jail::{Jail, NfProcess};
+use crate::{
+    jail::{Jail, NfProcess},
+    rundir::{InstanceDir, RunDir},
+};
 
 /// From a hang-up to the process's end.
 const GONE_DEADLINE: Duration = Duration::from_millis(100);
@@ -43,7 +43,7 @@ const COMPLAINTS_PER_WINDOW: u32 = 10;
 
 /// What the memory of all instances has in common.
 #[derive(Debug)]
-pub(super) struct Shared {
+pub(crate) struct Shared {
     pub run_dir: Arc<RunDir>,
     pub packets: OwnedFd,
     pub packets_read_only: OwnedFd,
@@ -57,7 +57,7 @@ pub(super) struct Shared {
 
 /// What a supervisor reports.
 #[derive(Debug)]
-pub(super) enum Report {
+pub(crate) enum Report {
     Starting,
     /// The instance has registered and may be given packets.
     Ready {
@@ -192,7 +192,7 @@ impl Supervisor {
             Err(why) => return End::NotReady(why),
         };
         let end = self.inside(&mut process, connection, orders).await;
-        ending::end(&mut process).await;
+        processes::end(&mut process).await;
         end
     }
 
@@ -262,7 +262,7 @@ impl Supervisor {
             |e: &dyn std::fmt::Display| format!("{} cannot be started: {e}", launch.program.display());
         let started = launch.start(jail).await.map_err(|e| failed(&e))?;
         for stream in [started.output, started.error] {
-            output::forward(&self.spec.name, stream).map_err(|e| failed(&e))?;
+            log::forward(&self.spec.name, stream).map_err(|e| failed(&e))?;
         }
         let connection = watch(started.socket, &self.closing).map_err(|e| failed(&e))?;
         Ok((started.process, connection))

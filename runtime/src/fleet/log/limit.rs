@@ -4,11 +4,11 @@ use std::time::{Duration, Instant};
 
 const WINDOW: Duration = Duration::from_secs(1);
 /// For who causes more than is logged: a pause before it is listened to again, so that it does not keep the control thread busy.
-pub(super) const WHEN_FLOODED: Duration = Duration::from_millis(10);
+pub(crate) const WHEN_FLOODED: Duration = Duration::from_millis(10);
 
 /// Lets so many pass in each window, and counts the others.
 #[derive(Debug)]
-pub(super) struct Limit {
+pub(crate) struct Limit {
     most: u32,
     window: Instant,
     passed: u32,
@@ -16,7 +16,7 @@ pub(super) struct Limit {
 }
 
 impl Limit {
-    pub(super) fn new(most: u32) -> Self {
+    pub(crate) fn new(most: u32) -> Self {
         Self {
             most,
             window: Instant::now(),
@@ -26,7 +26,7 @@ impl Limit {
     }
 
     /// Whether one more may pass. `report` is given the number of those left out in a window that is over.
-    pub(super) fn pass(&mut self, report: impl FnOnce(u64)) -> bool {
+    pub(crate) fn pass(&mut self, report: impl FnOnce(u64)) -> bool {
         if self.window.elapsed() >= WINDOW {
             self.close(report);
         }
@@ -37,7 +37,7 @@ impl Limit {
     }
 
     /// Ends the window.
-    pub(super) fn close(&mut self, report: impl FnOnce(u64)) {
+    pub(crate) fn close(&mut self, report: impl FnOnce(u64)) {
         if self.left_out > 0 {
             report(self.left_out);
         }
@@ -45,7 +45,7 @@ impl Limit {
     }
 
     /// Some were left out in this window.
-    pub(super) fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         self.left_out > 0
     }
 }

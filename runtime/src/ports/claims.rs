@@ -12,12 +12,15 @@ use std::{
 
 use rustix::net::{AddressFamily, SocketType, netdevice::name_to_index, socket};
 
-use super::{lock::Lock, ports::Plan, rundir};
-use crate::error::RunError;
+use super::Plan;
+use crate::{
+    error::RunError,
+    rundir::{self, lock::Lock},
+};
 
 /// What one manager alone may have.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Claim {
+pub(crate) enum Claim {
     /// In the network namespace of this process.
     Interface(String),
     /// By PCI address.
@@ -26,13 +29,13 @@ pub(super) enum Claim {
 
 /// Held until dropped.
 #[derive(Debug)]
-pub(super) struct Claims {
+pub(crate) struct Claims {
     _locks: Vec<Lock>,
 }
 
 impl Claims {
     /// Claims what the ports of the manager of that name need.
-    pub(super) fn take(plans: &[Plan], manager: &str) -> Result<Self, RunError> {
+    pub(crate) fn take(plans: &[Plan], manager: &str) -> Result<Self, RunError> {
         let none = Self { _locks: Vec::new() };
         if plans.iter().all(|plan| plan.claim.is_none()) {
             return Ok(none);

@@ -1,6 +1,8 @@
 //! What an NF prints goes to the manager's log, line by line; a panic as an error.
 
+pub(super) mod limit;
 mod panics;
+pub(super) mod quote;
 
 use std::{io, os::fd::OwnedFd};
 
@@ -9,9 +11,9 @@ use tokio::{
     net::unix::pipe,
 };
 
-use self::panics::{Line, Panics};
-use super::{
+use self::{
     limit::{Limit, WHEN_FLOODED},
+    panics::{Line, Panics},
     quote::quote,
 };
 

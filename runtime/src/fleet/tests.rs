@@ -6,7 +6,7 @@ use nflib::{layout::Layout, memory, session::IdlePolicy};
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::*;
-use crate::{control::rundir::RunDir, worker::handle::tests::workers};
+use crate::{rundir::RunDir, worker::handle::tests::workers};
 
 const SLOT: u16 = 3;
 

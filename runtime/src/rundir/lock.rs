@@ -11,15 +11,15 @@ use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 
 /// Removes the file when dropped.
 #[derive(Debug)]
-pub(super) struct Lock {
+pub(crate) struct Lock {
     path: PathBuf,
-    pub(super) _file: File,
+    pub(crate) _file: File,
 }
 
 impl Lock {
     /// Takes the lock, writes the text into its file, and says whether the file was there: its owner removes it, unless it was
     /// killed. None: somebody has it.
-    pub(super) fn take(path: &Path, text: &str) -> io::Result<Option<(Self, bool)>> {
+    pub(crate) fn take(path: &Path, text: &str) -> io::Result<Option<(Self, bool)>> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NOCTTY | OFlags::CLOEXEC;
         loop {
             let file = File::from(rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR)?);

@@ -1,0 +1,114 @@
+//! The services of a bundle: found among those that run, or started, and undone.
+
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
+
+use onvm_bundle::{Bundle, api::ApiError};
+
+use super::{Manager, apply::UNCHANGED};
+use crate::fleet::{InstanceSpec, NfMode, Placed};
+
+/// For all added instances to become ready; longer than one instance's own deadline.
+const READY_DEADLINE: Duration = Duration::from_secs(12);
+
+impl Manager {
+    /// Finds or starts the bundle's services. Undoes itself on failure.
+    pub(super) fn place_services(
+        &mut self,
+        bundle: &Bundle,
+        mut specs: HashMap<String, Vec<InstanceSpec>>,
+    ) -> Result<HashMap<String, Placed>, ApiError> {
+        let mut placed = HashMap::new();
+        for service in &bundle.manager.services {
+            let specs = specs.remove(&service.name).unwrap_or_default();
+            let configs = service
+                .instances
+                .iter()
+                .filter_map(|i| bundle.instances.get(&i.name).cloned())
+                .collect();
+            match self.fleet.place(service, configs, specs) {
+                Ok(place) => drop(placed.insert(service.name.clone(), place)),
+                Err(e) => {
+                    self.undo_services(&placed);
+                    return Err(ApiError::new(ApiError::NOT_READY, e.to_string(), UNCHANGED));
+                }
+            }
+        }
+        Ok(placed)
+    }
+
+    /// Waits until all new instances run, or one of them says why it does not.
+    pub(super) async fn await_ready(&mut self, placed: &HashMap<String, Placed>) -> Result<(), ApiError> {
+        let new = placed.values().filter_map(|p| match p {
+            Placed::New(slot) => Some(self.fleet.instances_of(*slot)),
+            Placed::Kept(_) => None,
+        });
+        let slots: Vec<u16> = new.flatten().collect();
+        let settled = |m: &Self| {
+            slots.iter().all(|&s| m.fleet.is_running(s))
+                || slots.iter().any(|&s| m.fleet.trouble(s).is_some())
+        };
+        // Whoever starts NFs from outside takes the time that they take.
+        let patience = match self.host.mode {
+            NfMode::Process => READY_DEADLINE,
+            NfMode::External => Duration::from_secs(24 * 3600),
+        };
+        self.pump(Instant::now() + patience, |m| m.stopping || settled(m))
+            .await;
+        let trouble = slots.iter().find_map(|&s| self.fleet.trouble(s));
+        if let Some((name, why)) = trouble {
+            return Err(ApiError::new(
+                ApiError::NOT_READY,
+                format!("NF `{name}` did not start: {why}"),
+                UNCHANGED,
+            ));
+        }
+        match slots.iter().all(|&s| self.fleet.is_running(s)) {
+            true => Ok(()),
+            false if self.stopping => Err(ApiError::new(
+                ApiError::NOT_READY,
+                "Stopped before all NFs were ready",
+                UNCHANGED,
+            )),
+            false => Err(ApiError::new(
+                ApiError::NOT_READY,
+                "Not all added NFs became ready in time",
+                UNCHANGED,
+            )),
+        }
+    }
+
+    pub(super) fn undo_services(&mut self, placed: &HashMap<String, Placed>) {
+        for place in placed.values() {
+            if let Placed::New(slot) = place {
+                self.fleet.leave(&self.workers, *slot);
+            }
+        }
+    }
+
+    pub(super) fn leave_unused(&mut self, placed: &HashMap<String, Placed>) -> Vec<String> {
+        let used: Vec<u16> = slots_of(placed).into_values().collect();
+        let alive = self
+            .fleet
+            .services
+            .iter()
+            .enumerate()
+            .filter(|(_, s)| s.is_some())
+            .map(|(i, _)| i as u16);
+        let unused: Vec<u16> = alive.filter(|slot| !used.contains(slot)).collect();
+        unused
+            .into_iter()
+            .flat_map(|slot| self.fleet.leave(&self.workers, slot))
+            .collect()
+    }
+}
+
+/// Slot by service name.
+pub(super) fn slots_of(placed: &HashMap<String, Placed>) -> HashMap<String, u16> {
+    let slot = |p: &Placed| match p {
+        Placed::Kept(slot) | Placed::New(slot) => *slot,
+    };
+    placed.iter().map(|(name, p)| (name.clone(), slot(p))).collect()
+}

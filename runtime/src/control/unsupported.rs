@@ -1,0 +1,35 @@
+//! What the language can say and this version cannot do.
+
+use onvm_bundle::ManagerConfig;
+
+use super::cores::Cores;
+use crate::{error::RunError, worker::BURST};
+
+/// Refuses it, in an operator's words, before anything is started.
+pub(super) fn refuse_unsupported(manager: &ManagerConfig) -> Result<(), RunError> {
+    if manager.workers.count != 1 {
+        let text = format!(
+            "this onvm-run serves with one worker, and the bundle asks for {}. Write `workers = 1` in `manager`.",
+            manager.workers.count
+        );
+        return Err(RunError::Unsupported(text));
+    }
+    let domain = manager.services.first().and_then(|s| s.domain.as_ref());
+    if let Some(other) = manager.services.iter().find(|s| s.domain.as_ref() != domain) {
+        let text = format!(
+            "all NFs of this onvm-run share one packet memory, and `{}` is to be in another domain than `{}`. Give all the same \
+             `domain`, or none, or run them under managers of their own.",
+            other.name, manager.services[0].name
+        );
+        return Err(RunError::Unsupported(text));
+    }
+    if u64::from(manager.buffers.count) < 2 * BURST as u64 + u64::from(manager.ring.min(256)) {
+        let text = format!(
+            "{} buffers are too few for rings of {}. Write more `buffers` in `manager`.",
+            manager.buffers.count, manager.ring
+        );
+        return Err(RunError::Unsupported(text));
+    }
+    Cores::refuse_missing(manager)?;
+    Ok(())
+}
