@@ -244,3 +244,35 @@ fn a_replay_that_does_not_end_is_stopped() {
         "{said}"
     );
 }
+
+/// DPDK's own driver of captures waits for a writer as it opens the device, and cannot be interrupted.
+#[test]
+fn a_signal_is_heard_while_a_driver_opens_a_device() {
+    let scratch = Scratch::new();
+    let waits = fifo(&scratch, "from");
+    let chain = format!(
+        "port a = vdev {{ device = \"net_pcap0,rx_pcap={}\" }}\nport b = pcap {{ write = \"/dev/null\" }}\n\
+         nf fwd = forward {{}}\nsteer a {{ else -> fwd -> b }}\n",
+        waits.display()
+    );
+    let bundle = scratch.build(&chain, "bundle");
+    let manager = Manager::start(&bundle, "test", &scratch.run_dir(), &[]);
+    let opens = || {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", manager.pid())).ok()?;
+        let waits = |task: std::io::Result<std::fs::DirEntry>| {
+            // openat, on x86-64 and on arm64.
+            let call = std::fs::read_to_string(task.ok()?.path().join("syscall")).ok()?;
+            ["257 ", "56 "]
+                .iter()
+                .any(|open| call.starts_with(open))
+                .then_some(())
+        };
+        tasks.into_iter().find_map(waits)
+    };
+    onvm_tests::process::wait_for(SOON, opens).expect("the driver waits at the FIFO");
+    onvm_tests::process::signal(manager.pid(), rustix::process::Signal::TERM);
+    let finished = manager.finish(Duration::from_secs(8));
+    finished.assert_refused(&["stopped before all NFs were ready"]);
+    let stderr = &finished.stderr;
+    assert!(stderr.contains("its driver does not return"), "{stderr}");
+}

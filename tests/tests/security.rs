@@ -367,6 +367,33 @@ fn two_managers_share_no_user_id_and_give_all_of_them_back() {
     assert_eq!(abandoned(&of_again), Vec::<String>::new());
 }
 
+/// As in a chroot or a container: the locks on user ids of the two are in different file systems.
+#[test]
+fn managers_that_see_no_common_run_directory_share_no_user_id() {
+    let scratches = [scratch(), scratch()];
+    let [first, second] = scratches
+        .each_ref()
+        .map(|scratch| bundle(scratch, "honest", "off", &[]));
+    let first = Manager::ready(&first, "test", &scratches[0].run_dir(), &[]);
+    let mut apart = Command::new("unshare");
+    let hide = format!("mount -t tmpfs none {USERS} && exec \"$@\"");
+    apart
+        .args(["--mount", "sh", "-c", &hide, "sh"])
+        .arg(programs::path("onvm-run"));
+    apart
+        .arg(&second)
+        .arg("--run-dir")
+        .arg(scratches[1].run_dir())
+        .arg("--json");
+    let second = Manager::spawn(apart, "test", &scratches[1].run_dir());
+    second.wait_for_log("READY");
+    let all: std::collections::HashSet<_> = [&first, &second].into_iter().flat_map(users).collect();
+    assert_eq!(all.len(), 6, "{all:?}");
+    second.terminate_whole(2 * STOCK);
+    assert_eq!(first.nf_processes().len(), 3, "its NFs live on");
+    first.terminate_whole(2 * STOCK);
+}
+
 #[test]
 fn each_promise_names_a_test_that_exists() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");

@@ -44,7 +44,7 @@ impl Aside {
     ) -> Result<oneshot::Receiver<T>, RunError> {
         let (outcome, receiver) = oneshot::channel();
         let done = self.done.clone();
-        let thread = std::thread::Builder::new().name("reading".to_owned());
+        let thread = std::thread::Builder::new().name("aside".to_owned());
         let started = thread.spawn(move || {
             // Dropped here, with what it made, where nobody waits any more.
             drop(outcome.send(work()));

@@ -13,6 +13,14 @@ const FIRST: u32 = 61_184;
 const LAST: u32 = jail::REHEARSAL_USER - 1;
 const DIRECTORY: &str = "/run/systemd/dynamic-uid";
 
+/// What is known of a user id's processes, and done to them.
+struct Processes<'a> {
+    /// Whether another manager that lives started one of them.
+    belong_to_a_manager: &'a dyn Fn(u32) -> io::Result<bool>,
+    /// Ends those that a killed manager has left behind.
+    end_all: &'a dyn Fn(u32) -> io::Result<()>,
+}
+
 /// A user id that is nobody else's while this lives.
 #[derive(Debug)]
 pub(crate) struct User {
@@ -26,11 +34,14 @@ impl User {
         if !rustix::process::geteuid().is_root() {
             return Ok(None);
         }
-        Self::reserve_in(Path::new(DIRECTORY), &jail::end_all_of).map(Some)
+        let processes = Processes {
+            belong_to_a_manager: &belong_to_a_manager,
+            end_all: &jail::end_all_of,
+        };
+        Self::reserve_in(Path::new(DIRECTORY), &processes).map(Some)
     }
 
-    /// `end_all_of` ends the processes of a user that a killed manager has left behind.
-    fn reserve_in(directory: &Path, end_all_of: &dyn Fn(u32) -> io::Result<()>) -> Result<Self, RunError> {
+    fn reserve_in(directory: &Path, processes: &Processes<'_>) -> Result<Self, RunError> {
         fs::create_dir_all(directory).map_err(failed(directory))?;
         for id in FIRST..=LAST {
             let path = directory.join(id.to_string());
@@ -38,9 +49,13 @@ impl User {
             let Some((lock, used_before)) = taken else {
                 continue;
             };
+            // A manager in a chroot, with another `/run`, cannot see the lock, nor this one its.
+            if (processes.belong_to_a_manager)(id).map_err(failed(Path::new("/proc")))? {
+                continue;
+            }
             let user = Self { id, _lock: lock };
             if used_before {
-                end_all_of(id).map_err(failed(&path))?;
+                (processes.end_all)(id).map_err(failed(&path))?;
             }
             return Ok(user);
         }
@@ -54,6 +69,31 @@ impl User {
     }
 }
 
+/// Whether a program of this one's name, other than this process, is the parent of a process of the user.
+fn belong_to_a_manager(user: u32) -> io::Result<bool> {
+    let name = fs::read("/proc/self/comm")?;
+    let own = std::process::id().to_string();
+    for entry in fs::read_dir("/proc")? {
+        // A process that has ended meanwhile has no files any more.
+        let Ok(status) = fs::read_to_string(entry?.path().join("status")) else {
+            continue;
+        };
+        let field = |key: &str| {
+            let mut lines = status.lines();
+            lines.find_map(|line| line.strip_prefix(key)?.split_whitespace().next())
+        };
+        if field("Uid:") != Some(user.to_string().as_str()) {
+            continue;
+        }
+        if let Some(parent) = field("PPid:").filter(|parent| *parent != own)
+            && fs::read(format!("/proc/{parent}/comm")).is_ok_and(|of_parent| of_parent == name)
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 fn failed(path: &Path) -> impl FnOnce(io::Error) -> RunError {
     RunError::io(
         path,
@@ -63,7 +103,7 @@ fn failed(path: &Path) -> impl FnOnce(io::Error) -> RunError {
 
 #[cfg(test)]
 mod tests {
-    use std::cell::RefCell;
+    use std::cell::{Cell, RefCell};
 
     use rustix::fs::{FlockOperation, flock};
 
@@ -72,12 +112,15 @@ mod tests {
     #[test]
     fn no_two_have_an_id_and_survivors_are_ended_before_it_is_given_again() {
         let directory = tempfile::tempdir().unwrap();
-        let ended = RefCell::new(Vec::new());
-        let end = |id| {
-            ended.borrow_mut().push(id);
-            Ok(())
+        let (ended, elsewhere) = (RefCell::new(Vec::new()), Cell::new(None));
+        let processes = Processes {
+            belong_to_a_manager: &|id| Ok(elsewhere.get() == Some(id)),
+            end_all: &|id| {
+                ended.borrow_mut().push(id);
+                Ok(())
+            },
         };
-        let reserve = || User::reserve_in(directory.path(), &end).unwrap();
+        let reserve = || User::reserve_in(directory.path(), &processes).unwrap();
         let (first, second) = (reserve(), reserve());
         assert_eq!((first.id(), second.id()), (FIRST, FIRST + 1));
         drop(first);
@@ -88,6 +131,11 @@ mod tests {
         let again = reserve();
         let third = reserve();
         assert_eq!((again.id(), third.id()), (FIRST, FIRST + 1));
+        assert_eq!(*ended.borrow(), [FIRST + 1]);
+        // It has been killed, too, and a manager that sees another `/run` uses the id since.
+        flock(&third._lock._file, FlockOperation::Unlock).unwrap();
+        elsewhere.set(Some(FIRST + 1));
+        assert_eq!(reserve().id(), FIRST + 2);
         assert_eq!(*ended.borrow(), [FIRST + 1]);
     }
 }
