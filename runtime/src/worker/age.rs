@@ -68,12 +68,12 @@ impl Worker {
     pub(super) fn watch_ages(&mut self) {
         self.watch.tick(Instant::now());
         self.forward.period = self.watch.period;
-        if self.generations.in_flight == 0 {
+        if self.packets.generations.in_flight == 0 {
             return;
         }
-        for slot in self.watch.overdue(&self.ledger) {
+        for slot in self.watch.overdue(&self.packets.ledger) {
             let text = || format!("it kept a packet for more than {} s", KEEP_DEADLINE.as_secs());
-            self.forward.condemn(slot, text);
+            self.forward.quarantine(slot, text);
         }
     }
 }

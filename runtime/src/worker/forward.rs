@@ -7,9 +7,10 @@ use onvm_bundle::tables::PortTable;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::{
-    BURST, Event, Generations, InstanceCounters, Link, Live, WorkerCounters,
-    ledger::{Ledger, Owner},
-    select::Selection,
+    BURST, Event, InstanceCounters, Link, WorkerCounters,
+    ledger::Owner,
+    packets::{Live, Packets},
+    replicas::Selection,
     share::Shares,
 };
 use crate::{
@@ -44,7 +45,7 @@ enum Lane {
 pub(super) struct Forward {
     pub(super) worker: usize,
     pool: Arc<PacketPool>,
-    pub(super) packets: Arc<PacketFile>,
+    pub(super) file: Arc<PacketFile>,
     counters: Arc<WorkerCounters>,
     pub(super) events: UnboundedSender<Event>,
     /// By instance slot.
@@ -87,7 +88,7 @@ impl Forward {
     pub(super) fn new(
         worker: usize,
         pool: Arc<PacketPool>,
-        packets: Arc<PacketFile>,
+        file: Arc<PacketFile>,
         counters: Arc<WorkerCounters>,
         events: UnboundedSender<Event>,
         room: u32,
@@ -96,7 +97,7 @@ impl Forward {
         Self {
             worker,
             pool,
-            packets,
+            file,
             links: std::iter::repeat_with(|| None).take(links).collect(),
             active: Vec::new(),
             services: std::iter::repeat_with(Selection::default).take(links).collect(),
@@ -173,8 +174,8 @@ impl Forward {
     }
 
     /// Works out once how packets come to what stands at `to`.
-    pub(super) fn route(&self, generations: &Generations, slot: usize, to: HopIndex) -> Route {
-        let tables = generations.live[slot].as_ref().map(|l| &l.tables);
+    pub(super) fn route(&self, packets: &Packets, slot: usize, to: HopIndex) -> Route {
+        let tables = packets.generations.live[slot].as_ref().map(|l| &l.tables);
         let lane = match tables.and_then(|t| t.hops.get(usize::from(to))).map(|h| h.at) {
             Some(At::Service(service)) => match self.services[usize::from(service)].only() {
                 Some(instance) => Lane::Instance(instance),
@@ -193,14 +194,8 @@ impl Forward {
 
     /// Sends a packet that the worker holds along a route; false when it must be sent by [`Self::send`].
     #[inline(always)]
-    pub(super) fn follow(
-        &mut self,
-        ledger: &mut Ledger,
-        generations: &mut Generations,
-        route: &mut Route,
-        buffer: u32,
-    ) -> bool {
-        let entry = ledger.entry(buffer);
+    pub(super) fn follow(&mut self, packets: &mut Packets, route: &mut Route, buffer: u32) -> bool {
+        let entry = packets.ledger.entry(buffer);
         match route.lane {
             Lane::Instance(instance) => {
                 let Some(link) = &mut self.links[usize::from(instance)] else {
@@ -215,12 +210,12 @@ impl Forward {
                 entry.given = self.period;
                 let flags = self.flags[usize::from(entry.port)];
                 if link.stage(entry.descriptor(buffer, flags)) {
-                    self.push(ledger, generations, instance);
+                    self.push(packets, instance);
                 }
             }
             Lane::Port(port) => {
                 entry.hop = route.to;
-                self.stage_out(ledger, generations, port, buffer);
+                self.stage_out(packets, port, buffer);
             }
             Lane::Each => return false,
         }
@@ -230,8 +225,8 @@ impl Forward {
 
     /// Counts the packets that took a route.
     #[inline(always)]
-    pub(super) fn settle(&self, generations: &Generations, route: &Route) {
-        if let (1.., Some(Live { tables, .. })) = (route.taken, &generations.live[route.slot]) {
+    pub(super) fn settle(&self, packets: &Packets, route: &Route) {
+        if let (1.., Some(Live { tables, .. })) = (route.taken, &packets.generations.live[route.slot]) {
             add(
                 &tables.counters[self.worker].arrived[usize::from(route.to)],
                 route.taken,
@@ -240,28 +235,21 @@ impl Forward {
     }
 
     /// Sends a packet that the worker holds to what stands at `hop`, whatever that is.
-    pub(super) fn send(
-        &mut self,
-        ledger: &mut Ledger,
-        generations: &mut Generations,
-        slot: usize,
-        buffer: u32,
-        hop: HopIndex,
-    ) {
-        let Some(Live { tables, .. }) = &generations.live[slot] else {
+    pub(super) fn send(&mut self, packets: &mut Packets, slot: usize, buffer: u32, hop: HopIndex) {
+        let Some(Live { tables, .. }) = &packets.generations.live[slot] else {
             return;
         };
-        let entry = ledger.entry(buffer);
+        let entry = packets.ledger.entry(buffer);
         entry.hop = hop;
         let arrived = &tables.counters[self.worker].arrived;
         add(&arrived[usize::from(hop)], 1);
         match tables.hops[usize::from(hop)].at {
             At::Service(service) => {
                 if entry.visits_left == 0 {
-                    return self.discard(ledger, generations, buffer, Reason::HopLimit);
+                    return self.discard(packets, buffer, Reason::HopLimit);
                 }
                 let Some(instance) = self.services[usize::from(service)].choose(entry.hash) else {
-                    return self.discard(ledger, generations, buffer, Reason::NoInstance);
+                    return self.discard(packets, buffer, Reason::NoInstance);
                 };
                 entry.visits_left -= 1;
                 entry.owner = Owner::instance(instance);
@@ -269,20 +257,20 @@ impl Forward {
                 let flags = self.flags[usize::from(entry.port)];
                 let full = match &mut self.links[usize::from(instance)] {
                     Some(link) if !link.faulty => link.stage(entry.descriptor(buffer, flags)),
-                    _ => return self.discard(ledger, generations, buffer, Reason::NoInstance),
+                    _ => return self.discard(packets, buffer, Reason::NoInstance),
                 };
                 if full {
-                    self.push(ledger, generations, instance);
+                    self.push(packets, instance);
                 }
             }
-            At::Port(port) => self.stage_out(ledger, generations, port, buffer),
-            At::Drop => self.discard(ledger, generations, buffer, Reason::Chain),
+            At::Port(port) => self.stage_out(packets, port, buffer),
+            At::Drop => self.discard(packets, buffer, Reason::Chain),
         }
     }
 
     #[inline(always)]
-    fn stage_out(&mut self, ledger: &mut Ledger, generations: &mut Generations, port: u16, buffer: u32) {
-        let (off, len) = ledger.entry(buffer).extent();
+    fn stage_out(&mut self, packets: &mut Packets, port: u16, buffer: u32) {
+        let (off, len) = packets.ledger.entry(buffer).extent();
         let staged = &mut self.sinks[usize::from(port)].staged;
         staged.push(TxDesc {
             index: buffer,
@@ -290,23 +278,17 @@ impl Forward {
             len,
         });
         if staged.len() >= BURST {
-            self.transmit(ledger, generations, port);
+            self.transmit(packets, port);
         }
     }
 
     /// Frees a packet that an instance or the worker holds, and counts it at the hop where it was.
-    pub(super) fn discard(
-        &mut self,
-        ledger: &mut Ledger,
-        generations: &mut Generations,
-        buffer: u32,
-        reason: Reason,
-    ) {
-        let entry = ledger.entry(buffer);
+    pub(super) fn discard(&mut self, packets: &mut Packets, buffer: u32, reason: Reason) {
+        let entry = packets.ledger.entry(buffer);
         entry.owner = Owner::POOL;
         let generation = usize::from(entry.generation);
-        generations.leave(generation, entry.port, 1);
-        if let Some(live) = &generations.live[generation] {
+        packets.generations.leave(generation, entry.port, 1);
+        if let Some(live) = &packets.generations.live[generation] {
             add(
                 &live.tables.counters[self.worker].dropped[usize::from(entry.hop)][reason as usize],
                 1,
@@ -316,8 +298,8 @@ impl Forward {
     }
 
     /// Frees a packet that never got onto a chain, and counts it at its port.
-    pub(super) fn refuse(&mut self, ledger: &mut Ledger, port: u16, buffer: u32, reason: Reason) {
-        ledger.entry(buffer).owner = Owner::POOL;
+    pub(super) fn refuse(&mut self, packets: &mut Packets, port: u16, buffer: u32, reason: Reason) {
+        packets.ledger.entry(buffer).owner = Owner::POOL;
         self.count_refused(port, reason, 1);
         self.release(buffer);
     }
@@ -362,13 +344,13 @@ impl Forward {
 
     /// Hands over every burst under way.
     #[inline(always)]
-    pub(super) fn flush(&mut self, ledger: &mut Ledger, generations: &mut Generations) {
+    pub(super) fn flush(&mut self, packets: &mut Packets) {
         for i in 0..self.active.len() {
-            self.push(ledger, generations, self.active[i]);
+            self.push(packets, self.active[i]);
         }
         for port in 0..self.sinks.len() {
             if !self.sinks[port].staged.is_empty() {
-                self.transmit(ledger, generations, port as u16);
+                self.transmit(packets, port as u16);
             }
         }
         if !self.free.is_empty() {
@@ -377,12 +359,12 @@ impl Forward {
     }
 
     #[inline(always)]
-    fn push(&mut self, ledger: &mut Ledger, generations: &mut Generations, slot: u16) {
+    fn push(&mut self, packets: &mut Packets, slot: u16) {
         let Some(link) = &mut self.links[usize::from(slot)] else {
             return;
         };
         if link.staged() > self.shares.room(link.held()) as usize {
-            self.shed(ledger, generations, slot);
+            self.shed(packets, slot);
         }
         let Some(link) = &mut self.links[usize::from(slot)] else {
             return;
@@ -397,21 +379,21 @@ impl Forward {
         if !left.is_empty() {
             let left: Vec<u32> = left.iter().map(|words| words[0] as u32).collect();
             if let Err(corrupt) = outcome {
-                self.condemn(slot, || corrupt.to_string());
+                self.quarantine(slot, || corrupt.to_string());
             }
-            self.drop_unpushed(ledger, generations, slot, &left, Reason::RingFull);
+            self.drop_unpushed(packets, slot, &left, Reason::RingFull);
         }
     }
 
-    fn transmit(&mut self, ledger: &mut Ledger, generations: &mut Generations, port: u16) {
+    fn transmit(&mut self, packets: &mut Packets, port: u16) {
         let mut staged = std::mem::take(&mut self.sinks[usize::from(port)].staged);
         let mut rest = staged.as_slice();
         while !rest.is_empty() {
             let sent = match &mut self.sinks[usize::from(port)].sink {
                 Some(Sink::Queue(queue)) => queue.tx_burst(&self.pool, rest),
                 Some(Sink::Interface(sender)) => sender.tx_burst(&self.pool, rest),
-                Some(Sink::Capture(recorder)) => recorder.tx_burst(&self.packets, rest, |buffer| {
-                    let from = usize::from(ledger.entry(buffer).port);
+                Some(Sink::Capture(recorder)) => recorder.tx_burst(&self.file, rest, |buffer| {
+                    let from = usize::from(packets.ledger.entry(buffer).port);
                     let stamp = if self.stamped[from] {
                         self.stamps.get(buffer)
                     } else {
@@ -422,7 +404,7 @@ impl Forward {
                 None => Sent::default(),
             };
             let (gone, left) = rest.split_at(sent.accepted.min(rest.len()));
-            self.count_sent(ledger, generations, port, gone);
+            self.count_sent(packets, port, gone);
             // A driver frees what it took; the others have copies.
             if !matches!(self.sinks[usize::from(port)].sink, Some(Sink::Queue(_))) {
                 gone.iter().for_each(|packet| self.release(packet.index));
@@ -437,7 +419,7 @@ impl Forward {
             };
             let (bad, left) = left.split_at(bad);
             for packet in bad {
-                self.discard(ledger, generations, packet.index, reason);
+                self.discard(packets, packet.index, reason);
             }
             rest = left;
         }
@@ -445,20 +427,20 @@ impl Forward {
         self.sinks[usize::from(port)].staged = staged;
     }
 
-    fn count_sent(&mut self, ledger: &mut Ledger, generations: &mut Generations, port: u16, sent: &[TxDesc]) {
+    fn count_sent(&mut self, packets: &mut Packets, port: u16, sent: &[TxDesc]) {
         let (mut bytes, mut run) = (0, (0, 0, 0));
         for packet in sent {
-            let entry = ledger.entry(packet.index);
+            let entry = packets.ledger.entry(packet.index);
             entry.owner = Owner::POOL;
             bytes += u64::from(packet.len);
             let (generation, from) = (usize::from(entry.generation), entry.port);
             if (generation, from) != (run.0, run.1) {
-                generations.leave(run.0, run.1, run.2);
+                packets.generations.leave(run.0, run.1, run.2);
                 run = (generation, from, 0);
             }
             run.2 += 1;
         }
-        generations.leave(run.0, run.1, run.2);
+        packets.generations.leave(run.0, run.1, run.2);
         let counters = &self.counters.ports[usize::from(port)];
         add(&counters.tx_packets, sent.len() as u64);
         add(&counters.tx_bytes, bytes);
@@ -483,7 +465,7 @@ impl Forward {
                     .instance(slot)
                     .ring_used
                     .store(used.into(), Ordering::Relaxed),
-                Some(Err(corrupt)) => self.condemn(slot, || corrupt.to_string()),
+                Some(Err(corrupt)) => self.quarantine(slot, || corrupt.to_string()),
                 None => {}
             }
         }

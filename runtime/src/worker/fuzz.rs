@@ -243,7 +243,7 @@ impl<'b> World<'b> {
         let got = self.bench.pool.alloc_burst(&mut buffers);
         buffers.truncate(got);
         for (i, &buffer) in buffers.iter().enumerate() {
-            let entry = self.worker.ledger.slice(buffer as usize, 1)[0];
+            let entry = self.worker.packets.ledger.slice(buffer as usize, 1)[0];
             assert_eq!(
                 entry.owner,
                 super::ledger::Owner::POOL,
@@ -344,7 +344,7 @@ impl<'b> World<'b> {
     fn publish(&mut self, how: u8) {
         let number = self.generations.len() as u64 + 1;
         // The control thread sees to it that there is room.
-        if self.worker.generations.live[(number % GENERATION_SLOTS as u64) as usize].is_some() {
+        if self.worker.packets.generations.live[(number % GENERATION_SLOTS as u64) as usize].is_some() {
             return;
         }
         let tables = Arc::new(generation(number, how));
@@ -352,7 +352,7 @@ impl<'b> World<'b> {
         self.commands.push(Command::Publish(tables));
         self.worker.upkeep();
         // It is for the input to say when patience ends.
-        if let Some(until) = &mut self.worker.generations.hold {
+        if let Some(until) = &mut self.worker.packets.generations.hold {
             *until = Instant::now() + Duration::from_secs(3600);
         }
     }
@@ -385,7 +385,7 @@ impl<'b> World<'b> {
     }
 
     fn lose_patience(&mut self) {
-        if let Some(until) = &mut self.worker.generations.hold {
+        if let Some(until) = &mut self.worker.packets.generations.hold {
             *until = Instant::now();
         }
     }

@@ -13,10 +13,7 @@ use crate::{
     dpdk::{RxBurst, RxQueue},
     generation::PortTable,
     interface,
-    worker::{
-        BURST,
-        credit::{Credit, Inside},
-    },
+    worker::BURST,
 };
 
 /// The index of a port's rule; of `else`, the number of rules.
@@ -53,16 +50,16 @@ pub enum SourceKind {
 
 #[derive(Debug)]
 pub(super) struct Ingress {
-    pub(super) packets: Arc<PacketFile>,
+    pub(super) file: Arc<PacketFile>,
     /// Of the packet that is being classified.
     pub(super) copy: PrivateCopy,
     /// By port id.
     pub(super) ports: Vec<Option<Receiver>>,
     /// Packets that the sources which can wait may have inside together.
-    credit: u32,
+    pub(super) credit: u32,
     /// The port that the last round began with.
     turn: usize,
-    closed: bool,
+    pub(super) closed: bool,
 }
 
 #[derive(Debug)]
@@ -77,10 +74,10 @@ pub(super) struct Receiver {
 }
 
 impl Ingress {
-    pub(super) fn new(packets: Arc<PacketFile>, credit: u32) -> Self {
+    pub(super) fn new(file: Arc<PacketFile>, credit: u32) -> Self {
         Self {
-            copy: PrivateCopy::new(&packets),
-            packets,
+            copy: PrivateCopy::new(&file),
+            file,
             ports: Vec::new(),
             credit,
             turn: 0,
@@ -122,24 +119,6 @@ impl Ingress {
         let ports = self.ports.len();
         self.turn = if self.turn + 1 < ports { self.turn + 1 } else { 0 };
         (self.turn..ports).chain(0..self.turn.min(ports))
-    }
-
-    #[inline(always)]
-    pub(super) fn credit(&self, inside: &Inside, outputs: u32) -> Credit {
-        Credit::new(self.credit.min(outputs), self.credit, &self.ports, inside)
-    }
-
-    /// The port's kind of source if it may be looked at now.
-    #[inline(always)]
-    pub(super) fn wanted(&self, port: usize, credit: Credit, inside: &Inside) -> Option<SourceKind> {
-        let receiver = self.ports[port].as_ref().filter(|_| !self.closed)?;
-        let kind = receiver.source.kind;
-        let wanted = match kind {
-            SourceKind::Ended => false,
-            SourceKind::Live => true,
-            SourceKind::Endless | SourceKind::Finite => !receiver.starved && credit.suffices(inside[port]),
-        };
-        wanted.then_some(kind)
     }
 
     /// Goes over to other rules, by port id.
@@ -212,10 +191,7 @@ impl Receiver {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        collections::VecDeque,
-        sync::atomic::{AtomicBool, Ordering},
-    };
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     use nflib::memory::{Geometry, Mapping, create_file};
 
@@ -298,110 +274,5 @@ mod tests {
                 assert_eq!(classify(flow), hop, "port {port} of flow {flow}");
             }
         }
-    }
-
-    fn ingress(sources: &[SourceKind], credit: u32) -> Ingress {
-        let geometry = Geometry {
-            buffers: 2,
-            stride: 2048,
-            headroom: 128,
-        };
-        let file = create_file("test", geometry.bytes(), false).unwrap();
-        let packets = PacketFile::new(Mapping::new(&file, false).unwrap(), geometry).unwrap();
-        let mut made = Ingress::new(Arc::new(packets), credit);
-        for (port, &kind) in sources.iter().enumerate() {
-            let feed = Feed::Queues(Vec::new());
-            made.open(port as u16, Some(Source { feed, kind }));
-        }
-        made
-    }
-
-    const BURST: u32 = super::BURST as u32;
-
-    /// One round of receiving where every source has a burst; the ports that were served.
-    fn round(ingress: &mut Ingress, inside: &mut Inside) -> Vec<usize> {
-        let mut served = Vec::new();
-        let mut credit = ingress.credit(inside, u32::MAX);
-        for port in ingress.in_turn() {
-            if ingress.wanted(port, credit, inside).is_some() {
-                inside[port] += BURST;
-                credit.spend(super::BURST);
-                served.push(port);
-            }
-        }
-        served
-    }
-
-    #[test]
-    fn a_source_whose_packets_are_kept_does_not_stop_the_others() {
-        let mut ingress = ingress(&[SourceKind::Endless; 4], 2048);
-        let mut inside: Inside = [0; 256];
-        for _ in 0..100 {
-            round(&mut ingress, &mut inside);
-        }
-        assert_eq!(inside[..5], [512, 512, 512, 512, 0]);
-        // Only what came from the last one goes on.
-        for _ in 0..100 {
-            inside[3] -= BURST;
-            assert_eq!(round(&mut ingress, &mut inside), [3]);
-        }
-    }
-
-    /// Also where an output that is behind leaves room for less.
-    #[test]
-    fn sources_wait_for_outputs() {
-        let mut ingress = ingress(&[SourceKind::Finite, SourceKind::Live], 2048);
-        let mut inside: Inside = [0; 256];
-        let mut taken = |ingress: &mut Ingress, outputs| {
-            let mut rounds = 0;
-            while ingress
-                .wanted(0, ingress.credit(&inside, outputs), &inside)
-                .is_some()
-            {
-                inside[0] += BURST;
-                rounds += 1;
-            }
-            rounds
-        };
-        assert_eq!(taken(&mut ingress, 0), 0);
-        assert_eq!(taken(&mut ingress, 100), 3, "and no more than fit");
-        assert_eq!(taken(&mut ingress, u32::MAX), 2048 / BURST - 3);
-    }
-
-    #[test]
-    fn the_parts_are_of_those_that_have_packets_left() {
-        let kinds = [
-            SourceKind::Endless,
-            SourceKind::Ended,
-            SourceKind::Finite,
-            SourceKind::Live,
-        ];
-        let ingress = ingress(&kinds, 1024);
-        let mut inside: Inside = [0; 256];
-        (inside[0], inside[3]) = (512, 5000);
-        let credit = ingress.credit(&inside, u32::MAX);
-        let wanted = |port| ingress.wanted(port, credit, &inside);
-        assert_eq!(
-            [0, 1, 2, 3].map(wanted),
-            [None, None, Some(kinds[2]), Some(SourceKind::Live)]
-        );
-    }
-
-    /// Credit for two bursts, and three sources behind a function that hands back one burst at a time.
-    #[test]
-    fn sources_share_credit_that_is_too_small_for_all() {
-        let mut ingress = ingress(&[SourceKind::Endless; 3], 2 * BURST);
-        let (mut inside, mut ring, mut served): (Inside, _, _) = ([0; 256], VecDeque::new(), [0; 3]);
-        for _ in 0..300 {
-            for port in round(&mut ingress, &mut inside) {
-                ring.push_back(port);
-                served[port] += 1;
-            }
-            assert!(inside.iter().sum::<u32>() <= 2 * BURST);
-            if let Some(port) = ring.pop_front() {
-                inside[port] -= BURST;
-            }
-        }
-        assert!(served.iter().all(|&n| (90..=110).contains(&n)), "{served:?}");
     }
 }

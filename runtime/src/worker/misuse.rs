@@ -1,16 +1,12 @@
 //! What an instance does that no instance should, and what comes of it. All of it is off the packet path.
 
-use super::{
-    Event, Generations,
-    forward::Forward,
-    ledger::{Ledger, Owner},
-};
+use super::{Event, forward::Forward, ledger::Owner, packets::Packets};
 use crate::{generation::add, reason::Reason};
 
 impl Forward {
     /// Does not serve an instance any more, and has it ended.
     #[cold]
-    pub(super) fn condemn(&mut self, slot: u16, reason: impl FnOnce() -> String) {
+    pub(super) fn quarantine(&mut self, slot: u16, reason: impl FnOnce() -> String) {
         if let Some(link) = self.links[usize::from(slot)].as_mut().filter(|l| !l.faulty) {
             link.faulty = true;
             let reason = reason();
@@ -30,7 +26,7 @@ impl Forward {
     /// Drops of the burst under way what is beyond the instance's share of buffers, except for packets whose source waits for
     /// room.
     #[cold]
-    pub(super) fn shed(&mut self, ledger: &mut Ledger, generations: &mut Generations, slot: u16) {
+    pub(super) fn shed(&mut self, packets: &mut Packets, slot: u16) {
         let Self {
             links,
             shares,
@@ -42,14 +38,14 @@ impl Forward {
         };
         let mut room = shares.room(link.held());
         let (out, n) = link.sort_out(|buffer| {
-            if waiting[usize::from(ledger.entry(buffer).port)] {
+            if waiting[usize::from(packets.ledger.entry(buffer).port)] {
                 return true;
             }
             let fits = room > 0;
             room = room.saturating_sub(1);
             fits
         });
-        self.drop_unpushed(ledger, generations, slot, &out[..n], Reason::ShareFull);
+        self.drop_unpushed(packets, slot, &out[..n], Reason::ShareFull);
     }
 
     /// Drops what could not be given to the instance. One that guessed the index of a buffer that was on its way to it may
@@ -59,16 +55,15 @@ impl Forward {
     #[cold]
     pub(super) fn drop_unpushed(
         &mut self,
-        ledger: &mut Ledger,
-        generations: &mut Generations,
+        packets: &mut Packets,
         slot: u16,
         buffers: &[u32],
         reason: Reason,
     ) {
         for &buffer in buffers {
-            if ledger.held_by(buffer, Owner::instance(slot)).is_some() {
+            if packets.ledger.held_by(buffer, Owner::instance(slot)).is_some() {
                 add(&self.instance(slot).dropped, 1);
-                self.discard(ledger, generations, buffer, reason);
+                self.discard(packets, buffer, reason);
             } else if let Some(link) = &mut self.links[usize::from(slot)] {
                 let before = link.held();
                 link.never_held();

@@ -4,6 +4,7 @@
 //! A worker shares nothing that it writes but atomics: its tables are immutable generations, its flow cache and ledger
 //! are its own, and changes reach it as [`Command`]s between bursts.
 
+mod admission;
 mod age;
 mod counters;
 mod credit;
@@ -16,8 +17,9 @@ mod ingress;
 mod ledger;
 mod link;
 mod misuse;
+mod packets;
+mod replicas;
 mod round;
-mod select;
 mod share;
 
 use std::{
@@ -38,10 +40,9 @@ pub use link::Link;
 
 use self::{
     age::Watch,
-    credit::Inside,
     forward::Forward,
     ingress::{Ingress, Receiver},
-    ledger::Ledger,
+    packets::{Live, Packets},
 };
 use crate::{dpdk::PacketPool, generation::Generation, reason::Reason};
 
@@ -123,21 +124,11 @@ pub struct Parts {
     pub room: u32,
 }
 
-/// A generation that packets inside may still refer to.
-#[derive(Debug)]
-struct Live {
-    tables: Arc<Generation>,
-    in_flight: u64,
-    /// The same by the port that they came from.
-    inside: Inside,
-}
-
 #[derive(Debug)]
 pub struct Worker {
-    ledger: Ledger,
+    packets: Packets,
     forward: Forward,
     ingress: Ingress,
-    generations: Generations,
     watch: Watch,
     counters: Arc<WorkerCounters>,
     commands: Arc<SegQueue<Command>>,
@@ -147,20 +138,6 @@ pub struct Worker {
     /// What was taken from a ring last.
     taken: Box<[[u64; 2]; BURST]>,
     exit: bool,
-}
-
-/// The generations alive, by slot; a packet's ledger entry names its slot.
-#[derive(Debug)]
-struct Generations {
-    live: [Option<Live>; GENERATION_SLOTS],
-    current: usize,
-    /// Packets of all of them inside.
-    in_flight: u64,
-    /// The same by the port that they came from.
-    inside: Inside,
-    /// While older generations have packets inside: until when live sources wait for theirs to leave. Sources that can wait
-    /// wait for as long as it takes.
-    hold: Option<Instant>,
 }
 
 impl Worker {
@@ -178,7 +155,7 @@ impl Worker {
         } = parts;
         let buffers = pool.count();
         Self {
-            ledger: Ledger::new(buffers),
+            packets: Packets::new(buffers),
             forward: Forward::new(
                 id as usize,
                 pool,
@@ -189,7 +166,6 @@ impl Worker {
             ),
             watch: Watch::new(buffers as usize),
             ingress: Ingress::new(packets, credit),
-            generations: Generations::new(),
             counters,
             commands,
             events,
@@ -217,9 +193,9 @@ impl Worker {
     fn upkeep(&mut self) {
         self.forward.announce();
         self.watch_ages();
-        self.obey();
+        self.handle_commands();
         self.retire();
-        self.forward.publish_gauges(self.generations.in_flight);
+        self.forward.publish_gauges(self.packets.generations.in_flight);
     }
 
     fn rest(&mut self, moved: usize) {
@@ -231,14 +207,14 @@ impl Worker {
             idle::nap(
                 &mut self.pace,
                 &mut self.forward.links,
-                self.generations.in_flight,
+                self.packets.generations.in_flight,
                 polled,
                 || !self.commands.is_empty(),
             );
         }
     }
 
-    fn obey(&mut self) {
+    fn handle_commands(&mut self) {
         while let Some(command) = self.commands.pop() {
             match command {
                 Command::Open { port, source, sink } => {
@@ -271,7 +247,7 @@ impl Worker {
                 Command::Expire { generation, reason } => self.expire(generation, &reason),
                 Command::CloseIngress => {
                     self.ingress.close();
-                    self.forward.publish_gauges(self.generations.in_flight);
+                    self.forward.publish_gauges(self.packets.generations.in_flight);
                     let _ = self.events.send(Event::IngressClosed);
                 }
                 Command::Exit => self.leave(),
@@ -280,20 +256,20 @@ impl Worker {
     }
 
     fn publish(&mut self, tables: Arc<Generation>) {
-        let old = self.generations.current;
+        let old = self.packets.generations.current;
         let slot = (tables.number % GENERATION_SLOTS as u64) as usize;
-        self.generations.live[slot] = Some(Live {
+        self.packets.generations.live[slot] = Some(Live {
             tables,
             in_flight: 0,
             inside: [0; 256],
         });
-        self.generations.current = slot;
+        self.packets.generations.current = slot;
         if slot != old
-            && self.generations.live[old]
+            && self.packets.generations.live[old]
                 .as_ref()
                 .is_some_and(|l| l.in_flight > 0)
         {
-            self.generations.hold = Some(Instant::now() + ORDER_PATIENCE);
+            self.packets.generations.hold = Some(Instant::now() + ORDER_PATIENCE);
         }
         self.renew_flows();
         self.note_starved();
@@ -301,7 +277,7 @@ impl Worker {
 
     /// Empties the flow caches, and makes room for those that the current rules use.
     fn renew_flows(&mut self) {
-        if let Some(Live { tables, .. }) = &self.generations.live[self.generations.current] {
+        if let Some(Live { tables, .. }) = &self.packets.generations.live[self.packets.generations.current] {
             self.ingress.renew_flows(&tables.tables);
             self.forward.renew_flags(&tables.tables);
         }
@@ -309,7 +285,8 @@ impl Worker {
 
     /// Notes which ports' packets may come to a service that waits for an instance.
     fn note_starved(&mut self) {
-        let Some(Live { tables, .. }) = &self.generations.live[self.generations.current] else {
+        let Some(Live { tables, .. }) = &self.packets.generations.live[self.packets.generations.current]
+        else {
             return;
         };
         for (receiver, reach) in self.ingress.ports.iter_mut().zip(&tables.reach) {
@@ -323,22 +300,23 @@ impl Worker {
     fn expire(&mut self, generation: u64, reason: &str) {
         let slot = (generation % GENERATION_SLOTS as u64) as usize;
         let is_it = |l: &Live| l.tables.number == generation;
-        if slot == self.generations.current || !self.generations.live[slot].as_ref().is_some_and(is_it) {
+        if slot == self.packets.generations.current
+            || !self.packets.generations.live[slot].as_ref().is_some_and(is_it)
+        {
             return;
         }
-        for (instance, buffer) in self.ledger.of_generation(slot) {
-            self.forward.condemn(instance, || reason.to_owned());
-            self.forward
-                .discard(&mut self.ledger, &mut self.generations, buffer, Reason::NfLost);
+        for (instance, buffer) in self.packets.ledger.of_generation(slot) {
+            self.forward.quarantine(instance, || reason.to_owned());
+            self.forward.discard(&mut self.packets, buffer, Reason::NfLost);
         }
-        self.forward.flush(&mut self.ledger, &mut self.generations);
+        self.forward.flush(&mut self.packets);
     }
 
     /// Lets go of old generations whose last packet has left.
     fn retire(&mut self) {
-        let Generations {
+        let packets::Generations {
             live, current, hold, ..
-        } = &mut self.generations;
+        } = &mut self.packets.generations;
         let mut draining = false;
         for (_, entry) in live.iter_mut().enumerate().filter(|(slot, _)| slot != current) {
             let Some(old) = entry else { continue };
@@ -358,13 +336,12 @@ impl Worker {
 
     fn detach(&mut self, slot: u16) {
         self.take_back_all(slot);
-        self.forward.flush(&mut self.ledger, &mut self.generations);
-        let held = self.ledger.all_of(ledger::Owner::instance(slot));
+        self.forward.flush(&mut self.packets);
+        let held = self.packets.ledger.all_of(ledger::Owner::instance(slot));
         for &buffer in &held {
-            self.forward
-                .discard(&mut self.ledger, &mut self.generations, buffer, Reason::NfLost);
+            self.forward.discard(&mut self.packets, buffer, Reason::NfLost);
         }
-        self.forward.flush(&mut self.ledger, &mut self.generations);
+        self.forward.flush(&mut self.packets);
         self.forward.remove(slot);
         self.note_starved();
         let _ = self.events.send(Event::Detached {
@@ -389,58 +366,11 @@ impl Worker {
 
     fn leave(&mut self) {
         self.ingress.close();
-        for buffer in self.ledger.all_of_instances() {
-            self.forward
-                .discard(&mut self.ledger, &mut self.generations, buffer, Reason::Shutdown);
+        for buffer in self.packets.ledger.all_of_instances() {
+            self.forward.discard(&mut self.packets, buffer, Reason::Shutdown);
         }
-        self.forward.flush(&mut self.ledger, &mut self.generations);
-        self.forward.publish_gauges(self.generations.in_flight);
+        self.forward.flush(&mut self.packets);
+        self.forward.publish_gauges(self.packets.generations.in_flight);
         self.exit = true;
-    }
-}
-
-impl Generations {
-    fn new() -> Self {
-        Self {
-            live: Default::default(),
-            current: 0,
-            in_flight: 0,
-            inside: [0; 256],
-            hold: None,
-        }
-    }
-
-    /// Packets came in from this port, for this generation.
-    #[inline(always)]
-    fn enter(&mut self, slot: usize, port: u8, packets: u32) {
-        if let Some(live) = &mut self.live[slot] {
-            live.in_flight += u64::from(packets);
-            live.inside[usize::from(port)] += packets;
-            self.in_flight += u64::from(packets);
-            self.inside[usize::from(port)] += packets;
-        }
-    }
-
-    /// Packets of this generation that came from this port have left or were dropped.
-    #[inline(always)]
-    fn leave(&mut self, slot: usize, port: u8, packets: u32) {
-        if let Some(live) = &mut self.live[slot] {
-            live.in_flight -= u64::from(packets);
-            live.inside[usize::from(port)] -= packets;
-            self.in_flight -= u64::from(packets);
-            self.inside[usize::from(port)] -= packets;
-        }
-    }
-
-    /// Whether a port's source of this kind is to wait, so that its packets of an older generation leave first.
-    fn holds(&self, port: usize, kind: SourceKind) -> bool {
-        let Some(until) = self.hold else { return false };
-        let mut old = self
-            .live
-            .iter()
-            .enumerate()
-            .filter(|(slot, _)| *slot != self.current);
-        old.any(|(_, l)| l.as_ref().is_some_and(|l| l.inside[port] > 0))
-            && (kind != SourceKind::Live || Instant::now() < until)
     }
 }

@@ -7,10 +7,12 @@ use nflib::{
 };
 
 use super::{
-    Live, Worker,
+    SourceKind, Worker,
+    admission::Admission,
     forward::{NOWHERE, Route},
-    ingress::{Receiver, SourceKind},
+    ingress::Receiver,
     ledger::{Entry, Owner, place},
+    packets::Live,
 };
 use crate::{
     generation::{HopIndex, Way, Wish, add},
@@ -31,21 +33,16 @@ impl Worker {
         for i in 0..self.forward.active.len() {
             moved += self.take_back(self.forward.active[i]);
         }
-        let outputs = self.forward.output_room();
-        let mut credit = self.ingress.credit(&self.generations.inside, outputs);
+        let (outputs, inside) = (self.forward.output_room(), &self.packets.generations.inside);
+        let mut admission = Admission::new(&self.ingress, inside, outputs);
         for port in self.ingress.in_turn() {
-            let Some(kind) = self.ingress.wanted(port, credit, &self.generations.inside) else {
-                continue;
-            };
-            if !self.generations.holds(port, kind) {
+            if let Some(kind) = admission.admits(&self.ingress, port, &self.packets.generations) {
                 let taken = self.receive(port);
-                if kind != SourceKind::Live {
-                    credit.spend(taken);
-                }
+                admission.took(kind, taken);
                 moved += taken;
             }
         }
-        self.forward.flush(&mut self.ledger, &mut self.generations);
+        self.forward.flush(&mut self.packets);
         moved
     }
 
@@ -61,19 +58,19 @@ impl Worker {
         let n = match link.pop(&mut self.taken) {
             Ok(n) => n,
             Err(corrupt) => {
-                self.forward.condemn(slot, || corrupt.to_string());
+                self.forward.quarantine(slot, || corrupt.to_string());
                 return 0;
             }
         };
         for words in &self.taken[..n] {
-            self.ledger.prefetch(words[0] as u32);
+            self.packets.ledger.prefetch(words[0] as u32);
         }
         let mut run = None;
         for i in 0..n {
             self.take_back_one(slot, writes, Descriptor::from_words(self.taken[i]), &mut run);
         }
         if let Some(Run { route, .. }) = run {
-            self.forward.settle(&self.generations, &route);
+            self.forward.settle(&self.packets, &route);
         }
         if n > 0 {
             self.forward.count_taken_back(slot, n as u64);
@@ -91,13 +88,13 @@ impl Worker {
             destination,
             ..
         } = descriptor;
-        let Some(entry) = self.ledger.held_by(buffer, Owner::instance(slot)) else {
+        let Some(entry) = self.packets.ledger.held_by(buffer, Owner::instance(slot)) else {
             return self.forward.refuse_descriptor(slot);
         };
         entry.owner = Owner::WORKER;
         // For an NF that cannot change packets, place and length are what they were, whatever it says.
         if writes {
-            if !self.forward.packets.contains(buffer, offset, length) {
+            if !self.forward.file.contains(buffer, offset, length) {
                 return self.take_away(slot, buffer, Reason::Malformed);
             }
             entry.place = place(offset, length);
@@ -112,13 +109,12 @@ impl Worker {
     #[cold]
     fn take_away(&mut self, slot: u16, buffer: u32, reason: Reason) {
         add(&self.forward.instance(slot).dropped, 1);
-        self.forward
-            .discard(&mut self.ledger, &mut self.generations, buffer, reason);
+        self.forward.discard(&mut self.packets, buffer, reason);
     }
 
     /// Performs any verdict on a packet that the instance handed back, or overrules it.
     fn decide(&mut self, slot: u16, buffer: u32, verdict: u8, destination: u16) {
-        let entry = *self.ledger.entry(buffer);
+        let entry = *self.packets.ledger.entry(buffer);
         let Entry {
             generation,
             hop,
@@ -126,7 +122,7 @@ impl Worker {
             ..
         } = entry;
         let generation = usize::from(generation);
-        let Some(Live { tables, .. }) = &self.generations.live[generation] else {
+        let Some(Live { tables, .. }) = &self.packets.generations.live[generation] else {
             return;
         };
         let at = &tables.hops[usize::from(hop)];
@@ -139,7 +135,7 @@ impl Worker {
                     let table = &tables.tables[usize::from(port)];
                     let most = length.min(table.reach);
                     let copy = &mut self.ingress.copy;
-                    let head = copy.take(&self.forward.packets, buffer, offset, most);
+                    let head = copy.take(&self.forward.file, buffer, offset, most);
                     match table.classify(head, length.into()) {
                         NOWHERE => otherwise,
                         to => to,
@@ -151,47 +147,41 @@ impl Worker {
                 }
             },
         };
-        self.forward
-            .send(&mut self.ledger, &mut self.generations, generation, buffer, to);
+        self.forward.send(&mut self.packets, generation, buffer, to);
     }
 
     /// Sends a packet with the verdict `next` by the route of those before it; false when it has to be looked at.
     #[inline(always)]
     fn run_on(&mut self, generation: usize, hop: HopIndex, buffer: u32, run: &mut Option<Run>) -> bool {
-        let Self {
-            forward,
-            ledger,
-            generations,
-            ..
-        } = self;
+        let Self { forward, packets, .. } = self;
         if let Some(run) = run
             .as_mut()
             .filter(|r| r.generation == generation && r.hop == hop)
         {
-            return forward.follow(ledger, generations, &mut run.route, buffer);
+            return forward.follow(packets, &mut run.route, buffer);
         }
         if let Some(Run { route, .. }) = run.take() {
-            forward.settle(generations, &route);
+            forward.settle(packets, &route);
         }
-        let Some(Live { tables, .. }) = &generations.live[generation] else {
+        let Some(Live { tables, .. }) = &packets.generations.live[generation] else {
             return false;
         };
-        let route = forward.route(generations, generation, tables.hops[usize::from(hop)].next);
+        let route = forward.route(packets, generation, tables.hops[usize::from(hop)].next);
         let run = run.insert(Run {
             generation,
             hop,
             route,
         });
-        forward.follow(ledger, generations, &mut run.route, buffer)
+        forward.follow(packets, &mut run.route, buffer)
     }
 
     /// Takes one burst from a port's queue onto its chains.
     fn receive(&mut self, port: usize) -> usize {
-        let slot = self.generations.current;
+        let slot = self.packets.generations.current;
         let Some(receiver) = &mut self.ingress.ports[port] else {
             return 0;
         };
-        if self.generations.live[slot].is_none() {
+        if self.packets.generations.live[slot].is_none() {
             return 0;
         }
         let before = receiver.burst.gone();
@@ -219,7 +209,7 @@ impl Worker {
             // In this order: who sees that the source is done sees its last packets in flight, too.
             self.counters
                 .in_flight
-                .store(self.generations.in_flight, Ordering::Release);
+                .store(self.packets.generations.in_flight, Ordering::Release);
             self.counters.ports[port].done.store(true, Ordering::Release);
         }
         n
@@ -232,27 +222,28 @@ impl Worker {
         };
         let (burst, flows) = receiver.flows_mut();
         for packet in burst.packets() {
-            self.ingress.packets.prefetch(packet.index, packet.off);
-            self.ledger.prefetch(packet.index);
+            self.ingress.file.prefetch(packet.index, packet.off);
+            self.packets.ledger.prefetch(packet.index);
         }
-        self.generations
+        self.packets
+            .generations
             .enter(slot, port as u8, burst.packets().len() as u32);
         let mut bytes = 0;
         let mut run: Option<(HopIndex, Route)> = None;
         for packet in burst.packets() {
-            let Some(Live { tables, .. }) = &self.generations.live[slot] else {
+            let Some(Live { tables, .. }) = &self.packets.generations.live[slot] else {
                 return;
             };
             bytes += u64::from(packet.len);
             let nic_hash = packet.hash_valid().then_some(packet.hash);
-            let (copy, packets) = (&mut self.ingress.copy, &self.ingress.packets);
+            let (copy, file) = (&mut self.ingress.copy, &self.ingress.file);
             let table = &tables.tables[port];
             let (hash, rule) = Receiver::classify(flows, table, packet.len, nic_hash, |most| {
-                copy.take(packets, packet.index, packet.off, packet.len.min(most))
+                copy.take(file, packet.index, packet.off, packet.len.min(most))
             });
             let hop = table.target(rule as usize);
             add(&tables.counters[self.forward.worker].hits[port][rule as usize], 1);
-            let entry = self.ledger.entry(packet.index);
+            let entry = self.packets.ledger.entry(packet.index);
             *entry = Entry {
                 owner: Owner::WORKER,
                 hop,
@@ -264,32 +255,27 @@ impl Worker {
                 place: place(packet.off, packet.len),
             };
             if hop == NOWHERE {
-                self.generations.leave(slot, port as u8, 1);
+                self.packets.generations.leave(slot, port as u8, 1);
                 self.forward
-                    .refuse(&mut self.ledger, port as u16, packet.index, Reason::Chain);
+                    .refuse(&mut self.packets, port as u16, packet.index, Reason::Chain);
                 continue;
             }
-            let Self {
-                forward,
-                ledger,
-                generations,
-                ..
-            } = self;
+            let Self { forward, packets, .. } = self;
             if run.as_ref().is_none_or(|(to, _)| *to != hop) {
-                let former = run.replace((hop, forward.route(generations, slot, hop)));
+                let former = run.replace((hop, forward.route(packets, slot, hop)));
                 if let Some((_, route)) = former {
-                    forward.settle(generations, &route);
+                    forward.settle(packets, &route);
                 }
             }
             let followed = run
                 .as_mut()
-                .is_some_and(|(_, r)| forward.follow(ledger, generations, r, packet.index));
+                .is_some_and(|(_, r)| forward.follow(packets, r, packet.index));
             if !followed {
-                forward.send(ledger, generations, slot, packet.index, hop);
+                forward.send(packets, slot, packet.index, hop);
             }
         }
         if let Some((_, route)) = run {
-            self.forward.settle(&self.generations, &route);
+            self.forward.settle(&self.packets, &route);
         }
         add(&self.counters.ports[port].rx_bytes, bytes);
     }

@@ -45,7 +45,7 @@ impl World<'_> {
     }
 
     fn entries(&self) -> &[Entry] {
-        self.worker.ledger.slice(0, usize::MAX)
+        self.worker.packets.ledger.slice(0, usize::MAX)
     }
 
     pub(super) fn held_by(&self, slot: usize) -> usize {
@@ -99,7 +99,7 @@ impl World<'_> {
     }
 
     fn check_inside(&self, held: &[Entry]) {
-        let generations = &self.worker.generations;
+        let generations = &self.worker.packets.generations;
         assert_eq!(generations.in_flight, held.len() as u64, "packets inside");
         for (slot, live) in generations.live.iter().enumerate() {
             let of_it = held.iter().filter(|e| usize::from(e.generation) == slot).count();
@@ -136,7 +136,7 @@ impl World<'_> {
             .flat_map(|g| &g.counters)
             .flat_map(|c| &c.dropped);
         let dropped: u64 = hops.map(|reasons| sum(reasons)).sum();
-        let (sent, inside) = (self.sent(), self.worker.generations.in_flight);
+        let (sent, inside) = (self.sent(), self.worker.packets.generations.in_flight);
         assert_eq!(
             received,
             sent + refused + dropped + inside,
@@ -217,7 +217,7 @@ impl World<'_> {
         self.check();
         self.read_sinks();
         self.check();
-        assert_eq!(self.worker.generations.in_flight, 0);
+        assert_eq!(self.worker.packets.generations.in_flight, 0);
         let tally = self.tally();
         // The worker gives its queues back.
         drop(self.worker);

@@ -1,0 +1,91 @@
+//! The packets inside: who holds each buffer, and the generations that they were classified by.
+
+use std::{sync::Arc, time::Instant};
+
+use super::{GENERATION_SLOTS, SourceKind, credit::Inside, ledger::Ledger};
+use crate::generation::Generation;
+
+/// The worker's truth about its packets. What moves one asks both parts.
+#[derive(Debug)]
+pub(super) struct Packets {
+    pub(super) ledger: Ledger,
+    pub(super) generations: Generations,
+}
+
+impl Packets {
+    pub(super) fn new(buffers: u32) -> Self {
+        Self {
+            ledger: Ledger::new(buffers),
+            generations: Generations::new(),
+        }
+    }
+}
+
+/// A generation that packets inside may still refer to.
+#[derive(Debug)]
+pub(super) struct Live {
+    pub(super) tables: Arc<Generation>,
+    pub(super) in_flight: u64,
+    /// The same by the port that they came from.
+    pub(super) inside: Inside,
+}
+
+/// The generations alive, by slot; a packet's ledger entry names its slot.
+#[derive(Debug)]
+pub(super) struct Generations {
+    pub(super) live: [Option<Live>; GENERATION_SLOTS],
+    pub(super) current: usize,
+    /// Packets of all of them inside.
+    pub(super) in_flight: u64,
+    /// The same by the port that they came from.
+    pub(super) inside: Inside,
+    /// While older generations have packets inside: until when live sources wait for theirs to leave. Sources that can wait
+    /// wait for as long as it takes.
+    pub(super) hold: Option<Instant>,
+}
+
+impl Generations {
+    pub(super) fn new() -> Self {
+        Self {
+            live: Default::default(),
+            current: 0,
+            in_flight: 0,
+            inside: [0; 256],
+            hold: None,
+        }
+    }
+
+    /// Packets came in from this port, for this generation.
+    #[inline(always)]
+    pub(super) fn enter(&mut self, slot: usize, port: u8, packets: u32) {
+        if let Some(live) = &mut self.live[slot] {
+            live.in_flight += u64::from(packets);
+            live.inside[usize::from(port)] += packets;
+            self.in_flight += u64::from(packets);
+            self.inside[usize::from(port)] += packets;
+        }
+    }
+
+    /// Packets of this generation that came from this port have left or were dropped.
+    #[inline(always)]
+    pub(super) fn leave(&mut self, slot: usize, port: u8, packets: u32) {
+        if let Some(live) = &mut self.live[slot] {
+            live.in_flight -= u64::from(packets);
+            live.inside[usize::from(port)] -= packets;
+            self.in_flight -= u64::from(packets);
+            self.inside[usize::from(port)] -= packets;
+        }
+    }
+
+    /// Whether a port's source of this kind is to wait, so that its packets of an older generation leave first.
+    pub(super) fn holds(&self, port: usize, kind: SourceKind) -> bool {
+        let Some(until) = self.hold else { return false };
+        let mut old = self
+            .live
+            .iter()
+            .enumerate()
+            .filter(|(slot, _)| *slot != self.current);
+        old.any(|(_, l)| l.as_ref().is_some_and(|l| l.inside[port] > 0))
+            && (kind != SourceKind::Live || Instant::now() < until)
+    }
+}
