@@ -251,8 +251,7 @@ fn analyse(
         })
         .collect();
     let mut config = manager_block(cx, &values, units);
-    let mtu = u64::from(config.buffers.mtu);
-    config.ports = ports::all(cx, &values, declarations!(units, Port), mtu);
+    config.ports = ports::all(cx, &values, declarations!(units, Port), &config);
     let written = Written {
         filters: &filters,
         files: &loaded.rules,

@@ -14,5 +14,6 @@ pub mod interface;
 pub mod jail;
 pub mod ports;
 pub mod reason;
+pub mod receiver;
 pub mod rundir;
 pub mod worker;

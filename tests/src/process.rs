@@ -42,6 +42,16 @@ pub fn status_field(pid: u32, field: &str) -> String {
         .to_owned()
 }
 
+/// The names of a process's threads.
+pub fn thread_names(pid: u32) -> Vec<String> {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("the process runs");
+    let name = |task: std::io::Result<fs::DirEntry>| {
+        let name = fs::read_to_string(task.ok()?.path().join("comm")).ok()?;
+        Some(name.trim().to_owned())
+    };
+    tasks.filter_map(name).collect()
+}
+
 /// The process is gone or waits to be reaped.
 pub fn has_ended(pid: u32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();

@@ -66,11 +66,6 @@ fn what_this_version_cannot_do_is_refused() {
     let apart =
         "nf fwd = forward {} with { domain = \"red\" }\nnf mon = monitor {}\nsteer b { else -> mon -> a }";
     start(&scratch, &build(&scratch, port, apart)).assert_refused(&["`mon`", "`fwd`", "another domain"]);
-    start(
-        &scratch,
-        &build(&scratch, port, "nf fwd = forward {}\nmanager { workers = 2 }"),
-    )
-    .assert_refused(&["workers = 1"]);
 }
 
 #[test]

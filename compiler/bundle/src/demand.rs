@@ -17,10 +17,12 @@ impl ManagerConfig {
         u64::from(self.buffers.count) * u64::from(self.buffer_stride())
     }
 
-    /// Queues of the ports that DPDK's drivers serve: those for receiving, and one for sending for each port.
+    /// Queues of the ports that DPDK's drivers serve: those for receiving, and for each port one for sending of each worker.
     fn port_queues(&self) -> u64 {
         let served = self.ports.iter().filter(|p| p.kind.is_dpdk());
-        served.map(|p| u64::from(p.queues) + 1).sum()
+        served
+            .map(|p| u64::from(p.queues) + u64::from(self.workers.count))
+            .sum()
     }
 
     /// Receive queues whose driver has mbufs of its own.
@@ -52,11 +54,12 @@ impl ManagerConfig {
     }
 }
 
-/// Which cores do what: the worker has the first one, NFs the others. One core is shared by all.
-pub fn share_cores<T>(mut cores: Vec<T>) -> (Option<T>, Vec<T>) {
-    if cores.len() < 2 {
-        return (None, Vec::new());
+/// Which cores do what: each worker has one, the first ones, and NFs have the others. Where none would be left for NFs, all share all.
+pub fn share_cores<T>(mut cores: Vec<T>, workers: u16) -> (Vec<T>, Vec<T>) {
+    let workers = usize::from(workers);
+    if cores.len() <= workers {
+        return (Vec::new(), Vec::new());
     }
-    let worker = cores.remove(0);
-    (Some(worker), cores)
+    let nfs = cores.split_off(workers);
+    (cores, nfs)
 }

@@ -182,6 +182,7 @@ fn settings(changes: &mut Vec<Change>, a: &ManagerConfig, b: &ManagerConfig) {
         detail("idle", &a.idle, &b.idle),
         detail("backpressure", &switch(a.backpressure), &switch(b.backpressure)),
         detail("workers", &a.workers.count, &b.workers.count),
+        detail("receivers", &a.workers.receivers, &b.workers.receivers),
         detail("cores", &a.workers.cores, &b.workers.cores),
         detail("buffers", &a.buffers.count, &b.buffers.count),
         detail("mtu", &a.buffers.mtu, &b.buffers.mtu),

@@ -11,6 +11,7 @@ pub fn fixed_while_running(old: &ManagerConfig, new: &ManagerConfig) -> Vec<Stri
         ("buffers", old.buffers.count != new.buffers.count),
         ("mtu", old.buffers.mtu != new.buffers.mtu),
         ("workers", old.workers.count != new.workers.count),
+        ("receivers", old.workers.receivers != new.workers.receivers),
         ("cores", old.workers.cores != new.workers.cores),
         ("ring", old.ring != new.ring),
         ("idle", old.idle != new.idle),
@@ -53,6 +54,7 @@ mod tests {
             backpressure: true,
             workers: Workers {
                 count: 1,
+                receivers: 0,
                 cores: Vec::new(),
             },
             buffers: Buffers {
@@ -74,6 +76,7 @@ mod tests {
             ("buffers", |m| m.buffers.count = 512),
             ("mtu", |m| m.buffers.mtu = 9000),
             ("workers", |m| m.workers.count = 2),
+            ("receivers", |m| m.workers.receivers = 1),
             ("cores", |m| m.workers.cores = vec![1]),
             ("ring", |m| m.ring = 64),
             ("idle", |m| m.idle = Idle::Spin),

@@ -67,6 +67,9 @@ impl<'a> Check<'a> {
         self.ensure(m.max_hops > 0, || {
             "max_hops = 0: no packet could visit an NF".into()
         })?;
+        self.ensure(m.workers.receivers <= 64, || {
+            format!("workers.receivers = {} is not from 0 to 64", m.workers.receivers)
+        })?;
         self.ensure((1..=64).contains(&m.workers.count), || {
             format!("workers.count = {} is not from 1 to 64", m.workers.count)
         })?;

@@ -137,9 +137,16 @@ pub(super) fn manager(config: &ManagerConfig, quotes: &Quotes<'_>) -> Result<Str
     doc.key("hugepages", hugepages);
     doc.key("idle", idle);
     doc.key("backpressure", backpressure);
-    let onvm_bundle::Workers { count, cores } = workers;
+    let onvm_bundle::Workers {
+        count,
+        receivers,
+        cores,
+    } = workers;
     doc.header("[workers]", None);
     doc.key("count", count);
+    if *receivers > 0 {
+        doc.key("receivers", receivers);
+    }
     doc.list("cores", cores);
     let onvm_bundle::Buffers { count, mtu } = buffers;
     doc.header("[buffers]", None);

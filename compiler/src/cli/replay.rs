@@ -63,6 +63,7 @@ fn on_captures(program: &Program, captures: &[(&str, &Path)], directory: &Path) 
     program.manager.hugepages = HugePages::Off;
     program.manager.workers = Workers {
         count: 1,
+        receivers: 0,
         cores: Vec::new(),
     };
     // One memory will do for what is tested here.

@@ -34,12 +34,11 @@ enum Setting {
     Affinity,
     Domain,
     Backpressure,
-    Workers,
     Program,
 }
 
 impl Setting {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 8] = [
         Self::Replicas,
         Self::Run,
         Self::Cores,
@@ -47,7 +46,6 @@ impl Setting {
         Self::Affinity,
         Self::Domain,
         Self::Backpressure,
-        Self::Workers,
         Self::Program,
     ];
 
@@ -84,10 +82,6 @@ impl Setting {
                 "`backpressure = on` has no effect",
                 "captures wait for room, and packets from live ports are dropped at a full ring; leave it out",
             ),
-            Self::Workers => (
-                "`onvm-run` refuses more than one worker",
-                "write `workers = 1`, or leave it out",
-            ),
             Self::Program => (
                 "`allow ... to program` has no effect",
                 "NFs cannot change flow tables; write the rules in a `steer` block, and change them with `onvmc apply`",
@@ -118,11 +112,7 @@ pub(crate) fn of_nf(with: &Settings, record: Option<&Record>) -> Vec<Idle> {
 
 pub(crate) fn of_manager(read: &Settings) -> Vec<Idle> {
     let on = read.values.text("backpressure").as_deref() == Some("on");
-    let many = read.values.number("workers").is_some_and(|n| n != 1);
-    let given = [
-        (Setting::Backpressure, "backpressure", on),
-        (Setting::Workers, "workers", many),
-    ];
+    let given = [(Setting::Backpressure, "backpressure", on)];
     placed(read, &given)
 }
 

@@ -43,6 +43,7 @@ pub(crate) fn manager(
         backpressure: read.values.text("backpressure").as_deref() != Some("off"),
         workers: Workers {
             count: narrow(workers),
+            receivers: narrow(number("receivers", 0)),
             cores: cores(&read.values),
         },
         buffers: Buffers {
@@ -63,6 +64,7 @@ pub(crate) fn specs() -> Vec<Spec> {
             .range(0, 4095)
             .list_if(true),
         int("workers", "worker threads").range(1, 64),
+        int("receivers", "threads that only receive").range(0, 64),
         int("buffers", "packet buffers").range(512, 4_194_304),
         int("mtu", "largest layer-3 packet in bytes").range(68, 9216),
         Spec::new("hugepages", Kind::SizeOrWord, "`auto`, `off`, or the size of one").words(&["auto", "off"]),

@@ -5,7 +5,7 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use onvm_bundle::{MAX_DPDK_PORTS, MAX_PORTS, MemifRole, ParamKind, PathRef, Port, PortKind};
+use onvm_bundle::{MAX_DPDK_PORTS, MAX_PORTS, ManagerConfig, MemifRole, ParamKind, PathRef, Port, PortKind};
 use onvm_lang::syntax;
 
 use super::{Table, narrow};
@@ -39,12 +39,12 @@ pub(crate) fn all<'a>(
     cx: &Context<'_>,
     values: &Values<'_>,
     declared: impl Iterator<Item = (FileId, &'a syntax::Port)>,
-    mtu: u64,
+    config: &ManagerConfig,
 ) -> Vec<Port> {
     let (mut ports, mut served) = (Vec::new(), 0);
     let mut taken = BTreeMap::new();
     for (id, (file, decl)) in declared.enumerate() {
-        let Some((port, place)) = port(cx, values, file, decl, id, mtu) else {
+        let Some((port, place)) = port(cx, values, file, decl, id, config) else {
             continue;
         };
         if let Some(device) = alone(&port.kind) {
@@ -99,7 +99,7 @@ fn port(
     file: FileId,
     decl: &syntax::Port,
     id: usize,
-    mtu: u64,
+    config: &ManagerConfig,
 ) -> Option<(Port, Place)> {
     let name = decl.name.node.as_str();
     let head = cx.place(file, decl.name.span);
@@ -121,7 +121,7 @@ fn port(
     let owner = format!("port `{name}`");
     let read = values.settings(file, &owner, head, decl.config.as_ref(), &all);
     let kind = kind(cx, &decl.kind.node, name, head, &read);
-    let fits = check_sizes(cx, name, &read, mtu);
+    let fits = check_sizes(cx, name, &read, config.buffers.mtu.into());
     let mac = read.values.text("mac");
     let addressed = mac.as_deref().is_none_or(|mac| check_mac(cx, mac, &read));
     if !read.complete || !fits || !addressed {
@@ -134,7 +134,10 @@ fn port(
         id: narrow(id as u64),
         name: name.to_owned(),
         source: cx.sources.reference(head),
-        queues: narrow(read.values.number("queues").unwrap_or(1)),
+        queues: read
+            .values
+            .number("queues")
+            .map_or_else(|| queues(kind.as_ref(), config), narrow),
         promiscuous: read.values.flag("promiscuous").unwrap_or(true),
         mtu: read.values.number("mtu").map(narrow),
         mac,
@@ -142,6 +145,17 @@ fn port(
         kind: kind?,
     };
     Some((port, place))
+}
+
+/// Receive queues where none are asked for: one for each thread that polls where every device of the kind has several.
+fn queues(kind: Option<&PortKind>, config: &ManagerConfig) -> u16 {
+    match kind {
+        Some(PortKind::Pci { .. } | PortKind::Null { .. }) => match config.workers.receivers {
+            0 => config.workers.count,
+            receivers => receivers,
+        },
+        _ => 1,
+    }
 }
 
 /// Every setting of one kind of port. None: there is no such kind.

@@ -11,15 +11,14 @@ pub(crate) const PAGE: Page = Page {
     severity: Severity::Warning,
     text: r#"The setting belongs to the language and is kept in the bundle, and the `onvm-run` of this version does not act on
 it. The warning comes once for each setting, so that nobody relies on it. In `with`: `cores`, `numa`,
-`affinity = none`, `run = container`, `domain` (`onvm-run` refuses NFs of different domains) and the upper end of a range of `replicas`. In `manager`: `backpressure = on`, and
-`workers` other than 1, which `onvm-run` refuses. `allow ... to program`: NFs cannot change flow tables. Values that say what is done anyway get no warning."#,
+`affinity = none`, `run = container`, `domain` (`onvm-run` refuses NFs of different domains) and the upper end of a range of `replicas`. In `manager`: `backpressure = on`. `allow ... to program`: NFs cannot change flow tables. Values that say what is done anyway get no warning."#,
     wrong: r#"port wan = null {}
 
 nf fw = firewall with { cores = 2 }
 nf mon = monitor with { cores = 1, affinity = none }
 
 steer wan { else -> fw -> mon -> wan }
-manager { workers = 4 }
+manager { backpressure = on }
 "#,
     right: r#"port wan = null {}
 
@@ -27,7 +26,7 @@ nf fw = firewall with { cores = shared }
 nf mon = monitor with { affinity = flow }
 
 steer wan { else -> fw -> mon -> wan }
-manager { workers = 1 }
+manager { backpressure = off }
 "#,
 };
 
@@ -62,11 +61,11 @@ mod tests {
         for with in ["domain = \"a\"", "cores = 1", "numa = 0", "affinity = none", "run = container", "replicas = 2..4"] {
             assert_eq!(found(with, ""), ["C0606"], "{with}");
         }
-        for manager in ["backpressure = on", "workers = 2"] {
+        for manager in ["backpressure = on"] {
             assert_eq!(found("", manager), ["C0606"], "{manager}");
         }
         let meant = "cores = shared, affinity = flow, run = process, replicas = 2..2, memory = 64 MiB, restart = never";
-        let defaults = "workers = 1, backpressure = off, cores = [0, 1], idle = spin, hugepages = off, max_hops = 9";
+        let defaults = "workers = 2, backpressure = off, cores = [0, 1], idle = spin, hugepages = off, max_hops = 9";
         assert!(found(meant, defaults).is_empty());
     }
 }

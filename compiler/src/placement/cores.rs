@@ -19,6 +19,11 @@ impl CoreDemand {
     pub(super) fn new(manager: &ManagerConfig) -> Self {
         let workers = u64::from(manager.workers.count);
         let mut lines = vec![Line::new("workers", format!("{workers} x 1"), workers)];
+        let receivers = u64::from(manager.workers.receivers);
+        if receivers > 0 {
+            lines.push(Line::new("receivers", format!("{receivers} x 1"), receivers));
+        }
+        let own = lines.len();
         let mut sharing = 0;
         for service in &manager.services {
             let count = service.instances.len() as u64;
@@ -32,7 +37,7 @@ impl CoreDemand {
             }
         }
         // Where nobody has a core of their own but the workers, others may share theirs if need be.
-        if lines.len() > 1 && sharing > 0 {
+        if lines.len() > own && sharing > 0 {
             lines.push(Line::new(
                 format!("shared by {sharing} NF {}", plural(sharing)),
                 "1",

@@ -30,7 +30,7 @@ pub struct Placement {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Seat {
     pub name: String,
-    /// `worker`, or the NF's type.
+    /// `worker`, `receiver`, or the NF's type.
     #[serde(rename = "type")]
     pub kind: String,
     /// Cores asked for itself alone; none: it shares.
@@ -60,16 +60,23 @@ impl Placement {
 
 fn seats(manager: &ManagerConfig) -> Vec<Seat> {
     let named = manager.named_cores();
-    let (workers, nfs) = match share_cores(named.clone()) {
+    let onvm_bundle::Workers { count, receivers, .. } = manager.workers;
+    let (own, nfs) = match share_cores(named.clone(), count + receivers) {
         _ if named.is_empty() => (None, None),
-        (Some(worker), nfs) => (Some(vec![worker]), Some(nfs)),
-        (None, _) => (Some(named.clone()), Some(named)),
+        (own, _) if own.is_empty() => (None, Some(named.clone())),
+        (own, nfs) => (Some(own), Some(nfs)),
     };
-    let worker = |n| Seat {
-        name: format!("worker-{n}"),
-        kind: "worker".to_owned(),
+    let thread = |n: u16| Seat {
+        name: match n.checked_sub(count) {
+            Some(receiver) => format!("receiver-{receiver}"),
+            None => format!("worker-{n}"),
+        },
+        kind: if n < count { "worker" } else { "receiver" }.to_owned(),
         cores_asked: Some(1),
-        runs_on: workers.clone(),
+        runs_on: match &own {
+            Some(own) => own.get(usize::from(n)).map(|&core| vec![core]),
+            None => nfs.clone(),
+        },
         numa: None,
         memory_limit: None,
         region: 0,
@@ -87,8 +94,8 @@ fn seats(manager: &ManagerConfig) -> Vec<Seat> {
         memory_limit: instance.memory,
         region: memory::region_bytes(manager),
     };
-    (0..manager.workers.count)
-        .map(worker)
+    (0..count + receivers)
+        .map(thread)
         .chain(instances.map(instance))
         .collect()
 }

@@ -116,3 +116,25 @@ fn sums_are_aligned() {
         ("1023 B".into(), "1.0 KiB".into(), "2.1 MiB".into())
     );
 }
+
+#[test]
+fn several_workers_have_the_first_cores_and_a_queue_each() {
+    let source = format!("{TWO}manager {{ cores = [4, 5, 6], workers = 2 }}\n");
+    let checked = checked(&source);
+    let manager = checked.program.unwrap().manager;
+    assert_eq!(manager.ports[0].queues, 2);
+    let on: Vec<_> = Placement::new(&manager)
+        .seats
+        .into_iter()
+        .map(|s| s.runs_on.unwrap())
+        .collect();
+    assert_eq!(on, [vec![4], vec![5], vec![6], vec![6], vec![6]]);
+    // With as many workers as cores none is left for NFs.
+    let shared = placed(&source.replace("workers = 2", "workers = 3"));
+    assert!(
+        shared
+            .seats
+            .iter()
+            .all(|s| s.runs_on.as_deref() == Some(&[4, 5, 6]))
+    );
+}

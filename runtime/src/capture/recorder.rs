@@ -19,8 +19,8 @@ use onvm_captures::{file_header, push_record};
 use super::Stamp;
 use crate::dpdk::{Sent, TxDesc};
 
-/// Packets that may wait to be written: those of sources that wait for room, which are no more than this in all, and others
-/// up to a half.
+/// Packets that may wait to be written, of all workers together and each of them a part: those of sources that wait for room,
+/// which are no more than this in all, and others up to a half.
 const CAPACITY: u32 = 8192;
 /// Bytes from which on the writer is not given more time to gather.
 const BATCH: usize = 1 << 17;
@@ -29,25 +29,26 @@ const GATHER: Duration = Duration::from_millis(1);
 /// The shortest frame: an Ethernet header.
 const MIN_LEN: u16 = 14;
 
-/// What the worker, the writer and the control thread share.
+/// What the workers, the writer and the control thread share.
 #[derive(Debug)]
 struct Shared {
     state: Mutex<State>,
     wake: Condvar,
-    /// Packets that wait to be written.
-    queued: AtomicU32,
+    /// Packets that wait to be written, by recorder.
+    queued: Box<[AtomicU32]>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// Records to write, and how many.
+    /// Records to write, and how many of each recorder.
     pending: Vec<u8>,
-    packets: u32,
+    packets: Vec<u32>,
     /// The writer sleeps until something comes.
     sleeps: bool,
     /// The writer waits for more than there is.
     gathers: bool,
-    closed: bool,
+    /// Recorders that are there.
+    recorders: u32,
     progress: Progress,
     /// What ended the writing.
     failure: Option<String>,
@@ -68,6 +69,12 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Packets of each recorder that may wait. The parts are fixed: a worker takes in no more than will find room, whatever the
+    /// others do.
+    fn capacity(&self) -> u32 {
+        CAPACITY / self.queued.len() as u32
+    }
+
     /// Nothing is written any more.
     fn fail(&self, why: &io::Error) {
         let mut state = self.lock();
@@ -76,7 +83,9 @@ impl Shared {
             _ => why.to_string(),
         });
         state.pending = Vec::new();
-        self.queued.store(0, Ordering::Relaxed);
+        self.queued
+            .iter()
+            .for_each(|queued| queued.store(0, Ordering::Relaxed));
     }
 }
 
@@ -106,11 +115,13 @@ pub struct Lost {
     pub reason: String,
 }
 
-/// The worker's end of a capture that is written.
+/// One worker's end of a capture that is written.
 #[derive(Debug)]
 pub struct Recorder {
     /// None: what is sent is only counted.
     shared: Option<Arc<Shared>>,
+    /// Its number.
+    number: usize,
     copy: Option<PrivateCopy>,
     max_len: u16,
     /// After a failure packets are refused, and not taken and counted as lost.
@@ -129,17 +140,19 @@ impl Recorder {
     pub fn nowhere(max_len: u16) -> Self {
         Self {
             shared: None,
+            number: 0,
             copy: None,
             max_len,
             refuses: false,
         }
     }
 
-    /// Begins the file anew. Something else than a file, as a FIFO, is opened by the thread: it may have no reader yet.
-    pub fn to(path: PathBuf, max_len: u16) -> io::Result<(Self, Output)> {
+    /// Begins the file anew, for so many workers. Something else than a file, as a FIFO, is opened by the thread: it may have no
+    /// reader yet.
+    pub fn to(path: PathBuf, max_len: u16, workers: usize) -> io::Result<(Vec<Self>, Output)> {
         if discards(&path) {
             let output = Output { path, writing: None };
-            return Ok((Self::nowhere(max_len), output));
+            return Ok(((0..workers).map(|_| Self::nowhere(max_len)).collect(), output));
         }
         let is_stream = path.metadata().is_ok_and(|there| !there.is_file());
         let open = |path: &Path| File::options().write(true).create(true).truncate(true).open(path);
@@ -147,12 +160,14 @@ impl Recorder {
         let shared = Arc::new(Shared {
             state: Mutex::default(),
             wake: Condvar::new(),
-            queued: AtomicU32::new(0),
+            queued: (0..workers).map(|_| AtomicU32::new(0)).collect(),
         });
         {
             let mut state = shared.lock();
             state.pending.extend(file_header());
             state.progress.given_bytes = state.pending.len() as u64;
+            state.packets = vec![0; workers];
+            state.recorders = workers as u32;
         }
         let (writer, to) = (shared.clone(), path.clone());
         let thread = std::thread::Builder::new()
@@ -163,12 +178,14 @@ impl Recorder {
                     writer.fail(&e);
                 }
             })?;
-        let recorder = Self {
+        let recorder = |number| Self {
             shared: Some(shared.clone()),
+            number,
             copy: None,
             max_len,
             refuses: is_stream,
         };
+        let recorders = (0..workers).map(recorder).collect();
         let writing = Writing {
             shared,
             thread,
@@ -178,13 +195,15 @@ impl Recorder {
             path,
             writing: Some(writing),
         };
-        Ok((recorder, output))
+        Ok((recorders, output))
     }
 
-    /// Packets that still find room.
+    /// Packets of this worker that still find room.
     pub fn room(&self) -> u32 {
         match &self.shared {
-            Some(shared) => CAPACITY.saturating_sub(shared.queued.load(Ordering::Relaxed)),
+            Some(shared) => shared
+                .capacity()
+                .saturating_sub(shared.queued[self.number].load(Ordering::Relaxed)),
             None => u32::MAX,
         }
     }
@@ -218,7 +237,7 @@ impl Recorder {
                 ..Sent::default()
             };
         }
-        let queued = shared.queued.load(Ordering::Relaxed);
+        let queued = shared.queued[self.number].load(Ordering::Relaxed);
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default()
@@ -226,7 +245,11 @@ impl Recorder {
         let (before, mut taken) = (state.pending.len(), 0);
         for packet in &packets[..good] {
             let (Stamp { time, cut }, waits) = about(packet.index);
-            let most = if waits { CAPACITY } else { CAPACITY / 2 };
+            let most = if waits {
+                shared.capacity()
+            } else {
+                shared.capacity() / 2
+            };
             if !failed && queued + taken >= most {
                 sent = Sent {
                     accepted: taken as usize,
@@ -245,8 +268,8 @@ impl Recorder {
             state.pending.clear();
             return sent;
         }
-        state.packets += taken;
-        shared.queued.fetch_add(taken, Ordering::Relaxed);
+        state.packets[self.number] += taken;
+        shared.queued[self.number].fetch_add(taken, Ordering::Relaxed);
         let wakes = state.sleeps && taken > 0 || state.gathers && state.pending.len() >= BATCH;
         if wakes {
             (state.sleeps, state.gathers) = (false, false);
@@ -259,7 +282,7 @@ impl Recorder {
 impl Drop for Recorder {
     fn drop(&mut self) {
         if let Some(shared) = &self.shared {
-            shared.lock().closed = true;
+            shared.lock().recorders -= 1;
             shared.wake.notify_one();
         }
     }
@@ -271,12 +294,12 @@ fn write_all(shared: &Shared, mut file: File) -> io::Result<()> {
     let mut state = shared.lock();
     state.progress.opened = true;
     loop {
-        while state.pending.is_empty() && !state.closed {
+        while state.pending.is_empty() && state.recorders > 0 {
             state.sleeps = true;
             state = shared.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
             state.sleeps = false;
         }
-        if state.packets > 0 && state.pending.len() < BATCH && !state.closed {
+        if state.packets.iter().any(|&n| n > 0) && state.pending.len() < BATCH && state.recorders > 0 {
             state.gathers = true;
             let waited = shared.wake.wait_timeout(state, GATHER);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
@@ -286,15 +309,18 @@ fn write_all(shared: &Shared, mut file: File) -> io::Result<()> {
             return Ok(());
         }
         std::mem::swap(&mut state.pending, &mut batch);
-        let packets = std::mem::take(&mut state.packets);
+        let workers = state.packets.len();
+        let packets = std::mem::replace(&mut state.packets, vec![0; workers]);
         drop(state);
         let outcome = write_batch(shared, &mut file, &batch);
         let written = match &outcome {
-            Ok(()) => u64::from(packets),
+            Ok(()) => packets.iter().map(|&n| u64::from(n)).sum(),
             Err((bytes, _)) => whole_records(&batch, *bytes),
         };
         batch.clear();
-        shared.queued.fetch_sub(packets, Ordering::Relaxed);
+        for (queued, packets) in shared.queued.iter().zip(packets) {
+            queued.fetch_sub(packets, Ordering::Relaxed);
+        }
         state = shared.lock();
         state.progress.written_packets += written;
         outcome.map_err(|(_, e)| e)?;
@@ -436,7 +462,8 @@ mod tests {
     #[test]
     fn an_output_that_is_behind_takes_what_waits_for_it_and_refuses_others_earlier() {
         let dir = tempfile::tempdir().unwrap();
-        let (mut recorder, output) = Recorder::to(fifo(dir.path()), 1522).unwrap();
+        let (mut recorders, output) = Recorder::to(fifo(dir.path()), 1522, 1).unwrap();
+        let mut recorder = recorders.remove(0);
         let file = packets();
         let mut send = |waits: bool, count: usize| {
             let burst = vec![of_length(60); count];
@@ -467,9 +494,28 @@ mod tests {
     }
 
     #[test]
+    fn what_one_worker_leaves_takes_no_room_of_another() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut recorders, _output) = Recorder::to(fifo(dir.path()), 1522, 2).unwrap();
+        let file = packets();
+        let burst = vec![of_length(60); 5000];
+        let sent = recorders[0].tx_burst(&file, &burst, |_| (Stamp::default(), true));
+        assert_eq!(sent.accepted, 4096);
+        assert_eq!((recorders[0].room(), recorders[1].room()), (0, 4096));
+        drop(recorders);
+        let mut all = Vec::new();
+        File::open(dir.path().join("fifo"))
+            .unwrap()
+            .read_to_end(&mut all)
+            .unwrap();
+        assert_eq!(all.len(), 24 + 4096 * 76);
+    }
+
+    #[test]
     fn a_packet_that_cannot_be_sent_is_malformed() {
         let dir = tempfile::tempdir().unwrap();
-        let (mut recorder, _output) = Recorder::to(dir.path().join("out.pcap"), 1522).unwrap();
+        let (mut recorders, _output) = Recorder::to(dir.path().join("out.pcap"), 1522, 1).unwrap();
+        let mut recorder = recorders.remove(0);
         let file = packets();
         let outside = TxDesc {
             index: 2,
@@ -497,7 +543,8 @@ mod tests {
 
     #[test]
     fn what_is_sent_nowhere_needs_no_thread() {
-        let (recorder, output) = Recorder::to(PathBuf::from("/dev/null"), 1522).unwrap();
+        let (recorders, output) = Recorder::to(PathBuf::from("/dev/null"), 1522, 2).unwrap();
+        let recorder = &recorders[1];
         assert!(recorder.shared.is_none() && output.writing.is_none());
         assert_eq!(recorder.room(), u32::MAX);
         assert_eq!(output.lost(), None);

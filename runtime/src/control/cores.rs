@@ -1,4 +1,4 @@
-//! Which cores the worker and the NFs run on, and how they idle there.
+//! Which cores the workers and the NFs run on, and how they idle there.
 
 use nflib::session::IdlePolicy;
 use onvm_bundle::{Idle, ManagerConfig, share_cores};
@@ -8,7 +8,10 @@ use crate::error::RunError;
 
 /// Which cores do what.
 pub(super) struct Cores {
-    pub worker: Option<usize>,
+    /// One for each worker; none: all share all.
+    pub workers: Vec<usize>,
+    /// One for each receiver.
+    pub receivers: Vec<usize>,
     pub nfs: Vec<usize>,
 }
 
@@ -27,7 +30,7 @@ impl Cores {
         Err(RunError::Unsupported(text))
     }
 
-    /// The worker gets the first core that the manager may use, the NFs the others; with one core, all share it.
+    /// Each worker and each receiver gets a core, the first that the manager may use, and the NFs the others; where there are too few, all share all.
     pub(super) fn of_host(manager: &ManagerConfig) -> Self {
         let allowed = Allowed::get();
         let named = manager.named_cores();
@@ -36,12 +39,17 @@ impl Cores {
             [] => (0..CpuSet::MAX_CPU).filter(|&c| allowed.may(c)).collect(),
             named => named.iter().map(|&c| usize::from(c)).collect(),
         };
-        let (worker, nfs) = share_cores(cores);
-        Self { worker, nfs }
+        let (mut workers, nfs) = share_cores(cores, manager.workers.count + manager.workers.receivers);
+        let receivers = workers.split_off(workers.len().min(usize::from(manager.workers.count)));
+        Self {
+            workers,
+            receivers,
+            nfs,
+        }
     }
 
     fn shared(&self) -> bool {
-        self.worker.is_none()
+        self.workers.is_empty()
     }
 
     pub(super) fn worker_idle(&self, manager: &ManagerConfig) -> IdlePolicy {

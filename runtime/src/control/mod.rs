@@ -13,6 +13,7 @@ mod signals;
 mod start;
 mod status;
 mod stop;
+mod threads;
 mod totals;
 mod unsupported;
 

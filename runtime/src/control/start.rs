@@ -7,7 +7,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crossbeam_queue::SegQueue;
 use nflib::memory::HUGE_PAGE;
 use onvm_bundle::{Bundle, HugePages, ManagerConfig, api as wire};
 use rustix::process::{Resource, Rlimit};
@@ -15,19 +14,19 @@ use tokio::sync::{mpsc::unbounded_channel, oneshot};
 
 use super::{
     Aside, History, Manager, Rates, Signals, cores::Cores, memory::Memory, place::slots_of,
-    unsupported::refuse_unsupported,
+    threads::start_workers, unsupported::refuse_unsupported,
 };
 use crate::{
     api,
     capture::Chunk,
-    dpdk::{self, Eal, EalOptions, Lcore, PageSize},
+    dpdk::{self, Eal, EalOptions, PageSize},
     error::RunError,
     fleet::{Fleet, HostOptions, InstanceSpec, NfMode, Shared, spec},
     generation::Generation,
     jail::{self, Jail},
     ports::{self, Claims, OpenPort},
     rundir::RunDir,
-    worker::{BURST, Command, Handle, Parts, SourceKind, Worker, WorkerCounters, Workers},
+    worker::{Command, SourceKind},
 };
 
 /// What `onvm-run` was told.
@@ -44,10 +43,7 @@ pub struct Options {
 const OPEN_DEADLINE: Duration = Duration::from_secs(2);
 const STOPPED: &str = "stopped before all NFs were ready";
 /// Slots for services and for instances, those of draining generations included.
-const SLOTS: usize = 2 * onvm_bundle::MAX_INSTANCES;
-/// Packets inside that sources which can wait are held to, whatever the rings hold: more do not make the system faster, they
-/// spread over more memory than a core's address cache covers (2048 pages of 4 KiB on current processors).
-const MOST_CREDIT: u32 = 2048;
+pub(super) const SLOTS: usize = 2 * onvm_bundle::MAX_INSTANCES;
 
 /// Starts everything and waits until every NF is ready. On failure nothing is left behind.
 pub async fn start(options: Options) -> Result<Manager, RunError> {
@@ -91,7 +87,7 @@ pub async fn start(options: Options) -> Result<Manager, RunError> {
         opened.push(unless_stopped(&mut signals, opening).await??);
     }
     let cores = Cores::of_host(&bundle.manager);
-    let workers = start_worker(&eal, &bundle, &memory, &cores)?;
+    let workers = start_workers(&eal, &bundle, &memory, &cores)?;
     let shared = Arc::new(Shared {
         run_dir: run_dir.clone(),
         packets: memory.packets_fd,
@@ -162,8 +158,8 @@ impl Manager {
         self.workers
             .send_all(|| Command::Publish(self.generation.clone()));
         for (id, (plan, open)) in plans.iter().zip(&mut self.ports).enumerate() {
-            let (source, sink) = open.ends(plan, &self.pool)?;
-            self.workers.open(id as u16, source, sink);
+            let ends = open.ends(id, plan, &self.pool, &self.workers)?;
+            self.workers.open(id as u16, ends);
         }
         Ok(())
     }
@@ -239,75 +235,4 @@ fn prepare_process() {
     let _ = rustix::process::setrlimit(Resource::Nofile, raised);
     // What an NF leaves behind becomes a child of this process, wherever it hid: see `Children::sweep`.
     let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
-}
-
-fn start_worker(
-    eal: &Arc<Eal>,
-    bundle: &Bundle,
-    memory: &Memory,
-    cores: &Cores,
-) -> Result<Workers, RunError> {
-    let commands = Arc::new(SegQueue::new());
-    let counters = Arc::new(WorkerCounters::new(bundle.manager.ports.len(), SLOTS));
-    let (events, receiver) = unbounded_channel();
-    // What ports take for themselves, as a repeated capture does, they have taken. Of the rest a half may be with instances, and
-    // a quarter inside from sources that can wait: the ports have room left to receive and to send.
-    let free = memory.pool.count().saturating_sub(memory.pool.in_use());
-    // Every packet inside is in at most one ring, so with no more inside than a ring holds, no ring overflows.
-    let credit = bundle
-        .manager
-        .ring
-        .min(free / 4)
-        .min(MOST_CREDIT)
-        .max(BURST as u32);
-    let parts = Parts {
-        id: 0,
-        pool: memory.pool.clone(),
-        packets: memory.packets.clone(),
-        counters: counters.clone(),
-        commands: commands.clone(),
-        events,
-        idle: cores.worker_idle(&bundle.manager),
-        credit,
-        room: free / 2,
-    };
-    let core = cores.worker;
-    let (ready, is_ready) = std::sync::mpsc::channel();
-    let eal = eal.clone();
-    let thread = std::thread::Builder::new()
-        .name("worker-0".to_owned())
-        .spawn(move || {
-            let lcore = Lcore::register(&eal);
-            let registered = lcore.as_ref().map(|_| ()).map_err(ToString::to_string);
-            // The starter waits for it and is told nothing more.
-            let _ = ready.send(registered);
-            let Ok(_lcore) = lcore else { return };
-            prepare_thread(core);
-            Worker::new(parts).run();
-        });
-    let thread = thread.map_err(RunError::system("the worker's thread cannot be started"))?;
-    match is_ready.recv() {
-        Ok(Ok(())) => {
-            let worker = Handle {
-                commands,
-                counters,
-                thread: Some(thread),
-            };
-            Ok(Workers::new(vec![worker], receiver))
-        }
-        Ok(Err(why)) => Err(RunError::Unsupported(why)),
-        Err(_) => Err(RunError::Unsupported("the worker ended before it began".into())),
-    }
-}
-
-/// Pins the calling thread, and lets its short sleeps be short. Both are for speed: without them everything works.
-fn prepare_thread(core: Option<usize>) {
-    if let Some(core) = core {
-        let mut set = rustix::thread::CpuSet::new();
-        set.set(core);
-        if let Err(e) = rustix::thread::sched_setaffinity(None, &set) {
-            tracing::warn!(core, "the worker cannot be pinned: {e}");
-        }
-    }
-    let _ = rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(1));
 }

@@ -7,13 +7,6 @@ use crate::{error::RunError, worker::BURST};
 
 /// Refuses it, in an operator's words, before anything is started.
 pub(super) fn refuse_unsupported(manager: &ManagerConfig) -> Result<(), RunError> {
-    if manager.workers.count != 1 {
-        let text = format!(
-            "this onvm-run serves with one worker, and the bundle asks for {}. Write `workers = 1` in `manager`.",
-            manager.workers.count
-        );
-        return Err(RunError::Unsupported(text));
-    }
     let domain = manager.services.first().and_then(|s| s.domain.as_ref());
     if let Some(other) = manager.services.iter().find(|s| s.domain.as_ref() != domain) {
         let text = format!(
@@ -23,10 +16,11 @@ pub(super) fn refuse_unsupported(manager: &ManagerConfig) -> Result<(), RunError
         );
         return Err(RunError::Unsupported(text));
     }
-    if u64::from(manager.buffers.count) < 2 * BURST as u64 + u64::from(manager.ring.min(256)) {
+    let of_worker = 2 * BURST as u64 + u64::from(manager.ring.min(256));
+    if u64::from(manager.buffers.count) < u64::from(manager.workers.count) * of_worker {
         let text = format!(
-            "{} buffers are too few for rings of {}. Write more `buffers` in `manager`.",
-            manager.buffers.count, manager.ring
+            "{} buffers are too few for rings of {} and workers {}. Write more `buffers` in `manager`.",
+            manager.buffers.count, manager.ring, manager.workers.count
         );
         return Err(RunError::Unsupported(text));
     }

@@ -13,6 +13,7 @@ use super::{
 #[derive(Debug, Clone)]
 pub struct PortConfig {
     pub rx_queues: u16,
+    /// As many as the driver has, if it has fewer; see [`Port::tx_queues`].
     pub tx_queues: u16,
     /// Descriptors of a queue; rounded to what the driver allows.
     pub rx_desc: u16,
@@ -129,6 +130,7 @@ impl Port {
         self.stop()?;
         let _descriptors = CloseOnExec::begin();
         let device = exclusive(&mut self.device, "configuring")?;
+        let config = &setup::fitting(device, config)?;
         let Some(rx_pool) = pools.first() else {
             return Err(DpdkError::config(&device.name, "no packet pool to receive into"));
         };
@@ -203,6 +205,11 @@ impl Port {
             queue,
             _lease,
         })
+    }
+
+    /// Transmit queues of a configured port.
+    pub fn tx_queues(&self) -> u16 {
+        self.tx_leases.len() as u16
     }
 
     /// Hands out a transmit queue of a started port. A queue has one holder at a time.

@@ -28,6 +28,35 @@ impl RxDesc {
         self.flags & sys::ONVM_RX_HASH_VALID != 0
     }
 
+    /// A packet whose flow hash is known.
+    pub(crate) fn hashed(index: u32, off: u16, len: u16, hash: u32) -> Self {
+        Self {
+            index,
+            hash,
+            off,
+            len,
+            flags: sys::ONVM_RX_HASH_VALID,
+        }
+    }
+
+    /// As two words, from which [`Self::from_words`] makes it again.
+    pub(crate) fn to_words(self) -> [u64; 2] {
+        [
+            u64::from(self.index) | u64::from(self.hash) << 32,
+            u64::from(self.off) | u64::from(self.len) << 16 | u64::from(self.flags) << 32,
+        ]
+    }
+
+    pub(crate) fn from_words([first, second]: [u64; 2]) -> Self {
+        Self {
+            index: first as u32,
+            hash: (first >> 32) as u32,
+            off: second as u16,
+            len: (second >> 16) as u16,
+            flags: (second >> 32) as u32,
+        }
+    }
+
     /// Whether the kernel or the NIC had taken the outer VLAN tag off. It is in the packet again, as 802.1Q (0x8100);
     /// another tag protocol number is lost on the way.
     pub fn vlan_restored(&self) -> bool {
@@ -102,6 +131,12 @@ impl RxBurst {
     /// Packets that still fit.
     pub(crate) fn left(&self) -> usize {
         usize::from(self.limit) - self.len
+    }
+
+    /// Adds a packet that was received elsewhere. It must fit.
+    pub(crate) fn push_desc(&mut self, packet: RxDesc) {
+        self.descs[self.len] = packet;
+        self.len += 1;
     }
 
     /// Adds a packet that lies behind the headroom of a buffer which the caller holds. It must fit.

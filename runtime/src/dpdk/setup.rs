@@ -23,6 +23,15 @@ static SYMMETRIC_KEY: [u8; 64] = {
     key
 };
 
+/// The request with no more transmit queues than the driver has.
+pub(super) fn fitting(device: &Device, config: &PortConfig) -> Result<PortConfig, DpdkError> {
+    let most = info(device)?.max_tx_queues.max(1);
+    Ok(PortConfig {
+        tx_queues: config.tx_queues.min(most),
+        ..config.clone()
+    })
+}
+
 /// Configures the device itself; its queues come next.
 pub(super) fn configure(
     device: &Device,

@@ -147,6 +147,11 @@ fn plan_one(bundle: &Bundle, port: &onvm_bundle::Port) -> Result<Plan, RunError>
     let mac = port.mac.as_deref().map(parse_mac).transpose().map_err(refuse)?;
     let config = PortConfig {
         rx_queues: port.queues,
+        // Its driver has them in pairs.
+        tx_queues: match port.kind {
+            PortKind::AfXdp { .. } => port.queues.min(bundle.manager.workers.count),
+            _ => bundle.manager.workers.count,
+        },
         mtu: port.mtu,
         promiscuous: port.promiscuous,
         // Both directions of a flow must have one hash: the NICs' where all ports are NICs, else the worker's everywhere.

@@ -8,7 +8,8 @@ use crate::{
     dpdk::{self, Eal, PacketPool, PortStats},
     error::RunError,
     interface::{Interface, Link},
-    worker::{Feed, Sink, Source, SourceKind},
+    receiver::{Taker, handoff},
+    worker::{End, Ends, Feed, Handed, Sink, Source, SourceKind, Workers},
 };
 
 /// A port and what it was made from.
@@ -28,11 +29,12 @@ enum Device {
     Captures(Captures),
 }
 
-/// The captures of a port. Player and recorder go to the worker.
+/// The captures of a port. Player and recorders go to the workers.
 #[derive(Debug)]
 struct Captures {
     player: Option<Player>,
-    recorder: Option<Recorder>,
+    /// One for each worker.
+    recorders: Vec<Recorder>,
     input: Option<Input>,
     output: Option<Output>,
     /// Its buffers are in use for as long as the port is open.
@@ -70,35 +72,87 @@ impl OpenPort {
         })
     }
 
-    /// What the worker receives from and sends to; to be asked for once.
+    /// What each worker and receiver polls and sends to; to be asked for once. `id` is the port's in the bundle.
     pub(crate) fn ends(
         &mut self,
+        id: usize,
         plan: &Plan,
         pool: &Arc<PacketPool>,
-    ) -> Result<(Option<Source>, Option<Sink>), RunError> {
-        match &mut self.device {
-            Device::Interface(interface) => {
-                let feed = Feed::Interface(interface.receiver(pool));
-                let source = plan.source.map(|kind| Source { feed, kind });
-                Ok((source, Some(Sink::Interface(interface.sender()))))
+        workers: &Workers,
+    ) -> Result<Ends, RunError> {
+        let (count, receivers) = (workers.count(), workers.receivers());
+        let pollers = if receivers > 0 { receivers } else { count };
+        let mut feeds = self.feeds(id, plan, pool, pollers)?;
+        let source = |feed| plan.source.map(|kind| Source { feed, kind });
+        let mut ends = Ends::default();
+        for sink in self.sinks(count)? {
+            ends.workers.push(End { source: None, sink });
+        }
+        if receivers == 0 {
+            for (end, feed) in ends.workers.iter_mut().zip(feeds) {
+                end.source = feed.and_then(source);
             }
-            Device::Dpdk(port) => {
-                let source = match plan.source {
-                    Some(kind) => {
-                        let queues = (0..plan.config.rx_queues).map(|q| port.rx_queue(q));
-                        let feed = Feed::Queues(queues.collect::<Result<_, _>>()?);
-                        Some(Source { feed, kind })
-                    }
-                    None => None,
-                };
-                Ok((source, Some(Sink::Queue(port.tx_queue(0)?))))
+            return Ok(ends);
+        }
+        let mut rings: Vec<Vec<Taker>> = (0..count).map(|_| Vec::new()).collect();
+        for (receiver, feed) in feeds.iter_mut().enumerate() {
+            let Some(source) = feed.take().and_then(source) else {
+                continue;
+            };
+            let mut givers = Vec::new();
+            for rings in &mut rings {
+                let (giver, taker) = handoff();
+                givers.push(giver);
+                rings.push(taker);
             }
-            Device::Captures(captures) => {
-                let feed = captures.player.take().map(Feed::Capture);
-                let source = feed.zip(plan.source).map(|(feed, kind)| Source { feed, kind });
-                Ok((source, captures.recorder.take().map(Sink::Capture)))
+            ends.receivers.push((receiver, source, givers));
+        }
+        let stamped = matches!(self.device, Device::Captures(_));
+        for (end, rings) in ends.workers.iter_mut().zip(rings) {
+            if !rings.is_empty() {
+                end.source = source(Feed::Handed(Handed { rings, stamped }));
             }
         }
+        Ok(ends)
+    }
+
+    /// What each of so many pollers receives from.
+    fn feeds(
+        &mut self,
+        id: usize,
+        plan: &Plan,
+        pool: &Arc<PacketPool>,
+        pollers: usize,
+    ) -> Result<Vec<Option<Feed>>, RunError> {
+        let mut feeds: Vec<Option<Feed>> = (0..pollers).map(|_| None).collect();
+        // One queue is one poller's: the ports are dealt out.
+        let own = id % pollers;
+        match &mut self.device {
+            _ if plan.source.is_none() => {}
+            Device::Interface(interface) => feeds[own] = Some(Feed::Interface(interface.receiver(pool))),
+            Device::Captures(captures) => feeds[own] = captures.player.take().map(Feed::Capture),
+            Device::Dpdk(port) => {
+                for (feed, queues) in feeds.iter_mut().zip(deal(plan.config.rx_queues, own, pollers)) {
+                    let queues = queues.into_iter().map(|q| port.rx_queue(q));
+                    let queues: Vec<_> = queues.collect::<Result<_, _>>()?;
+                    *feed = (!queues.is_empty()).then_some(Feed::Queues(queues));
+                }
+            }
+        }
+        Ok(feeds)
+    }
+
+    /// What each worker sends to.
+    fn sinks(&mut self, workers: usize) -> Result<Vec<Option<Sink>>, RunError> {
+        let sinks: Vec<Sink> = match &mut self.device {
+            Device::Interface(interface) => (0..workers)
+                .map(|_| Sink::Interface(interface.sender()))
+                .collect(),
+            Device::Dpdk(port) => send_queues(port, workers)?,
+            Device::Captures(captures) => captures.recorders.drain(..).map(Sink::Capture).collect(),
+        };
+        let mut sinks = sinks.into_iter();
+        Ok((0..workers).map(|_| sinks.next()).collect())
     }
 
     pub(crate) fn stats(&self) -> PortStats {
@@ -205,6 +259,30 @@ impl OpenPort {
     }
 }
 
+/// The receive queues of each poller. With as many queues as pollers, or more, a queue of a number is the same one's on each
+/// port: cards that spread flows by one symmetric hash then give both directions of a flow to one poller.
+fn deal(queues: u16, own: usize, pollers: usize) -> Vec<Vec<u16>> {
+    let mut dealt = vec![Vec::new(); pollers];
+    let first = if usize::from(queues) < pollers { own } else { 0 };
+    for queue in 0..queues {
+        dealt[(first + usize::from(queue)) % pollers].push(queue);
+    }
+    dealt
+}
+
+/// A way of sending for each worker: a queue of its own, or one that it shares.
+fn send_queues(port: &mut dpdk::Port, workers: usize) -> Result<Vec<Sink>, RunError> {
+    let queues = usize::from(port.tx_queues());
+    let mut ways: Vec<Vec<Sink>> = Vec::new();
+    for queue in 0..queues.min(workers) {
+        let sharing = (queue..workers).step_by(queues).count();
+        ways.push(Sink::queue(port.tx_queue(queue as u16)?, sharing));
+    }
+    Ok((0..workers)
+        .filter_map(|worker| ways[worker % queues].pop())
+        .collect())
+}
+
 impl Captures {
     fn open(
         plan: &Plan,
@@ -214,7 +292,7 @@ impl Captures {
     ) -> Result<Self, RunError> {
         let mut made = Self {
             player: None,
-            recorder: None,
+            recorders: Vec::new(),
             input: None,
             output: None,
             _stock: None,
@@ -230,21 +308,21 @@ impl Captures {
             made.player = Some(player);
             made.input = Some(input);
         }
-        let longest = captures.longest;
-        made.recorder = Some(match &captures.write {
-            None => Recorder::nowhere(longest),
+        let (longest, workers) = (captures.longest, usize::from(plan.config.tx_queues));
+        made.recorders = match &captures.write {
+            None => (0..workers).map(|_| Recorder::nowhere(longest)).collect(),
             Some(path) => {
-                let opened = Recorder::to(path.clone(), longest);
-                let (recorder, output) = opened.map_err(|e| {
+                let opened = Recorder::to(path.clone(), longest, workers);
+                let (recorders, output) = opened.map_err(|e| {
                     plan.refuse(&format!(
                         "{}: cannot be written: {e}. Name a file that you may write to.",
                         path.display()
                     ))
                 })?;
                 made.output = Some(output);
-                recorder
+                recorders
             }
-        });
+        };
         Ok(made)
     }
 }

@@ -40,7 +40,10 @@ impl Admission {
 
     #[inline(always)]
     fn wants(self, ingress: &Ingress, port: usize, inside: &Inside) -> Option<SourceKind> {
-        let receiver = ingress.ports[port].as_ref().filter(|_| !ingress.closed)?;
+        let receiver = ingress.ports[port].as_ref()?;
+        if ingress.closed && !receiver.source.is_handed() {
+            return None;
+        }
         let kind = receiver.source.kind;
         let wanted = match kind {
             SourceKind::Ended => false,

@@ -12,12 +12,12 @@ use super::{
     packets::{Live, Packets},
     replicas::Selection,
     share::Shares,
+    sink::Exit,
 };
 use crate::{
-    capture::{Recorder, Stamp, Stamps},
-    dpdk::{PacketPool, Sent, TxDesc, TxQueue},
+    capture::Stamps,
+    dpdk::{PacketPool, TxDesc},
     generation::{At, HopIndex, NO_HOP, add},
-    interface,
     reason::Reason,
 };
 
@@ -44,9 +44,9 @@ enum Lane {
 #[derive(Debug)]
 pub(super) struct Forward {
     pub(super) worker: usize,
-    pool: Arc<PacketPool>,
+    pub(super) pool: Arc<PacketPool>,
     pub(super) file: Arc<PacketFile>,
-    counters: Arc<WorkerCounters>,
+    pub(super) counters: Arc<WorkerCounters>,
     pub(super) events: UnboundedSender<Event>,
     /// By instance slot.
     pub(super) links: Vec<Option<Box<Link>>>,
@@ -55,7 +55,7 @@ pub(super) struct Forward {
     /// By service slot.
     services: Vec<Selection>,
     /// By port id.
-    sinks: Vec<Exit>,
+    pub(super) sinks: Vec<Exit>,
     free: Vec<u32>,
     pub(super) shares: Shares,
     /// By port id: its source waits for room.
@@ -67,21 +67,6 @@ pub(super) struct Forward {
     pub(super) stamps: Stamps,
     /// The present period of [`age`](super::age).
     pub(super) period: u8,
-}
-
-/// Where a port's packets go.
-#[derive(Debug)]
-pub enum Sink {
-    Queue(TxQueue),
-    Interface(interface::Sender),
-    Capture(Recorder),
-}
-
-/// A port's sending side and the burst under way to it.
-#[derive(Debug, Default)]
-struct Exit {
-    sink: Option<Sink>,
-    staged: Vec<TxDesc>,
 }
 
 impl Forward {
@@ -114,26 +99,11 @@ impl Forward {
         }
     }
 
-    pub(super) fn open(&mut self, port: u16, sink: Option<Sink>) {
-        if let Some(exit) = self.sinks.get_mut(usize::from(port)) {
-            exit.sink = sink;
-        }
-    }
-
     /// Goes over to other tables, by port id.
     pub(super) fn renew_flags(&mut self, tables: &[PortTable]) {
         for (flags, table) in self.flags.iter_mut().zip(tables) {
             *flags = if table.ignore_tags { IGNORE_TAGS } else { 0 };
         }
-    }
-
-    /// Packets that sources which can wait may have inside, for the outputs that are behind.
-    pub(super) fn output_room(&self) -> u32 {
-        let rooms = self.sinks.iter().map(|exit| match &exit.sink {
-            Some(Sink::Capture(recorder)) => recorder.room(),
-            _ => u32::MAX,
-        });
-        rooms.min().unwrap_or(u32::MAX)
     }
 
     pub(super) fn attach(&mut self, slot: u16, link: Box<Link>) {
@@ -328,7 +298,7 @@ impl Forward {
         }
     }
 
-    fn release(&mut self, buffer: u32) {
+    pub(super) fn release(&mut self, buffer: u32) {
         self.free.push(buffer);
         if self.free.len() >= BURST {
             self.free_staged();
@@ -383,67 +353,6 @@ impl Forward {
             }
             self.drop_unpushed(packets, slot, &left, Reason::RingFull);
         }
-    }
-
-    fn transmit(&mut self, packets: &mut Packets, port: u16) {
-        let mut staged = std::mem::take(&mut self.sinks[usize::from(port)].staged);
-        let mut rest = staged.as_slice();
-        while !rest.is_empty() {
-            let sent = match &mut self.sinks[usize::from(port)].sink {
-                Some(Sink::Queue(queue)) => queue.tx_burst(&self.pool, rest),
-                Some(Sink::Interface(sender)) => sender.tx_burst(&self.pool, rest),
-                Some(Sink::Capture(recorder)) => recorder.tx_burst(&self.file, rest, |buffer| {
-                    let from = usize::from(packets.ledger.entry(buffer).port);
-                    let stamp = if self.stamped[from] {
-                        self.stamps.get(buffer)
-                    } else {
-                        Stamp::default()
-                    };
-                    (stamp, self.waiting[from])
-                }),
-                None => Sent::default(),
-            };
-            let (gone, left) = rest.split_at(sent.accepted.min(rest.len()));
-            self.count_sent(packets, port, gone);
-            // A driver frees what it took; the others have copies.
-            if !matches!(self.sinks[usize::from(port)].sink, Some(Sink::Queue(_))) {
-                gone.iter().for_each(|packet| self.release(packet.index));
-            }
-            let reason = match sent.malformed {
-                true => Reason::Malformed,
-                false => Reason::PortRefused,
-            };
-            let bad = match sent.malformed || sent.refused_one {
-                true => left.len().min(1),
-                false => left.len(),
-            };
-            let (bad, left) = left.split_at(bad);
-            for packet in bad {
-                self.discard(packets, packet.index, reason);
-            }
-            rest = left;
-        }
-        staged.clear();
-        self.sinks[usize::from(port)].staged = staged;
-    }
-
-    fn count_sent(&mut self, packets: &mut Packets, port: u16, sent: &[TxDesc]) {
-        let (mut bytes, mut run) = (0, (0, 0, 0));
-        for packet in sent {
-            let entry = packets.ledger.entry(packet.index);
-            entry.owner = Owner::POOL;
-            bytes += u64::from(packet.len);
-            let (generation, from) = (usize::from(entry.generation), entry.port);
-            if (generation, from) != (run.0, run.1) {
-                packets.generations.leave(run.0, run.1, run.2);
-                run = (generation, from, 0);
-            }
-            run.2 += 1;
-        }
-        packets.generations.leave(run.0, run.1, run.2);
-        let counters = &self.counters.ports[usize::from(port)];
-        add(&counters.tx_packets, sent.len() as u64);
-        add(&counters.tx_bytes, bytes);
     }
 
     /// Wakes every NF that sleeps and has something to do.

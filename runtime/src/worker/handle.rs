@@ -1,7 +1,7 @@
 //! The control side of the workers: their threads, commands, events and counters.
 //!
 //! Every worker serves every instance and every generation, so what is said of these goes to all workers, and is done when the last
-//! of them has done it. A port is one worker's.
+//! of them has done it. A receive queue is one worker's, or one receiver's.
 
 use std::{
     collections::HashMap,
@@ -17,14 +17,34 @@ use nflib::Region;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::{Command, Event, Link, Sink, Source, WorkerCounters};
+use crate::receiver::{self, Giver};
 
 /// All workers.
 #[derive(Debug)]
 pub struct Workers {
     workers: Vec<Handle>,
+    receivers: Vec<receiver::Handle>,
+    /// Workers that take packets from a port.
+    served: HashMap<u16, usize>,
     events: UnboundedReceiver<Event>,
     /// What some workers have reported, and all are to report.
     awaited: HashMap<Awaited, Partial>,
+}
+
+/// What a port is to one worker.
+#[derive(Debug, Default)]
+pub struct End {
+    pub source: Option<Source>,
+    pub sink: Option<Sink>,
+}
+
+/// What a port is to workers and receivers.
+#[derive(Debug, Default)]
+pub struct Ends {
+    /// By worker.
+    pub workers: Vec<End>,
+    /// A receiver's number, what it polls, and its rings to the workers.
+    pub receivers: Vec<(usize, Source, Vec<Giver>)>,
 }
 
 /// One worker.
@@ -67,6 +87,8 @@ impl Workers {
     pub fn new(workers: Vec<Handle>, events: UnboundedReceiver<Event>) -> Self {
         Self {
             workers,
+            receivers: Vec::new(),
+            served: HashMap::new(),
             events,
             awaited: HashMap::new(),
         }
@@ -91,11 +113,49 @@ impl Workers {
         }
     }
 
-    /// Has a port served.
-    pub fn open(&self, port: u16, source: Option<Source>, sink: Option<Sink>) {
-        if let Some(worker) = self.workers.get(usize::from(port) % self.workers.len().max(1)) {
+    /// Has a port served, by each worker and receiver at its own end.
+    pub fn open(&mut self, port: u16, ends: Ends) {
+        let served = ends.workers.iter().filter(|end| end.source.is_some());
+        self.served.insert(port, served.count());
+        for (worker, End { source, sink }) in self.workers.iter().zip(ends.workers) {
             worker.commands.push(Command::Open { port, source, sink });
         }
+        for (receiver, source, to) in ends.receivers {
+            if let Some(receiver) = self.receivers.get(receiver) {
+                let open = receiver::Command::Open { port, source, to };
+                receiver.commands.push(open);
+            }
+        }
+    }
+
+    pub fn receivers(&self) -> usize {
+        self.receivers.len()
+    }
+
+    /// Adds one that has been started.
+    pub fn add_receiver(&mut self, receiver: receiver::Handle) {
+        self.receivers.push(receiver);
+    }
+
+    /// Has nothing more polled by receivers, and waits for them: they never wait themselves. Workers take what these have handed on.
+    pub fn end_receivers(&mut self) -> bool {
+        for receiver in &self.receivers {
+            receiver.commands.push(receiver::Command::Exit);
+        }
+        let threads = self.receivers.iter_mut().filter_map(|r| r.thread.take());
+        threads.map(JoinHandle::join).filter(Result::is_err).count() == 0
+    }
+
+    /// Adds one that has been started.
+    pub fn add(&mut self, worker: Handle) {
+        self.workers.push(worker);
+    }
+
+    /// Ends all, which serve nothing yet.
+    pub fn end(&mut self) {
+        self.end_receivers();
+        self.send_all(|| Command::Exit);
+        self.join();
     }
 
     /// What happened next. None: no worker is left that could report.
@@ -131,9 +191,10 @@ impl Workers {
         })
     }
 
-    /// Some worker has ended, as it was told or by a fault.
+    /// Some worker or receiver has ended, as it was told or by a fault.
     pub fn any_ended(&self) -> bool {
-        self.workers.iter().any(Handle::has_ended)
+        let ended = |thread: &Option<JoinHandle<()>>| thread.as_ref().is_none_or(JoinHandle::is_finished);
+        self.workers.iter().any(Handle::has_ended) || self.receivers.iter().any(|r| ended(&r.thread))
     }
 
     pub fn all_ended(&self) -> bool {
@@ -148,7 +209,9 @@ impl Workers {
 
     /// The sum of one counter.
     pub fn sum<'a>(&'a self, counter: impl Fn(&'a WorkerCounters) -> &'a AtomicU64) -> u64 {
-        let counters = self.workers.iter().map(|worker| counter(&worker.counters));
+        let workers = self.workers.iter().map(|worker| &worker.counters);
+        let receivers = self.receivers.iter().map(|receiver| &receiver.counters);
+        let counters = workers.chain(receivers).map(|counters| counter(counters));
         counters.map(|counter| counter.load(Ordering::Acquire)).sum()
     }
 
@@ -157,13 +220,15 @@ impl Workers {
         self.sum(|counters| &counters.in_flight)
     }
 
-    /// Whether the port's source has been read to its end.
+    /// Whether the port's source has been read to its end, by all workers that take packets from it.
     pub fn is_done(&self, port: usize) -> bool {
-        let mut ports = self
+        let ports = self
             .workers
             .iter()
             .filter_map(|worker| worker.counters.ports.get(port));
-        ports.any(|port| port.done.load(Ordering::Acquire))
+        let done = ports.filter(|port| port.done.load(Ordering::Acquire)).count();
+        let served = u16::try_from(port).ok().and_then(|port| self.served.get(&port));
+        done > 0 && served.is_some_and(|&served| done >= served)
     }
 
     /// Packets given to an instance and handed back by it.

@@ -21,7 +21,7 @@ const UNPOLLED: Duration = Duration::from_millis(2);
 
 /// How long to sleep between polls, by what the last sleeps cost.
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(crate) struct Pace {
     between: Duration,
     naps: u32,
     /// Processor time of this thread, and the time, when the count began.
@@ -29,7 +29,7 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             between: BETWEEN_POLLS,
             naps: 0,
@@ -38,11 +38,11 @@ impl Pace {
     }
 
     /// Something came: the next sleep is short.
-    pub(super) fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         *self = Self::new();
     }
 
-    fn next(&mut self) -> Duration {
+    pub(crate) fn next(&mut self) -> Duration {
         if self.naps.is_multiple_of(MEASURED) {
             let now = (clock(ClockId::ThreadCPUTime), clock(ClockId::Monotonic));
             if let Some((cpu, wall)) = self.began.replace(now) {

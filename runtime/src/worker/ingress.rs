@@ -13,6 +13,7 @@ use crate::{
     dpdk::{RxBurst, RxQueue},
     generation::PortTable,
     interface,
+    receiver::Taker,
     worker::BURST,
 };
 
@@ -34,6 +35,16 @@ pub enum Feed {
     Queues(Vec<RxQueue>),
     Interface(interface::Receiver),
     Capture(Player),
+    Handed(Handed),
+}
+
+/// What receivers hand on: whole flows.
+#[derive(Debug)]
+pub struct Handed {
+    /// One for each receiver that serves the port.
+    pub rings: Vec<Taker>,
+    /// The port is a capture, which says more of its packets than their bytes.
+    pub stamped: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +57,53 @@ pub enum SourceKind {
     Finite,
     /// It was read to its end.
     Ended,
+}
+
+impl Source {
+    /// Takes a burst from the next queue in turn; returns how many packets.
+    #[inline(always)]
+    pub(crate) fn take_burst(&mut self, turn: &mut usize, burst: &mut RxBurst, stamps: &mut Stamps) -> usize {
+        match &mut self.feed {
+            Feed::Queues(queues) => next(queues, turn).map_or(0, |queue| queue.rx_burst(burst)),
+            Feed::Interface(receiver) => receiver.rx_burst(burst),
+            Feed::Capture(player) => player.rx_burst(burst, stamps),
+            Feed::Handed(Handed { rings, stamped }) => {
+                burst.clear();
+                let stamps = stamped.then_some(stamps);
+                next(rings, turn).map_or(0, |ring| ring.take(burst, stamps))
+            }
+        }
+    }
+
+    /// Nothing comes any more.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        match &mut self.feed {
+            Feed::Capture(player) => player.has_ended(),
+            Feed::Handed(Handed { rings, .. }) => rings.iter_mut().all(Taker::has_ended),
+            Feed::Queues(_) | Feed::Interface(_) => false,
+        }
+    }
+
+    /// It says more of its packets than their bytes.
+    pub(crate) fn is_stamped(&self) -> bool {
+        match &self.feed {
+            Feed::Capture(_) => true,
+            Feed::Handed(handed) => handed.stamped,
+            Feed::Queues(_) | Feed::Interface(_) => false,
+        }
+    }
+
+    /// Receivers hand it on: what is in their rings has been taken in already.
+    pub(super) fn is_handed(&self) -> bool {
+        matches!(self.feed, Feed::Handed(_))
+    }
+}
+
+/// The next one in turn.
+#[inline(always)]
+fn next<'a, T>(all: &'a mut [T], turn: &mut usize) -> Option<&'a mut T> {
+    *turn = if *turn + 1 < all.len() { *turn + 1 } else { 0 };
+    all.get_mut(*turn)
 }
 
 #[derive(Debug)]
@@ -68,7 +126,7 @@ pub(super) struct Receiver {
     pub(super) burst: RxBurst,
     flows: FlowCache,
     /// The queue that was served last.
-    turn: usize,
+    pub(super) turn: usize,
     /// A service that its packets may come to waits for an instance.
     pub(super) starved: bool,
 }
@@ -105,12 +163,8 @@ impl Ingress {
 
     /// Whether some source must be looked at to know whether packets came.
     pub(super) fn must_be_polled(&self) -> bool {
-        !self.closed
-            && self
-                .ports
-                .iter()
-                .flatten()
-                .any(|r| r.source.kind != SourceKind::Ended)
+        let mut open = self.ports.iter().flatten().map(|r| &r.source);
+        open.any(|s| s.kind != SourceKind::Ended && (!self.closed || s.is_handed()))
     }
 
     /// The ports, beginning with another one each time.
@@ -159,29 +213,6 @@ impl Receiver {
             _ => decide(),
         };
         (hash, rule)
-    }
-
-    /// Takes a burst from the next queue in turn; returns how many packets.
-    #[inline(always)]
-    pub(super) fn take_burst(&mut self, stamps: &mut Stamps) -> usize {
-        let Self {
-            source: Source { feed, .. },
-            burst,
-            turn,
-            ..
-        } = self;
-        let queues = match feed {
-            Feed::Queues(queues) => queues,
-            Feed::Interface(receiver) => return receiver.rx_burst(burst),
-            Feed::Capture(player) => return player.rx_burst(burst, stamps),
-        };
-        *turn = if *turn + 1 < queues.len() { *turn + 1 } else { 0 };
-        queues.get_mut(*turn).map_or(0, |queue| queue.rx_burst(burst))
-    }
-
-    /// Nothing comes any more.
-    pub(super) fn has_ended(&self) -> bool {
-        matches!(&self.source.feed, Feed::Capture(player) if player.has_ended())
     }
 
     pub(super) fn flows_mut(&mut self) -> (&RxBurst, &mut FlowCache) {

@@ -21,6 +21,7 @@ mod packets;
 mod replicas;
 mod round;
 mod share;
+mod sink;
 
 use std::{
     sync::Arc,
@@ -33,10 +34,11 @@ use tokio::sync::mpsc::UnboundedSender;
 
 pub use age::KEEP_DEADLINE;
 pub use counters::{InstanceCounters, PortCounters, WorkerCounters};
-pub use forward::Sink;
-pub use handle::{Handle, Workers, WorkersEvent};
-pub use ingress::{Feed, Source, SourceKind};
+pub use handle::{End, Ends, Handle, Workers, WorkersEvent};
+pub(crate) use idle::Pace;
+pub use ingress::{Feed, Handed, Source, SourceKind};
 pub use link::Link;
+pub use sink::Sink;
 
 use self::{
     age::Watch,
@@ -44,7 +46,11 @@ use self::{
     ingress::{Ingress, Receiver},
     packets::{Live, Packets},
 };
-use crate::{dpdk::PacketPool, generation::Generation, reason::Reason};
+use crate::{
+    dpdk::PacketPool,
+    generation::{Generation, add},
+    reason::Reason,
+};
 
 /// Packets moved at once.
 pub const BURST: usize = 32;
@@ -134,7 +140,7 @@ pub struct Worker {
     commands: Arc<SegQueue<Command>>,
     events: UnboundedSender<Event>,
     idle: nflib::idle::Idle,
-    pace: idle::Pace,
+    pace: Pace,
     /// What was taken from a ring last.
     taken: Box<[[u64; 2]; BURST]>,
     exit: bool,
@@ -170,7 +176,7 @@ impl Worker {
             commands,
             events,
             idle: nflib::idle::Idle::new(idle),
-            pace: idle::Pace::new(),
+            pace: Pace::new(),
             taken: Box::new([[0; 2]; BURST]),
             exit: false,
         }
@@ -220,9 +226,8 @@ impl Worker {
                 Command::Open { port, source, sink } => {
                     self.forward.waiting[usize::from(port as u8)] =
                         source.as_ref().is_some_and(|s| s.kind != SourceKind::Live);
-                    self.forward.stamped[usize::from(port as u8)] = source
-                        .as_ref()
-                        .is_some_and(|s| matches!(s.feed, Feed::Capture(_)));
+                    self.forward.stamped[usize::from(port as u8)] =
+                        source.as_ref().is_some_and(Source::is_stamped);
                     self.forward.open(port, sink);
                     self.ingress.open(port, source);
                     self.renew_flows();
@@ -364,8 +369,35 @@ impl Worker {
         }
     }
 
+    /// Counts and frees what receivers have handed on and nobody takes any more.
+    fn refuse_handed(&mut self) {
+        for (port, receiver) in self.ingress.ports.iter_mut().enumerate() {
+            let Some(Receiver { source, burst, .. }) = receiver else {
+                continue;
+            };
+            let Feed::Handed(handed) = &mut source.feed else {
+                continue;
+            };
+            for ring in &mut handed.rings {
+                burst.clear();
+                while ring.take(burst, None) > 0 {
+                    add(
+                        &self.counters.ports[port].rx_packets,
+                        burst.packets().len() as u64,
+                    );
+                    for packet in burst.packets() {
+                        self.forward
+                            .refuse(&mut self.packets, port as u16, packet.index, Reason::Shutdown);
+                    }
+                    burst.clear();
+                }
+            }
+        }
+    }
+
     fn leave(&mut self) {
         self.ingress.close();
+        self.refuse_handed();
         for buffer in self.packets.ledger.all_of_instances() {
             self.forward.discard(&mut self.packets, buffer, Reason::Shutdown);
         }

@@ -185,11 +185,14 @@ impl Worker {
             return 0;
         }
         let before = receiver.burst.gone();
-        let n = receiver.take_burst(&mut self.forward.stamps);
+        let Receiver {
+            source, burst, turn, ..
+        } = receiver;
+        let n = source.take_burst(turn, burst, &mut self.forward.stamps);
         let [oversized, foreign, malformed] = receiver.burst.gone();
         let gone = [oversized - before[0], foreign - before[1], malformed - before[2]];
         let all_gone = gone.iter().sum::<u64>();
-        let read_to_its_end = receiver.has_ended();
+        let read_to_its_end = receiver.source.has_ended();
         if n == 0 && all_gone == 0 && !read_to_its_end {
             return 0;
         }
