@@ -42,6 +42,8 @@ pub(crate) enum Model {
     },
     Payload {
         scanner: Scanner,
+        /// The packets that are searched; none: all.
+        only: Option<Expr>,
         found: Outcome,
     },
     /// All that its manifest declares can be.
@@ -79,9 +81,11 @@ impl Model {
             Told::Payload {
                 patterns,
                 any_case,
+                only,
                 found,
             } => Self::Payload {
                 scanner: Scanner { patterns, any_case },
+                only,
                 found: Outcome::of(found, outputs),
             },
             Told::Rules { rules, otherwise, .. } => {

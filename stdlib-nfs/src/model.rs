@@ -20,6 +20,8 @@ pub enum Model {
         patterns: Vec<Vec<u8>>,
         /// ASCII letters match in either case.
         any_case: bool,
+        /// Other packets go on unsearched; none: all are searched.
+        only: Option<Expr>,
         found: Verdict,
     },
 }

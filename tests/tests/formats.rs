@@ -12,6 +12,7 @@ use std::{
     collections::HashMap,
     fs,
     path::{Path, PathBuf},
+    process::Command,
     time::Duration,
 };
 
@@ -193,11 +194,19 @@ fn what_is_wrong_with_a_capture_is_an_error_with_the_packet() {
     }
 }
 
-/// All captures that the packages of this system ship, if there are any.
+/// All captures that Debian's packages ship: those of some packages, which the set-up has unpacked, and those that are installed.
 #[test]
-fn captures_of_the_systems_packages_leave_as_they_came_or_are_refused() {
+fn captures_of_debians_packages_leave_as_they_came_or_are_refused() {
     let scratch = Scratch::new();
-    for capture in shipped() {
+    let unpacked = programs::directory().join("../captures");
+    let unpacked: Vec<_> = fs::read_dir(&unpacked)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|f| f.path())
+        .collect();
+    assert!(unpacked.len() > 20, "captures are missing: run `make setup`");
+    for capture in unpacked.into_iter().chain(shipped()) {
         let shown = capture.display().to_string();
         let finished = through(&scratch, std::slice::from_ref(&capture));
         if finished.code != Some(0) {
@@ -212,7 +221,23 @@ fn captures_of_the_systems_packages_leave_as_they_came_or_are_refused() {
         }
         let summary = finished.summary();
         let plain = scratch.path("plain.pcap");
-        programs::tool("editcap", &["-F", "nsecpcap", &shown, plain.to_str().unwrap()]);
+        let converted = Command::new("editcap")
+            .args(["-F", "nsecpcap", &shown])
+            .arg(&plain)
+            .output()
+            .unwrap();
+        // That format holds packets of one link type, and nothing else.
+        if !converted.status.success() {
+            let frames = programs::tool(
+                "tshark",
+                &["-n", "-r", &shown, "-T", "fields", "-e", "frame.number"],
+            );
+            assert!(
+                summary.balance.received as usize <= frames.lines().count(),
+                "{shown}"
+            );
+            continue;
+        }
         let before = capture::records(&plain);
         let left = capture::records(&out(&scratch, 0));
         assert_eq!(summary.balance.received as usize, before.len(), "{shown}");

@@ -1,7 +1,5 @@
 //! A packet for a route: its headers by sets, its payload by patterns, the last word by the NFs themselves.
 
-use std::iter;
-
 use onvm_bundle::filter::Expr;
 use serde::Serialize;
 
@@ -148,7 +146,7 @@ impl<'f, 'a> Finder<'f, 'a> {
             takers.filter_map(move |taker| Some(vec![side.taken(nf, taker)?]))
         };
         match (rules(self.old, &decision.old), rules(self.new, &decision.new)) {
-            (None, None) => Box::new(iter::once(Vec::new())),
+            (None, None) => Box::new(self.searched(decision).into_iter()),
             (Some((_, _, old)), None) => Box::new(single(self.old, &old)),
             (None, Some((_, _, new))) => Box::new(single(self.new, &new)),
             (Some((_, _, old)), Some(_)) if self.old.decides_alike(self.new, nf) => {
@@ -173,6 +171,47 @@ impl<'f, 'a> Finder<'f, 'a> {
         }
     }
 
+    /// Where a scanner comes to a decision: what its filter takes, if it has found something, and else anything.
+    fn searched(&self, decision: &Decision<'a>) -> Vec<Vec<Effective<'f, 'a>>> {
+        let nf = decision.nf;
+        let found = |side: &'f Side<'a>, outcome: &Option<Outcome>| match side.model(nf) {
+            Model::Payload { found, .. } => outcome.as_ref().map(|outcome| outcome == found),
+            _ => None,
+        };
+        let (was, now) = (found(self.old, &decision.old), found(self.new, &decision.new));
+        match (was, now) {
+            (Some(true), Some(false)) => return self.parted(nf, self.old, self.new),
+            (Some(false), Some(true)) => return self.parted(nf, self.new, self.old),
+            _ => {}
+        }
+        let sides = [(was, self.old), (now, self.new)].into_iter();
+        let found = sides.filter(|(found, _)| *found == Some(true));
+        vec![found.filter_map(|(_, side)| side.taken(nf, Some(0))).collect()]
+    }
+
+    /// Where a scanner finds something on one side and not on the other: what only the first one searches, and, where that one
+    /// knows other patterns, what both search.
+    fn parted(&self, nf: &str, finds: &'f Side<'a>, misses: &'f Side<'a>) -> Vec<Vec<Effective<'f, 'a>>> {
+        let (
+            Model::Payload { scanner, .. },
+            Model::Payload {
+                scanner: other, only, ..
+            },
+        ) = (finds.model(nf), misses.model(nf))
+        else {
+            return Vec::new();
+        };
+        let mut beside = Vec::new();
+        if only.is_some() {
+            beside.push(misses.taken(nf, None));
+        }
+        if !scanner.beyond(other, 1).is_empty() {
+            beside.push(misses.taken(nf, Some(0)));
+        }
+        let with = |other: Option<_>| finds.taken(nf, Some(0)).into_iter().chain(other).collect();
+        beside.into_iter().map(with).collect()
+    }
+
     /// Payloads that may bring these decisions about: an empty list where nothing can, none where any will do.
     fn payloads(&self, decisions: &[Decision<'a>]) -> Option<Vec<Vec<u8>>> {
         let demands: Vec<Vec<Vec<u8>>> = decisions.iter().filter_map(|d| self.demand(d)).collect();
@@ -188,7 +227,7 @@ impl<'f, 'a> Finder<'f, 'a> {
     /// Patterns of which the decision asks for one.
     fn demand(&self, decision: &Decision<'a>) -> Option<Vec<Vec<u8>>> {
         let scanner = |side: &Side<'a>| match side.model(decision.nf) {
-            Model::Payload { scanner, found } => Some((scanner, found)),
+            Model::Payload { scanner, only, found } => Some(((scanner, only), found)),
             _ => None,
         };
         let (before, after) = (scanner(self.old), scanner(self.new));
@@ -199,15 +238,26 @@ impl<'f, 'a> Finder<'f, 'a> {
                 .map(|(o, (_, found))| o == *found)
         };
         let all = |of: &Scanner| of.patterns.iter().take(MAX_PATTERNS).cloned().collect::<Vec<_>>();
+        // What one finds and the other does not: another pattern, or any where it searches other packets.
+        let beyond = |(finds, here): (&Scanner, &Option<Expr>),
+                      (misses, there): (&Scanner, &Option<Expr>)| {
+            let mut patterns = finds.beyond(misses, MAX_PATTERNS);
+            if there.is_some() && here != there {
+                patterns.extend(all(finds));
+            }
+            patterns
+        };
         let (was, now) = (is(&before, &decision.old), is(&after, &decision.new));
         let (before, after) = (before.map(|b| b.0), after.map(|a| a.0));
         match (was, now, before, after) {
-            (Some(true), Some(true), Some(before), Some(after)) => {
+            (Some(true), Some(true), Some((before, _)), Some((after, _))) => {
                 Some(all(before).into_iter().chain(all(after)).collect())
             }
-            (Some(true), Some(false), Some(before), Some(after)) => Some(before.beyond(after, MAX_PATTERNS)),
-            (Some(false), Some(true), Some(before), Some(after)) => Some(after.beyond(before, MAX_PATTERNS)),
-            (Some(true), None, Some(scanner), _) | (None, Some(true), _, Some(scanner)) => Some(all(scanner)),
+            (Some(true), Some(false), Some(before), Some(after)) => Some(beyond(before, after)),
+            (Some(false), Some(true), Some(before), Some(after)) => Some(beyond(after, before)),
+            (Some(true), None, Some((scanner, _)), _) | (None, Some(true), _, Some((scanner, _))) => {
+                Some(all(scanner))
+            }
             _ => None,
         }
     }

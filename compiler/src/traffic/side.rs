@@ -71,7 +71,7 @@ pub(crate) struct Side<'a> {
     models: &'a Models,
     /// By port.
     steering: HashMap<&'a str, Steering<'a>>,
-    /// The rules of NFs.
+    /// What NFs decide by: their rules, or the one filter of the packets that a scanner searches.
     rules: HashMap<&'a str, Table<'a>>,
 }
 
@@ -139,7 +139,8 @@ impl<'a> Side<'a> {
         let steering = steering.collect();
         let rules = models.by_name.iter().filter_map(|(name, model)| match model {
             Model::Rules { filters, .. } => Some((name.as_str(), table(fields, filters))),
-            _ => None,
+            Model::Payload { only: Some(only), .. } => Some((name.as_str(), table(fields, [only]))),
+            Model::Payload { only: None, .. } | Model::Passes | Model::Unknown => None,
         });
         Self {
             contents,

@@ -196,6 +196,23 @@ fn an_edit_is_told_by_packets() {
     assert_eq!(certainty, Certainty::Modelled);
 }
 
+#[test]
+fn an_edit_of_what_is_searched_is_told_by_packets() {
+    let old = source("tcp -> web\nelse -> plain");
+    let narrow = old.replace(
+        "file(\"a.patterns\")",
+        "file(\"a.patterns\"), only = dst port 443",
+    );
+    let rules = "accept tcp dst port 80 or 443\n";
+    let attack = "tcp { src = 198.51.100.7:4000, dst = 203.0.113.9:80, flags = [syn], payload = \"attack\" }";
+    let (before, after) = ("fw -> scan -(match)-> jail", "fw -> scan -> lan");
+    let (lines, certainty) = changed((&old, rules), (&narrow, rules));
+    assert_eq!(lines, [format!("{attack}: {before} => {after}")]);
+    assert_eq!(certainty, Certainty::Modelled);
+    let (lines, _) = changed((&narrow, rules), (&old, rules));
+    assert_eq!(lines, [format!("{attack}: {after} => {before}")]);
+}
+
 /// Addresses of either version, and bytes that are read in two ways.
 #[test]
 fn an_edit_that_says_the_same_otherwise_moves_nothing() {
@@ -319,14 +336,27 @@ fn way(interpreter: &mut Interpreter<'_>, frame: &Frame) -> String {
 #[test]
 fn changes_are_those_of_enumeration() {
     let world = world();
-    let scanner = select(&["a.patterns", "b.patterns"]);
-    let pairs = (some_rules(), some_rules(), any::<bool>(), scanner);
+    let scanner = || {
+        (
+            select(&["a.patterns", "b.patterns"]),
+            select(&["", "tcp", "udp or port 80", "net 10.0.0.0/8"]),
+        )
+    };
+    let pairs = (some_rules(), some_rules(), any::<bool>(), scanner(), scanner());
     let seen = Cell::new(0);
-    let run = TestRunner::new(config(150, 6)).run(&pairs, |(old, other, related, scanner)| {
+    let run = TestRunner::new(config(300, 6)).run(&pairs, |(old, other, related, was, is)| {
         // Often an edit changes only one of the two.
         let rules = if related { &old.1 } else { &other.1 };
-        let new = other.0.replace("a.patterns", scanner);
-        let (before, after) = (program(&old.0, &old.1), program(&new, rules));
+        let scans = |source: &str, (patterns, only): (&str, &str)| {
+            let only = if only.is_empty() {
+                String::new()
+            } else {
+                format!(", only = {only}")
+            };
+            source.replace("file(\"a.patterns\")", &format!("file(\"{patterns}\"){only}"))
+        };
+        let (before, new) = (scans(&old.0, was), scans(&other.0, is));
+        let (before, after) = (program(&before, &old.1), program(&new, rules));
         let told = compare(&before, &after);
         let [mut was, mut now] = [&before, &after].map(|p| Interpreter::new(p.contents(), &p.files).unwrap());
         let mut there = BTreeMap::new();

@@ -321,7 +321,7 @@ pub(crate) mod tests {
 
     #[test]
     fn counters_are_those_of_all() {
-        let (workers, _) = workers(2);
+        let (mut workers, _) = workers(2);
         for (worker, packets) in [(0, 3), (1, 4)] {
             let counters = workers.counters(worker);
             counters.in_flight.store(packets, Ordering::Relaxed);
@@ -330,7 +330,14 @@ pub(crate) mod tests {
                 .store(10 * packets, Ordering::Relaxed);
         }
         assert_eq!((workers.in_flight(), workers.exchanged(2)), (7, (70, 0)));
-        workers.counters(1).ports[0].done.store(true, Ordering::Relaxed);
-        assert!(workers.is_done(0));
+        // Done is what all that take packets from it have read to its end.
+        for (served, last) in [(1, 1), (2, 0)] {
+            workers.served.insert(0, served);
+            assert!(!workers.is_done(0), "{served}");
+            workers.counters(last).ports[0]
+                .done
+                .store(true, Ordering::Relaxed);
+            assert!(workers.is_done(0), "{served}");
+        }
     }
 }

@@ -124,6 +124,7 @@ pub fn model(params: &Params) -> Result<Model, SetupError> {
     Ok(Model::Payload {
         patterns: search.patterns.into_iter().map(|p| p.bytes).collect(),
         any_case: search.any_case,
+        only: search.only,
         found: search.on_match,
     })
 }
