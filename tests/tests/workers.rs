@@ -82,7 +82,8 @@ fn any_number_of_receivers_and_workers_loses_nothing_and_keeps_the_order_of_each
         assert_eq!(
             (summary.balance.received, summary.balance.delivered),
             (all, all),
-            "{shape:?}"
+            "{shape:?} {:?}",
+            summary.drops
         );
         assert_all_came_in_order(&scratch);
     }

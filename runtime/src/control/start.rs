@@ -157,10 +157,11 @@ impl Manager {
         self.generation = Arc::new(Generation::new(1, &bundle, &slots_of(&placed), workers));
         self.workers
             .send_all(|| Command::Publish(self.generation.clone()));
+        let mut ports = Vec::new();
         for (id, (plan, open)) in plans.iter().zip(&mut self.ports).enumerate() {
-            let ends = open.ends(id, plan, &self.pool, &self.workers)?;
-            self.workers.open(id as u16, ends);
+            ports.push(open.ends(id, plan, &self.pool, &self.workers)?);
         }
+        self.workers.open(ports);
         Ok(())
     }
 }

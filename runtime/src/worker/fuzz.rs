@@ -28,7 +28,8 @@ use self::{
     nf::Nf,
 };
 use super::{
-    Command, Event, Feed, GENERATION_SLOTS, Link, Parts, Sink, Source, SourceKind, Worker, WorkerCounters,
+    Command, End, Event, Feed, GENERATION_SLOTS, Link, Parts, Sink, Source, SourceKind, Worker,
+    WorkerCounters,
 };
 use crate::{
     dpdk::{RxQueue, TxQueue},
@@ -160,19 +161,13 @@ impl<'b> World<'b> {
         let kinds = [SourceKind::Live, SourceKind::Endless];
         for (port, kind) in SOURCES.into_iter().zip(kinds) {
             let feed = Feed::Queues(vec![bench.ports[port].rx_queue(0).unwrap()]);
-            commands.push(Command::Open {
-                port: port as u16,
-                source: Some(Source { feed, kind }),
-                sink: None,
-            });
+            let source = Some(Source { feed, kind });
+            commands.push(Command::Open(vec![(port as u16, End { source, sink: None })]));
         }
         // A port without a queue takes nothing.
         for port in SINKS.into_iter().take(1 + usize::from(how & 1)) {
-            commands.push(Command::Open {
-                port: port as u16,
-                source: None,
-                sink: Some(Sink::Queue(bench.ports[port].tx_queue(0).unwrap())),
-            });
+            let sink = Some(Sink::Queue(bench.ports[port].tx_queue(0).unwrap()));
+            commands.push(Command::Open(vec![(port as u16, End { source: None, sink })]));
         }
         let mut world = Self {
             bench,

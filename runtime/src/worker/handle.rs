@@ -113,18 +113,24 @@ impl Workers {
         }
     }
 
-    /// Has a port served, by each worker and receiver at its own end.
-    pub fn open(&mut self, port: u16, ends: Ends) {
-        let served = ends.workers.iter().filter(|end| end.source.is_some());
-        self.served.insert(port, served.count());
-        for (worker, End { source, sink }) in self.workers.iter().zip(ends.workers) {
-            worker.commands.push(Command::Open { port, source, sink });
-        }
-        for (receiver, source, to) in ends.receivers {
-            if let Some(receiver) = self.receivers.get(receiver) {
-                let open = receiver::Command::Open { port, source, to };
-                receiver.commands.push(open);
+    /// Has all ports served, by each worker and receiver at its own ends.
+    pub fn open(&mut self, ports: Vec<Ends>) {
+        let mut opened: Vec<Vec<(u16, End)>> = self.workers.iter().map(|_| Vec::new()).collect();
+        for (port, ends) in (0..).zip(ports) {
+            let served = ends.workers.iter().filter(|end| end.source.is_some());
+            self.served.insert(port, served.count());
+            for (opened, end) in opened.iter_mut().zip(ends.workers) {
+                opened.push((port, end));
             }
+            for (receiver, source, to) in ends.receivers {
+                if let Some(receiver) = self.receivers.get(receiver) {
+                    let open = receiver::Command::Open { port, source, to };
+                    receiver.commands.push(open);
+                }
+            }
+        }
+        for (worker, opened) in self.workers.iter().zip(opened) {
+            worker.commands.push(Command::Open(opened));
         }
     }
 

@@ -65,12 +65,8 @@ const ORDER_PATIENCE: Duration = Duration::from_millis(5);
 /// What the control thread asks of a worker; carried out between bursts, in order.
 #[derive(Debug)]
 pub enum Command {
-    /// Takes over a port's queues.
-    Open {
-        port: u16,
-        source: Option<Source>,
-        sink: Option<Sink>,
-    },
+    /// Takes over the queues of ports, of all at once: what one receives another sends.
+    Open(Vec<(u16, End)>),
     /// Begins to serve an instance that has registered. Counts anew for an instance that is `fresh`, and goes on counting for one that was restarted.
     Attach { slot: u16, link: Box<Link>, fresh: bool },
     /// Ends serving an instance: what it handed back goes on, what it still holds is freed and counted as `nf_lost`.
@@ -223,13 +219,8 @@ impl Worker {
     fn handle_commands(&mut self) {
         while let Some(command) = self.commands.pop() {
             match command {
-                Command::Open { port, source, sink } => {
-                    self.forward.waiting[usize::from(port as u8)] =
-                        source.as_ref().is_some_and(|s| s.kind != SourceKind::Live);
-                    self.forward.stamped[usize::from(port as u8)] =
-                        source.as_ref().is_some_and(Source::is_stamped);
-                    self.forward.open(port, sink);
-                    self.ingress.open(port, source);
+                Command::Open(ports) => {
+                    ports.into_iter().for_each(|(port, end)| self.open(port, end));
                     self.renew_flows();
                     self.note_starved();
                 }
@@ -258,6 +249,14 @@ impl Worker {
                 Command::Exit => self.leave(),
             }
         }
+    }
+
+    fn open(&mut self, port: u16, End { source, sink }: End) {
+        let (forward, at) = (&mut self.forward, usize::from(port as u8));
+        forward.waiting[at] = source.as_ref().is_some_and(|s| s.kind != SourceKind::Live);
+        forward.stamped[at] = source.as_ref().is_some_and(Source::is_stamped);
+        forward.open(port, sink);
+        self.ingress.open(port, source);
     }
 
     fn publish(&mut self, tables: Arc<Generation>) {
