@@ -258,10 +258,10 @@ fn a_signal_is_heard_while_a_driver_opens_a_device() {
     let bundle = scratch.build(&chain, "bundle");
     let manager = Manager::start(&bundle, "test", &scratch.run_dir(), &[]);
     let opens = || {
-        let tasks = std::fs::read_dir(format!("/proc/{}/task", manager.pid())).ok()?;
-        let waits = |task: std::io::Result<std::fs::DirEntry>| {
+        let tasks = fs::read_dir(format!("/proc/{}/task", manager.pid())).ok()?;
+        let waits = |task: std::io::Result<fs::DirEntry>| {
             // openat, on x86-64 and on arm64.
-            let call = std::fs::read_to_string(task.ok()?.path().join("syscall")).ok()?;
+            let call = fs::read_to_string(task.ok()?.path().join("syscall")).ok()?;
             ["257 ", "56 "]
                 .iter()
                 .any(|open| call.starts_with(open))

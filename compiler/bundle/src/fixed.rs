@@ -70,7 +70,7 @@ mod tests {
     #[test]
     fn every_fixed_setting_is_named() {
         type Edit = fn(&mut ManagerConfig);
-        let edits: [(&str, Edit); 9] = [
+        let edits: [(&str, Edit); 10] = [
             ("ports", |m| m.ports[0].queues = 2),
             ("ports", |m| m.ports.clear()),
             ("buffers", |m| m.buffers.count = 512),
