@@ -24,6 +24,8 @@ pub(crate) struct Steering<'g, 'a> {
     filters: &'g Filters<'a>,
     /// Ports whose packets filters see without their VLAN tags.
     untagged: HashSet<String>,
+    /// Ports that packets can come in by.
+    receives: HashSet<String>,
     /// Ports that may carry VLAN tags and do not say how filters are to take them.
     open: HashSet<&'a str>,
     max_hops: u8,
@@ -68,6 +70,8 @@ impl<'g, 'a> Steering<'g, 'a> {
         config: &ManagerConfig,
         open: HashSet<&'a str>,
     ) -> Self {
+        let carries = |port: &&onvm_bundle::Port| !matches!(port.kind, onvm_bundle::PortKind::Null { .. });
+        let receives = config.ports.iter().filter(carries);
         let untagged = config.ports.iter().filter(|port| port.ignore_tags);
         Self {
             graph,
@@ -75,6 +79,7 @@ impl<'g, 'a> Steering<'g, 'a> {
             filters,
             untagged: untagged.map(|port| port.name.clone()).collect(),
             open,
+            receives: receives.map(|port| port.name.clone()).collect(),
             max_hops: config.max_hops,
             steered: HashMap::new(),
             lowered: HashMap::new(),
@@ -192,6 +197,11 @@ impl<'g, 'a> Steering<'g, 'a> {
     /// Whether the port may carry VLAN tags and does not say how filters are to take them.
     pub(crate) fn carries_tags(&self, port: &str) -> bool {
         self.open.contains(port)
+    }
+
+    /// Whether fragments of packets can come in by the port.
+    pub(crate) fn carries_fragments(&self, port: &str) -> bool {
+        self.receives.contains(port)
     }
 
     /// What a filter asks of packets of that port.

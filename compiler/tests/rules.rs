@@ -101,6 +101,13 @@ fn codes(tags: &str) -> Vec<&'static str> {
 
 #[test]
 fn proofs_see_packets_as_their_port_says() {
+    // Later fragments are another matter.
+    let codes = |tags: &str| {
+        codes(tags)
+            .into_iter()
+            .filter(|code| *code != "C0612")
+            .collect::<Vec<_>>()
+    };
     assert_eq!(codes(""), ["C0607", "C0611"]);
     assert_eq!(codes(", tags = visible"), ["C0607"]);
     // `vlan` takes nothing then: a rule and an assertion are about no packet.

@@ -70,6 +70,7 @@ pages![
     refuted,
     unproved,
     untagged_only,
+    first_fragments_only,
     table_full,
     rings_and_buffers,
     too_many_hops,

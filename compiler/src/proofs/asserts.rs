@@ -15,7 +15,7 @@ use std::{
 use onvm_lang::{Diagnostic, syntax::Claim};
 
 use super::{
-    ASSERTIONS_BUDGET, PACKET_BUDGET,
+    ASSERTIONS_BUDGET, Beside, PACKET_BUDGET,
     faults::{Decision, Faults, Faulty},
     firewalls::Firewalls,
     lookups::{Found, Lookups, World},
@@ -24,7 +24,7 @@ use super::{
 use crate::{
     claims::Assertion,
     context::Context,
-    diagnostics::{empty_filter, refuted, unproved, untagged_only},
+    diagnostics::{empty_filter, first_fragments_only, refuted, unproved, untagged_only},
     sets::{Answer, Budget, Choice, Decided, Fields, Frame, Set, Table, Taker, Witness, Written, decided},
     sources::Place,
     steering::{Block, Steering},
@@ -66,14 +66,14 @@ pub(super) fn check<'a>(
     tables: &[(&'a Block, Table<'a>)],
     assertions: &[Assertion<'_>],
     packets: &[Set<'a>],
-    tagged: &[Option<Set<'a>>],
+    beside: &[Vec<(Beside, Set<'a>)>],
 ) -> Vec<Proved> {
     let mut budget = Budget::new(ASSERTIONS_BUDGET);
-    let mut of_tagged = Budget::new(ASSERTIONS_BUDGET);
+    let mut of_others = Budget::new(ASSERTIONS_BUDGET);
     let mut known = Known::new();
     let mut proved = Vec::new();
     let entries: Vec<OnceCell<Vec<Entry>>> = tables.iter().map(|_| OnceCell::new()).collect();
-    for ((assertion, packets), tagged) in assertions.iter().zip(packets).zip(tagged) {
+    for ((assertion, packets), beside) in assertions.iter().zip(packets).zip(beside) {
         if packets.is_empty() {
             cx.report(empty_filter::empty_filter(assertion.packets, "assertion"));
             continue;
@@ -102,9 +102,9 @@ pub(super) fn check<'a>(
                     Err(found) => cx.report(*found),
                     Ok(rests_on) => {
                         proved.push(Proved::new(cx, assertion, rests_on));
-                        if let Some(packets) = tagged {
+                        for (kind, packets) in beside {
                             let proof = Proof { packets, ..proof };
-                            proof.warn_of_tagged(cx, entries, &mut known, &mut of_tagged);
+                            proof.warn_of(cx, *kind, entries, &mut known, &mut of_others);
                         }
                     }
                 }
@@ -200,13 +200,25 @@ impl<'a> Proof<'_, 'a, '_, '_> {
         }
     }
 
-    /// Warns where the same packets with a tag break the claim.
-    fn warn_of_tagged(&self, cx: &Context<'_>, entries: &[Entry], known: &mut Known, budget: &mut Budget) {
+    /// Warns where packets beside those of the assertion break the claim.
+    fn warn_of(
+        &self,
+        cx: &Context<'_>,
+        kind: Beside,
+        entries: &[Entry],
+        known: &mut Known,
+        budget: &mut Budget,
+    ) {
         if let Err(found) = self.attempt(entries, known, budget)
             && found.code == refuted::PAGE.code
         {
             let Assertion { packets, port, .. } = self.assertion;
-            cx.report(untagged_only::untagged_only(*packets, port, &found));
+            cx.report(match kind {
+                Beside::Tagged => untagged_only::untagged_only(*packets, port, &found),
+                Beside::Fragments => {
+                    first_fragments_only::first_fragments_only(*packets, cx.sources.text(*packets), &found)
+                }
+            });
         }
     }
 

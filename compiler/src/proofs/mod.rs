@@ -66,9 +66,15 @@ pub(crate) fn check(
         .iter()
         .map(|a| Set::new(&mut fields, &a.filter))
         .collect();
-    let with_tag: Vec<Option<Expr>> = assertions.iter().map(|a| tagged(steering, a)).collect();
-    let with_tag = with_tag.iter().map(Option::as_ref);
-    let with_tag: Vec<Option<Set<'_>>> = with_tag.map(|f| f.map(|f| Set::new(&mut fields, f))).collect();
+    let beside: Vec<Vec<(Beside, Expr)>> = assertions.iter().map(|a| beside(steering, a)).collect();
+    let beside: Vec<Vec<(Beside, Set<'_>)>> = beside
+        .iter()
+        .map(|of| {
+            of.iter()
+                .map(|(kind, f)| (*kind, Set::new(&mut fields, f)))
+                .collect()
+        })
+        .collect();
     for entry @ (block, table) in &tables {
         let verdicts = report_rules(cx, &fields, &block.places, table);
         if tell_overlaps {
@@ -93,14 +99,34 @@ pub(crate) fn check(
         firewalls: &firewalls,
         untagged: &untagged,
     };
-    asserts::check(cx, &common, &tables, assertions, &packets, &with_tag)
+    asserts::check(cx, &common, &tables, assertions, &packets, &beside)
 }
 
-/// The packets of an assertion with a VLAN tag, where its claim forbids something and its port may carry them without a word about it.
-fn tagged(steering: &Steering<'_, '_>, assertion: &Assertion<'_>) -> Option<Expr> {
-    let forbids = !matches!(assertion.claim, Claim::Reaches { .. });
-    let asked = forbids && steering.carries_tags(assertion.port);
-    asked.then(|| assertion.filter.behind_tag())?
+/// Packets that an operator may take an assertion to be about, and its filter does not take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Beside {
+    /// The same ones with a VLAN tag.
+    Tagged,
+    /// Later fragments of the same ones.
+    Fragments,
+}
+
+/// Those of an assertion whose claim forbids something, where its port may carry them without a word about it.
+fn beside(steering: &Steering<'_, '_>, assertion: &Assertion<'_>) -> Vec<(Beside, Expr)> {
+    if matches!(assertion.claim, Claim::Reaches { .. }) {
+        return Vec::new();
+    }
+    let (filter, port) = (&assertion.filter, assertion.port);
+    let tagged = steering.carries_tags(port).then(|| filter.behind_tag()).flatten();
+    let fragments = steering
+        .carries_fragments(port)
+        .then(|| filter.later_fragments())
+        .flatten();
+    let tagged = tagged.map(|filter| (Beside::Tagged, filter));
+    tagged
+        .into_iter()
+        .chain(fragments.map(|filter| (Beside::Fragments, filter)))
+        .collect()
 }
 
 fn table<'b>(fields: &mut Fields, block: &'b Block) -> Table<'b> {

@@ -47,6 +47,7 @@ mod eval;
 pub mod flow;
 mod flow_cache;
 mod flow_rules;
+mod fragments;
 mod parse;
 mod place;
 mod reach;
