@@ -24,8 +24,8 @@ pub struct Link {
     count: usize,
     /// Bursts pushed since the NF's bell was last looked at.
     unannounced: u32,
-    /// Packets that the instance was given and has not handed back: never more than a ring holds, so that what it hands back
-    /// finds room, and that one which hands nothing back does not take all buffers.
+    /// Packets that the instance was given and has not handed back. It is given none above what a ring holds, so that what it hands
+    /// back finds room, and that one which hands nothing back does not take all buffers.
     held: u32,
     /// Descriptors of buffers that it does not hold, in the burst that was taken from it last.
     pub(super) refused: u64,
@@ -104,8 +104,9 @@ impl Link {
     /// The instance handed back a packet that it had not been given and will not be.
     #[cold]
     pub(super) fn never_held(&mut self) {
-        // One that had it taken off a count of none is thought to hold more than it does; never more than a ring holds.
-        self.held = (self.held + 1).min(self.outgoing.capacity());
+        // Also above what a ring holds: one that guesses while its ring is full was given one more in its place, and would be given
+        // another each time. One that had it taken off a count of none is thought to hold more than it does.
+        self.held = self.held.saturating_add(1);
     }
 
     /// Pushes the burst under way; returns how many packets went and those that found no room.
@@ -115,7 +116,7 @@ impl Link {
         if count == 0 {
             return (0, &[], Ok(()));
         }
-        let room = self.outgoing.capacity() - self.held;
+        let room = self.outgoing.capacity().saturating_sub(self.held);
         let (pushed, outcome) = match self.outgoing.push_words(&self.staged[..count.min(room as usize)]) {
             Ok(pushed) => (pushed, Ok(())),
             Err(corrupt) => (0, Err(corrupt)),
@@ -152,5 +153,47 @@ impl Link {
     /// Descriptors waiting in the ring to the instance.
     pub(super) fn backlog(&mut self) -> Result<u32, Corrupt> {
         self.outgoing.used()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nflib::layout::Layout;
+
+    use super::*;
+
+    /// One that hands back what is still on its way to it, with its ring full, is not given more and more.
+    #[test]
+    fn an_instance_that_guesses_holds_no_more_than_a_ring() {
+        const RING: u32 = 64;
+        let (_fd, region) = Region::create("guesses", Layout::of_instance(1, RING)).unwrap();
+        let (mut link, mut nf) = (Link::new(&region, 0, false), region.to_nf_consumer(0));
+        let mut given = 0;
+        let mut push = |link: &mut Link, packets: usize| {
+            for _ in 0..packets {
+                link.stage([0; 2]);
+            }
+            let (pushed, _, outcome) = link.push();
+            outcome.unwrap();
+            given += pushed;
+            // It takes all from its ring, and keeps it.
+            let mut taken = [[0; 2]; BURST];
+            while nf.pop_words(&mut taken).unwrap() > 0 {}
+            given
+        };
+        assert_eq!(
+            (push(&mut link, 31), push(&mut link, 31), push(&mut link, 2)),
+            (31, 62, 64)
+        );
+        for _ in 0..100 {
+            // A guess of the second of two, which is then left over.
+            link.let_go(1);
+            let given = push(&mut link, 2);
+            link.never_held();
+            assert!(
+                given <= RING as usize + 1 && link.held() as usize >= given,
+                "{given}"
+            );
+        }
     }
 }

@@ -213,6 +213,8 @@ impl Attached {
         writer.set_nonblocking(true)?;
         while writer.write(&[0; 65536]).is_ok() {}
         sockopt::set_socket_linger(&writer, Some(Duration::from_secs(60)))?;
+        // Where it is refused this ends the process: not before the others are ready, so that the manager starts.
+        std::thread::sleep(Duration::from_millis(500));
         session::send(&self.connection, &FromNf::Ready, &[writer.as_fd()])?;
         drop(writer);
         loop {
