@@ -21,7 +21,7 @@ pub(crate) struct Context<'a> {
     elsewhere: RefCell<Vec<Elsewhere>>,
 }
 
-/// A file that is no source, and what is wrong in it.
+/// A file that is not a source, and what is wrong in it.
 #[derive(Debug)]
 pub(crate) struct Elsewhere {
     pub(crate) path: PathBuf,
@@ -48,7 +48,7 @@ impl<'a> Context<'a> {
         self.found.borrow_mut().push(diagnostic);
     }
 
-    /// Reports on a file that is no source.
+    /// Reports on a file that is not a source.
     pub(crate) fn report_elsewhere(&self, file: Elsewhere) {
         let mut known = self.elsewhere.borrow_mut();
         match known.iter_mut().find(|known| known.path == file.path) {

@@ -4,7 +4,7 @@
 //! A fence that begins with
 //! - `chain` holds a whole source that gets no diagnostic, and whose tests pass;
 //! - `chain error=C0501` holds one that gets this error and no other (`error=C0003,C0107` for several); `warning=` and
-//!   `note=` likewise. A name that is unused because of the mistake is no other mistake;
+//!   `note=` likewise. A name that is unused because of the mistake is not another mistake;
 //! - `chain fragment` holds declarations that parse, of a source that is not whole. So do all in `docs/nfs`.
 //!
 //! What parses is also laid out: with the same comments, and without a change in a second pass.

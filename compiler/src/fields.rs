@@ -40,7 +40,7 @@ pub(crate) const KNOWN: &[&str] = &[
     "icmp.checksum",
 ];
 
-/// Refuses what is no field, and what is one slip away from a known one.
+/// Refuses what is not a field, and what is one slip away from a known one.
 pub(crate) fn check(field: &str) -> Result<(), String> {
     let part = |p: &str| crate::manifests::is_identifier(p);
     if !field.split('.').all(part) {

@@ -49,7 +49,7 @@ impl Loaded {
         );
     }
 
-    /// Adds `assert PORT: FILTER dropped` behind all files. It is no assertion: only its packets are asked of.
+    /// Adds `assert PORT: FILTER dropped` behind all files. It is not an assertion: only its packets are asked of.
     pub(crate) fn add_question(&mut self, port: &str, filter: &str) {
         let filter = filter.split_whitespace().collect::<Vec<_>>().join(" ");
         self.add(FILTER, format!("assert {port}: {filter} dropped\n"));

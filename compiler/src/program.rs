@@ -308,7 +308,7 @@ fn analyse(
     let judged = if chains_damaged { &[] } else { claims.as_slice() };
     proofs::check_rule_sets(cx, &written.found.borrow());
     // Reading their parameters again takes its time.
-    let models = match judged.is_empty() {
+    let models = match judged.is_empty() && !steering.has_live_ports() {
         true => proofs::Models::default(),
         false => proofs::Models::new(&nfs, &values.assets.borrow().files),
     };

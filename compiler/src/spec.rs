@@ -362,7 +362,7 @@ impl Spec {
     }
 }
 
-/// Compares numbers; whatever is no number is never less.
+/// Compares numbers; whatever is not a number is never less.
 fn less(a: &toml::Value, b: &toml::Value) -> bool {
     match (a, b) {
         (toml::Value::Integer(a), toml::Value::Integer(b)) => a < b,

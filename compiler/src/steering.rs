@@ -26,6 +26,8 @@ pub(crate) struct Steering<'g, 'a> {
     untagged: HashSet<String>,
     /// Ports that packets can come in by.
     receives: HashSet<String>,
+    /// Ports that hosts are at.
+    live: HashSet<String>,
     /// Ports that may carry VLAN tags and do not say how filters are to take them.
     open: HashSet<&'a str>,
     max_hops: u8,
@@ -71,6 +73,13 @@ impl<'g, 'a> Steering<'g, 'a> {
         open: HashSet<&'a str>,
     ) -> Self {
         let carries = |port: &&onvm_bundle::Port| !matches!(port.kind, onvm_bundle::PortKind::Null { .. });
+        let live = config.ports.iter().filter(|port| {
+            use onvm_bundle::PortKind::{AfPacket, AfXdp, Pci, Tap};
+            matches!(
+                port.kind,
+                Pci { .. } | Tap { .. } | AfPacket { .. } | AfXdp { .. }
+            )
+        });
         let receives = config.ports.iter().filter(carries);
         let untagged = config.ports.iter().filter(|port| port.ignore_tags);
         Self {
@@ -79,6 +88,7 @@ impl<'g, 'a> Steering<'g, 'a> {
             filters,
             untagged: untagged.map(|port| port.name.clone()).collect(),
             open,
+            live: live.map(|port| port.name.clone()).collect(),
             receives: receives.map(|port| port.name.clone()).collect(),
             max_hops: config.max_hops,
             steered: HashMap::new(),
@@ -197,6 +207,15 @@ impl<'g, 'a> Steering<'g, 'a> {
     /// Whether the port may carry VLAN tags and does not say how filters are to take them.
     pub(crate) fn carries_tags(&self, port: &str) -> bool {
         self.open.contains(port)
+    }
+
+    /// Whether hosts are at the port.
+    pub(crate) fn is_live(&self, port: &str) -> bool {
+        self.live.contains(port)
+    }
+
+    pub(crate) fn has_live_ports(&self) -> bool {
+        !self.live.is_empty()
     }
 
     /// Whether fragments of packets can come in by the port.

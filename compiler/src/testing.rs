@@ -126,7 +126,7 @@ pub(crate) fn check_page(page: &Page) {
     let wrong = checked(page.wrong);
     let shown = crate::render::human(&wrong.sources, &wrong.diagnostics, false, 100);
     for d in &wrong.diagnostics {
-        // A mistake may leave a name unused; that is no other mistake.
+        // A mistake may leave a name unused; that is not another mistake.
         let own = d.code == page.code || d.code == "C0104";
         assert!(own, "the wrong example gets only its own diagnostic:\n{shown}");
         assert!(!d.message.ends_with('.'), "{}", d.message);

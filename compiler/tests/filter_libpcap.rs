@@ -23,7 +23,7 @@ use proptest::{
     test_runner::{RngSeed, TestRunner},
 };
 
-/// One filter in both languages. They are the same but for what libpcap lacks: classes, lists, `dscp`.
+/// One filter in both languages. They are the same except for what libpcap lacks: classes, lists, `dscp`.
 #[derive(Debug, Clone)]
 struct Text {
     ours: String,

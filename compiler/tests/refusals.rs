@@ -146,7 +146,7 @@ fn the_version_is_a_command_too() {
     assert!(by_option.ends_with(&format!(" {}\n", json["onvmc"].as_str().unwrap())));
 }
 
-/// A comment above, or another place in the block, is no other chain: its counters go on.
+/// A comment above, or another place in the block, is not another chain: its counters go on.
 #[test]
 fn a_chain_written_on_the_spot_keeps_its_name() {
     let source = "port wan = null\nport lan = null\nnf fw = forward\n\

@@ -113,7 +113,7 @@ fn values_that_were_meant_otherwise() {
         "let t = 1 s\nnf m = monitor { every = t }",
         "nf m = monitor { every = -1 s }",
         "nf m = monitr { x = file(\"gone\"), y = $nothing } with { replicas = 0, memry = 1 MiB }",
-        // What could not be read is no second mistake where it is used.
+        // What could not be read is not a second mistake where it is used.
         "let a = [10.0.0.0/8\nclass c = net $a",
     ]));
 }

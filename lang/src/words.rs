@@ -5,7 +5,7 @@ use crate::filter::names;
 /// The words that begin a declaration.
 pub const DECLARATIONS: [&str; 12] = crate::parse::chunk::KEYWORDS;
 
-/// The words inside declarations that are no names: of chains, permissions, assertions and tests.
+/// The words inside declarations that are not names: of chains, permissions, assertions and tests.
 pub const CLAUSES: [&str; 25] = [
     "as", "with", "drop", "else", "to", "program", "lookup", "max_hops", "passes", "never", "reaches",
     "dropped", "before", "send", "times", "replay", "expect", "file", "secret", "at", "counter", "packet",

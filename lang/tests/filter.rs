@@ -476,7 +476,7 @@ fn every_mistake_of_a_filter_is_reported() {
             &["C0023", "C0023", "C0020"][..],
         ),
         ("port (80x or 443x) and tcp", &["C0007", "C0007"]),
-        // What a mistake leaves open is no other one.
+        // What a mistake leaves open is not another mistake.
         ("port foo or 80 or 443", &["C0023"]),
         ("udp and and tcp", &["C0020"]),
         ("tcp dport 80 and udp sport 53", &["C0020", "C0020"]),

@@ -11,7 +11,7 @@
 //! ```
 //!
 //! The peer may be hostile: it can write anything into indices and slots. Every access is to an atomic, so such writes
-//! are no data race; an index that would break the invariant above is reported as [`Corrupt`] and nothing is read by it.
+//! are not a data race; an index that would break the invariant above is reported as [`Corrupt`] and nothing is read by it.
 //!
 //! The words are generic so that the same code runs on loom's atomics in `tests/ring_model.rs`.
 
@@ -61,7 +61,7 @@ pub trait RingWords {
 
 /// The peer's index cannot be right: the ring's memory was written by something that does not follow the protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the ring's index is {found} while {own} with capacity {capacity} allows no such value")]
+#[error("corrupt ring: peer index {found} is out of range (own index {own}, capacity {capacity})")]
 pub struct Corrupt {
     pub found: u32,
     pub own: u32,

@@ -236,7 +236,7 @@ pub fn send<T: Serialize>(socket: impl AsFd, message: &T, fds: &[BorrowedFd<'_>]
     Ok(())
 }
 
-/// Receives one message; none at the connection's end. What is no message is an `InvalidData` error.
+/// Receives one message; none at the connection's end. What is not a message is an `InvalidData` error.
 pub fn receive<T: for<'de> Deserialize<'de>>(socket: impl AsFd) -> io::Result<Option<(T, Vec<OwnedFd>)>> {
     let received = receive_any(socket)?;
     Ok(received.message()?.map(|message| (message, received.fds)))
@@ -252,7 +252,7 @@ pub struct Received {
 }
 
 impl Received {
-    /// The message; none at the connection's end. What is no message is an `InvalidData` error.
+    /// The message; none at the connection's end. What is not a message is an `InvalidData` error.
     pub fn message<T: for<'de> Deserialize<'de>>(&self) -> io::Result<Option<T>> {
         if self.bytes.is_empty() {
             return Ok(None);

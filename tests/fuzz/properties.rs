@@ -239,7 +239,7 @@ fn words(source: &str) -> Vec<String> {
     found
 }
 
-/// All that is no comment, without what the layout decides on: commas, braces around nothing, and byte order marks, which
+/// All that is not a comment, without what the layout decides on: commas, braces around nothing, and byte order marks, which
 /// are white space wherever they stand.
 fn code(source: &str) -> String {
     let tokens = onvm_lang::tokens(source).into_iter();

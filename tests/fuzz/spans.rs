@@ -90,7 +90,7 @@ impl<'s> Tree<'s> {
         assert_eq!(text.to_lowercase(), name.node, "the text of {:?}", name.span);
     }
 
-    /// What is no node of the tree: a number, a path, a word of the language.
+    /// What is not a node of the tree: a number, a path, a word of the language.
     fn leaf<T>(&mut self, leaf: &Spanned<T>) {
         assert!(!self.next(leaf.span).is_empty(), "{:?} is empty", leaf.span);
     }

@@ -65,7 +65,7 @@ impl Summary {
         dropped(&self.drops, reason)
     }
 
-    /// Nothing is missing and nothing is left inside, but for the packets that ports of repeated captures keep in stock.
+    /// Nothing is missing and nothing is left inside, except for the packets that ports of repeated captures keep in stock.
     pub fn assert_whole(&self, stock: usize) {
         let b = &self.balance;
         assert!(

@@ -33,11 +33,18 @@ const INSIDE: &str = "10.9.0.2";
 
 impl Joined {
     fn new(sides: [char; 2]) -> Self {
+        Self::with(sides, "")
+    }
+
+    /// With declarations beside those of the example.
+    fn with(sides: [char; 2], more: &str) -> Self {
         let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let outside = Namespace::new(sides[0], "10.9.0.1/24");
         let inside = Namespace::new(sides[1], "10.9.0.2/24");
         let scratch = Scratch::new();
         scratch.take_examples();
+        let source = std::fs::read_to_string(scratch.path("veth.chain")).unwrap();
+        scratch.write("veth.chain", source + more);
         let bundle = build(&scratch, "veth.chain", "veth.bundle", &outside, &inside);
         let manager = Manager::ready(&bundle, "veth", &scratch.run_dir(), &[]);
         Self {
@@ -153,6 +160,30 @@ fn iperf3_runs_through_the_chain() {
     let report: serde_json::Value = serde_json::from_str(&Background::start(client).finish(SOON)).unwrap();
     let received = report["end"]["sum_received"]["bytes"].as_u64().unwrap_or(0);
     assert!(received > 1_000_000, "{report:#}");
+    drop(server);
+    joined.manager.terminate();
+}
+
+/// One receive queue each way, whose flows a receiver spreads over two workers; each serves every instance.
+#[test]
+fn ping_and_iperf3_go_through_several_workers() {
+    let joined = Joined::with(['k', 'l'], "manager { receivers = 1, workers = 2 }\n");
+    let ping = Background::start(joined.ping(50));
+    assert_no_loss(&ping.finish(SOON));
+    let mut server = Background::start(joined.inside.command("iperf3", &["-s", "-1", "--forceflush"]));
+    server.wait_for_line("listening");
+    let client = joined
+        .outside
+        .command("iperf3", &["-c", INSIDE, "-t", "3", "-P", "8", "-J"]);
+    let report: serde_json::Value = serde_json::from_str(&Background::start(client).finish(SOON)).unwrap();
+    let streams = report["end"]["streams"].as_array().unwrap();
+    assert_eq!(streams.len(), 8, "{report:#}");
+    for stream in streams {
+        assert!(
+            stream["receiver"]["bytes"].as_u64().unwrap_or(0) > 10_000,
+            "{report:#}"
+        );
+    }
     drop(server);
     joined.manager.terminate();
 }

@@ -223,7 +223,7 @@ fn a_disagreement_is_told() {
     let said = said(&done);
     assert_eq!(done.status.code(), Some(1), "{said}");
     assert!(
-        said.contains("disagreement: to `scan`, hop 1 of `inspect`, 2 packets should come, and 1 came"),
+        said.contains("disagreement: hop 1 of `inspect` (`scan`): expected 2 packets, got 1"),
         "{said}"
     );
     assert!(said.contains("witness result: FAILED"), "{said}");

@@ -1,6 +1,6 @@
 //! What differs between two bundles, declaration by declaration.
 //!
-//! Where something stands in the source is no difference. Rules are compared as a list per port: by what they match
+//! Where something stands in the source is not a difference. Rules are compared as a list per port: by what they match
 //! and where they lead; if the same rules stand in another order, that is one change.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -447,7 +447,7 @@ fn instances(old: Contents<'_>, new: Contents<'_>, running: bool) -> InstanceCha
 }
 
 /// The manager's own rule: a running service is the new bundle's if all that it was made from is the same. Its id and its
-/// place in the source are no part of that.
+/// place in the source are not part of that.
 fn is_kept(old: Contents<'_>, a: &Service, new: Contents<'_>, b: &Service) -> bool {
     let made_from = |s: &Service| Service {
         id: 0,

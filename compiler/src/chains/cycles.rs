@@ -62,7 +62,7 @@ impl<'a> Graph<'a> {
             .map(|(_, chain)| {
                 let mut names = Vec::new();
                 mentioned(&chain.steps, &mut names);
-                // A parameter is no chain, though a chain of another file has its name.
+                // A parameter is not a chain, though a chain of another file has its name.
                 let is_param = |name: &str| chain.params.iter().flatten().any(|p| p.name.node == name);
                 names
                     .into_iter()

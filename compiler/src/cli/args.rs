@@ -35,7 +35,7 @@ pub(crate) enum ErrorFormat {
 pub(crate) enum Command {
     /// Check sources and report everything that is wrong with them
     Check(CheckArgs),
-    /// Lay sources out in the one style
+    /// Format sources
     Fmt(FmtArgs),
     /// Compile a source into a bundle
     Build(BuildArgs),

@@ -1,4 +1,4 @@
-//! Running a program to its end, but for no longer than a limit.
+//! Running a program to its end, or to a limit.
 
 use std::{
     io::{self, Read},

@@ -74,7 +74,7 @@ pub(crate) fn run() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(e) => {
-            // `--help` and `--version` are no errors, and clap gives both the right stream.
+            // `--help` and `--version` are not errors, and clap gives both the right stream.
             if !e.use_stderr() {
                 let _ = e.print();
                 return Outcome::Done.into();

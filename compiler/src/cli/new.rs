@@ -104,7 +104,7 @@ fn taken(name: &str, nf: bool) -> Option<&'static str> {
         "std",
         "test",
     ];
-    /// Rust's keywords that are no words of the chain language.
+    /// Rust's keywords that are not words of the chain language.
     const KEYWORDS: &[&str] = &[
         "abstract", "as", "async", "await", "become", "box", "break", "const", "continue", "crate", "do",
         "dyn", "else", "enum", "extern", "false", "final", "fn", "for", "gen", "if", "impl", "in", "let",

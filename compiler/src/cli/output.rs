@@ -59,7 +59,7 @@ impl Output {
         }
     }
 
-    /// To stdout. A reader that went away is no error of ours.
+    /// To stdout. A reader that went away is not an error of ours.
     pub(crate) fn data(&self, text: &str) {
         let mut stdout = stdout().lock();
         match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {

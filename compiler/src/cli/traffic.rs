@@ -59,8 +59,8 @@ pub(super) fn text(found: &Changes) -> String {
     text.push_str(&match found.certainty {
         Certainty::Proved => format!("No {other} changes path.\n"),
         Certainty::Modelled => format!(
-            "No {other} changes path, by the rules and patterns of the NFs; malformed packets and stacked VLAN tags are not \
-             looked at.\n"
+            "No {other} changes path, by the rules and patterns of the NFs; malformed packets, and payloads behind several \
+             VLAN tags, are not looked at.\n"
         ),
         Certainty::Partial => "There may be more: not everything was looked at.\n".to_owned(),
     });

@@ -71,6 +71,7 @@ pages![
     unproved,
     untagged_only,
     first_fragments_only,
+    unanswered_neighbours,
     table_full,
     rings_and_buffers,
     too_many_hops,

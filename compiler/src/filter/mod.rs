@@ -39,7 +39,7 @@ pub trait Names {
     /// The body of a class.
     ///
     /// # Errors
-    /// The diagnostic for a name that is no class.
+    /// The diagnostic for a name that is not a class.
     fn class(&self, file: Self::File, name: &Ident) -> Result<(Self::File, &Filter), Diagnostic>;
 
     /// The value of a `let` or a `param`, for the `$name` at `span`.

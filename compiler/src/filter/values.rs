@@ -23,7 +23,7 @@ pub(super) struct Member {
     pub(super) origin: Option<Span>,
 }
 
-/// A value that is no list.
+/// A value that is not a list.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Scalar {
     Number(i64),

@@ -63,7 +63,7 @@ impl Programs {
             .iter()
             .flat_map(|path| self.importers.mains_of(path))
             .collect();
-        // Rules are no program of their own.
+        // Rules are not a program of their own.
         mains.extend(open.iter().take(sources).map(|path| (*path).clone()));
         // What was a program before is one again, rather than a library of it.
         let stale = std::mem::take(&mut self.stale);

@@ -24,7 +24,7 @@ pub(super) struct Client {
     pub(super) overlaps: bool,
     /// It takes edits that say of which version of a buffer they are.
     pub(super) versioned_edits: bool,
-    /// It takes code actions that are no commands.
+    /// It takes code actions that are not commands.
     literal_actions: bool,
     /// It tells of files that change on the disk, if it is asked to.
     watches: bool,

@@ -24,7 +24,7 @@ pub(super) struct View<'a> {
 }
 
 impl<'a> View<'a> {
-    /// None: the file is no source of the program.
+    /// None: the file is not a source of the program.
     pub(super) fn new(
         analysis: &'a Analysis,
         documents: &'a Documents,

@@ -161,6 +161,11 @@ impl<'m> Firewalls<'m> {
         })
     }
 
+    /// Whether no rule of an NF takes a packet. None: it has no rules that are known.
+    pub(super) fn by_default(&self, nf: &str, frame: &Frame) -> Option<bool> {
+        Some(self.by_name.get(nf)?.table.taker(frame).is_none())
+    }
+
     /// The rule by which an NF decides on a packet, where it stands and what it says.
     pub(super) fn rule(&self, nf: &str, frame: &Frame) -> Option<&'m str> {
         let firewall = self.by_name.get(nf)?;

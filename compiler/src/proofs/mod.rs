@@ -11,6 +11,7 @@ mod firewalls;
 #[cfg(test)]
 mod lookup_tests;
 mod lookups;
+mod neighbours;
 mod overlaps;
 mod paths;
 #[cfg(test)]
@@ -21,7 +22,7 @@ use std::collections::HashSet;
 use onvm_bundle::{Target, filter::Expr};
 use onvm_lang::syntax::Claim;
 
-pub(crate) use self::{asserts::Proved, firewalls::Models};
+pub(crate) use self::{asserts::Proved, firewalls::Models, neighbours::Request};
 use self::{firewalls::Firewalls, lookups::World};
 use crate::{
     claims::Assertion,
@@ -42,7 +43,7 @@ const PACKET_BUDGET: u64 = 1_000_000;
 const ASSERTIONS_BUDGET: u64 = 30_000_000;
 
 /// Reports on classes, steering and assertions, and where asked to on rules that overlap. Returns the assertions that are
-/// proved. `models` are needed where there are assertions.
+/// proved. `models` are needed where there are assertions, and where packets come from live ports.
 pub(crate) fn check(
     cx: &Context<'_>,
     classes: &[(Place, Expr)],
@@ -89,6 +90,7 @@ pub(crate) fn check(
         hops.any(|hop| matches!(&hop.at, Target::Nf(name) if name == nf))
     };
     let firewalls = Firewalls::new(&mut fields, models, false, on_chains);
+    neighbours::check(cx, steering, &tables, &firewalls);
     let ignored = assertions.iter().any(|a| steering.ignores_tags(a.port));
     let untagged = Firewalls::new(&mut fields, models, true, |nf| ignored && on_chains(nf));
     let world = World::new(&mut fields, steering);

@@ -19,7 +19,7 @@ pub(crate) enum Field {
     Bytes(Bytes),
     /// Bytes at an offset from the end of the IPv4 header that begins at `l3`.
     BehindIp4 { l3: u16, bytes: Bytes },
-    /// The outcome of a test that is no set of values of the above: [`FALSE`], [`TRUE`] or [`REJECTED`].
+    /// The outcome of a test that is not a set of values of the above: [`FALSE`], [`TRUE`] or [`REJECTED`].
     Outcome(Box<Expr>),
 }
 

@@ -4,7 +4,7 @@
 //! A leaf is a short list. When it grows too long it becomes a node for the field that tells its cubes apart best: cubes
 //! with a prefix of that field go to the child of that prefix, and the others to the child `any`. A lookup visits `any` and,
 //! for each prefix length that the node has, at most one child more. Every cube is in one leaf, or in a few where its
-//! values are no single prefix; so the index is linear in the cubes, wildcards and nested prefixes included.
+//! values are not a single prefix; so the index is linear in the cubes, wildcards and nested prefixes included.
 
 mod meeting;
 

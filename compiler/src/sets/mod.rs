@@ -2,7 +2,7 @@
 //!
 //! # Idea
 //! A packet is a point in a space with one dimension for each *field* that filters look at: bytes at an offset, bytes behind
-//! the IPv4 header, the captured length, the length on the wire, and the outcome of any test that is no set of values of
+//! the IPv4 header, the captured length, the length on the wire, and the outcome of any test that is not a set of values of
 //! these. A filter is a union of *cubes*, which say for some fields which values they may have ([`lower`]). That is the
 //! geometry of header space analysis (Kazemian, Varghese, McKeown, NSDI 2012), with sets of ranges in place of bits and
 //! wildcards.
@@ -37,7 +37,7 @@
 //! Points are made as frames ([`frame`]). Where no frame has a point's values, the bits that fields share are looked at
 //! ([`agree`]): either they cannot agree, and no packet is in the cube, which is then left out; or the frame is made with bits
 //! on which they do. A [`Witness`] has been confirmed by evaluating the filters on its bytes. What stays unknown are tests
-//! that are no set of values of one field, such as a load whose offset another load computes.
+//! that are not a set of values of one field, such as a load whose offset another load computes.
 //!
 //! # Effort
 //! A search has a [`Budget`], and a filter at most [`lower::MAX_CUBES`] cubes. Where they do not suffice the answer is

@@ -17,7 +17,7 @@
 //!
 //! # What is exact
 //! A packet that is found has gone its way through the interpreter, through the standard NFs' own code. That there is none is a
-//! proof where only steering decides; models leave out malformed packets and stacked VLAN tags ([`Certainty`]). A third-party NF
+//! proof where only steering decides; models leave out malformed packets, and payloads behind several VLAN tags ([`Certainty`]). A third-party NF
 //! can do all that its manifest and the chain permit; what it decides on cannot be known, and is said.
 //!
 //! # Effort

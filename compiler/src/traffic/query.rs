@@ -68,7 +68,7 @@ pub struct Decided {
     pub nf: String,
     /// `lets it on`, `drops it`, `puts it out on denied`
     pub does: String,
-    /// As the NF tells it: `line 3: drop udp`
+    /// As the NF tells it: `rule_3`
     pub rule: String,
 }
 

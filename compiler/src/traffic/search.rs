@@ -36,8 +36,8 @@ pub(crate) enum Found {
 pub enum Certainty {
     /// Not everything was looked at.
     Partial,
-    /// All was looked at by what standard NFs say that they decide by, which leaves out malformed packets and those with more
-    /// than one VLAN tag.
+    /// All was looked at by what standard NFs say that they decide by, which leaves out malformed packets, and payloads
+    /// behind more than one VLAN tag.
     Modelled,
     /// There is nothing else.
     Proved,

@@ -153,7 +153,7 @@ impl<'a> Search<'_, 'a> {
         let interpreter = &mut *self.interpreter;
         let mut way = None;
         let mut confirm = |frame: &Frame| {
-            // What a port cannot receive is no packet for it.
+            // What a port cannot receive is not a packet for it.
             if frame.bytes.len() != frame.wire_len as usize {
                 return false;
             }

@@ -231,6 +231,6 @@ fn a_large_block_is_answered_at_once() {
         "{found}"
     );
     println!("hover over 2,000 lines: {took:?}");
-    // What an operator notices is a tenth of this; a loaded machine is no fault of ours.
+    // What an operator notices is a tenth of this; a loaded machine is not a fault of ours.
     assert!(took.as_millis() < 500, "{took:?}");
 }

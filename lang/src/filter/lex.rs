@@ -40,7 +40,7 @@ pub(super) enum Tok<'s> {
     /// `$name`
     Ref(Cow<'s, str>),
     Sym(Sym),
-    /// What is no token.
+    /// What is not a token.
     Bad(Bad),
 }
 

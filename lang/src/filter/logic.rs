@@ -152,7 +152,7 @@ impl Parser<'_, '_> {
         let refused = self.at;
         while let Some(tok) = self.peek() {
             match tok {
-                // What follows an arrow is no filter.
+                // What follows an arrow is not a filter.
                 Tok::Bad(bad) if bad.meant == Some("->") => {
                     if self.at > refused {
                         let _ = self.expected::<()>("`->`");

@@ -273,7 +273,7 @@ impl Parser<'_, '_> {
         Ok(done(kind, Written::Full, start.to(self.last())))
     }
 
-    /// A word that is no keyword: a service after `port`, else a class.
+    /// A word that is not a keyword: a service after `port`, else a class.
     fn name(&mut self, word: &str, start: Span, scope: Scope) -> Parsed<(Filter, Option<Quals>)> {
         if let Some(quals) = scope.quals {
             let value = match quals.ty {

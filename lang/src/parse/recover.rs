@@ -85,7 +85,7 @@ impl<'s> Block<'s, '_> {
         }
     }
 
-    /// The next token that is no comment, from a place on.
+    /// The next token that is not a comment, from a place on.
     fn token(&self, from: usize) -> Option<(usize, Token)> {
         let first = self.tokens.partition_point(|t| (t.start as usize) < from);
         let rest = self.tokens.get(first..)?;
@@ -307,7 +307,7 @@ impl<'s> Block<'s, '_> {
     }
 }
 
-/// Tells why an `assert` without a claim is wrong: the first word that is no filter, which may be a misspelt claim.
+/// Tells why an `assert` without a claim is wrong: the first word that is not a filter, which may be a misspelt claim.
 pub(super) fn assertion(source: &str, chunk: &Chunk, found: &Error<Rule>) -> Option<Diagnostic> {
     let text = chunk.span.text(source);
     positives(found).contains(&Rule::claim).then_some(())?;

@@ -255,7 +255,7 @@ fn place_streams(plan: &Plan<'_>) -> Result<(), Errno> {
     close_on_exec(SOCKET as u32 + 1)?;
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     // The manager ignores it, and an ignored signal would stay so.
-    // SAFETY: the default action is no code that could run in a wrong state.
+    // SAFETY: the default action is not code that could run in a wrong state.
     let before = unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
     if before == libc::SIG_ERR {
         return Err(Errno::INVAL);

@@ -88,7 +88,7 @@ pub(crate) struct Started {
 }
 
 impl Jail {
-    /// Finds out what this host offers. Refuses one where NFs cannot be jailed, but for what the operator waives: then that is said
+    /// Finds out what this host offers. Refuses one where NFs cannot be jailed, except for what the operator waives: then that is said
     /// once, with the reasons.
     pub(crate) async fn new(waived: &[Part]) -> Result<Self, RunError> {
         let mut means = Means::find(waived);

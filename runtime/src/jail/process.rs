@@ -339,7 +339,7 @@ impl NfProcess {
         if self.status.is_some() {
             return;
         }
-        // Neither can fail but for what has ended.
+        // Neither can fail except on what has ended.
         let _ = rustix::process::kill_process_group(self.pid, Signal::KILL);
         let _ = rustix::process::pidfd_send_signal(self.handle.get_ref(), Signal::KILL);
     }

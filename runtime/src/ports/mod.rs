@@ -147,9 +147,11 @@ fn plan_one(bundle: &Bundle, port: &onvm_bundle::Port) -> Result<Plan, RunError>
     let mac = port.mac.as_deref().map(parse_mac).transpose().map_err(refuse)?;
     let config = PortConfig {
         rx_queues: port.queues,
-        // Its driver has them in pairs.
         tx_queues: match port.kind {
+            // Its driver has them in pairs.
             PortKind::AfXdp { .. } => port.queues.min(bundle.manager.workers.count),
+            // The peer decides how many rings there are, and one there always is.
+            PortKind::Memif { .. } => 1,
             _ => bundle.manager.workers.count,
         },
         mtu: port.mtu,
@@ -183,7 +185,7 @@ impl Plan {
         }
     }
 
-    /// The captures that it is, if it is no device.
+    /// The captures that it is, if it is not a device.
     pub(crate) fn captures(&self) -> Option<&Captures> {
         match &self.device {
             Device::Captures(captures) => Some(captures),
@@ -348,5 +350,5 @@ fn parse_mac(text: &str) -> Result<[u8; 6], String> {
     bytes
         .ok()
         .and_then(|b| b.try_into().ok())
-        .ok_or_else(|| format!("`{text}` is no MAC address, such as 02:00:00:00:00:01"))
+        .ok_or_else(|| format!("`{text}` is not a MAC address, such as 02:00:00:00:00:01"))
 }

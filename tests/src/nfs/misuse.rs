@@ -93,7 +93,7 @@ fn escape_text(connection: &OwnedFd) -> io::Result<()> {
     Ok(())
 }
 
-/// Names a counter by escapes that are no control characters.
+/// Names a counter by escapes that are not control characters.
 fn escape_name(connection: &OwnedFd) -> io::Result<()> {
     let names = vec!["seen\u{202e}".to_owned()];
     session::send(connection, &FromNf::Counters { first: 0, names }, &[])?;

@@ -53,7 +53,7 @@ impl<'w> Expected<'w> {
     pub(super) fn compare(&self, seen: &Seen) -> Result<Vec<String>, String> {
         let mut lines = Vec::new();
         if !seen.summary.balanced {
-            lines.push("packets are lost that no counter tells of".to_owned());
+            lines.push("packets were lost without being counted".to_owned());
         }
         self.compare_hops(seen, &mut lines);
         self.compare_drops(seen, &mut lines);
@@ -74,8 +74,8 @@ impl<'w> Expected<'w> {
                 let wanted = self.hops.get(&(chain.name.clone(), n)).copied().unwrap_or(0);
                 if hop.packets != wanted {
                     lines.push(format!(
-                        "to `{}`, hop {n} of `{}`, {wanted} packets should come, and {} came",
-                        hop.at, chain.name, hop.packets
+                        "hop {n} of `{}` (`{}`): expected {wanted} packets, got {}",
+                        chain.name, hop.at, hop.packets
                     ));
                 }
             }

@@ -64,7 +64,7 @@ impl<'w> Words<'w> {
                 let wildcard: Ipv4Addr = self.next()?.parse().ok()?;
                 let mask = !u32::from(wildcard);
                 let length = mask.leading_ones();
-                // A wildcard with holes is no prefix.
+                // A wildcard with holes is not a prefix.
                 (mask.count_ones() == length).then_some(())?;
                 address(direction, &format!("{network}/{length}"))
             }
