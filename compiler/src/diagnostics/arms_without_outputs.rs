@@ -25,8 +25,12 @@ steer wan { else -> scan { match -> drop } -> lan }
 
 /// `kind` as in "a port".
 pub(crate) fn arms_without_outputs(place: Place, name: &str, kind: &str) -> Diagnostic {
-    PAGE.at(place, format!("`{name}` is {kind} and has no outputs"), "arms are for NFs")
-        .help("remove the braces, or put them behind the NF whose outputs they handle")
+    PAGE.at(
+        place,
+        format!("`{name}` is {kind} and has no outputs"),
+        "arms are for NFs",
+    )
+    .help("remove the braces, or put them behind the NF whose outputs they handle")
 }
 
 #[cfg(test)]

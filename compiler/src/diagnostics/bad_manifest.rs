@@ -34,7 +34,9 @@ pub(crate) fn bad_manifest(
 ) -> Diagnostic {
     let message = format!("the manifest {path} cannot be used: {reason}");
     let found = match imported {
-        Some(imported) => PAGE.at(imported, message, "imported here").label(needed.span(), "needed here"),
+        Some(imported) => PAGE
+            .at(imported, message, "imported here")
+            .label(needed.span(), "needed here"),
         None => PAGE.at(needed, message, "needed here"),
     };
     let found = match fault {
@@ -56,7 +58,16 @@ mod tests {
         let found = crate::testing::checked(super::PAGE.wrong).diagnostics;
         let labels = found[0].labels.iter().map(|l| (l.text.as_str(), l.span.start));
         let at = |text| super::PAGE.wrong.find(text).map(|at| at as u32);
-        let wanted = [("imported here", at("\"bad.nf")), ("needed here", at("bad\nsteer"))];
-        assert_eq!(labels.map(|(text, at)| (text, Some(at))).take(2).collect::<Vec<_>>(), wanted);
+        let wanted = [
+            ("imported here", at("\"bad.nf")),
+            ("needed here", at("bad\nsteer")),
+        ];
+        assert_eq!(
+            labels
+                .map(|(text, at)| (text, Some(at)))
+                .take(2)
+                .collect::<Vec<_>>(),
+            wanted
+        );
     }
 }

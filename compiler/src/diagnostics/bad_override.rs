@@ -24,7 +24,11 @@ steer wan { else -> drop }
 };
 
 pub(crate) fn no_such_input(place: Place, name: &str, close: Option<&str>) -> Diagnostic {
-    let found = PAGE.at(place, format!("`--set` names `{name}`, and there is no such `param`"), "set here");
+    let found = PAGE.at(
+        place,
+        format!("`--set` names `{name}`, and there is no such `param`"),
+        "set here",
+    );
     match close {
         Some(close) => found.help(format!("did you mean `{close}`?")),
         None => found.help(format!("declare `param {name}: TYPE`, or leave the `--set` out")),
@@ -32,8 +36,12 @@ pub(crate) fn no_such_input(place: Place, name: &str, close: Option<&str>) -> Di
 }
 
 pub(crate) fn unreadable_override(place: Place, name: &str) -> Diagnostic {
-    PAGE.at(place, format!("the value for `{name}` cannot be read"), "no value of the language")
-        .help("write it as in the source, e.g. `--set every='10 s'` or `--set nets='[10.0.0.0/8]'`")
+    PAGE.at(
+        place,
+        format!("the value for `{name}` cannot be read"),
+        "no value of the language",
+    )
+    .help("write it as in the source, e.g. `--set every='10 s'` or `--set nets='[10.0.0.0/8]'`")
 }
 
 #[cfg(test)]

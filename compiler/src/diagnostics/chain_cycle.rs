@@ -36,13 +36,19 @@ pub(crate) fn chain_cycle(place: Place, path: &[&str], way: &[(Place, &str)]) ->
     let found = PAGE.at(place, "a chain contains itself", closes);
     way.iter()
         .take(3)
-        .fold(found, |found, (at, name)| found.label(at.span(), format!("`{name}` is named here")))
+        .fold(found, |found, (at, name)| {
+            found.label(at.span(), format!("`{name}` is named here"))
+        })
         .help("end one of the chains in a port or `drop` instead")
 }
 
 pub(crate) fn nested_too_deep(place: Place, depth: usize) -> Diagnostic {
-    PAGE.at(place, format!("chains are spliced more than {depth} deep here"), "the limit is reached here")
-        .help("write some of the chains out")
+    PAGE.at(
+        place,
+        format!("chains are spliced more than {depth} deep here"),
+        "the limit is reached here",
+    )
+    .help("write some of the chains out")
 }
 
 #[cfg(test)]

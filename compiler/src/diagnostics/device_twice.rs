@@ -28,7 +28,9 @@ steer lan { else -> wan }
 pub(crate) fn device_twice(place: Place, what: &str, first: Place, port: &str) -> Diagnostic {
     PAGE.at(place, format!("{what} has a port already"), "named again here")
         .label(first.span(), format!("port `{port}` has it"))
-        .help(format!("give this port another one, or use `{port}` in both directions"))
+        .help(format!(
+            "give this port another one, or use `{port}` in both directions"
+        ))
 }
 
 #[cfg(test)]
@@ -56,9 +58,21 @@ mod tests {
     fn what_two_ports_cannot_share() {
         let eth = "the interface `eth0` has a port already";
         let cases = [
-            ("af_packet { interface = \"eth0\" }", "af_xdp { interface = \"eth0\" }", eth),
-            ("tap { name = \"eth0\" }", "af_packet { interface = \"eth0\" }", eth),
-            ("tap { name = \"b\" }", "tap", "the interface `b` has a port already"),
+            (
+                "af_packet { interface = \"eth0\" }",
+                "af_xdp { interface = \"eth0\" }",
+                eth,
+            ),
+            (
+                "tap { name = \"eth0\" }",
+                "af_packet { interface = \"eth0\" }",
+                eth,
+            ),
+            (
+                "tap { name = \"b\" }",
+                "tap",
+                "the interface `b` has a port already",
+            ),
             (
                 "pci { address = \"0000:3B:00.0\" }",
                 "pci { address = \"3b:00.0\" }",
@@ -82,7 +96,10 @@ mod tests {
             ("pcap { read = \"in.pcap\" }", "pcap { read = \"in.pcap\" }"),
             ("null", "null"),
             ("tap", "tap"),
-            ("af_packet { interface = \"eth0\" }", "af_packet { interface = \"eth1\" }"),
+            (
+                "af_packet { interface = \"eth0\" }",
+                "af_packet { interface = \"eth1\" }",
+            ),
         ];
         for (a, b) in cases {
             assert!(ports(a, b).is_empty(), "{a} {b}");

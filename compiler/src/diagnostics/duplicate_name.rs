@@ -27,16 +27,24 @@ steer wan { else -> fast }
 };
 
 pub(crate) fn duplicate_name(place: Place, name: &str, first: Place) -> Diagnostic {
-    PAGE.at(place, format!("`{name}` is declared twice"), "declared again here")
-        .label(first.span(), "first declared here")
-        .help("give one of them another name, or remove it")
+    PAGE.at(
+        place,
+        format!("`{name}` is declared twice"),
+        "declared again here",
+    )
+    .label(first.span(), "first declared here")
+    .help("give one of them another name, or remove it")
 }
 
 /// Two rules of one parameter, whose counters would be one.
 pub(crate) fn duplicate_rule(place: Place, name: &str, first: Place) -> Diagnostic {
-    PAGE.at(place, format!("two rules are named `{name}`"), "named so again here")
-        .label(first.span(), "the first of that name")
-        .help("a rule's name is that of its counter: give one of them another, or none")
+    PAGE.at(
+        place,
+        format!("two rules are named `{name}`"),
+        "named so again here",
+    )
+    .label(first.span(), "the first of that name")
+    .help("a rule's name is that of its counter: give one of them another, or none")
 }
 
 /// A warning, since nothing refers to a test by its name.
@@ -65,7 +73,10 @@ mod tests {
         let told: Vec<_> = found.diagnostics.iter().map(|d| (d.code, d.severity)).collect();
         assert_eq!(told, [("C0102", Severity::Warning); 2]);
         assert!(found.diagnostics.iter().all(|d| d.labels.len() == 2));
-        assert_eq!(found.diagnostics[0].labels[1].span, found.diagnostics[1].labels[1].span, "the first of three");
+        assert_eq!(
+            found.diagnostics[0].labels[1].span, found.diagnostics[1].labels[1].span,
+            "the first of three"
+        );
         assert_eq!(found.program.map(|p| p.tests.len()), Some(3), "all are run");
     }
 }

@@ -32,8 +32,12 @@ steer wan {
 
 /// `what` has the filter: `rule`, `class`, `assertion`.
 pub(crate) fn empty_filter(place: Place, what: &str) -> Diagnostic {
-    PAGE.at(place, format!("no packet matches this {what}"), "its parts contradict each other")
-        .help("`and` asks for both at once; `or` asks for either")
+    PAGE.at(
+        place,
+        format!("no packet matches this {what}"),
+        "its parts contradict each other",
+    )
+    .help("`and` asks for both at once; `or` asks for either")
 }
 
 #[cfg(test)]

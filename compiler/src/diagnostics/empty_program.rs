@@ -20,8 +20,12 @@ steer wan { else -> lan }
 };
 
 pub(crate) fn empty_program(start: Place) -> Diagnostic {
-    PAGE.at(start, "this file declares nothing", "a program has at least a port and a `steer` block")
-        .help("`onvmc new chain NAME` writes a starting point")
+    PAGE.at(
+        start,
+        "this file declares nothing",
+        "a program has at least a port and a `steer` block",
+    )
+    .help("`onvmc new chain NAME` writes a starting point")
 }
 
 #[cfg(test)]

@@ -33,8 +33,14 @@ allow h to steer g max_hops 2
 pub(crate) fn endless_path(circle: &[(Place, &str, &str)]) -> Option<Diagnostic> {
     let (first, rest) = circle.split_first()?;
     let label = |(_, from, to): &(Place, &str, &str)| format!("`{from}` may send to `{to}`");
-    let found = PAGE.at(first.0, "packets can be steered in a circle without end", label(first));
-    let found = rest.iter().fold(found, |found, step| found.label(step.0.span(), label(step)));
+    let found = PAGE.at(
+        first.0,
+        "packets can be steered in a circle without end",
+        label(first),
+    );
+    let found = rest
+        .iter()
+        .fold(found, |found, step| found.label(step.0.span(), label(step)));
     Some(found.help("bound one of these: `allow ... to steer ... max_hops N`"))
 }
 

@@ -81,8 +81,16 @@ mod tests {
         assert_eq!(found, ["C0612"]);
         assert!(help.contains("frag"), "{help}");
         for (kind, rules, claim) in [
-            (tap, "ip[6:2] & 0x1fff != 0 -> drop tcp dst port 22 -> drop", claim),
-            (tap, ssh, "tcp dst port 22 and ip[6:2] & 0x1fff = 0 never reaches lan"),
+            (
+                tap,
+                "ip[6:2] & 0x1fff != 0 -> drop tcp dst port 22 -> drop",
+                claim,
+            ),
+            (
+                tap,
+                ssh,
+                "tcp dst port 22 and ip[6:2] & 0x1fff = 0 never reaches lan",
+            ),
             (tap, "tcp -> drop", claim),
             (tap, ssh, "tcp dst port 23 reaches lan"),
             (tap, "net 10.0.0.0/8 -> drop", "net 10.0.0.0/8 never reaches lan"),

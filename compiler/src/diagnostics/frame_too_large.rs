@@ -21,8 +21,12 @@ steer wan { else -> drop }
 };
 
 pub(crate) fn frame_too_large(place: Place, port: &str, what: &str, size: u64, mtu: u64) -> Diagnostic {
-    PAGE.at(place, format!("the {what} of `{port}` is {size}, and buffers hold an MTU of {mtu}"), "larger than a buffer")
-        .help(format!("set `manager {{ mtu = {size} }}`, or lower the port's"))
+    PAGE.at(
+        place,
+        format!("the {what} of `{port}` is {size}, and buffers hold an MTU of {mtu}"),
+        "larger than a buffer",
+    )
+    .help(format!("set `manager {{ mtu = {size} }}`, or lower the port's"))
 }
 
 #[cfg(test)]

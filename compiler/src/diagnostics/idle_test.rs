@@ -33,8 +33,16 @@ test "requests reach the servers" {
 /// `last` is the statement after which nothing is expected; none in an empty test.
 pub(crate) fn idle_test(test: Place, name: &str, last: Option<Place>) -> Diagnostic {
     let found = match last {
-        Some(last) => PAGE.at(last, format!("nothing is expected after this in test \"{name}\""), "no `expect` follows"),
-        None => PAGE.at(test, format!("test \"{name}\" is empty"), "sends and expects nothing"),
+        Some(last) => PAGE.at(
+            last,
+            format!("nothing is expected after this in test \"{name}\""),
+            "no `expect` follows",
+        ),
+        None => PAGE.at(
+            test,
+            format!("test \"{name}\" is empty"),
+            "sends and expects nothing",
+        ),
     };
     found.help("say what becomes of the packets, as in `expect fw -> lan` or `expect drop`")
 }

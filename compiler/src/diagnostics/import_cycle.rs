@@ -22,8 +22,12 @@ steer wan { else -> drop }
 
 /// `path` is the way round, file by file.
 pub(crate) fn import_cycle(place: Place, path: &[String]) -> Diagnostic {
-    PAGE.at(place, "files import each other in a circle", format!("this closes the circle {}", path.join(" -> ")))
-        .help("move what both files need into a third file, and import that from both")
+    PAGE.at(
+        place,
+        "files import each other in a circle",
+        format!("this closes the circle {}", path.join(" -> ")),
+    )
+    .help("move what both files need into a third file, and import that from both")
 }
 
 #[cfg(test)]

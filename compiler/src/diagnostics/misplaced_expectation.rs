@@ -46,8 +46,12 @@ test "a packet" {
 };
 
 pub(crate) fn nothing_sent(place: Place) -> Diagnostic {
-    PAGE.at(place, "nothing has been sent before this expectation", "which packets does it speak of?")
-        .help("write `send PORT PROTO { ... }` or `replay PORT file(\"...\")` before it")
+    PAGE.at(
+        place,
+        "nothing has been sent before this expectation",
+        "which packets does it speak of?",
+    )
+    .help("write `send PORT PROTO { ... }` or `replay PORT file(\"...\")` before it")
 }
 
 /// `what` as in "the path of a packet".
@@ -66,9 +70,13 @@ pub(crate) fn of_the_other_kind(place: Place, what: &str, replay: bool) -> Diagn
 }
 
 pub(crate) fn both_kinds(place: Place, first: Place) -> Diagnostic {
-    PAGE.at(place, "a test either sends packets or replays captures", "the other kind")
-        .label(first.span(), "the test began with this")
-        .help("make two tests of it")
+    PAGE.at(
+        place,
+        "a test either sends packets or replays captures",
+        "the other kind",
+    )
+    .label(first.span(), "the test began with this")
+    .help("make two tests of it")
 }
 
 #[cfg(test)]

@@ -53,7 +53,11 @@ fn last_line(text: &str) -> String {
     }
     let last = within.trim_end().lines().last().unwrap_or("");
     let indent: String = last.chars().take_while(|c| c.is_whitespace()).collect();
-    let indent = if indent.is_empty() { "    " } else { indent.as_str() };
+    let indent = if indent.is_empty() {
+        "    "
+    } else {
+        indent.as_str()
+    };
     format!("\n{indent}else -> drop")
 }
 
@@ -79,13 +83,23 @@ mod tests {
             let found = checked(&source).diagnostics.swap_remove(0);
             let mended = applied(&source, &found.fixes[0]);
             assert!(checked(&mended).program.is_some(), "{mended}");
-            mended.lines().skip(1).map(|l| format!("{l}\n")).collect::<String>()
+            mended
+                .lines()
+                .skip(1)
+                .map(|l| format!("{l}\n"))
+                .collect::<String>()
         };
-        assert_eq!(mended("{ tcp -> wan }"), "steer wan { tcp -> wan else -> drop }\n");
+        assert_eq!(
+            mended("{ tcp -> wan }"),
+            "steer wan { tcp -> wan else -> drop }\n"
+        );
         assert_eq!(
             mended("{\n  tcp -> wan // web\n}"),
             "steer wan {\n  tcp -> wan // web\n  else -> drop\n}\n"
         );
-        assert_eq!(mended("{ tcp -> wan\n}"), "steer wan { tcp -> wan\n    else -> drop\n}\n");
+        assert_eq!(
+            mended("{ tcp -> wan\n}"),
+            "steer wan { tcp -> wan\n    else -> drop\n}\n"
+        );
     }
 }

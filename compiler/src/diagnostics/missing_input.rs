@@ -21,8 +21,14 @@ steer wan { else -> drop }
 };
 
 pub(crate) fn missing_input(place: Place, name: &str) -> Diagnostic {
-    PAGE.at(place, format!("the input `{name}` has no value"), "it has no default")
-        .help(format!("give it with `--set {name}=VALUE`, or write a default: `param {name}: TYPE = VALUE`"))
+    PAGE.at(
+        place,
+        format!("the input `{name}` has no value"),
+        "it has no default",
+    )
+    .help(format!(
+        "give it with `--set {name}=VALUE`, or write a default: `param {name}: TYPE = VALUE`"
+    ))
 }
 
 #[cfg(test)]

@@ -27,8 +27,12 @@ allow g to steer mon
 
 pub(crate) fn missing_permission(place: Place, nf: &str, effect: Effect) -> Diagnostic {
     let (verb, grant) = (effect.verb(), effect.grant());
-    PAGE.at(place, format!("`{nf}` {verb}, and is not permitted to"), "its attempts will be overruled")
-        .help(format!("write `allow {nf} to {grant}`"))
+    PAGE.at(
+        place,
+        format!("`{nf}` {verb}, and is not permitted to"),
+        "its attempts will be overruled",
+    )
+    .help(format!("write `allow {nf} to {grant}`"))
 }
 
 #[cfg(test)]

@@ -27,8 +27,12 @@ steer wan { else -> scan -> lan }
 /// `owner` as in "port `wan`".
 pub(crate) fn missing_setting(place: Place, owner: &str, name: &str, doc: &str) -> Diagnostic {
     let what = doc.trim_end_matches('.');
-    PAGE.at(place, format!("{owner} needs `{name}`"), format!("`{name}` is not given"))
-        .help(format!("add `{name} = ...` ({what})"))
+    PAGE.at(
+        place,
+        format!("{owner} needs `{name}`"),
+        format!("`{name}` is not given"),
+    )
+    .help(format!("add `{name} = ...` ({what})"))
 }
 
 #[cfg(test)]

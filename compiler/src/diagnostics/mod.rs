@@ -3,6 +3,66 @@
 //! `C00xx` syntax (in `onvm-lang`), `C01xx` names, `C02xx` types and values, `C03xx` filters, `C04xx` chain shape,
 //! `C05xx` steering, `C06xx` contracts, `C07xx` capacity, `C08xx` tests.
 
+pub(crate) mod after_else;
+pub(crate) mod arms_without_outputs;
+pub(crate) mod bad_manifest;
+pub(crate) mod bad_override;
+pub(crate) mod chain_cycle;
+pub(crate) mod contradictory_packet;
+pub(crate) mod device_twice;
+pub(crate) mod duplicate_name;
+pub(crate) mod empty_filter;
+pub(crate) mod empty_program;
+pub(crate) mod endless_path;
+pub(crate) mod first_fragments_only;
+pub(crate) mod frame_too_large;
+pub(crate) mod idle_test;
+pub(crate) mod import_cycle;
+pub(crate) mod misplaced_expectation;
+pub(crate) mod missing_else;
+pub(crate) mod missing_file;
+pub(crate) mod missing_input;
+pub(crate) mod missing_permission;
+pub(crate) mod missing_setting;
+pub(crate) mod no_effect_yet;
+pub(crate) mod no_steer;
+pub(crate) mod open_chain;
+pub(crate) mod out_of_range;
+pub(crate) mod output_twice;
+pub(crate) mod partial_overlap;
+pub(crate) mod reads_rewritten;
+pub(crate) mod reference_cycle;
+pub(crate) mod refused_parameter;
+pub(crate) mod refuted;
+pub(crate) mod rings_and_buffers;
+pub(crate) mod service_id_taken;
+pub(crate) mod set_twice;
+pub(crate) mod shadowed_rule;
+pub(crate) mod stateful_without_affinity;
+mod syntax;
+pub(crate) mod table_full;
+pub(crate) mod too_few_cores;
+pub(crate) mod too_many_hops;
+pub(crate) mod two_steers;
+pub(crate) mod unanswered_neighbours;
+pub(crate) mod unhandled_output;
+pub(crate) mod unknown_name;
+pub(crate) mod unknown_output;
+pub(crate) mod unknown_setting;
+pub(crate) mod unknown_type;
+pub(crate) mod unknown_word;
+pub(crate) mod unproved;
+pub(crate) mod unreachable_step;
+pub(crate) mod unreadable_file;
+pub(crate) mod untagged_only;
+pub(crate) mod unused;
+pub(crate) mod unused_permission;
+pub(crate) mod visited_twice;
+pub(crate) mod wrong_arguments;
+pub(crate) mod wrong_kind;
+pub(crate) mod wrong_unit;
+pub(crate) mod wrong_value_type;
+
 use std::path::Path;
 
 use onvm_lang::{Diagnostic, Severity};
@@ -12,76 +72,66 @@ use crate::{
     sources::{Place, Sources},
 };
 
-mod syntax;
-
-macro_rules! pages {
-    ($($module:ident),* $(,)?) => {
-        $(pub(crate) mod $module;)*
-
-        /// The pages of all codes of this crate but the filters', in the order of the codes.
-        pub(crate) const PAGES: &[&Page] = &[$(&$module::PAGE),*];
-    };
-}
-
-pages![
-    unknown_name,
-    duplicate_name,
-    wrong_kind,
-    unused,
-    import_cycle,
-    unreadable_file,
-    unknown_type,
-    bad_manifest,
-    reference_cycle,
-    empty_program,
-    wrong_value_type,
-    wrong_unit,
-    out_of_range,
-    unknown_word,
-    missing_setting,
-    unknown_setting,
-    set_twice,
-    missing_file,
-    missing_input,
-    bad_override,
-    refused_parameter,
-    open_chain,
-    unknown_output,
-    unhandled_output,
-    unreachable_step,
-    visited_twice,
-    chain_cycle,
-    wrong_arguments,
-    arms_without_outputs,
-    output_twice,
-    missing_else,
-    after_else,
-    two_steers,
-    no_steer,
-    shadowed_rule,
-    empty_filter,
-    partial_overlap,
-    unused_permission,
-    missing_permission,
-    stateful_without_affinity,
-    endless_path,
-    no_effect_yet,
-    reads_rewritten,
-    refuted,
-    unproved,
-    untagged_only,
-    first_fragments_only,
-    unanswered_neighbours,
-    table_full,
-    rings_and_buffers,
-    too_many_hops,
-    frame_too_large,
-    service_id_taken,
-    contradictory_packet,
-    misplaced_expectation,
-    idle_test,
-    too_few_cores,
-    device_twice,
+/// The pages of all codes of this crate except those of filters, in the order of the codes.
+pub(crate) const PAGES: &[&Page] = &[
+    &unknown_name::PAGE,
+    &duplicate_name::PAGE,
+    &wrong_kind::PAGE,
+    &unused::PAGE,
+    &import_cycle::PAGE,
+    &unreadable_file::PAGE,
+    &unknown_type::PAGE,
+    &bad_manifest::PAGE,
+    &reference_cycle::PAGE,
+    &empty_program::PAGE,
+    &wrong_value_type::PAGE,
+    &wrong_unit::PAGE,
+    &out_of_range::PAGE,
+    &unknown_word::PAGE,
+    &missing_setting::PAGE,
+    &unknown_setting::PAGE,
+    &set_twice::PAGE,
+    &missing_file::PAGE,
+    &missing_input::PAGE,
+    &bad_override::PAGE,
+    &refused_parameter::PAGE,
+    &open_chain::PAGE,
+    &unknown_output::PAGE,
+    &unhandled_output::PAGE,
+    &unreachable_step::PAGE,
+    &visited_twice::PAGE,
+    &chain_cycle::PAGE,
+    &wrong_arguments::PAGE,
+    &arms_without_outputs::PAGE,
+    &output_twice::PAGE,
+    &missing_else::PAGE,
+    &after_else::PAGE,
+    &two_steers::PAGE,
+    &no_steer::PAGE,
+    &shadowed_rule::PAGE,
+    &empty_filter::PAGE,
+    &partial_overlap::PAGE,
+    &unused_permission::PAGE,
+    &missing_permission::PAGE,
+    &stateful_without_affinity::PAGE,
+    &endless_path::PAGE,
+    &no_effect_yet::PAGE,
+    &reads_rewritten::PAGE,
+    &refuted::PAGE,
+    &unproved::PAGE,
+    &untagged_only::PAGE,
+    &first_fragments_only::PAGE,
+    &unanswered_neighbours::PAGE,
+    &table_full::PAGE,
+    &rings_and_buffers::PAGE,
+    &too_many_hops::PAGE,
+    &frame_too_large::PAGE,
+    &service_id_taken::PAGE,
+    &contradictory_packet::PAGE,
+    &misplaced_expectation::PAGE,
+    &idle_test::PAGE,
+    &too_few_cores::PAGE,
+    &device_twice::PAGE,
 ];
 
 /// What `onvmc explain CODE` shows.
@@ -94,7 +144,7 @@ pub struct Page {
     pub text: &'static str,
     /// A source that gets this diagnostic.
     pub wrong: &'static str,
-    /// The same, mended.
+    /// The same, put right.
     pub right: &'static str,
 }
 
@@ -199,6 +249,15 @@ pub(crate) fn one_of<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
 mod tests {
     use super::*;
     use crate::testing::{applied, checked};
+
+    #[test]
+    fn every_page_is_listed() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/diagnostics");
+        let files = std::fs::read_dir(folder).unwrap();
+        let texts = files.map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap_or_default());
+        let with_page = texts.filter(|text| text.contains("\npub(crate) const PAGE: Page = Page {"));
+        assert_eq!(with_page.count(), PAGES.len());
+    }
 
     #[test]
     fn codes_are_unique_and_in_order() {

@@ -54,16 +54,26 @@ mod tests {
         let found = |with: &str, manager: &str| {
             let nfs = format!("nf a = monitor with {{ {with} }}\nnf b = monitor with {{ {with} }}\n");
             let steer = "steer wan { else -> a -> b -> wan }\n";
-            let checked = checked(&format!("port wan = null {{}}\n{nfs}{steer}manager {{ {manager} }}\n"));
+            let checked = checked(&format!(
+                "port wan = null {{}}\n{nfs}{steer}manager {{ {manager} }}\n"
+            ));
             assert!(checked.program.is_some(), "{with} {manager}");
             checked.diagnostics.iter().map(|d| d.code).collect::<Vec<_>>()
         };
-        for with in ["domain = \"a\"", "cores = 1", "numa = 0", "affinity = none", "run = container", "replicas = 2..4"] {
+        for with in [
+            "domain = \"a\"",
+            "cores = 1",
+            "numa = 0",
+            "affinity = none",
+            "run = container",
+            "replicas = 2..4",
+        ] {
             assert_eq!(found(with, ""), ["C0606"], "{with}");
         }
         assert_eq!(found("", "backpressure = on"), ["C0606"]);
         let meant = "cores = shared, affinity = flow, run = process, replicas = 2..2, memory = 64 MiB, restart = never";
-        let defaults = "workers = 2, backpressure = off, cores = [0, 1], idle = spin, hugepages = off, max_hops = 9";
+        let defaults =
+            "workers = 2, backpressure = off, cores = [0, 1], idle = spin, hugepages = off, max_hops = 9";
         assert!(found(meant, defaults).is_empty());
     }
 }

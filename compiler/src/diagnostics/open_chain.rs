@@ -31,9 +31,13 @@ steer lan { else -> wan }
 
 /// `end` is the last step of the path, `rule` the steering rule that leads there.
 pub(crate) fn open_chain(end: Place, rule: Place) -> Diagnostic {
-    PAGE.at(end, "the path does not end in a port or `drop`", "packets would have nowhere to go from here")
-        .label(rule.span(), "packets are steered here")
-        .help("add `-> PORT` or `-> drop` at the end")
+    PAGE.at(
+        end,
+        "the path does not end in a port or `drop`",
+        "packets would have nowhere to go from here",
+    )
+    .label(rule.span(), "packets are steered here")
+    .help("add `-> PORT` or `-> drop` at the end")
 }
 
 #[cfg(test)]

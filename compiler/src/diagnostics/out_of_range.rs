@@ -20,13 +20,18 @@ steer wan { else -> drop }
 
 /// `range` as in "from 1 to 64".
 pub(crate) fn out_of_range(place: Place, name: &str, value: &str, range: &str) -> Diagnostic {
-    PAGE.at(place, format!("`{name}` = {value} is out of range"), format!("{range} is possible"))
-        .help(format!("choose a value {range}"))
+    PAGE.at(
+        place,
+        format!("`{name}` = {value} is out of range"),
+        format!("{range} is possible"),
+    )
+    .help(format!("choose a value {range}"))
 }
 
 /// A value whose form is wrong; `rule` says what it must look like.
 pub(crate) fn malformed(place: Place, name: &str, value: &str, rule: &str) -> Diagnostic {
-    PAGE.at(place, format!("`{name}` cannot be {value}"), rule.to_owned()).help(format!("it must be {rule}"))
+    PAGE.at(place, format!("`{name}` cannot be {value}"), rule.to_owned())
+        .help(format!("it must be {rule}"))
 }
 
 /// A list that names make larger than the limit.

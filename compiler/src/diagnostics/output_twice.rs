@@ -25,9 +25,13 @@ steer wan { else -> scan { match -> drop } -> lan }
 };
 
 pub(crate) fn output_twice(place: Place, output: &str, first: Place) -> Diagnostic {
-    PAGE.at(place, format!("`{output}` is handled twice"), "handled again here")
-        .label(first.span(), "first handled here")
-        .help("keep one of the two")
+    PAGE.at(
+        place,
+        format!("`{output}` is handled twice"),
+        "handled again here",
+    )
+    .label(first.span(), "first handled here")
+    .help("keep one of the two")
 }
 
 #[cfg(test)]

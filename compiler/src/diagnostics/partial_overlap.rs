@@ -61,7 +61,9 @@ pub(crate) fn not_all(port: Place, name: &str, more: usize, complete: bool) -> D
     let message = match (more, complete) {
         (0, _) => format!("not every pair of the rules of `{name}` could be looked at for overlaps"),
         (_, true) => format!("{counted} in the rules of `{name}`"),
-        (_, false) => format!("at least {counted} in the rules of `{name}`: not every pair could be looked at"),
+        (_, false) => {
+            format!("at least {counted} in the rules of `{name}`: not every pair could be looked at")
+        }
     };
     PAGE.at(port, message, "of this block")
 }
@@ -81,9 +83,12 @@ mod tests {
 
     /// The messages for the rules of a port, with `--overlaps`.
     fn told(rules: &str) -> Vec<String> {
-        let head = "port wan = null\nport lan = null\nnf a = forward\nnf b = forward\nchain same = a -> lan\n";
+        let head =
+            "port wan = null\nport lan = null\nnf a = forward\nnf b = forward\nchain same = a -> lan\n";
         let used = "steer lan { else -> b -> same }\n";
-        let checked = checked(&format!("{head}{used}steer wan {{\n{rules}\nelse -> drop }}\n// checked with: --overlaps\n"));
+        let checked = checked(&format!(
+            "{head}{used}steer wan {{\n{rules}\nelse -> drop }}\n// checked with: --overlaps\n"
+        ));
         assert!(checked.program.is_some());
         let notes = checked.diagnostics.into_iter().filter(|d| d.code == "C0507");
         notes.map(|d| d.message).collect()
@@ -101,7 +106,12 @@ mod tests {
 
     #[test]
     fn rules_that_lead_to_the_same_are_not_told() {
-        for targets in [["drop", "drop"], ["same", "same"], ["same", "a -> lan"], ["a -> same", "a -> a -> lan"]] {
+        for targets in [
+            ["drop", "drop"],
+            ["same", "same"],
+            ["same", "a -> lan"],
+            ["a -> same", "a -> a -> lan"],
+        ] {
             let rules = format!("src net 10.0.0.0/8 -> {}\ntcp -> {}", targets[0], targets[1]);
             assert!(told(&rules).is_empty(), "{rules}");
         }
@@ -111,9 +121,13 @@ mod tests {
     #[test]
     fn exceptions_and_rules_that_never_decide_are_not_told() {
         assert!(told("src net 10.1.0.0/16 -> drop\nsrc net 10.0.0.0/8 -> lan").is_empty());
-        assert!(told("src net 10.0.0.0/8 -> drop\nsrc net 10.1.0.0/16 -> lan").is_empty(), "this one is shadowed");
+        assert!(
+            told("src net 10.0.0.0/8 -> drop\nsrc net 10.1.0.0/16 -> lan").is_empty(),
+            "this one is shadowed"
+        );
         assert!(told("tcp -> drop\nudp -> lan").is_empty());
-        let halves = "src net 10.0.0.0/9 -> drop\nsrc net 10.128.0.0/9 -> drop\ntcp and src net 10.0.0.0/8 -> lan";
+        let halves =
+            "src net 10.0.0.0/9 -> drop\nsrc net 10.128.0.0/9 -> drop\ntcp and src net 10.0.0.0/8 -> lan";
         assert!(told(halves).is_empty(), "shadowed by two");
         // All that the second and the third have in common, the first takes.
         let taken = "tcp and src net 10.0.0.0/8 -> drop\nsrc net 10.0.0.0/8 -> wan\ntcp -> lan";
@@ -131,14 +145,22 @@ mod tests {
         }
         let told = told(&rules);
         assert_eq!(told.len(), 51);
-        assert!(told.contains(&"14 pairs of rules more overlap in the rules of `wan`".to_owned()), "{told:?}");
+        assert!(
+            told.contains(&"14 pairs of rules more overlap in the rules of `wan`".to_owned()),
+            "{told:?}"
+        );
     }
 
     #[test]
     fn what_cannot_be_decided_is_said() {
-        let bits: Vec<String> = (0..24).map(|n| format!("(ether[{}] = 1 or ether[{}] = 1)", 60 + 2 * n, 61 + 2 * n)).collect();
+        let bits: Vec<String> = (0..24)
+            .map(|n| format!("(ether[{}] = 1 or ether[{}] = 1)", 60 + 2 * n, 61 + 2 * n))
+            .collect();
         let rules = format!("{} -> drop\ntcp -> lan", bits.join(" and "));
-        assert_eq!(told(&rules), ["not every pair of the rules of `wan` could be looked at for overlaps"]);
+        assert_eq!(
+            told(&rules),
+            ["not every pair of the rules of `wan` could be looked at for overlaps"]
+        );
     }
 
     #[test]

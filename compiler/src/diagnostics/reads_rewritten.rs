@@ -32,7 +32,13 @@ steer wan { else -> fw -> out -> late -> lan }
 "#,
 };
 
-pub(crate) fn reads_rewritten(place: Place, nf: &str, fields: &[&str], writer: &str, written: Place) -> Diagnostic {
+pub(crate) fn reads_rewritten(
+    place: Place,
+    nf: &str,
+    fields: &[&str],
+    writer: &str,
+    written: Place,
+) -> Diagnostic {
     let fields = one_of(fields.iter().copied()).replace(" or ", " and ");
     PAGE.at(
         place,
@@ -71,8 +77,15 @@ mod tests {
             found("steer wan { else -> screen { denied -> out -> drop } -> fw -> wan }"),
             [""; 0]
         );
-        assert_eq!(found("steer wan { tcp -> out -> wan else -> fw -> wan }"), [""; 0]);
-        assert_eq!(found("steer wan { else -> out -> out -> wan }"), [""; 0], "C0405 tells that");
+        assert_eq!(
+            found("steer wan { tcp -> out -> wan else -> fw -> wan }"),
+            [""; 0]
+        );
+        assert_eq!(
+            found("steer wan { else -> out -> out -> wan }"),
+            [""; 0],
+            "C0405 tells that"
+        );
     }
 
     #[test]
@@ -83,7 +96,11 @@ mod tests {
             "steer wan { else -> out -> screen { denied -> fwd -> fw -> drop } -> wan }",
             "chain s(n: nf) = n -> fw\nsteer wan { else -> s(out) -> wan }",
         ] {
-            assert!(found(rest).contains(&message.to_owned()), "{rest}: {:?}", found(rest));
+            assert!(
+                found(rest).contains(&message.to_owned()),
+                "{rest}: {:?}",
+                found(rest)
+            );
         }
     }
 

@@ -22,14 +22,19 @@ steer wan { else -> drop }
 };
 
 pub(crate) fn reference_cycle(place: Place, name: &str) -> Diagnostic {
-    PAGE.at(place, format!("the value of `{name}` depends on itself"), "its own value is needed here")
-        .help("give one of the constants on the way a value of its own")
+    PAGE.at(
+        place,
+        format!("the value of `{name}` depends on itself"),
+        "its own value is needed here",
+    )
+    .help("give one of the constants on the way a value of its own")
 }
 
 /// A constant that leads to another so many times that it is as bad as a circle.
 pub(crate) fn too_many_steps(place: Place, name: &str, limit: usize) -> Diagnostic {
     let message = format!("the value of `{name}` leads through more than {limit} other constants");
-    PAGE.at(place, message, "this is as far as it is followed").help("refer to the first of them directly")
+    PAGE.at(place, message, "this is as far as it is followed")
+        .help("refer to the first of them directly")
 }
 
 #[cfg(test)]

@@ -28,7 +28,12 @@ steer wan { else -> scan -> lan }
 
 /// In a file that a parameter names.
 pub(crate) fn in_file(span: Span, ty: &str, message: &str) -> Diagnostic {
-    Diagnostic::error(PAGE.code, message, span, format!("`{ty}` does not start with this"))
+    Diagnostic::error(
+        PAGE.code,
+        message,
+        span,
+        format!("`{ty}` does not start with this"),
+    )
 }
 
 /// Of a value that stands in the program.

@@ -91,7 +91,10 @@ pub(crate) fn refuted(
     }
     for LookedUp { nf, packet, rule } in again {
         if let Some(rule) = rule {
-            found = found.label(rule.span(), format!("this rule takes it when `{nf}` has it looked up"));
+            found = found.label(
+                rule.span(),
+                format!("this rule takes it when `{nf}` has it looked up"),
+            );
         }
         help += &format!("when `{nf}` has it looked up: {packet}\n");
     }
@@ -103,8 +106,12 @@ pub(crate) fn refuted(
 
 /// The port has no rules at all, so nothing reaches anything.
 pub(crate) fn nothing_enters(claim: Place, port: &str) -> Diagnostic {
-    PAGE.at(claim, format!("`{port}` has no `steer` block: what it receives is dropped"), "does not hold")
-        .help(format!("say where packets go: `steer {port} {{ else -> ... }}`"))
+    PAGE.at(
+        claim,
+        format!("`{port}` has no `steer` block: what it receives is dropped"),
+        "does not hold",
+    )
+    .help(format!("say where packets go: `steer {port} {{ else -> ... }}`"))
 }
 
 #[cfg(test)]

@@ -28,9 +28,15 @@ pub(crate) fn rings_and_buffers(place: Place, ring: u64, workers: u64, buffers: 
     PAGE.at(
         place,
         format!("one instance could hold {held} of {buffers} buffers"),
-        format!("2 rings x {ring} descriptors x {workers} workers = {held}, more than {buffers} / 2 = {half}"),
+        format!(
+            "2 rings x {ring} descriptors x {workers} workers = {held}, more than {buffers} / 2 = {half}"
+        ),
     )
-    .help(format!("set `buffers` to at least {}, or `ring` to at most {}", held * 2, half / (2 * workers.max(1))))
+    .help(format!(
+        "set `buffers` to at least {}, or `ring` to at most {}",
+        held * 2,
+        half / (2 * workers.max(1))
+    ))
 }
 
 #[cfg(test)]

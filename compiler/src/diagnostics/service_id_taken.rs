@@ -27,9 +27,13 @@ steer wan { else -> a -> b -> lan }
 };
 
 pub(crate) fn service_id_taken(place: Place, id: u64, first: Place) -> Diagnostic {
-    PAGE.at(place, format!("service id {id} is used twice"), "pinned again here")
-        .label(first.span(), "first pinned here")
-        .help("choose another id, or leave `service` out: ids stay stable without it")
+    PAGE.at(
+        place,
+        format!("service id {id} is used twice"),
+        "pinned again here",
+    )
+    .label(first.span(), "first pinned here")
+    .help("choose another id, or leave `service` out: ids stay stable without it")
 }
 
 #[cfg(test)]

@@ -44,7 +44,10 @@ pub(crate) fn shadowed_rule(place: Place, by: &[Place], but_cut_off: bool) -> Di
         _ => ("earlier rules take", "takes some of them"),
     };
     let (but, left) = match but_cut_off {
-        true => (" but frames cut off within their headers", "decides only on such frames"),
+        true => (
+            " but frames cut off within their headers",
+            "decides only on such frames",
+        ),
         false => ("", "never decides"),
     };
     let mut found = PAGE.at(place, format!("{who} every packet of this one{but}"), left);
@@ -54,7 +57,9 @@ pub(crate) fn shadowed_rule(place: Place, by: &[Place], but_cut_off: bool) -> Di
     match by.len().saturating_sub(LABELS) {
         0 => found.help("remove this rule, or move it up"),
         1 => found.help("one more rule takes some of them; remove this rule, or move it up"),
-        n => found.help(format!("{n} more rules take some of them; remove this rule, or move it up")),
+        n => found.help(format!(
+            "{n} more rules take some of them; remove this rule, or move it up"
+        )),
     }
 }
 
@@ -70,22 +75,37 @@ mod tests {
     #[test]
     fn frames_that_end_early_are_left() {
         let rules = "ip and ip[8] < 128 -> lan\nip and ip[8] >= 128 -> lan\nip -> drop\nelse -> lan\n";
-        let source = format!("port wan = null\nport lan = null\nsteer wan {{\n{rules}}}\nsteer lan {{ else -> drop }}\n");
+        let source = format!(
+            "port wan = null\nport lan = null\nsteer wan {{\n{rules}}}\nsteer lan {{ else -> drop }}\n"
+        );
         let found = checked(&source).diagnostics;
         assert_eq!(found.len(), 1, "{found:?}");
-        assert!(found[0].message.ends_with("but frames cut off within their headers"), "{found:?}");
+        assert!(
+            found[0]
+                .message
+                .ends_with("but frames cut off within their headers"),
+            "{found:?}"
+        );
         assert_eq!(found[0].labels[0].text, "decides only on such frames");
     }
 
     #[test]
     fn many_covering_rules_are_counted() {
-        let halves: String = (0..16).map(|n| format!("    dst net 10.{}.0.0/12 -> lan\n", n * 16)).collect();
+        let halves: String = (0..16)
+            .map(|n| format!("    dst net 10.{}.0.0/12 -> lan\n", n * 16))
+            .collect();
         let source = format!(
             "port wan = null\nport lan = null\nsteer wan {{\n{halves}    dst net 10.0.0.0/8 -> drop\n    else -> drop\n}}\n"
         );
         let found = checked(&source).diagnostics;
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].labels.len(), 5);
-        assert!(found[0].help.as_deref().is_some_and(|h| h.starts_with("12 more rules")), "{found:?}");
+        assert!(
+            found[0]
+                .help
+                .as_deref()
+                .is_some_and(|h| h.starts_with("12 more rules")),
+            "{found:?}"
+        );
     }
 }

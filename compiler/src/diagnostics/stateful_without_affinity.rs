@@ -28,8 +28,14 @@ allow g to steer mon
 };
 
 pub(crate) fn stateful_without_affinity(place: Place, nf: &str, replicas: u64, nf_type: &str) -> Diagnostic {
-    PAGE.at(place, format!("`{nf}` keeps state and has {replicas} replicas without affinity"), "set here")
-        .help(format!("leave `affinity` out (it is then `flow`): `{nf_type}` keeps state"))
+    PAGE.at(
+        place,
+        format!("`{nf}` keeps state and has {replicas} replicas without affinity"),
+        "set here",
+    )
+    .help(format!(
+        "leave `affinity` out (it is then `flow`): `{nf_type}` keeps state"
+    ))
 }
 
 #[cfg(test)]

@@ -43,14 +43,26 @@ steer wan { else -> c0 }
 
 /// `what` as in "hops".
 pub(crate) fn table_full(place: Place, what: &str, count: usize, limit: usize) -> Diagnostic {
-    PAGE.at(place, format!("{count} {what}, and at most {limit} fit"), "the table is full here")
-        .help(format!("use fewer {what}, or split the work over several bundles"))
+    PAGE.at(
+        place,
+        format!("{count} {what}, and at most {limit} fit"),
+        "the table is full here",
+    )
+    .help(format!(
+        "use fewer {what}, or split the work over several bundles"
+    ))
 }
 
 /// Lowering stopped before it could count them all.
 pub(crate) fn too_many_to_count(place: Place, what: &str, limit: usize) -> Diagnostic {
-    PAGE.at(place, format!("more than {limit} {what}, and at most {limit} fit"), "the table is full here")
-        .help(format!("use fewer {what}; a chain that is spliced in adds its hops each time"))
+    PAGE.at(
+        place,
+        format!("more than {limit} {what}, and at most {limit} fit"),
+        "the table is full here",
+    )
+    .help(format!(
+        "use fewer {what}; a chain that is spliced in adds its hops each time"
+    ))
 }
 
 #[cfg(test)]
@@ -65,7 +77,9 @@ mod tests {
     fn ports_that_dpdk_serves_are_counted() {
         let source = |served: usize| {
             let served: String = (0..served).map(|i| format!("port n{i} = null\n")).collect();
-            let others: String = (0..20).map(|i| format!("port t{i} = tap {{ name = \"t{i}\" }}\n")).collect();
+            let others: String = (0..20)
+                .map(|i| format!("port t{i} = tap {{ name = \"t{i}\" }}\n"))
+                .collect();
             format!("{served}{others}steer t0 {{ else -> t1 }}\n")
         };
         let found = |served| {

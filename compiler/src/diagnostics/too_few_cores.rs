@@ -35,7 +35,10 @@ pub(crate) fn too_few_cores(place: Place, demand: &CoreDemand, named: u64) -> Di
     let sum: String = demand.rows().iter().map(|row| format!("\n{row}")).collect();
     PAGE.at(
         place,
-        format!("{} cores are asked for, and the manager may use {named}", demand.asked),
+        format!(
+            "{} cores are asked for, and the manager may use {named}",
+            demand.asked
+        ),
         format!("{missing} more must be named here, or fewer asked for"),
     )
     .help(format!("the sum is{sum}"))

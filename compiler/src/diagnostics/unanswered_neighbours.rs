@@ -71,14 +71,20 @@ mod tests {
                  steer wan {{ {steer} else -> mon -> fw -> lan }}\nsteer lan {{ else -> wan }}\n"
             );
             let found = checked(&source).diagnostics;
-            found.iter().map(|d| format!("{}: {}", d.code, d.message)).collect::<Vec<_>>()
+            found
+                .iter()
+                .map(|d| format!("{}: {}", d.code, d.message))
+                .collect::<Vec<_>>()
         };
         let (tap, web) = ("tap { name = \"a\" }", "rules = { accept tcp dst port 443 }");
         let both = "C0613: the default of `fw` drops ARP and IPv6 neighbour discovery";
         assert_eq!(found(tap, web, ""), [both]);
         assert_eq!(found(tap, "default = drop", ""), [both]);
         let arp = "rules = { accept arp\naccept tcp }";
-        assert_eq!(found(tap, arp, ""), ["C0613: the default of `fw` drops IPv6 neighbour discovery"]);
+        assert_eq!(
+            found(tap, arp, ""),
+            ["C0613: the default of `fw` drops IPv6 neighbour discovery"]
+        );
         for (kind, rules, steer) in [
             ("null", web, ""),
             (tap, "rules = { accept arp or icmp6\naccept tcp }", ""),

@@ -23,11 +23,21 @@ steer wan { else -> g { suspect -> drop } -> drop }
 "#,
 };
 
-pub(crate) fn unhandled_output(place: Place, nf: &str, declared: Place, output: &str, doc: &str) -> Diagnostic {
+pub(crate) fn unhandled_output(
+    place: Place,
+    nf: &str,
+    declared: Place,
+    output: &str,
+    doc: &str,
+) -> Diagnostic {
     let what = doc.trim_end_matches('.');
-    PAGE.at(place, format!("the output `{output}` of `{nf}` must be handled"), format!("`{output}`: {what}"))
-        .label(declared.span(), format!("`{nf}` is declared here"))
-        .help(format!("say where it leads: `{nf} {{ {output} -> drop }}`"))
+    PAGE.at(
+        place,
+        format!("the output `{output}` of `{nf}` must be handled"),
+        format!("`{output}`: {what}"),
+    )
+    .label(declared.span(), format!("`{nf}` is declared here"))
+    .help(format!("say where it leads: `{nf} {{ {output} -> drop }}`"))
 }
 
 #[cfg(test)]

@@ -28,8 +28,17 @@ steer wan { else -> fast }
 };
 
 /// `wanted` is what may stand here, e.g. "an NF"; `close` a known name that was perhaps meant, and its declaration.
-pub(crate) fn unknown_name(place: Place, name: &str, wanted: &str, close: Option<(&str, Place)>) -> Diagnostic {
-    let found = PAGE.at(place, format!("unknown name `{name}`"), format!("{wanted} is expected here"));
+pub(crate) fn unknown_name(
+    place: Place,
+    name: &str,
+    wanted: &str,
+    close: Option<(&str, Place)>,
+) -> Diagnostic {
+    let found = PAGE.at(
+        place,
+        format!("unknown name `{name}`"),
+        format!("{wanted} is expected here"),
+    );
     match close {
         Some((close, declared)) => {
             let found = found.label(declared.span(), format!("`{close}` is declared here"));

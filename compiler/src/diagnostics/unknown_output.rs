@@ -32,7 +32,12 @@ pub(crate) fn unknown_output<'a>(
     output: &str,
     known: impl IntoIterator<Item = &'a str> + Clone,
 ) -> Diagnostic {
-    let found = PAGE.at(place, format!("`{nf}` has no output `{output}`"), "no such output")
+    let found = PAGE
+        .at(
+            place,
+            format!("`{nf}` has no output `{output}`"),
+            "no such output",
+        )
         .label(declared.span(), format!("`{nf}` is declared here"));
     match super::closest(output, known.clone()) {
         Some(close) => super::did_you_mean(found, place, output, close),
@@ -50,7 +55,11 @@ pub(crate) fn unknown_counter<'a>(
     counter: &str,
     known: impl IntoIterator<Item = &'a str> + Clone,
 ) -> Diagnostic {
-    let found = PAGE.at(place, format!("`{nf}` has no counter `{counter}`"), "no such counter");
+    let found = PAGE.at(
+        place,
+        format!("`{nf}` has no counter `{counter}`"),
+        "no such counter",
+    );
     match super::closest(counter, known.clone()) {
         Some(close) => super::did_you_mean(found, place, counter, close),
         None => found.help(format!("it has {}", super::one_of(known))),

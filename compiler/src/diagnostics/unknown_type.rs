@@ -26,8 +26,18 @@ steer wan { else -> fw -> lan }
 };
 
 /// `what` as in "NF type".
-pub(crate) fn unknown_type(place: Place, what: &str, name: &str, close: Option<&str>, known: &str) -> Diagnostic {
-    let found = PAGE.at(place, format!("unknown {what} `{name}`"), format!("no such {what}"));
+pub(crate) fn unknown_type(
+    place: Place,
+    what: &str,
+    name: &str,
+    close: Option<&str>,
+    known: &str,
+) -> Diagnostic {
+    let found = PAGE.at(
+        place,
+        format!("unknown {what} `{name}`"),
+        format!("no such {what}"),
+    );
     match close {
         Some(close) => super::did_you_mean(found, place, name, close),
         None => found.help(format!("known here: {known}")),

@@ -37,13 +37,12 @@ assert wan: ip[8] = 7 never reaches lan
 
 /// By `rule`, packets would take `path`, against the claim.
 pub(crate) fn unproved(claim: Place, rule: Place, path: &str) -> Diagnostic {
-    PAGE.at(
-        claim,
-        "this could be neither proved nor refuted",
-        "may not hold",
-    )
-    .label(rule.span(), "whether this rule takes such packets could not be decided")
-    .help(format!("packets that it takes may go {path}"))
+    PAGE.at(claim, "this could be neither proved nor refuted", "may not hold")
+        .label(
+            rule.span(),
+            "whether this rule takes such packets could not be decided",
+        )
+        .help(format!("packets that it takes may go {path}"))
 }
 
 #[cfg(test)]

@@ -23,13 +23,21 @@ steer wan { else -> drop }
 };
 
 pub(crate) fn unreadable_file(place: Place, path: &str, reason: &str) -> Diagnostic {
-    PAGE.at(place, format!("cannot import \"{path}\": {reason}"), "imported here")
-        .help("the path is relative to the file that holds the `use`; check that the file exists and can be read")
+    PAGE.at(
+        place,
+        format!("cannot import \"{path}\": {reason}"),
+        "imported here",
+    )
+    .help("the path is relative to the file that holds the `use`; check that the file exists and can be read")
 }
 
 pub(crate) fn neither_kind(place: Place, path: &str) -> Diagnostic {
-    PAGE.at(place, format!("\"{path}\" is neither a source nor a manifest"), "imported here")
-        .help("a source ends in `.chain`, an NF manifest in `.nf.toml`")
+    PAGE.at(
+        place,
+        format!("\"{path}\" is neither a source nor a manifest"),
+        "imported here",
+    )
+    .help("a source ends in `.chain`, an NF manifest in `.nf.toml`")
 }
 
 pub(crate) fn wrong_alias(place: Place, manifest: bool) -> Diagnostic {
@@ -38,7 +46,11 @@ pub(crate) fn wrong_alias(place: Place, manifest: bool) -> Diagnostic {
             .at(place, "the manifest has no name here", "imported without a name")
             .help("say how the type is called in this file: `use \"waf.nf.toml\" as waf`"),
         false => PAGE
-            .at(place, "only a manifest is imported under a name", "this is a source file")
+            .at(
+                place,
+                "only a manifest is imported under a name",
+                "this is a source file",
+            )
             .help("remove `as NAME`: the names of an imported source are used as they are"),
     }
 }

@@ -31,8 +31,12 @@ steer wan {
 
 /// `kind` as in "a constant".
 pub(crate) fn unused(place: Place, name: &str, kind: &str) -> Diagnostic {
-    PAGE.at(place, format!("`{name}` is never used"), format!("{kind} that nothing uses"))
-        .help("use it, or remove it")
+    PAGE.at(
+        place,
+        format!("`{name}` is never used"),
+        format!("{kind} that nothing uses"),
+    )
+    .help("use it, or remove it")
 }
 
 #[cfg(test)]
@@ -46,7 +50,10 @@ mod tests {
     fn told(line: &str) -> Vec<String> {
         let source = format!("port wan = null\nnf fw = forward\n{line}\n");
         let found = crate::testing::checked(&source).diagnostics;
-        found.into_iter().map(|d| format!("{} {}", d.code, d.message)).collect()
+        found
+            .into_iter()
+            .map(|d| format!("{} {}", d.code, d.message))
+            .collect()
     }
 
     #[test]
@@ -61,7 +68,10 @@ mod tests {
     #[test]
     fn inputs() {
         let steer = "steer wan { else -> fw -> wan }";
-        assert_eq!(told(&format!("param speed: int = 5\n{steer}")), ["C0104 `speed` is never used"]);
+        assert_eq!(
+            told(&format!("param speed: int = 5\n{steer}")),
+            ["C0104 `speed` is never used"]
+        );
         let set = format!("param speed: int = 5\n{steer}\n// built with: --set speed=6");
         assert_eq!(told(&set), ["C0104 `speed` is never used"]);
         let used = format!("param speed: int = 1500\n{steer}\nmanager {{ mtu = $speed }}");

@@ -37,9 +37,18 @@ pub(crate) fn unused_permission(
     declared: Place,
 ) -> Diagnostic {
     let (verb, effect) = (effect.verb(), effect.key());
-    PAGE.at(place, format!("`{nf}` never {verb}, and needs no permission to"), "permitted here")
-        .label(declared.span(), format!("the manifest of `{nf_type}` does not declare `{effect}`"))
-        .help(format!("remove the `allow`, or declare `effects.{effect} = true` in the manifest if the NF does it"))
+    PAGE.at(
+        place,
+        format!("`{nf}` never {verb}, and needs no permission to"),
+        "permitted here",
+    )
+    .label(
+        declared.span(),
+        format!("the manifest of `{nf_type}` does not declare `{effect}`"),
+    )
+    .help(format!(
+        "remove the `allow`, or declare `effects.{effect} = true` in the manifest if the NF does it"
+    ))
 }
 
 #[cfg(test)]

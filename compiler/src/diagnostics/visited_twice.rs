@@ -27,9 +27,13 @@ steer wan { else -> fw -> fw2 -> lan }
 };
 
 pub(crate) fn visited_twice(place: Place, nf: &str, first: Place) -> Diagnostic {
-    PAGE.at(place, format!("`{nf}` stands twice in one path"), "visited again here")
-        .label(first.span(), "first visited here")
-        .help("declare a second NF of the same type if each visit should stand for itself")
+    PAGE.at(
+        place,
+        format!("`{nf}` stands twice in one path"),
+        "visited again here",
+    )
+    .label(first.span(), "first visited here")
+    .help("declare a second NF of the same type if each visit should stand for itself")
 }
 
 #[cfg(test)]

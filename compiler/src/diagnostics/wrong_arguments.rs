@@ -29,9 +29,13 @@ steer wan { else -> via(lan, fw) }
 
 /// `wanted` as in "2 arguments (p: port, n: nf)".
 pub(crate) fn wrong_arguments(place: Place, chain: &str, wanted: &str, declared: Place) -> Diagnostic {
-    PAGE.at(place, format!("`{chain}` takes {wanted}"), "used in another way here")
-        .label(declared.span(), "declared here")
-        .help(format!("`{chain}` takes {wanted}"))
+    PAGE.at(
+        place,
+        format!("`{chain}` takes {wanted}"),
+        "used in another way here",
+    )
+    .label(declared.span(), "declared here")
+    .help(format!("`{chain}` takes {wanted}"))
 }
 
 #[cfg(test)]

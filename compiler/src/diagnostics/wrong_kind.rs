@@ -26,9 +26,19 @@ steer wan { else -> fast }
 };
 
 /// `kind` is what the name stands for, `wanted` what may stand here, both as in "a port".
-pub(crate) fn wrong_kind(place: Place, name: &str, kind: &str, wanted: &str, declared: Option<Place>) -> Diagnostic {
+pub(crate) fn wrong_kind(
+    place: Place,
+    name: &str,
+    kind: &str,
+    wanted: &str,
+    declared: Option<Place>,
+) -> Diagnostic {
     let found = PAGE
-        .at(place, format!("`{name}` is {kind}, and {wanted} is needed here"), format!("{wanted} is expected"))
+        .at(
+            place,
+            format!("`{name}` is {kind}, and {wanted} is needed here"),
+            format!("{wanted} is expected"),
+        )
         .help(format!("name {wanted}"));
     match declared {
         Some(declared) => found.label(declared.span(), format!("declared as {kind} here")),

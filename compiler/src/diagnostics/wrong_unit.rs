@@ -41,7 +41,9 @@ pub(crate) fn wrong_unit(
         Some(unit) => format!("`{unit}` does not fit"),
     };
     let found = PAGE.at(place, format!("`{name}` is {wanted}"), label);
-    let found = instead.into_iter().fold(found, |found, text| found.write(written.span(), text));
+    let found = instead
+        .into_iter()
+        .fold(found, |found, text| found.write(written.span(), text));
     match units {
         [] => found.help("leave the unit out: this is a plain number"),
         units => found.help(format!("the units are {}", super::one_of(units.iter().copied()))),

@@ -20,8 +20,18 @@ steer wan { else -> drop }
 };
 
 /// `wanted` and `got` as in "a string".
-pub(crate) fn wrong_value_type(place: Place, name: &str, wanted: &str, got: &str, fix: Option<String>) -> Diagnostic {
-    let found = PAGE.at(place, format!("`{name}` is {wanted}, not {got}"), format!("{wanted} is expected"));
+pub(crate) fn wrong_value_type(
+    place: Place,
+    name: &str,
+    wanted: &str,
+    got: &str,
+    fix: Option<String>,
+) -> Diagnostic {
+    let found = PAGE.at(
+        place,
+        format!("`{name}` is {wanted}, not {got}"),
+        format!("{wanted} is expected"),
+    );
     match fix {
         Some(fix) => found.help(fix),
         None => found.help(format!("give {wanted}")),
