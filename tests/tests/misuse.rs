@@ -47,7 +47,7 @@ fn one_that_damages_the_ring_to_it_is_ended() {
     manager.wait_until("it is started again", SOON, |s| {
         instance(s, "bad-0").restarts >= 2
     });
-    assert!(manager.log().contains("the ring's index"), "{}", manager.log());
+    assert!(manager.log().contains("corrupt ring"), "{}", manager.log());
     manager.terminate_whole(STOCK);
 }
 

@@ -161,6 +161,12 @@ impl Ingress {
         self.closed = true;
     }
 
+    /// Whether all that receivers have handed on has been taken; they have ended.
+    pub(super) fn is_taken(&mut self) -> bool {
+        let mut sources = self.ports.iter_mut().flatten().map(|r| &mut r.source);
+        sources.all(|source| !source.is_handed() || source.has_ended())
+    }
+
     /// Whether some source must be looked at to know whether packets came.
     pub(super) fn must_be_polled(&self) -> bool {
         let mut open = self.ports.iter().flatten().map(|r| &r.source);

@@ -139,6 +139,8 @@ pub struct Worker {
     pace: Pace,
     /// What was taken from a ring last.
     taken: Box<[[u64; 2]; BURST]>,
+    /// Somebody waits to hear that nothing is taken in any more.
+    closing: bool,
     exit: bool,
 }
 
@@ -174,6 +176,7 @@ impl Worker {
             idle: nflib::idle::Idle::new(idle),
             pace: Pace::new(),
             taken: Box::new([[0; 2]; BURST]),
+            closing: false,
             exit: false,
         }
     }
@@ -196,6 +199,7 @@ impl Worker {
         self.forward.announce();
         self.watch_ages();
         self.handle_commands();
+        self.end_ingress();
         self.retire();
         self.forward.publish_gauges(self.packets.generations.in_flight);
     }
@@ -243,11 +247,19 @@ impl Worker {
                 Command::Expire { generation, reason } => self.expire(generation, &reason),
                 Command::CloseIngress => {
                     self.ingress.close();
-                    self.forward.publish_gauges(self.packets.generations.in_flight);
-                    let _ = self.events.send(Event::IngressClosed);
+                    self.closing = true;
                 }
                 Command::Exit => self.leave(),
             }
+        }
+    }
+
+    /// Says once that nothing is taken in any more. What receivers have handed on is taken in before.
+    fn end_ingress(&mut self) {
+        if self.closing && self.ingress.is_taken() {
+            self.closing = false;
+            self.forward.publish_gauges(self.packets.generations.in_flight);
+            let _ = self.events.send(Event::IngressClosed);
         }
     }
 
