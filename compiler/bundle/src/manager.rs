@@ -48,14 +48,14 @@ pub struct Workers {
     /// Worker threads, 1 to 64.
     pub count: u16,
     /// Up to 64 threads that only poll receive queues and hand whole flows to workers; without any, each worker polls its own queues.
-    #[serde(default, skip_serializing_if = "is_none")]
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub receivers: u16,
     /// Cores that the manager may use, in order of preference; empty: all that the host allows.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cores: Vec<u16>,
 }
 
-fn is_none(count: &u16) -> bool {
+fn is_zero(count: &u16) -> bool {
     *count == 0
 }
 

@@ -11,7 +11,7 @@ use crate::{api::Summary, error::RunError, ports::OpenPort, worker::Command};
 const DRAIN_DEADLINE: Duration = Duration::from_secs(2);
 /// For an output to get on: to be written where the worker has ended.
 const OUTPUT_DEADLINE: Duration = Duration::from_secs(2);
-/// For the worker to end once it is told to.
+/// For workers and receivers to end once they are told to.
 const WORKER_DEADLINE: Duration = Duration::from_secs(2);
 
 impl Manager {
@@ -21,14 +21,16 @@ impl Manager {
         // From here on a worker that ends does as it is told, also where a start has failed.
         self.stopping = true;
         tracing::info!("stopping");
-        let received_well = self.workers.end_receivers();
+        self.workers.stop_receivers();
+        self.pump(Instant::now() + WORKER_DEADLINE, |m| m.workers.receivers_ended())
+            .await;
         self.workers.send_all(|| Command::CloseIngress);
         self.pump(Instant::now() + DRAIN_DEADLINE, |m| m.ingress_closed && m.quiet())
             .await;
         self.fleet.stop_all();
         self.pump(Instant::now() + 2 * DRAIN_DEADLINE, |m| m.fleet.all_ended())
             .await;
-        self.end_workers(received_well).await?;
+        self.end_workers().await?;
         self.end_aside().await;
         self.end_outputs().await;
         let mut summary = Summary::new(self.status());
@@ -55,7 +57,7 @@ impl Manager {
         }
     }
 
-    async fn end_workers(&mut self, received_well: bool) -> Result<(), RunError> {
+    async fn end_workers(&mut self) -> Result<(), RunError> {
         self.workers.send_all(|| Command::Exit);
         let ended = self
             .pump(Instant::now() + WORKER_DEADLINE, |m| m.workers.all_ended())
@@ -64,7 +66,7 @@ impl Manager {
             let text = "worker did not stop within 2 s: a port driver is blocking it. Packets still inside are lost.";
             return Err(RunError::Unsupported(text.to_owned()));
         }
-        match self.workers.join() && received_well {
+        match self.workers.join() {
             true => Ok(()),
             false => Err(RunError::Unsupported("a worker ended by a fault".to_owned())),
         }

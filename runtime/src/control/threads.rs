@@ -97,12 +97,12 @@ fn start_receiver(
     id: u16,
     parts: receiver::Parts,
     core: Option<usize>,
-) -> Result<receiver::Handle, RunError> {
+) -> Result<Handle<receiver::Command>, RunError> {
     let (commands, counters) = (parts.commands.clone(), parts.counters.clone());
     let thread = start(eal, format!("receiver-{id}"), core, move || {
         Receiver::new(parts).run()
     })?;
-    Ok(receiver::Handle {
+    Ok(Handle {
         commands,
         counters,
         thread: Some(thread),

@@ -106,6 +106,13 @@ impl Giver {
     }
 }
 
+/// One that is gone, as its receiver ended or failed, gives nothing more.
+impl Drop for Giver {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
 impl Taker {
     /// Takes what has been handed on, a burst at most; gives how many packets.
     pub fn take(&mut self, burst: &mut RxBurst, mut stamps: Option<&mut Stamps>) -> usize {
@@ -165,7 +172,6 @@ mod tests {
                     let burst: Vec<_> = (next..ALL.min(next + 50)).map(packet).collect();
                     next += giver.give(&burst) as u32;
                 }
-                giver.end();
             });
             let (mut burst, mut stamps, mut next) = (RxBurst::new(32), Stamps::default(), 0);
             while !taker.has_ended() {

@@ -7,7 +7,7 @@
 
 mod handoff;
 
-use std::{sync::Arc, thread::JoinHandle};
+use std::sync::Arc;
 
 use crossbeam_queue::SegQueue;
 use nflib::{
@@ -48,15 +48,6 @@ pub struct Parts {
     pub counters: Arc<WorkerCounters>,
     pub commands: Arc<SegQueue<Command>>,
     pub idle: IdlePolicy,
-}
-
-/// The control thread's side.
-#[derive(Debug)]
-pub struct Handle {
-    pub commands: Arc<SegQueue<Command>>,
-    pub counters: Arc<WorkerCounters>,
-    /// None once it has been joined.
-    pub thread: Option<JoinHandle<()>>,
 }
 
 #[derive(Debug)]
@@ -106,9 +97,6 @@ impl Receiver {
                 std::thread::sleep(self.pace.next());
             }
         }
-        for port in &self.ports {
-            port.to.iter().for_each(Giver::end);
-        }
     }
 
     fn handle_commands(&mut self) {
@@ -142,7 +130,7 @@ impl Receiver {
         }
         let before = port.burst.gone();
         let n = port.source.take_burst(&mut port.turn, &mut port.burst, stamps);
-        parts.count_gone(port.id, before, port.burst.gone());
+        parts.counters.ports[port.id].count_gone(before, port.burst.gone());
         for packet in port.burst.packets() {
             parts.packets.prefetch(packet.index, packet.off);
         }
@@ -190,19 +178,6 @@ impl Port {
 }
 
 impl Parts {
-    /// Counts packets that the port dropped at receipt.
-    fn count_gone(&self, port: usize, before: [u64; 3], now: [u64; 3]) {
-        if before == now {
-            return;
-        }
-        let counters = &self.counters.ports[port];
-        let reasons = [Reason::TooLong, Reason::BufferExhausted, Reason::Malformed];
-        for ((reason, before), now) in reasons.into_iter().zip(before).zip(now) {
-            add(&counters.rx_packets, now - before);
-            add(&counters.dropped[reason as usize], now - before);
-        }
-    }
-
     /// Frees packets that found no room at their worker.
     #[cold]
     fn refuse(&self, port: usize, packets: &[(RxDesc, Stamp)]) {

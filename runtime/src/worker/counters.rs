@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use crate::reason::Reason;
+use crate::{generation::add, reason::Reason};
 
 #[derive(Debug, Default)]
 pub struct PortCounters {
@@ -30,6 +30,23 @@ pub struct InstanceCounters {
     pub refused: AtomicU64,
     /// Descriptors that waited in the ring to the instance when last looked at.
     pub ring_used: AtomicU64,
+}
+
+impl PortCounters {
+    /// Counts packets that the port dropped at receipt, from [`RxBurst::gone`](crate::dpdk::RxBurst::gone) before and now; gives how many.
+    pub(crate) fn count_gone(&self, before: [u64; 3], now: [u64; 3]) -> u64 {
+        if before == now {
+            return 0;
+        }
+        let reasons = [Reason::TooLong, Reason::BufferExhausted, Reason::Malformed];
+        let mut all = 0;
+        for ((reason, before), now) in reasons.into_iter().zip(before).zip(now) {
+            add(&self.dropped[reason as usize], now - before);
+            all += now - before;
+        }
+        add(&self.rx_packets, all);
+        all
+    }
 }
 
 impl InstanceCounters {

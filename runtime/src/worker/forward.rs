@@ -270,15 +270,11 @@ impl Forward {
     /// Frees a packet that never got onto a chain, and counts it at its port.
     pub(super) fn refuse(&mut self, packets: &mut Packets, port: u16, buffer: u32, reason: Reason) {
         packets.ledger.entry(buffer).owner = Owner::POOL;
-        self.count_refused(port, reason, 1);
-        self.release(buffer);
-    }
-
-    pub(super) fn count_refused(&self, port: u16, reason: Reason, n: u64) {
         add(
             &self.counters.ports[usize::from(port)].dropped[reason as usize],
-            n,
+            1,
         );
+        self.release(buffer);
     }
 
     pub(super) fn instance(&self, slot: u16) -> &InstanceCounters {

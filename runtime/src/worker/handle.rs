@@ -23,7 +23,7 @@ use crate::receiver::{self, Giver};
 #[derive(Debug)]
 pub struct Workers {
     workers: Vec<Handle>,
-    receivers: Vec<receiver::Handle>,
+    receivers: Vec<Handle<receiver::Command>>,
     /// Workers that take packets from a port.
     served: HashMap<u16, usize>,
     events: UnboundedReceiver<Event>,
@@ -47,10 +47,10 @@ pub struct Ends {
     pub receivers: Vec<(usize, Source, Vec<Giver>)>,
 }
 
-/// One worker.
+/// A worker, or a receiver, which takes other commands.
 #[derive(Debug)]
-pub struct Handle {
-    pub commands: Arc<SegQueue<Command>>,
+pub struct Handle<C = Command> {
+    pub commands: Arc<SegQueue<C>>,
     pub counters: Arc<WorkerCounters>,
     /// None once it has been joined.
     pub thread: Option<JoinHandle<()>>,
@@ -139,17 +139,19 @@ impl Workers {
     }
 
     /// Adds one that has been started.
-    pub fn add_receiver(&mut self, receiver: receiver::Handle) {
+    pub fn add_receiver(&mut self, receiver: Handle<receiver::Command>) {
         self.receivers.push(receiver);
     }
 
-    /// Has nothing more polled by receivers, and waits for them: they never wait themselves. Workers take what these have handed on.
-    pub fn end_receivers(&mut self) -> bool {
+    /// Has nothing more polled by receivers. Workers take what these have handed on.
+    pub fn stop_receivers(&self) {
         for receiver in &self.receivers {
             receiver.commands.push(receiver::Command::Exit);
         }
-        let threads = self.receivers.iter_mut().filter_map(|r| r.thread.take());
-        threads.map(JoinHandle::join).filter(Result::is_err).count() == 0
+    }
+
+    pub fn receivers_ended(&self) -> bool {
+        self.receivers.iter().all(Handle::has_ended)
     }
 
     /// Adds one that has been started.
@@ -159,7 +161,7 @@ impl Workers {
 
     /// Ends all, which serve nothing yet.
     pub fn end(&mut self) {
-        self.end_receivers();
+        self.stop_receivers();
         self.send_all(|| Command::Exit);
         self.join();
     }
@@ -199,17 +201,21 @@ impl Workers {
 
     /// Some worker or receiver has ended, as it was told or by a fault.
     pub fn any_ended(&self) -> bool {
-        let ended = |thread: &Option<JoinHandle<()>>| thread.as_ref().is_none_or(JoinHandle::is_finished);
-        self.workers.iter().any(Handle::has_ended) || self.receivers.iter().any(|r| ended(&r.thread))
+        self.workers.iter().any(Handle::has_ended) || self.receivers.iter().any(Handle::has_ended)
     }
 
     pub fn all_ended(&self) -> bool {
-        self.workers.iter().all(Handle::has_ended)
+        self.workers.iter().all(Handle::has_ended) && self.receivers_ended()
     }
 
     /// Waits for the threads, which have ended; says whether each ended as it was told.
     pub fn join(&mut self) -> bool {
-        let threads = self.workers.iter_mut().filter_map(|worker| worker.thread.take());
+        let workers = self.workers.iter_mut().filter_map(|worker| worker.thread.take());
+        let receivers = self
+            .receivers
+            .iter_mut()
+            .filter_map(|receiver| receiver.thread.take());
+        let threads = workers.chain(receivers);
         threads.map(JoinHandle::join).filter(Result::is_err).count() == 0
     }
 
@@ -248,7 +254,7 @@ impl Workers {
     }
 }
 
-impl Handle {
+impl<C> Handle<C> {
     fn has_ended(&self) -> bool {
         self.thread.as_ref().is_none_or(JoinHandle::is_finished)
     }

@@ -189,24 +189,16 @@ impl Worker {
             source, burst, turn, ..
         } = receiver;
         let n = source.take_burst(turn, burst, &mut self.forward.stamps);
-        let [oversized, foreign, malformed] = receiver.burst.gone();
-        let gone = [oversized - before[0], foreign - before[1], malformed - before[2]];
-        let all_gone = gone.iter().sum::<u64>();
+        let counters = &self.counters.ports[port];
+        let gone = counters.count_gone(before, receiver.burst.gone());
         let read_to_its_end = receiver.source.has_ended();
-        if n == 0 && all_gone == 0 && !read_to_its_end {
+        if n == 0 && gone == 0 && !read_to_its_end {
             return 0;
         }
-        let counters = &self.counters.ports[port];
         if read_to_its_end {
             receiver.source.kind = SourceKind::Ended;
         }
-        add(&counters.rx_packets, n as u64 + all_gone);
-        if all_gone > 0 {
-            let reasons = [Reason::TooLong, Reason::BufferExhausted, Reason::Malformed];
-            for (reason, count) in reasons.into_iter().zip(gone) {
-                self.forward.count_refused(port as u16, reason, count);
-            }
-        }
+        add(&counters.rx_packets, n as u64);
         self.admit(port, slot);
         if read_to_its_end {
             // In this order: who sees that the source is done sees its last packets in flight, too.
