@@ -32,7 +32,7 @@ test: setup
 # Built as for `make test`: other features would have everything built anew.
 test-lab: setup-lab
 	$(CARGO) test --workspace --no-run
-	ONVM_TEST_ROUNDS=500 $(CARGO) test --workspace --test apply -- --exact --nocapture many_edits_and_losses_leave_nothing_behind
+	ONVM_TEST_ROUNDS=500 $(CARGO) test --workspace --test operation -- --exact --nocapture apply::many_edits_and_losses_leave_nothing_behind
 	$(CARGO) test --workspace --test guests -- --ignored
 
 # What it finds is in tests/fuzz/artifacts.

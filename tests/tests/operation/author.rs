@@ -1,12 +1,5 @@
 //! An author of network functions begins with `onvmc new nf`.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a failure here is a failed test"
-)]
-
 use std::{path::Path, process::Command, time::Duration};
 
 use onvm_tests::{Manager, Scratch, capture, programs};

@@ -1,7 +1,5 @@
 //! `onvmc test` on a replay: the real manager and real NF processes, on captures in place of the declared ports.
 
-#![allow(clippy::unwrap_used)]
-
 use onvm_tests::{Scratch, capture, programs};
 use std::{fs, path::Path, process::Output};
 

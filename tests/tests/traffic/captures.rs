@@ -1,12 +1,5 @@
 //! From captures to captures: what comes out is what went in, less what was dropped and counted.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a failure here is a failed test"
-)]
-
 use std::{collections::HashMap, path::Path, time::Duration};
 
 use onvm_tests::{Finished, Manager, Scratch, Summary, capture, programs};

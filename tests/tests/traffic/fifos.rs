@@ -1,12 +1,5 @@
 //! FIFOs as captures: both ways, with who is slow, late, absent, or goes away.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a failure here is a failed test"
-)]
-
 use std::{
     fs::{self, File},
     io::{Read, Write},

@@ -1,12 +1,5 @@
 //! What network functions, and strangers at their sockets, say and send: it is bounded, quoted, and keeps nobody waiting.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a failure here is a failed test"
-)]
-
 use std::{
     io::Write,
     net::{TcpListener, TcpStream},

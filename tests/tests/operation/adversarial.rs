@@ -1,14 +1,6 @@
 //! What is proved of a program stays true whatever its functions do: random programs of functions that give any verdict, write
 //! what they may and more, and die, under random traffic and edits.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a failure here is a failed test"
-)]
-
-#[path = "adversarial/program.rs"]
 mod program;
 
 use std::{

@@ -1,13 +1,6 @@
 //! Ports on interfaces as the kernel makes them: offloads on, tags of all kinds, large frames, and links that go and come back.
 //! Needs root.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a failure here is a failed test"
-)]
-
 use std::{path::PathBuf, time::Duration};
 
 use onvm_tests::{

@@ -1,12 +1,5 @@
 //! The flow cache beside a function that writes to packets that it does not hold.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a failure here is a failed test"
-)]
-
 use onvm_bundle::api::InstanceState;
 use onvm_tests::{
     Manager, Scratch, capture,

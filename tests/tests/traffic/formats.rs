@@ -1,13 +1,6 @@
 //! Captures of every format through real functions: what leaves is what the capture holds, byte for byte and with its times,
 //! or an error says what is wrong with which packet. Nothing waits for ever.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a failure here is a failed test"
-)]
-
 use std::{
     collections::HashMap,
     fs,

@@ -1,12 +1,5 @@
 //! What cannot be run is refused: one paragraph that names the place and the remedy, exit code 1, nothing left behind.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a failure here is a failed test"
-)]
-
 use std::{
     fs,
     os::unix::fs::PermissionsExt,

@@ -1,12 +1,5 @@
 //! Network functions that somebody else starts outlive their manager and serve the next one.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a failure here is a failed test"
-)]
-
 use std::process::Command;
 
 use onvm_tests::{

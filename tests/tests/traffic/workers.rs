@@ -1,12 +1,5 @@
 //! Several workers, and receivers that feed them: on a machine with fewer cores, too, what one worker does they do together.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a failure here is a failed test"
-)]
-
 use std::{collections::BTreeSet, path::PathBuf};
 
 use onvm_tests::{

@@ -1,12 +1,5 @@
 //! Network functions that are killed or hang in traffic: it goes on, and nothing is lost without a count.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a failure here is a failed test"
-)]
-
 use std::time::Duration;
 
 use onvm_tests::{

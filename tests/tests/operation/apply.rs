@@ -1,12 +1,5 @@
 //! Edits that are applied while packets flow, by the control socket and by `onvmc`.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a failure here is a failed test"
-)]
-
 use std::{
     path::{Path, PathBuf},
     time::Duration,

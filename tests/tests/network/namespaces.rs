@@ -1,12 +1,5 @@
 //! Two network namespaces that see each other only through a chain of three network functions. Needs root.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a failure here is a failed test"
-)]
-
 use std::{
     path::PathBuf,
     process::Command,

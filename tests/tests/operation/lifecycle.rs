@@ -1,12 +1,5 @@
 //! Starts and ends at bad moments: signals while it starts or applies, network functions that do not come up.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a failure here is a failed test"
-)]
-
 use std::{path::PathBuf, time::Duration};
 
 use onvm_bundle::api::ManagerState;

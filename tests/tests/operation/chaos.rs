@@ -1,13 +1,6 @@
 //! Edits, killed and stopped network functions in random order through one capture: every packet is delivered once or
 //! counted as dropped.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a failure here is a failed test"
-)]
-
 use std::time::{Duration, SystemTime};
 
 use onvm_bundle::api::ApiError;

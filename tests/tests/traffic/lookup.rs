@@ -1,12 +1,5 @@
 //! A function that rewrites headers and has packets looked up: where they go is what the bundle permits.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a failure here is a failed test"
-)]
-
 use onvm_tests::{
     Manager, Scratch, Summary, capture,
     manager::{SOON, instance},

@@ -1,7 +1,5 @@
 //! `onvmc test --witness`: for every way through a program, the interpreter and the running manager agree on a packet.
 
-#![allow(clippy::unwrap_used)]
-
 use std::{
     fs,
     os::unix::fs::{PermissionsExt, symlink},

@@ -1,0 +1,19 @@
+//! A manager at work: edits, lost NFs, requests, faults.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failure here is a failed test"
+)]
+
+mod adversarial;
+mod apply;
+mod author;
+mod chaos;
+mod control;
+mod errors;
+mod failover;
+mod lifecycle;
+mod reattach;
+mod talk;
