@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use std::{io::Write, path::PathBuf, process::ExitCode, sync::LazyLock};
+use std::{io::Write, path::PathBuf, process::ExitCode, sync::LazyLock, time::Duration};
 
 use clap::Parser;
 use onvm_bundle::api::Isolation;
@@ -44,6 +44,9 @@ struct Arguments {
     /// End when every capture has been read to its end and every packet has left
     #[arg(long)]
     exit_when_done: bool,
+    /// How long a flow may be silent and still keeps its replica, while replicas are added or leave
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u16).range(1..=3600))]
+    flow_idle: u16,
     /// Print the final balance as JSON, and logs as JSON lines
     #[arg(long)]
     json: bool,
@@ -97,6 +100,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode, RunError> {
             waived: arguments.waive.clone(),
         },
         exit_when_done: arguments.exit_when_done,
+        flow_idle: Duration::from_secs(arguments.flow_idle.into()),
     };
     let local = tokio::task::LocalSet::new();
     let summary = local.block_on(&runtime, async {

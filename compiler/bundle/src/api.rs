@@ -234,6 +234,9 @@ pub struct ApplyReply {
     /// Instances by name; one that was replaced is both started and stopped.
     pub started: Vec<String>,
     pub stopped: Vec<String>,
+    /// Instances that get no new flows, and are stopped once those that they have have ended.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub draining: Vec<String>,
     pub kept: Vec<String>,
     /// Milliseconds from the request to the old generation's end.
     pub took_ms: f64,

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Bundle, Chain, Flows, Hop, InstanceConfig, ManagerConfig, Port, Service, SourceRef, Target,
+    Bundle, Chain, Flows, Hop, InstanceConfig, MadeFrom, ManagerConfig, Port, Service, SourceRef, Target,
     fixed_while_running,
     notation::{Notation, parameter, size},
 };
@@ -29,6 +29,12 @@ impl<'a> From<&'a Bundle> for Contents<'a> {
             flows: &bundle.flows,
             instances: &bundle.instances,
         }
+    }
+}
+
+impl Contents<'_> {
+    fn made_from(&self, service: &Service) -> MadeFrom {
+        MadeFrom::new(service, |instance| self.instances.get(instance).cloned())
     }
 }
 
@@ -428,12 +434,12 @@ fn instances(old: Contents<'_>, new: Contents<'_>, running: bool) -> InstanceCha
     let mut changes = InstanceChanges::default();
     for service in &new.manager.services {
         let was = old.manager.services.iter().find(|s| s.name == service.name);
-        let kept = running && was.is_some_and(|was| is_kept(old, was, new, service));
+        let kept = running && was.is_some_and(|was| old.made_from(was).goes_on_as(&new.made_from(service)));
         for name in service.instances.iter().map(|i| &i.name) {
             let list = match (kept, old.instances.contains_key(name)) {
-                (true, _) => &mut changes.kept,
+                (true, true) => &mut changes.kept,
                 (false, true) => &mut changes.replaced,
-                (false, false) => &mut changes.started,
+                (_, false) => &mut changes.started,
             };
             list.push(name.clone());
         }
@@ -444,21 +450,6 @@ fn instances(old: Contents<'_>, new: Contents<'_>, running: bool) -> InstanceCha
         list.sort();
     }
     changes
-}
-
-/// The manager's own rule: a running service is the new bundle's if all that it was made from is the same. Its id and its
-/// place in the source are not part of that.
-fn is_kept(old: Contents<'_>, a: &Service, new: Contents<'_>, b: &Service) -> bool {
-    let made_from = |s: &Service| Service {
-        id: 0,
-        source: SourceRef(String::new()),
-        ..s.clone()
-    };
-    let configs = |contents: Contents<'_>, s: &Service| -> Vec<Option<InstanceConfig>> {
-        let names = s.instances.iter().map(|i| &i.name);
-        names.map(|name| contents.instances.get(name).cloned()).collect()
-    };
-    made_from(a) == made_from(b) && configs(old, a) == configs(new, b)
 }
 
 impl Chain {

@@ -15,6 +15,7 @@ mod flows;
 mod index;
 mod instance;
 mod load;
+mod made_from;
 mod manager;
 mod manifest;
 mod names;
@@ -31,6 +32,7 @@ pub use flows::{Flows, Rule, Table};
 pub use index::{FORMAT_VERSION, FileEntry, Index, generation_id, hash_bytes};
 pub use instance::InstanceConfig;
 pub use load::{Bundle, MAX_BUNDLE, MAX_FILES, MAX_INDEX, MAX_PARAM_FILE, MAX_SETTINGS};
+pub use made_from::MadeFrom;
 pub use manager::{
     Affinity, Buffers, Chain, Hop, HugePages, Idle, Instance, MAX_CHAINS, MAX_DPDK_PORTS, MAX_HOPS,
     MAX_INSTANCES, MAX_PORTS, MAX_SERVICES, ManagerConfig, MemifRole, PathRef, Port, PortKind, Restart, Run,

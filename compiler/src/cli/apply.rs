@@ -95,6 +95,10 @@ pub(super) fn apply(out: &Output, args: &ApplyArgs) -> Outcome {
                     "Applied in {:.1} ms: generation {generation} runs.",
                     reply.took_ms
                 ));
+                if !reply.draining.is_empty() {
+                    let names = reply.draining.join(", ");
+                    out.note(&format!("Stopping once their flows have ended: {names}."));
+                }
             }
             Outcome::Done
         }

@@ -31,19 +31,17 @@ enum Setting {
     Run,
     Cores,
     Numa,
-    Affinity,
     Domain,
     Backpressure,
     Program,
 }
 
 impl Setting {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 7] = [
         Self::Replicas,
         Self::Run,
         Self::Cores,
         Self::Numa,
-        Self::Affinity,
         Self::Domain,
         Self::Backpressure,
         Self::Program,
@@ -68,10 +66,6 @@ impl Setting {
             Self::Numa => (
                 "`numa` has no effect",
                 "NFs run where the kernel puts them, on the manager's cores; leave it out",
-            ),
-            Self::Affinity => (
-                "`affinity = none` has no effect",
-                "all packets of a flow, in both directions, meet the same instance; leave it out",
             ),
             Self::Domain => (
                 "`domain` separates no NFs",
@@ -100,11 +94,6 @@ pub(crate) fn of_nf(with: &Settings, record: Option<&Record>) -> Vec<Idle> {
         ),
         (Setting::Cores, "cores", with.values.number("cores").is_some()),
         (Setting::Numa, "numa", with.values.number("numa").is_some()),
-        (
-            Setting::Affinity,
-            "affinity",
-            with.values.text("affinity").as_deref() == Some("none"),
-        ),
         (Setting::Domain, "domain", with.values.text("domain").is_some()),
     ];
     placed(with, &given)

@@ -11,11 +11,11 @@ pub(crate) const PAGE: Page = Page {
     severity: Severity::Warning,
     text: r#"The setting belongs to the language and is kept in the bundle, and the `onvm-run` of this version does not act on
 it. The warning comes once for each setting, so that nobody relies on it. In `with`: `cores`, `numa`,
-`affinity = none`, `run = container`, `domain` (`onvm-run` refuses NFs of different domains) and the upper end of a range of `replicas`. In `manager`: `backpressure = on`. `allow ... to program`: NFs cannot change flow tables. Values that say what is done anyway get no warning."#,
+`run = container`, `domain` (`onvm-run` refuses NFs of different domains) and the upper end of a range of `replicas`. In `manager`: `backpressure = on`. `allow ... to program`: NFs cannot change flow tables. Values that say what is done anyway get no warning."#,
     wrong: r#"port wan = null {}
 
 nf fw = firewall with { cores = 2 }
-nf mon = monitor with { cores = 1, affinity = none }
+nf mon = monitor with { cores = 1, numa = 0 }
 
 steer wan { else -> fw -> mon -> wan }
 manager { backpressure = on }
@@ -23,7 +23,7 @@ manager { backpressure = on }
     right: r#"port wan = null {}
 
 nf fw = firewall with { cores = shared }
-nf mon = monitor with { affinity = flow }
+nf mon = monitor
 
 steer wan { else -> fw -> mon -> wan }
 manager { backpressure = off }
@@ -64,14 +64,13 @@ mod tests {
             "domain = \"a\"",
             "cores = 1",
             "numa = 0",
-            "affinity = none",
             "run = container",
             "replicas = 2..4",
         ] {
             assert_eq!(found(with, ""), ["C0606"], "{with}");
         }
         assert_eq!(found("", "backpressure = on"), ["C0606"]);
-        let meant = "cores = shared, affinity = flow, run = process, replicas = 2..2, memory = 64 MiB, restart = never";
+        let meant = "cores = shared, affinity = none, run = process, replicas = 2..2, memory = 64 MiB, restart = never";
         let defaults =
             "workers = 2, backpressure = off, cores = [0, 1], idle = spin, hugepages = off, max_hops = 9";
         assert!(found(meant, defaults).is_empty());

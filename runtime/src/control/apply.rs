@@ -77,7 +77,7 @@ impl Manager {
     ) -> wire::ApplyReply {
         let staying = self.fleet.instances.iter().flatten().filter(|i| !i.leaving());
         let mut kept: Vec<String> = staying.map(|i| i.name.clone()).collect();
-        kept.retain(|name| !changes.started.contains(name));
+        kept.retain(|name| !changes.started.contains(name) && !changes.draining.contains(name));
         kept.sort();
         wire::ApplyReply {
             version: wire::API_VERSION,
@@ -85,6 +85,7 @@ impl Manager {
             previous,
             started: changes.started,
             stopped: changes.stopped,
+            draining: changes.draining,
             kept,
             took_ms: began.elapsed().as_secs_f64() * 1000.0,
         }
@@ -148,19 +149,20 @@ impl Manager {
             return Err(error);
         }
         let mut changes = Changes::default();
-        let started = placed.values().filter_map(|p| match p {
-            Placed::New(slot) => Some(self.fleet.instances_of(*slot)),
-            Placed::Kept(_) => None,
-        });
-        let started: Vec<u16> = started.flatten().collect();
+        let started = placed.values().flat_map(|p| self.fleet.started(p));
         changes.started = started
-            .iter()
-            .filter_map(|&s| Some(self.fleet.instance(s)?.name.clone()))
+            .filter_map(|s| Some(self.fleet.instance(s)?.name.clone()))
             .collect();
         changes.started.sort();
 
         let old = self.generation.number;
         self.publish(bundle, &placed);
+        for placed in placed.values() {
+            let scaled = self.fleet.settle(&self.workers, placed);
+            changes.draining.extend(scaled.retired);
+            changes.stopped.extend(scaled.stopped);
+        }
+        changes.draining.sort();
         self.pump(Instant::now() + DRAIN_DEADLINE, |m| {
             m.stopping || m.history.is_drained(old)
         })
@@ -181,7 +183,7 @@ impl Manager {
             self.pump(Instant::now() + EXPIRE_DEADLINE, |m| m.history.is_drained(old))
                 .await;
         }
-        changes.stopped = self.leave_unused(&placed);
+        changes.stopped.extend(self.leave_unused(&placed));
         changes.stopped.sort();
         Ok(changes)
     }
@@ -208,4 +210,5 @@ struct Taken {
 struct Changes {
     started: Vec<String>,
     stopped: Vec<String>,
+    draining: Vec<String>,
 }

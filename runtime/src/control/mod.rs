@@ -183,6 +183,7 @@ impl Manager {
         }
         self.next_tick = now + TICK;
         self.fleet.kill_hung(&self.workers, HANG_DEADLINE);
+        self.fleet.end_retired(&self.workers);
         self.rates.sample(&self.workers);
         self.ports.iter_mut().for_each(OpenPort::log_failures);
         let taken = dpdk::pages_taken();

@@ -23,12 +23,7 @@ impl Manager {
         let mut placed = HashMap::new();
         for service in &bundle.manager.services {
             let specs = specs.remove(&service.name).unwrap_or_default();
-            let configs = service
-                .instances
-                .iter()
-                .filter_map(|i| bundle.instances.get(&i.name).cloned())
-                .collect();
-            match self.fleet.place(service, configs, specs) {
+            match self.fleet.place(service, &bundle.instances, specs) {
                 Ok(place) => drop(placed.insert(service.name.clone(), place)),
                 Err(e) => {
                     self.undo_services(&placed);
@@ -41,11 +36,7 @@ impl Manager {
 
     /// Waits until all new instances run, or one of them says why it does not.
     pub(super) async fn await_ready(&mut self, placed: &HashMap<String, Placed>) -> Result<(), ApiError> {
-        let new = placed.values().filter_map(|p| match p {
-            Placed::New(slot) => Some(self.fleet.instances_of(*slot)),
-            Placed::Kept(_) => None,
-        });
-        let slots: Vec<u16> = new.flatten().collect();
+        let slots: Vec<u16> = placed.values().flat_map(|p| self.fleet.started(p)).collect();
         let settled = |m: &Self| {
             slots.iter().all(|&s| m.fleet.is_running(s))
                 || slots.iter().any(|&s| m.fleet.trouble(s).is_some())
@@ -81,10 +72,8 @@ impl Manager {
     }
 
     pub(super) fn undo_services(&mut self, placed: &HashMap<String, Placed>) {
-        for place in placed.values() {
-            if let Placed::New(slot) = place {
-                self.fleet.leave(&self.workers, *slot);
-            }
+        for placed in placed.values() {
+            self.fleet.undo(&self.workers, placed);
         }
     }
 
@@ -107,8 +96,5 @@ impl Manager {
 
 /// Slot by service name.
 pub(super) fn slots_of(placed: &HashMap<String, Placed>) -> HashMap<String, u16> {
-    let slot = |p: &Placed| match p {
-        Placed::Kept(slot) | Placed::New(slot) => *slot,
-    };
-    placed.iter().map(|(name, p)| (name.clone(), slot(p))).collect()
+    placed.iter().map(|(name, p)| (name.clone(), p.slot())).collect()
 }

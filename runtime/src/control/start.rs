@@ -37,6 +37,8 @@ pub struct Options {
     pub host: HostOptions,
     /// End when every capture has been read and every packet has left.
     pub exit_when_done: bool,
+    /// How long a flow may be silent and still keeps its instance of a service with several; whole seconds.
+    pub flow_idle: Duration,
 }
 
 /// For a driver that is opening a device when a signal comes.
@@ -87,7 +89,7 @@ pub async fn start(options: Options) -> Result<Manager, RunError> {
         opened.push(unless_stopped(&mut signals, opening).await??);
     }
     let cores = Cores::of_host(&bundle.manager);
-    let workers = start_workers(&eal, &bundle, &memory, &cores)?;
+    let workers = start_workers(&eal, &bundle, &memory, &cores, options.flow_idle)?;
     let shared = Arc::new(Shared {
         run_dir: run_dir.clone(),
         packets: memory.packets_fd,

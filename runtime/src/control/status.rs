@@ -111,11 +111,14 @@ impl Manager {
                 .copied()?;
             Some(self.instance_status(slot, self.fleet.instance(slot)?))
         };
+        let mut instances: Vec<_> = service.instances.iter().filter_map(status).collect();
+        let retiring = self.fleet.retiring(&service.name);
+        instances.extend(retiring.map(|(slot, entry)| self.instance_status(slot, entry)));
         wire::ServiceStatus {
             name: service.name.clone(),
             id: service.id,
             nf_type: service.nf_type.clone(),
-            instances: service.instances.iter().filter_map(status).collect(),
+            instances,
         }
     }
 
@@ -135,7 +138,7 @@ impl Manager {
         }
         wire::InstanceStatus {
             name: entry.name.clone(),
-            state: entry.state,
+            state: entry.shown_state(),
             pid: entry.pid,
             restarts: entry.restarts,
             rx_packets: sum(|instance| &instance.rx_packets),

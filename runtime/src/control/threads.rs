@@ -3,6 +3,7 @@
 use std::{
     sync::{Arc, mpsc},
     thread::JoinHandle,
+    time::Duration,
 };
 
 use crossbeam_queue::SegQueue;
@@ -27,6 +28,7 @@ pub(super) fn start_workers(
     bundle: &Bundle,
     memory: &Memory,
     cores: &Cores,
+    flow_idle: Duration,
 ) -> Result<Workers, RunError> {
     let manager = &bundle.manager;
     let count = u32::from(manager.workers.count);
@@ -52,6 +54,7 @@ pub(super) fn start_workers(
             idle: cores.worker_idle(manager),
             credit,
             room: free / 2 / count,
+            flow_idle: flow_idle.as_secs().try_into().unwrap_or(u16::MAX),
         };
         match start_worker(eal, parts, cores.workers.get(id as usize).copied()) {
             Ok(worker) => workers.add(worker),

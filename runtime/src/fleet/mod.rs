@@ -8,6 +8,7 @@ mod log;
 mod patience;
 pub(crate) mod processes;
 mod register;
+mod scale;
 pub(crate) mod spec;
 mod supervise;
 #[cfg(test)]
@@ -22,13 +23,14 @@ use std::{
 
 use nflib::{CounterSet, Region};
 use onvm_bundle::{
-    InstanceConfig, Service,
+    MadeFrom,
     api::{InstanceState, Isolation},
 };
 use tokio::sync::mpsc::UnboundedSender;
 
 pub use self::spec::{HostOptions, NfMode};
 pub(crate) use self::{
+    scale::Placed,
     spec::InstanceSpec,
     supervise::{Report, Shared},
 };
@@ -67,12 +69,6 @@ pub(crate) struct ServiceEntry {
     pub(crate) instances: HashMap<String, u16>,
 }
 
-#[derive(Debug, Clone, PartialEq)]
-struct MadeFrom {
-    service: Service,
-    configs: Vec<InstanceConfig>,
-}
-
 #[derive(Debug)]
 pub(crate) struct InstanceEntry {
     pub(crate) name: String,
@@ -86,12 +82,23 @@ pub(crate) struct InstanceEntry {
     /// Why it did not start or was lost, last.
     pub(crate) trouble: Option<String>,
     writes: bool,
-    /// Being stopped for good, so not to be chosen any more.
-    leaving: bool,
+    role: Role,
     /// In a pause before its restart that nobody waits for.
     away: bool,
     orders: UnboundedSender<Order>,
     progress: Progress,
+}
+
+/// What an instance is to its service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    /// Started for an edit that is under way: gets no packets yet.
+    Joining,
+    Member,
+    /// Gets no new flows, and is stopped when those that it has have ended, or too much time has passed since then.
+    Retiring(Instant),
+    /// Being stopped for good, so not to be chosen any more.
+    Leaving,
 }
 
 /// When the instance was last seen to hand something back.
@@ -124,13 +131,6 @@ impl Progress {
     }
 }
 
-/// What became of a service in an edit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Placed {
-    Kept(u16),
-    New(u16),
-}
-
 impl Fleet {
     pub(crate) fn new(
         slots: usize,
@@ -148,39 +148,7 @@ impl Fleet {
         }
     }
 
-    /// Finds the running service that is the same as this one, or starts a new one with all its instances.
-    pub(crate) fn place(
-        &mut self,
-        service: &Service,
-        configs: Vec<InstanceConfig>,
-        specs: Vec<InstanceSpec>,
-    ) -> Result<Placed, RunError> {
-        let made_from = MadeFrom {
-            service: comparable(service),
-            configs,
-        };
-        let same = |e: &Option<ServiceEntry>| e.as_ref().is_some_and(|e| e.made_from == made_from);
-        if let Some(slot) = self.services.iter().position(same) {
-            return Ok(Placed::Kept(slot as u16));
-        }
-        let slot = free_slot(&self.services)?;
-        if self.instances.iter().filter(|i| i.is_none()).count() < specs.len() {
-            return Err(full(&self.instances));
-        }
-        let mut entry = ServiceEntry {
-            name: service.name.clone(),
-            made_from,
-            instances: HashMap::new(),
-        };
-        for spec in specs {
-            let name = spec.name.clone();
-            entry.instances.insert(name, self.start(slot, spec)?);
-        }
-        self.services[usize::from(slot)] = Some(entry);
-        Ok(Placed::New(slot))
-    }
-
-    fn start(&mut self, service: u16, mut spec: InstanceSpec) -> Result<u16, RunError> {
+    fn start(&mut self, service: u16, role: Role, mut spec: InstanceSpec) -> Result<u16, RunError> {
         let slot = free_slot(&self.instances)?;
         if let Some(launch) = &mut spec.launch {
             launch.user = User::reserve()?.map(Arc::new);
@@ -198,7 +166,7 @@ impl Fleet {
             counters: None,
             trouble: None,
             writes,
-            leaving: false,
+            role,
             away: false,
             orders,
             progress: Progress::fresh(),
@@ -251,7 +219,7 @@ impl Fleet {
                 pid,
                 counters,
             } => {
-                if entry.leaving {
+                if entry.leaving() {
                     // It became ready as it was told to stop.
                     return;
                 }
@@ -268,7 +236,12 @@ impl Fleet {
                 tracing::warn!(instance = %entry.name, "lost: {why}");
                 (entry.state, entry.pid) = (InstanceState::Lost, None);
                 entry.trouble = Some(why);
+                // Its flows have gone to others, so that there is nothing to come back for.
+                let retiring = matches!(entry.role, Role::Retiring(_));
                 workers.send_all(|| Command::Detach { slot });
+                if retiring {
+                    self.remove(slot);
+                }
             }
             Report::NotReady { why } => {
                 tracing::warn!(instance = %entry.name, "did not start: {why}");
@@ -289,28 +262,12 @@ impl Fleet {
                     }
                     None => InstanceState::Stopped,
                 };
-                if entry.leaving && !self.closing {
+                if entry.leaving() && !self.closing {
                     self.instances[usize::from(slot)] = None;
                 }
             }
         }
         self.select(workers, service);
-    }
-
-    /// Tells the workers which instances of a service are there.
-    pub(crate) fn select(&self, workers: &Workers, service: u16) {
-        let slots = self.instances_of(service);
-        let live: Vec<u16> = slots.iter().copied().filter(|&s| self.is_running(s)).collect();
-        let given_up = |s: &u16| {
-            self.instance(*s)
-                .is_none_or(|i| i.state == InstanceState::Failed || i.leaving || i.away)
-        };
-        let awaited = live.is_empty() && !slots.iter().all(given_up);
-        workers.send_all(|| Command::Select {
-            service,
-            instances: live.clone(),
-            awaited,
-        });
     }
 
     /// The worker has recovered what a lost instance held, or has let go of one that is to stop.
@@ -320,7 +277,7 @@ impl Fleet {
             tracing::warn!(instance = %entry.name, recovered, "recovered the buffers of a lost instance");
         }
         // A supervisor that has ended needs no order.
-        if entry.leaving {
+        if entry.leaving() {
             let _ = entry.orders.send(Order::Stop);
         }
         let _ = entry.orders.send(Order::Recovered);
@@ -366,37 +323,10 @@ impl Fleet {
         }
     }
 
-    /// Lets go of a service that no generation uses any more: its instances hold nothing and are stopped.
-    pub(crate) fn leave(&mut self, workers: &Workers, service: u16) -> Vec<String> {
-        let Some(entry) = self.services[usize::from(service)].take() else {
-            return Vec::new();
-        };
-        for &slot in entry.instances.values() {
-            let Some(instance) = self.instances[usize::from(slot)].as_mut() else {
-                continue;
-            };
-            instance.leaving = true;
-            if instance.state == InstanceState::Running {
-                instance.state = InstanceState::Draining;
-                workers.send_all(|| Command::Detach { slot });
-            } else if matches!(instance.state, InstanceState::Failed | InstanceState::Stopped) {
-                self.instances[usize::from(slot)] = None;
-            } else {
-                let _ = instance.orders.send(Order::Stop);
-            }
-        }
-        workers.send_all(|| Command::Select {
-            service,
-            instances: Vec::new(),
-            awaited: false,
-        });
-        entry.instances.into_keys().collect()
-    }
-
     pub(crate) fn stop_all(&mut self) {
         self.closing = true;
         for entry in self.instances.iter_mut().flatten() {
-            entry.leaving = true;
+            entry.role = Role::Leaving;
             let _ = entry.orders.send(Order::Stop);
         }
     }
@@ -410,7 +340,14 @@ impl Fleet {
 impl InstanceEntry {
     /// It is being stopped for good.
     pub(crate) fn leaving(&self) -> bool {
-        self.leaving
+        self.role == Role::Leaving
+    }
+
+    pub(crate) fn shown_state(&self) -> InstanceState {
+        match (self.role, self.state) {
+            (Role::Retiring(_), InstanceState::Running) => InstanceState::Draining,
+            (_, state) => state,
+        }
     }
 
     fn ready(&mut self, region: &Region, pid: u32, names: Vec<String>) {
@@ -419,15 +356,6 @@ impl InstanceEntry {
         self.trouble = None;
         self.counter_names = names;
         self.counters = Some(region.counters());
-    }
-}
-
-/// The service without what may change while its instances stay as they are.
-fn comparable(service: &Service) -> Service {
-    Service {
-        id: 0,
-        source: onvm_bundle::SourceRef(String::new()),
-        ..service.clone()
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use nflib::{layout::Layout, memory, session::IdlePolicy};
+use onvm_bundle::Service;
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::*;
@@ -37,7 +38,7 @@ fn worker() -> Workers {
     workers(1).0
 }
 
-fn entry(leaving: bool) -> InstanceEntry {
+fn entry(role: Role) -> InstanceEntry {
     InstanceEntry {
         name: "fw-0".to_owned(),
         service: 0,
@@ -48,11 +49,78 @@ fn entry(leaving: bool) -> InstanceEntry {
         counters: None,
         trouble: None,
         writes: false,
-        leaving,
+        role,
         away: false,
         orders: unbounded_channel().0,
         progress: Progress::fresh(),
     }
+}
+
+fn bundled(replicas: u16) -> Service {
+    let instance = |k| onvm_bundle::Instance {
+        name: format!("fw-{k}"),
+        cores: None,
+        memory: None,
+        numa: None,
+    };
+    Service {
+        id: 0,
+        name: "fw".to_owned(),
+        nf_type: "firewall".to_owned(),
+        source: onvm_bundle::SourceRef(String::new()),
+        run: onvm_bundle::Run::Process,
+        affinity: onvm_bundle::Affinity::Flow,
+        restart: onvm_bundle::Restart::Always,
+        read_only: true,
+        domain: None,
+        outputs: Vec::new(),
+        instances: (0..replicas).map(instance).collect(),
+    }
+}
+
+/// In the slots from [`SLOT`] on.
+fn service(replicas: u16) -> ServiceEntry {
+    ServiceEntry {
+        name: "fw".to_owned(),
+        made_from: MadeFrom::new(&bundled(replicas), |_| None),
+        instances: (0..replicas).map(|k| (format!("fw-{k}"), SLOT + k)).collect(),
+    }
+}
+
+/// Two that run, and the orders to each.
+fn two_running(fleet: &mut Fleet) -> Vec<tokio::sync::mpsc::UnboundedReceiver<Order>> {
+    fleet.services[0] = Some(service(2));
+    let mut ordered = Vec::new();
+    for k in 0..2 {
+        let (orders, receiver) = unbounded_channel();
+        fleet.instances[usize::from(SLOT + k)] = Some(InstanceEntry {
+            name: format!("fw-{k}"),
+            state: InstanceState::Running,
+            orders,
+            ..entry(Role::Member)
+        });
+        ordered.push(receiver);
+    }
+    ordered
+}
+
+/// Goes over to one instance.
+fn to_one(fleet: &mut Fleet, worker: &Workers) -> scale::Scaled {
+    let placed = fleet
+        .place(&bundled(1), &std::collections::BTreeMap::new(), Vec::new())
+        .unwrap();
+    assert!(matches!(placed, Placed::Kept { slot: 0, .. }));
+    fleet.settle(worker, &placed)
+}
+
+fn commands(worker: &Workers) -> Vec<Command> {
+    std::iter::from_fn(|| worker.next_command()).collect()
+}
+
+fn released(worker: &Workers) -> bool {
+    commands(worker)
+        .iter()
+        .any(|c| matches!(c, Command::Release { slot } if *slot == SLOT + 1))
 }
 
 fn ready() -> Report {
@@ -72,7 +140,7 @@ fn attached(worker: &Workers) -> bool {
 fn the_slot_of_one_that_failed_and_was_given_up_is_free_again() {
     let base = tempfile::tempdir().unwrap();
     let (mut fleet, worker) = (fleet(base.path()), worker());
-    fleet.instances[usize::from(SLOT)] = Some(entry(true));
+    fleet.instances[usize::from(SLOT)] = Some(entry(Role::Leaving));
     let why = || "it did not start".to_owned();
     fleet.report(&worker, SLOT, Report::NotReady { why: why() });
     assert!(fleet.instance(SLOT).is_some());
@@ -84,10 +152,10 @@ fn the_slot_of_one_that_failed_and_was_given_up_is_free_again() {
 fn one_that_becomes_ready_as_it_is_told_to_stop_is_not_served() {
     let base = tempfile::tempdir().unwrap();
     let (mut fleet, worker) = (fleet(base.path()), worker());
-    fleet.instances[usize::from(SLOT)] = Some(entry(true));
+    fleet.instances[usize::from(SLOT)] = Some(entry(Role::Leaving));
     fleet.report(&worker, SLOT, ready());
     assert!(!attached(&worker), "nobody would detach it");
-    fleet.instances[usize::from(SLOT)] = Some(entry(false));
+    fleet.instances[usize::from(SLOT)] = Some(entry(Role::Member));
     fleet.report(&worker, SLOT, ready());
     assert!(attached(&worker));
 }
@@ -96,31 +164,13 @@ fn one_that_becomes_ready_as_it_is_told_to_stop_is_not_served() {
 fn one_that_pauses_for_long_before_its_restart_is_not_waited_for() {
     let base = tempfile::tempdir().unwrap();
     let (mut fleet, worker) = (fleet(base.path()), worker());
-    fleet.instances[usize::from(SLOT)] = Some(entry(false));
-    fleet.services[0] = Some(ServiceEntry {
-        name: "fw".to_owned(),
-        made_from: MadeFrom {
-            service: Service {
-                id: 0,
-                name: "fw".to_owned(),
-                nf_type: "firewall".to_owned(),
-                source: onvm_bundle::SourceRef(String::new()),
-                run: onvm_bundle::Run::Process,
-                affinity: onvm_bundle::Affinity::Flow,
-                restart: onvm_bundle::Restart::Always,
-                read_only: true,
-                domain: None,
-                outputs: Vec::new(),
-                instances: Vec::new(),
-            },
-            configs: Vec::new(),
-        },
-        instances: HashMap::from([("fw-0".to_owned(), SLOT)]),
-    });
+    fleet.instances[usize::from(SLOT)] = Some(entry(Role::Member));
+    fleet.services[0] = Some(service(1));
+    fleet.services[0].as_mut().unwrap().instances = HashMap::from([("fw-0".to_owned(), SLOT)]);
     let mut awaited = |report| {
         fleet.report(&worker, SLOT, report);
         let selects = std::iter::from_fn(|| worker.next_command()).filter_map(|c| match c {
-            Command::Select { awaited, .. } => Some(awaited),
+            Command::Select { instances, .. } => Some(instances.awaited),
             _ => None,
         });
         selects.last()
@@ -141,11 +191,81 @@ fn what_the_slots_former_instance_lost_does_not_hide_that_the_new_one_hangs() {
     let (orders, mut ordered) = unbounded_channel();
     fleet.instances[usize::from(SLOT)] = Some(InstanceEntry {
         orders,
-        ..entry(false)
+        ..entry(Role::Member)
     });
     fleet.report(&worker, SLOT, ready());
     // The worker counts anew, and the instance takes what it is given.
     set(&counters.rx_packets, 100);
     fleet.kill_hung(&worker, Duration::ZERO);
     assert!(matches!(ordered.try_recv(), Ok(Order::Kill(_))));
+}
+
+#[test]
+fn one_that_is_to_go_is_stopped_when_no_worker_has_flows_of_it() {
+    let base = tempfile::tempdir().unwrap();
+    let (mut fleet, worker) = (fleet(base.path()), workers(2).0);
+    let _orders = two_running(&mut fleet);
+    assert_eq!(to_one(&mut fleet, &worker).retired, ["fw-1"]);
+    let commands = commands(&worker);
+    let Some(Command::Select { instances, .. }) = commands.last() else {
+        panic!("{commands:?}");
+    };
+    assert_eq!(
+        (&instances.chosen[..], &instances.leaving[..]),
+        (&[SLOT][..], &[SLOT + 1][..])
+    );
+    assert_eq!(fleet.retiring("fw").count(), 1);
+    for (at, left, goes) in [(0, 1, false), (1, 3, false), (1, 1, true)] {
+        let counters = &worker.counters(at).instances[usize::from(SLOT + 1)];
+        counters.left.store(left, Ordering::Relaxed);
+        fleet.end_retired(&worker);
+        assert_eq!(released(&worker), goes, "worker {at}, {left}");
+    }
+    assert_eq!(fleet.retiring("fw").count(), 0);
+    assert_eq!(fleet.instances_of(0), [SLOT]);
+}
+
+#[test]
+fn one_that_is_to_go_and_keeps_its_flows_for_ever_is_stopped_all_the_same() {
+    let base = tempfile::tempdir().unwrap();
+    let (mut fleet, worker) = (fleet(base.path()), worker());
+    let _orders = two_running(&mut fleet);
+    to_one(&mut fleet, &worker);
+    fleet.end_retired(&worker);
+    assert!(!released(&worker));
+    let long_ago = Instant::now().checked_sub(scale::RETIRE_DEADLINE).unwrap();
+    fleet.instances[usize::from(SLOT + 1)].as_mut().unwrap().role = Role::Retiring(long_ago);
+    fleet.end_retired(&worker);
+    assert!(released(&worker));
+}
+
+#[test]
+fn one_that_is_lost_as_it_is_to_go_does_not_come_back() {
+    let base = tempfile::tempdir().unwrap();
+    let (mut fleet, worker) = (fleet(base.path()), worker());
+    let mut ordered = two_running(&mut fleet);
+    to_one(&mut fleet, &worker);
+    let why = || "killed".to_owned();
+    fleet.report(&worker, SLOT + 1, Report::Lost { why: why() });
+    fleet.detached(SLOT + 1, 0);
+    assert!(matches!(ordered[1].try_recv(), Ok(Order::Stop)));
+    assert!(matches!(ordered[1].try_recv(), Ok(Order::Recovered)));
+    fleet.report(&worker, SLOT + 1, Report::Ended { why: None });
+    assert!(fleet.instance(SLOT + 1).is_none());
+    assert_eq!(fleet.instances_of(0), [SLOT]);
+}
+
+/// What is not up has no flows.
+#[test]
+fn one_that_is_to_go_and_does_not_run_goes_at_once() {
+    let base = tempfile::tempdir().unwrap();
+    let (mut fleet, worker) = (fleet(base.path()), worker());
+    let mut ordered = two_running(&mut fleet);
+    fleet.instances[usize::from(SLOT + 1)].as_mut().unwrap().state = InstanceState::Starting;
+    let scaled = to_one(&mut fleet, &worker);
+    assert_eq!(
+        (&scaled.retired[..], &scaled.stopped[..]),
+        (&[][..], &["fw-1".to_owned()][..])
+    );
+    assert!(matches!(ordered[1].try_recv(), Ok(Order::Stop)));
 }

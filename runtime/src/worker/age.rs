@@ -12,6 +12,7 @@ use super::{Worker, ledger::Ledger};
 pub const KEEP_DEADLINE: Duration = Duration::from_secs(5);
 
 const PERIOD: Duration = Duration::from_millis(250);
+const PERIODS_PER_SECOND: u64 = 4;
 /// As many periods as the deadline has. The number of a period is eight bits wide: it must come round later than this.
 pub(super) const MOST_PERIODS: u8 = (KEEP_DEADLINE.as_millis() / PERIOD.as_millis()) as u8;
 const _: () = assert!(KEEP_DEADLINE.as_millis() / PERIOD.as_millis() < 128);
@@ -23,6 +24,8 @@ const SLICE: usize = 4096;
 pub(super) struct Watch {
     /// The number of the present period.
     pub(super) period: u8,
+    /// Periods that have ended.
+    passed: u64,
     pub(super) ends: Instant,
     /// The entry to be looked at next, of so many.
     next: usize,
@@ -33,6 +36,7 @@ impl Watch {
     pub(super) fn new(entries: usize) -> Self {
         Self {
             period: 0,
+            passed: 0,
             ends: Instant::now() + PERIOD,
             next: entries,
             entries,
@@ -44,11 +48,17 @@ impl Watch {
     fn tick(&mut self, now: Instant) {
         if now >= self.ends {
             self.period = self.period.wrapping_add(1);
+            self.passed += 1;
             self.ends = now + PERIOD;
             if self.next >= self.entries {
                 self.next = 0;
             }
         }
+    }
+
+    /// Seconds in which the worker ran, modulo 65536.
+    fn second(&self) -> u16 {
+        (self.passed / PERIODS_PER_SECOND) as u16
     }
 
     /// The slots of instances that have kept a packet of the next entries too long.
@@ -68,6 +78,7 @@ impl Worker {
     pub(super) fn watch_ages(&mut self) {
         self.watch.tick(Instant::now());
         self.forward.period = self.watch.period;
+        self.forward.tick(self.watch.second());
         if self.packets.generations.in_flight == 0 {
             return;
         }

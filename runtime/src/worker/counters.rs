@@ -30,6 +30,8 @@ pub struct InstanceCounters {
     pub refused: AtomicU64,
     /// Descriptors that waited in the ring to the instance when last looked at.
     pub ring_used: AtomicU64,
+    /// Of one that is to go: groups of live flows that it still has, and 1; 0 as long as that is not known.
+    pub left: AtomicU64,
 }
 
 impl PortCounters {
@@ -59,8 +61,11 @@ impl InstanceCounters {
             overruled,
             refused,
             ring_used,
+            left,
         } = self;
-        for counter in [rx_packets, tx_packets, dropped, overruled, refused, ring_used] {
+        for counter in [
+            rx_packets, tx_packets, dropped, overruled, refused, ring_used, left,
+        ] {
             counter.store(0, Ordering::Relaxed);
         }
     }

@@ -8,9 +8,10 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::{
     BURST, Event, InstanceCounters, Link, WorkerCounters,
+    affinity::Clock,
     ledger::Owner,
     packets::{Live, Packets},
-    replicas::Selection,
+    replicas::{Instances, Selection},
     share::Shares,
     sink::Exit,
 };
@@ -67,6 +68,7 @@ pub(super) struct Forward {
     pub(super) stamps: Stamps,
     /// The present period of [`age`](super::age).
     pub(super) period: u8,
+    pub(super) clock: Clock,
 }
 
 impl Forward {
@@ -77,6 +79,7 @@ impl Forward {
         counters: Arc<WorkerCounters>,
         events: UnboundedSender<Event>,
         room: u32,
+        flow_idle: u16,
     ) -> Self {
         let (links, sinks) = (counters.instances.len(), counters.ports.len());
         Self {
@@ -94,6 +97,10 @@ impl Forward {
             flags: [0; 256],
             stamps: Stamps::default(),
             period: 0,
+            clock: Clock {
+                now: 0,
+                idle: flow_idle,
+            },
             counters,
             events,
         }
@@ -120,9 +127,26 @@ impl Forward {
         self.shares.divide(self.active.iter().map(held));
     }
 
-    pub(super) fn select(&mut self, service: u16, instances: Vec<u16>, awaited: bool) {
+    pub(super) fn select(&mut self, service: u16, instances: Instances) {
+        // What one that stays had left when it was to go says nothing the next time.
+        for &slot in &instances.chosen {
+            self.instance(slot).left.store(0, Ordering::Release);
+        }
         if let Some(selection) = self.services.get_mut(usize::from(service)) {
-            *selection = Selection::new(instances, awaited);
+            selection.renew(instances, self.clock);
+        }
+    }
+
+    /// Goes on to this second, and says what flows those still have that are to go.
+    pub(super) fn tick(&mut self, second: u16) {
+        if second == self.clock.now {
+            return;
+        }
+        self.clock.now = second;
+        for selection in &self.services {
+            for (slot, live) in selection.leaving(self.clock) {
+                self.instance(slot).left.store(live as u64 + 1, Ordering::Release);
+            }
         }
     }
 
@@ -218,7 +242,8 @@ impl Forward {
                 if entry.visits_left == 0 {
                     return self.discard(packets, buffer, Reason::HopLimit);
                 }
-                let Some(instance) = self.services[usize::from(service)].choose(entry.hash) else {
+                let Some(instance) = self.services[usize::from(service)].choose(entry.hash, self.clock)
+                else {
                     return self.discard(packets, buffer, Reason::NoInstance);
                 };
                 entry.visits_left -= 1;

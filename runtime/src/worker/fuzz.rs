@@ -28,7 +28,7 @@ use self::{
     nf::Nf,
 };
 use super::{
-    Command, End, Event, Feed, GENERATION_SLOTS, Link, Parts, Sink, Source, SourceKind, Worker,
+    Command, End, Event, Feed, GENERATION_SLOTS, Instances, Link, Parts, Sink, Source, SourceKind, Worker,
     WorkerCounters,
 };
 use crate::{
@@ -149,6 +149,7 @@ impl<'b> World<'b> {
             },
             credit: RING,
             room: bench.pool.count() / 2,
+            flow_idle: 1,
         });
         let inject = SOURCES
             .map(|p| bench.ports[p].tx_queue(0).unwrap())
@@ -292,8 +293,11 @@ impl<'b> World<'b> {
         let service = SERVICE_OF[slot];
         self.commands.push(Command::Select {
             service,
-            instances: self.running(service),
-            awaited: false,
+            instances: Instances {
+                chosen: self.running(service),
+                by_flow: true,
+                ..Instances::default()
+            },
         });
         self.worker.upkeep();
     }
@@ -326,12 +330,17 @@ impl<'b> World<'b> {
     /// Some of a service's instances, or none while one is awaited.
     fn select(&mut self, input: &mut Bytes<'_>) {
         let (service, which) = (u16::from(input.u8()) % SERVICES, input.u8());
-        let mut instances = self.running(service);
-        instances.retain(|slot| which >> slot & 1 != 0);
+        let running = self.running(service);
+        let (chosen, others): (Vec<u16>, Vec<u16>) =
+            running.into_iter().partition(|slot| which >> slot & 1 != 0);
         self.commands.push(Command::Select {
             service,
-            instances,
-            awaited: which & 0x80 != 0,
+            instances: Instances {
+                chosen,
+                leaving: if which & 0x40 == 0 { Vec::new() } else { others },
+                awaited: which & 0x80 != 0,
+                by_flow: which & 0x20 != 0,
+            },
         });
         self.worker.upkeep();
     }

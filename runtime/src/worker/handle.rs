@@ -219,6 +219,11 @@ impl Workers {
         threads.map(JoinHandle::join).filter(Result::is_err).count() == 0
     }
 
+    /// Whether that holds of the counters of each worker.
+    pub fn all(&self, holds: impl Fn(&WorkerCounters) -> bool) -> bool {
+        self.workers.iter().all(|worker| holds(&worker.counters))
+    }
+
     /// The sum of one counter.
     pub fn sum<'a>(&'a self, counter: impl Fn(&'a WorkerCounters) -> &'a AtomicU64) -> u64 {
         let workers = self.workers.iter().map(|worker| &worker.counters);

@@ -5,6 +5,7 @@
 //! are its own, and changes reach it as [`Command`]s between bursts.
 
 mod admission;
+mod affinity;
 mod age;
 mod counters;
 mod credit;
@@ -38,6 +39,7 @@ pub use handle::{End, Ends, Handle, Workers, WorkersEvent};
 pub(crate) use idle::Pace;
 pub use ingress::{Feed, Handed, Source, SourceKind};
 pub use link::Link;
+pub use replicas::Instances;
 pub use sink::Sink;
 
 use self::{
@@ -62,6 +64,9 @@ pub const GENERATION_SLOTS: usize = 16;
 /// edit. An NF that keeps packets for longer gives up its flows' order across the edit, not the traffic.
 const ORDER_PATIENCE: Duration = Duration::from_millis(5);
 
+/// For an instance that is to go to hand back what it holds.
+const RELEASE_DEADLINE: Duration = Duration::from_secs(2);
+
 /// What the control thread asks of a worker; carried out between bursts, in order.
 #[derive(Debug)]
 pub enum Command {
@@ -71,12 +76,10 @@ pub enum Command {
     Attach { slot: u16, link: Box<Link>, fresh: bool },
     /// Ends serving an instance: what it handed back goes on, what it still holds is freed and counted as `nf_lost`.
     Detach { slot: u16 },
-    /// Sends a service's packets to these instances from now on. While there is none of them and one is `awaited`, sources that can wait do.
-    Select {
-        service: u16,
-        instances: Vec<u16>,
-        awaited: bool,
-    },
+    /// The same for one that gets nothing any more, once it has handed back all that it holds, or keeps it for too long.
+    Release { slot: u16 },
+    /// Sends a service's packets to these instances from now on. While there is none of them and one is awaited, sources that can wait do.
+    Select { service: u16, instances: Instances },
     /// Classifies by these tables from now on; packets inside finish by the tables that classified them. No generation that
     /// has packets inside may have a number that is the same modulo [`GENERATION_SLOTS`].
     Publish(Arc<Generation>),
@@ -124,6 +127,8 @@ pub struct Parts {
     pub credit: u32,
     /// Packets that instances may hold together, except for those of sources that can wait.
     pub room: u32,
+    /// Seconds that a flow may be silent and still keeps its instance, up to 32767.
+    pub flow_idle: u16,
 }
 
 #[derive(Debug)]
@@ -132,6 +137,8 @@ pub struct Worker {
     forward: Forward,
     ingress: Ingress,
     watch: Watch,
+    /// Instances that are to go once they hold nothing, and until when that is waited for.
+    releasing: Vec<(u16, Instant)>,
     counters: Arc<WorkerCounters>,
     commands: Arc<SegQueue<Command>>,
     events: UnboundedSender<Event>,
@@ -156,6 +163,7 @@ impl Worker {
             idle,
             credit,
             room,
+            flow_idle,
         } = parts;
         let buffers = pool.count();
         Self {
@@ -167,8 +175,10 @@ impl Worker {
                 counters.clone(),
                 events.clone(),
                 room,
+                flow_idle,
             ),
             watch: Watch::new(buffers as usize),
+            releasing: Vec::new(),
             ingress: Ingress::new(packets, credit),
             counters,
             commands,
@@ -199,6 +209,7 @@ impl Worker {
         self.forward.announce();
         self.watch_ages();
         self.handle_commands();
+        self.release();
         self.end_ingress();
         self.retire();
         self.forward.publish_gauges(self.packets.generations.in_flight);
@@ -234,13 +245,15 @@ impl Worker {
                     }
                     self.forward.attach(slot, link);
                 }
-                Command::Detach { slot } => self.detach(slot),
-                Command::Select {
-                    service,
-                    instances,
-                    awaited,
-                } => {
-                    self.forward.select(service, instances, awaited);
+                Command::Detach { slot } => {
+                    // Each request is answered.
+                    let waiting = self.releasing.len();
+                    self.releasing.retain(|(releasing, _)| *releasing != slot);
+                    (self.releasing.len()..=waiting).for_each(|_| self.detach(slot));
+                }
+                Command::Release { slot } => self.releasing.push((slot, Instant::now() + RELEASE_DEADLINE)),
+                Command::Select { service, instances } => {
+                    self.forward.select(service, instances);
                     self.note_starved();
                 }
                 Command::Publish(tables) => self.publish(tables),
@@ -347,6 +360,18 @@ impl Worker {
         }
         if !draining {
             *hold = None;
+        }
+    }
+
+    /// Ends serving those that are to go and hold nothing any more.
+    fn release(&mut self) {
+        for i in (0..self.releasing.len()).rev() {
+            let (slot, until) = self.releasing[i];
+            let link = self.forward.links[usize::from(slot)].as_ref();
+            if link.is_none_or(|link| link.held() == 0) || Instant::now() >= until {
+                self.releasing.swap_remove(i);
+                self.detach(slot);
+            }
         }
     }
 

@@ -205,37 +205,6 @@ fn an_nf_that_never_gets_ready_is_given_up() {
 }
 
 #[test]
-fn more_and_fewer_replicas_serve_at_once() {
-    let scratch = Scratch::new();
-    let with = |n: u32| {
-        endless(
-            &scratch,
-            &n.to_string(),
-            &format!("nf fwd = pacer {{}} with {{ replicas = {n} }}"),
-            "fwd",
-        )
-    };
-    let manager = Manager::ready(&with(1), "test", &scratch.run_dir(), &[]);
-    for n in [4, 2, 3] {
-        manager
-            .apply(&with(n), None)
-            .unwrap_or_else(|e| panic!("{n} replicas: {e}"));
-        let all_work = |s: &onvm_bundle::api::Status| {
-            let instances = &s.services[0].instances;
-            instances.len() == n as usize && instances.iter().all(|i| i.tx_packets > 0 && i.pid.is_some())
-        };
-        manager.wait_until(&format!("{n} replicas work"), SOON, all_work);
-    }
-    let summary = manager.terminate_whole(STOCK);
-    assert_eq!(
-        summary.balance.dropped,
-        summary.dropped("shutdown"),
-        "{:?}",
-        summary.drops
-    );
-}
-
-#[test]
 fn ctrl_c_in_a_terminal_reaches_the_manager_alone() {
     let scratch = Scratch::new();
     let manager = Manager::ready(

@@ -16,4 +16,5 @@ mod errors;
 mod failover;
 mod lifecycle;
 mod reattach;
+mod replicas;
 mod talk;

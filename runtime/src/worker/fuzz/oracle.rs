@@ -8,7 +8,7 @@ use super::{
         ledger::{Entry, Owner},
         share::Shares,
     },
-    Command, Event, SERVICES, SINKS, SLOTS, SOURCES, Tally, World,
+    Command, Event, Instances, SERVICES, SINKS, SLOTS, SOURCES, Tally, World,
 };
 use crate::dpdk::{RxBurst, RxQueue};
 
@@ -259,8 +259,7 @@ impl World<'_> {
         for service in 0..SERVICES {
             self.commands.push(Command::Select {
                 service,
-                instances: Vec::new(),
-                awaited: false,
+                instances: Instances::default(),
             });
         }
         for _ in 0..ROUNDS_TO_THE_END {

@@ -1,0 +1,60 @@
+//! What the instances of a service are made from: where that stays the same over an edit, they stay.
+
+use std::collections::BTreeMap;
+
+use crate::{Affinity, Instance, InstanceConfig, Service, SourceRef};
+
+/// A service without what may change while its instances go on: its id, its place in the source, and how many they are.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MadeFrom {
+    service: Service,
+    /// By name.
+    instances: BTreeMap<String, (Instance, Option<InstanceConfig>)>,
+}
+
+impl MadeFrom {
+    /// `config` gives an instance's configuration by its name.
+    pub fn new(service: &Service, config: impl Fn(&str) -> Option<InstanceConfig>) -> Self {
+        let instances = service.instances.iter();
+        let instances = instances.map(|i| (i.name.clone(), (i.clone(), config(&i.name))));
+        Self {
+            instances: instances.collect(),
+            service: Service {
+                id: 0,
+                source: SourceRef(String::new()),
+                instances: Vec::new(),
+                ..service.clone()
+            },
+        }
+    }
+
+    /// Whether a service of `self` goes on as one of `next`: both are the same but for instances that only one of them has.
+    pub fn goes_on_as(&self, next: &Self) -> bool {
+        let same = |(name, made_from)| self.instances.get(name).is_none_or(|m| m == made_from);
+        self.service == next.service && next.instances.iter().all(same)
+    }
+
+    /// Goes on as `next`, and remembers what instances are made from that `next` has not: they may still be there.
+    pub fn go_on_as(&mut self, next: &Self) {
+        self.instances.extend(next.instances.clone());
+    }
+
+    /// The instance is gone.
+    pub fn forget(&mut self, instance: &str) {
+        self.instances.remove(instance);
+    }
+
+    /// Instance names.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.instances.keys().map(String::as_str)
+    }
+
+    pub fn has(&self, instance: &str) -> bool {
+        self.instances.contains_key(instance)
+    }
+
+    /// Each flow keeps its instance.
+    pub fn by_flow(&self) -> bool {
+        self.service.affinity == Affinity::Flow
+    }
+}
