@@ -43,7 +43,7 @@ pub(crate) const FOREIGN_RULE: &str = "C0026";
 
 /// Every syntax code with its title, in order.
 pub const CODES: [(&str, &str); 20] = [
-    (EXPECTED, "something else was expected"),
+    (EXPECTED, "unexpected text"),
     (NAME, "malformed name"),
     (BRACKET, "bracket without its partner"),
     (STRING, "malformed string"),
@@ -54,7 +54,7 @@ pub const CODES: [(&str, &str); 20] = [
     (RESERVED, "reserved word as a name"),
     (STRAY_DOC, "doc comment without a declaration"),
     (TOO_LARGE, "file too large"),
-    (DIRECTION, "text that is shown otherwise than it is read"),
+    (DIRECTION, "text that is displayed differently from its meaning"),
     (CHANGED, "formatting would change the meaning"),
     (FILTER, "malformed filter"),
     (FILTER_VALUE, "value does not suit its primitive"),

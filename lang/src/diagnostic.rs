@@ -2,7 +2,7 @@
 
 use crate::syntax::Span;
 
-/// Something to tell the operator about the source.
+/// A report to the operator about the source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostic {
     /// A stable code: `C0001` and up for syntax.
@@ -22,7 +22,7 @@ pub struct Diagnostic {
 /// How bad a diagnostic is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Severity {
-    /// Told because it was asked for; nothing is wrong.
+    /// Reported on request; nothing is wrong.
     Note,
     /// Worth knowing; the program is accepted.
     Warning,
@@ -41,7 +41,7 @@ impl Severity {
     }
 }
 
-/// A place in the source and what is to be said of it.
+/// A place in the source and the remark on it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Label {
     /// The place.
@@ -57,7 +57,7 @@ pub struct Label {
 pub struct Fix {
     /// What it does, as an order: "write `firewall`".
     pub title: String,
-    /// What is replaced; empty where text is put in.
+    /// The replaced text; empty for an insertion.
     pub span: Span,
     /// What stands there afterwards.
     pub text: String,

@@ -1,4 +1,4 @@
-//! The coarse scanner: strings, comments, brackets and words, enough to tell where declarations
+//! The coarse scanner: strings, comments, brackets and words, enough to find where declarations
 //! begin and which bracket is not closed. It never fails and reads each byte once.
 
 use crate::syntax::Span;

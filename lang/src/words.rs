@@ -1,4 +1,4 @@
-//! The words of the language, for who lists or colours them.
+//! The words of the language, for completion and highlighting.
 
 use crate::filter::names;
 
@@ -18,14 +18,14 @@ pub const FILTER: [&str; 46] = names::KEYWORDS;
 /// The words that join primitives.
 pub const CONNECTIVES: [&str; 3] = ["and", "or", "not"];
 
-/// Tells whether no declaration may take this word as its name.
+/// Whether no declaration may take this word as its name.
 ///
 /// See [`is_filter_word`] for more words that no class can be called.
 pub fn is_reserved(word: &str) -> bool {
     DECLARATIONS.contains(&word) || names::RESERVED.contains(&word)
 }
 
-/// Tells whether a word means something in filters, so that no class may be called like it.
+/// Whether a word means something in filters, so that no class may have it as its name.
 pub fn is_filter_word(word: &str) -> bool {
     names::is_keyword(word)
 }

@@ -110,7 +110,7 @@ fn quantities() {
         ("1\n// why not\ns", Number::Int(1), "s"),
     ] {
         let Value::Quantity { number: n, unit: u } = value(text) else {
-            panic!("{text} is no quantity");
+            panic!("{text} is not a quantity");
         };
         assert_eq!((n, u.node.as_str()), (number, unit), "{text}");
     }

@@ -24,7 +24,7 @@ pub struct Descriptor {
     pub hash: u32,
     /// One of the `VERDICT_*` numbers.
     pub verdict: u8,
-    /// [`IGNORE_TAGS`] or zero; of no meaning in what an NF hands back.
+    /// [`IGNORE_TAGS`] or zero; ignored in descriptors that an NF hands back.
     pub flags: u8,
     /// Argument of the verdict: an output's index, a service id or a port id.
     pub destination: u16,
@@ -66,7 +66,7 @@ impl Descriptor {
     }
 }
 
-/// What an NF decides about a packet. The manager performs it, or overrules what the bundle does not permit.
+/// An NF's decision about a packet. The manager performs it, or overrules it where the bundle does not permit it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum Verdict {
     /// Follow the chain.

@@ -1,8 +1,8 @@
 //! A checked look at a packet's headers: one pass, no allocation, no panic on any bytes.
 //!
 //! [`Headers::parse`] reads Ethernet, up to two VLAN tags (802.1Q, 802.1ad), ARP, IPv4, IPv6 with its extension
-//! headers, and the first lines of TCP, UDP, SCTP, ICMP and ICMPv6. It copies out what filters need and keeps offsets
-//! for the rest. What follows ESP, or stands inside a tunnel, is payload.
+//! headers, and the first lines of TCP, UDP, SCTP, ICMP and ICMPv6. It copies out the values that filters need and
+//! keeps offsets for the rest. Everything after ESP, or inside a tunnel, is payload.
 //!
 //! A packet that is cut short or contradicts itself is not an error: parsing goes as far as it can, and
 //! [`Headers::fault`] names the first defect. Every field that is set was read from whole, present bytes. Checksums are

@@ -1,11 +1,11 @@
-//! What a thread does that finds no work: spin, then yield, then sleep.
+//! Idling of a thread without work: spin, then yield, then sleep.
 
 use crate::session::IdlePolicy;
 
 /// What to do after a round without work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rest {
-    /// Look again at once (the processor has been told that this is a spin).
+    /// Look again at once (the processor has been given a spin hint).
     Spun,
     /// Look again; the processor was offered to others.
     Yielded,

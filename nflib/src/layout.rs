@@ -16,7 +16,7 @@ pub const ABI_VERSION: u32 = 1;
 /// First eight bytes of a region.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"ONVMNF\0\x01");
 
-/// Bytes of a cache line; what must not share one is placed at multiples of it.
+/// Bytes of a cache line; values that must not share one are placed at multiples of it.
 pub const LINE: usize = 64;
 
 pub const HEADER_BYTES: usize = 8192;

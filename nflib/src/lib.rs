@@ -1,4 +1,4 @@
-//! What a network function (NF) is linked with: packets, verdicts, the [`Nf`] trait and its run loop.
+//! The library that network functions (NFs) link: packets, verdicts, the [`Nf`] trait and its run loop.
 //!
 //! An NF is a plain process. It needs the path of its own socket in `ONVM_NF_SOCKET` and nothing else: over that socket
 //! the manager hands it two memory files, the *region* (rings, counters, doorbells; its own) and the *packet file*

@@ -28,7 +28,8 @@ pub use private::PrivateCopy;
 /// Bytes of a huge page, where a file is made of them.
 pub const HUGE_PAGE: usize = 2 << 20;
 
-/// Makes a memory file of `size` bytes that nobody can shrink, grow or, being of mode 0600, reopen under another user id.
+/// Makes a memory file of `size` bytes that cannot be shrunk, grown or, being of mode 0600, reopened under another
+/// user id.
 ///
 /// With `huge`, the file is made of 2 MiB pages and `size` is rounded up to them; fails when the host has not enough.
 pub fn create_file(name: &str, size: usize, huge: bool) -> io::Result<OwnedFd> {
@@ -238,10 +239,11 @@ impl Geometry {
 /// The buffers that packets lie in.
 ///
 /// # Ownership
-/// A buffer belongs to whoever holds its descriptor; the holder alone touches its bytes. The manager, the NFs and the
+/// A buffer belongs to the holder of its descriptor, which alone touches its bytes. The manager, the NFs and the
 /// devices all keep to that by passing descriptors through rings (release on push, acquire on pop). A hostile NF that
 /// maps the file writable can break the *content* of others' packets in its domain, never an address or a length: those
-/// come from the holder's descriptor, which is private memory by then. Who decides by what it reads takes a [`PrivateCopy`].
+/// come from the holder's descriptor, which is private memory by then. Decisions on its content are made on a
+/// [`PrivateCopy`].
 #[derive(Debug)]
 pub struct PacketFile {
     mapping: Mapping,

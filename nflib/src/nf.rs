@@ -23,7 +23,7 @@ pub trait Nf: Sized {
     }
 }
 
-/// What became of new parameters.
+/// The outcome of new parameters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reconfigured {
     Done,
@@ -35,13 +35,13 @@ pub enum Reconfigured {
 pub enum SetupError {
     #[error(transparent)]
     Params(#[from] ParamsError),
-    #[error("there is room for {0} counters and the NF wants more")]
+    #[error("the NF asks for more than {0} counters")]
     Counters(usize),
     #[error("{0}")]
     Other(String),
 }
 
-/// What an NF is given when it starts.
+/// The start-up data of an NF.
 #[derive(Debug)]
 pub struct Setup {
     pub params: Params,

@@ -32,7 +32,7 @@ pub enum ParamsError {
     File { name: String, mistakes: FileMistakes },
 }
 
-/// What is wrong with the file of a file parameter: at least one mistake.
+/// The mistakes in the file of a file parameter: at least one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileMistakes {
     /// The file's name, as the operator wrote it.

@@ -48,7 +48,7 @@ pub enum RunError {
     Refused(String),
     #[error("the manager sent something unexpected: {0}")]
     Protocol(String),
-    #[error("talking to the manager: {0}")]
+    #[error("the session with the manager failed: {0}")]
     Io(#[from] io::Error),
     #[error(transparent)]
     Region(#[from] RegionError),
@@ -88,7 +88,7 @@ pub fn run_with<N: Nf>(build: impl FnMut(&mut Setup) -> Result<N, SetupError>) -
     }
 }
 
-/// For whoever reads what the NF prints: often the manager, which may be gone.
+/// The reader of the output is often the manager, which may be gone.
 fn report(error: &RunError) {
     let _ = writeln!(io::stderr(), "error: {error}");
 }

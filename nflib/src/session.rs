@@ -157,8 +157,8 @@ fn inherited(number: &str) -> io::Result<OwnedFd> {
         return Err(invalid("the descriptor is not a socket of a manager"));
     }
     rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::CLOEXEC)?;
-    // SAFETY: the descriptor is open, as was just seen, and its number came from who started this process, for this use alone. No
-    // other owner takes it: `TAKEN` lets one call come here.
+    // SAFETY: the descriptor is open, as was just seen, and its number came from the starter of this process, for
+    // this use alone. No other owner takes it: `TAKEN` lets one call come here.
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
@@ -171,7 +171,7 @@ pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
         None,
     )?;
     rustix::io::ioctl_fionbio(&manager, true)?;
-    // Older kernels do not know that; then whoever receives has to take them and close them.
+    // Older kernels do not know that; then the receiver has to take them and close them.
     let _ = crate::rights::refuse(&manager);
     Ok((manager, nf))
 }
@@ -267,7 +267,7 @@ impl Received {
     }
 }
 
-/// Receives what the peer sent next, without a look at it.
+/// Receives the peer's next packet, without looking into it.
 pub fn receive_any(socket: impl AsFd) -> io::Result<Received> {
     let mut bytes = vec![0; MAX_MESSAGE];
     let mut space = vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];

@@ -32,7 +32,7 @@ pub trait AnyBench {
     fn counters(&self) -> Vec<(&str, u64)>;
 }
 
-/// What the NF made of a packet.
+/// The NF's result for a packet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Handled {
     pub verdict: Verdict,

@@ -1,4 +1,4 @@
-//! One immutable generation of the tables: what a packet that was classified by it will meet, to its end.
+//! One immutable generation of the tables: the whole further path of a packet that was classified by it.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -32,7 +32,7 @@ pub struct Generation {
     pub counters: Vec<HopCounters>,
 }
 
-/// What a steering rule is called, the same in each generation that has it.
+/// The identity of a steering rule, the same in each generation that has it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RuleName {
     /// The filter as it was written, or `else`.

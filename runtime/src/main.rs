@@ -23,7 +23,7 @@ struct Arguments {
     /// The directory that `onvmc build -o` wrote
     #[arg(required_unless_present = "isolation")]
     bundle: Option<PathBuf>,
-    /// Say what this host offers to isolate NFs with, and end
+    /// Print the means of isolation that this host offers, and exit
     #[arg(long, conflicts_with = "bundle")]
     isolation: bool,
     /// Who starts the NFs
@@ -133,7 +133,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode, RunError> {
 /// A pipe that nobody reads any more ends nothing.
 fn print(text: &str) {
     if let Err(e) = writeln!(std::io::stdout(), "{text}") {
-        tracing::warn!("what is to be printed cannot be: {e}");
+        tracing::warn!("the output cannot be printed: {e}");
     }
 }
 

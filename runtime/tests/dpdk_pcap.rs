@@ -189,7 +189,7 @@ fn failures_name_the_cause(eal: &Eal, folder: &Path) {
         "port `net_pcap0`: capture `/missing.pcap`: No such file or directory (os error 2)"
     );
     let path = folder.join("not.pcap");
-    std::fs::write(&path, "this is no capture file at all").unwrap();
+    std::fs::write(&path, "this is not a capture file at all").unwrap();
     let args = format!("rx_pcap={}", path.display());
     let wrong = Port::create_vdev(eal, "net_pcap0", &args)
         .unwrap_err()

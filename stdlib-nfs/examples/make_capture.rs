@@ -1,4 +1,4 @@
-//! Writes the captures that `chains/edge.chain` reads: `edge.pcap`, what arrives from outside, and `edge-lan.pcap`, what
+//! Writes the captures that `chains/edge.chain` reads: `edge.pcap`, the packets from outside, and `edge-lan.pcap`, what
 //! the servers answer. Always the same bytes.
 //!
 //! ```text
@@ -266,7 +266,7 @@ impl Traffic {
         Ok(())
     }
 
-    /// What a firewall is there for: log-ins, spoofed sources, impossible flags, services that nobody offers.
+    /// Traffic for a firewall to stop: log-ins, spoofed sources, impossible flags, services that nobody offers.
     fn scan(&mut self, i: usize) -> Result<(), Failure> {
         let at = self.random(LENGTH);
         let client = format!("198.51.100.{}", 200 + i % 20);

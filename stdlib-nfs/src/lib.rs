@@ -28,13 +28,14 @@ pub struct StandardNf {
     pub name: &'static str,
     /// The text of its manifest.
     pub manifest: &'static str,
-    /// Attaches to the manager named by the environment and runs until told to stop.
+    /// Attaches to the manager named by the environment and runs until asked to stop.
     pub run: fn() -> ExitCode,
     /// Builds the NF without a manager, for one packet at a time.
     pub bench: fn(Params) -> Result<Box<dyn AnyBench>, SetupError>,
-    /// Reads the parameters as the NF does when it starts, and nothing more: what is refused at the start is refused here.
+    /// Reads the parameters as the NF does when it starts, and nothing more: anything refused at the start is refused
+    /// here.
     pub check: fn(&Params) -> Result<(), SetupError>,
-    /// What its verdicts depend on.
+    /// The inputs of its verdicts.
     pub model: fn(&Params) -> Result<Model, SetupError>,
 }
 

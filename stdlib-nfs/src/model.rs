@@ -1,4 +1,4 @@
-//! What an NF's verdicts depend on, as data: for proofs, and for tools that look for a packet of each verdict.
+//! The inputs of an NF's verdicts, as data: for proofs, and for tools that look for a packet of each verdict.
 
 use nflib::{Verdict, filter::Expr};
 

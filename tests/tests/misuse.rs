@@ -107,7 +107,7 @@ fn one_that_names_counters_without_end_keeps_nobody_waiting() {
     let without = build(&scratch, "without", "", "");
     let manager = Manager::ready(&without, "test", &scratch.run_dir(), &[]);
     let error = manager.apply(&with, None).unwrap_err();
-    assert!(error.message.contains("named no counter"), "{error:?}");
+    assert!(error.message.contains("empty list of counters"), "{error:?}");
     manager.wait_for_traffic(1000, SOON);
     manager.terminate_whole(STOCK);
 }

@@ -50,7 +50,7 @@ const TAIL: &str = "port wan = null {}\nsteer wan { else -> drop }\n";
 pub(crate) const PAGES: &[&Page] = &[
     &error(
         "C0001",
-        "something else was expected",
+        "unexpected text",
         "The text does not follow the grammar here. One declaration is skipped; those after it are read as if it were \
          right.",
         "port wan null {}\nport lan = null {}\nsteer lan { else -> drop }\n",
@@ -135,7 +135,7 @@ pub(crate) const PAGES: &[&Page] = &[
     ),
     &error(
         "C0012",
-        "text that is shown otherwise than it is read",
+        "text that is displayed differently from its meaning",
         "Characters such as U+202E make an editor show a line in another order than the compiler reads it, so that a \
          rule can look like another. They may not stand in comments and strings; elsewhere nothing invisible may. A \
          carriage return without a line feed may not stand in a comment: editors show a new line behind it, and the \
@@ -147,7 +147,7 @@ pub(crate) const PAGES: &[&Page] = &[
         "C0013",
         "formatting would change the meaning",
         "`onvmc fmt` reads what it has written once more, and writes no file that would then mean something else. That \
-         it would is a mistake of the formatter; please report it with the declaration.",
+         it would is a bug in the formatter; please report it with the declaration.",
         "",
         "",
     ),

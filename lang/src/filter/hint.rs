@@ -1,4 +1,4 @@
-//! What was probably meant by a token that stands in a filter where it cannot.
+//! The probable meaning of a token that a filter cannot have at its place.
 
 use super::lex::{Sym, Tok};
 use super::{CLAIM, Parser, names};
@@ -26,7 +26,7 @@ const FOREIGN: [(&str, &str); 12] = [
 const OPTIONS: [(&str, &str); 3] = [("s", "src host"), ("d", "dst host"), ("p", "")];
 
 impl Parser<'_, '_> {
-    /// What was probably meant by the words of another language that come next, and where they stand: `--dport`, `saddr`.
+    /// The probable meaning of the words of another language that come next, and their place: `--dport`, `saddr`.
     pub(super) fn meant(&self) -> Option<(Span, String)> {
         let minus = |ahead| self.peek_at(ahead) == Some(&Tok::Sym(Sym::Minus));
         let dashes = usize::from(minus(0)) + usize::from(minus(0) && minus(1));

@@ -49,7 +49,7 @@ pub(super) struct Bad {
     pub(super) code: &'static str,
     pub(super) message: String,
     pub(super) help: Option<String>,
-    /// What was probably meant to stand there.
+    /// The probable intention.
     pub(super) meant: Option<&'static str>,
 }
 

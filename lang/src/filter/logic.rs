@@ -16,7 +16,7 @@ pub(super) struct Scope {
     pub(super) values_only: bool,
     /// True in parentheses.
     pub(super) nested: bool,
-    /// What stands before was refused: which qualifiers a bare value takes is not known.
+    /// The text before was refused, so the qualifiers of a bare value are not known.
     pub(super) after_refused: bool,
 }
 
@@ -80,7 +80,7 @@ impl Parser<'_, '_> {
     }
 
     /// Operands joined by `and` and `or`; also the qualifiers that a next operand would take. A part that is refused does not
-    /// hide what is wrong with the others: it is left out, and [`Parser::refused`] counts it.
+    /// hide the mistakes of the others: it is left out, and [`Parser::refused`] counts it.
     pub(super) fn logic(&mut self, scope: Scope) -> Parsed<(Filter, Option<Quals>)> {
         let (first, mut scope) = self.operand_or_skip(scope);
         let mut rest = Vec::new();
@@ -152,7 +152,7 @@ impl Parser<'_, '_> {
         let refused = self.at;
         while let Some(tok) = self.peek() {
             match tok {
-                // What follows an arrow is not a filter.
+                // The text after an arrow is not a filter.
                 Tok::Bad(bad) if bad.meant == Some("->") => {
                     if self.at > refused {
                         let _ = self.expected::<()>("`->`");
@@ -221,7 +221,7 @@ impl Parser<'_, '_> {
         Ok(Spanned::new(FilterKind::Paren(Box::new(inner)), span))
     }
 
-    /// Tells `(tcp[13] & 2) != 0` from `(tcp or udp)`: an operator follows the partner.
+    /// Distinguishes `(tcp[13] & 2) != 0` from `(tcp or udp)`: an operator follows the partner.
     fn is_arithmetic_paren(&self) -> bool {
         let close = self.partner.get(self.at).copied().flatten();
         let after = close.and_then(|c| self.tokens.get(c + 1));

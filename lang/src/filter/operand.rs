@@ -10,7 +10,7 @@ use crate::diagnostic::Diagnostic;
 use crate::parse::nearest;
 use crate::syntax::{Encapsulation, Family, FilterValue, Operand, Prefix, Span, Spanned};
 
-/// What a primitive wants its value to be.
+/// The kind of value that a primitive takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Wants {
     Addr,
@@ -345,7 +345,7 @@ impl Parser<'_, '_> {
                 (Some(format!("write `{list}`")), Some((span, list)))
             }
             (Tok::Prefix(p), Wants::Addr) => change(word, "net", p.to_string()),
-            // libpcap takes it for an address, 0.0.0.80, which nobody means: so it is left to the reader.
+            // libpcap takes it for an address, 0.0.0.80, which is hardly intended: the reader decides.
             (Tok::Number(n), Wants::AddrOrNet) => {
                 (Some(format!("if a port is meant, write `port {n}`")), None)
             }

@@ -98,9 +98,9 @@ impl Parser<'_, '_> {
                 let (span, text) = self.encapsulated_before().unwrap_or_default();
                 let found = Diagnostic::error(
                     codes::QUALIFIER,
-                    "nothing says how to read this value",
+                    "this value has no qualifier",
                     start,
-                    "what stands before the value on the left does not count here",
+                    "the qualifier of the value on the left does not apply here",
                 )
                 .help(format!("write `{text}` for any of them"));
                 return self.fail(found.write(span, text));
@@ -109,7 +109,7 @@ impl Parser<'_, '_> {
                 let (span, text) = self.comma_list(self.at).unwrap_or_default();
                 let found = Diagnostic::error(
                     codes::QUALIFIER,
-                    "nothing says how to read these values",
+                    "these values have no qualifier",
                     span,
                     "a qualifier is missing before this",
                 )
@@ -132,7 +132,7 @@ impl Parser<'_, '_> {
         };
         let found = Diagnostic::error(
             codes::QUALIFIER,
-            "nothing says how to read this value",
+            "this value has no qualifier",
             start,
             "a qualifier is missing before this",
         )
@@ -144,7 +144,7 @@ impl Parser<'_, '_> {
     fn unqualified_as(&mut self, word: &str, start: Span) -> Parsed<(Filter, Option<Quals>)> {
         let found = Diagnostic::error(
             codes::QUALIFIER,
-            "nothing says how to read this value",
+            "this value has no qualifier",
             start,
             "a qualifier is missing before this",
         )

@@ -69,7 +69,7 @@ impl Parser<'_, '_> {
             Some(Tok::Word(w)) if w == "and" => Direction::Both,
             _ => return Some(alone),
         };
-        // `src or dst port 80`; but `src 10.0.0.1 or ...` never comes here, for a value is next.
+        // `src or dst port 80`; but `src 10.0.0.1 or ...` never comes here, since a value is next.
         if self.peek_at(1).is_some_and(|t| t.is_word(other)) {
             self.at += 2;
             return Some(both);

@@ -58,7 +58,7 @@ fn changed(file: &File, formatted: &str) -> Option<Diagnostic> {
     Some(misread("declaration", span))
 }
 
-/// The error for what would be read differently; `what` stands at `span`.
+/// The error for text that would be read differently; `what` stands at `span`.
 fn misread(what: &str, span: Span) -> Diagnostic {
     let found = Diagnostic::error(
         codes::CHANGED,
@@ -67,6 +67,6 @@ fn misread(what: &str, span: Span) -> Diagnostic {
         "would be read differently",
     );
     found.help(format!(
-        "this is a mistake of the formatter: please report it with this {what}"
+        "this is a bug in the formatter: please report it with this {what}"
     ))
 }

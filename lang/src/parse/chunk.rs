@@ -1,6 +1,6 @@
 //! Splits a file into declarations, so that a syntax error in one never hides the next.
 //!
-//! A declaration begins at a keyword that is followed by what looks like its head (`port NAME =`),
+//! A declaration begins at a keyword followed by text that looks like its head (`port NAME =`),
 //! outside all brackets, or at the start of a line inside brackets that were then left open. A
 //! keyword alone (`port 80` in a filter, `steer` in `allow x to steer y`) does not begin one.
 
@@ -184,7 +184,7 @@ impl Splitter<'_> {
         }
     }
 
-    /// Tells whether a declaration begins here: `Some(None)` for one with an unknown keyword.
+    /// Whether a declaration begins here: `Some(None)` for one with an unknown keyword.
     #[allow(clippy::option_option)]
     fn head(&self, at: usize, token: &Token) -> Option<Option<&'static str>> {
         if token.kind != Kind::Word {

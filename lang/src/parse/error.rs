@@ -53,7 +53,7 @@ pub(crate) fn nearest(words: impl IntoIterator<Item = &'static str>, word: &str)
         .map(|(_, w)| w)
 }
 
-/// Errors that are told before the grammar is asked.
+/// Errors that are reported before the grammar is asked.
 pub(super) fn before_grammar(chunk: &Chunk) -> Option<Diagnostic> {
     if let Some(span) = chunk.too_deep {
         return Some(nesting(span));
@@ -120,7 +120,7 @@ pub(super) fn unknown_declaration(source: &str, chunk: &Chunk) -> Diagnostic {
             codes::DECLARATION,
             "the marks of a merge conflict were left here",
             Span::new(range.start, range.start + 7),
-            "two versions of this part were not made one",
+            "two versions of this part were not merged",
         )
         .help("keep one of the versions, and remove the lines with the marks");
     }
@@ -133,7 +133,7 @@ pub(super) fn unknown_declaration(source: &str, chunk: &Chunk) -> Diagnostic {
         "no declaration begins like this",
     );
     match foreign.or_else(|| nearest(KEYWORDS, &lower)) {
-        Some(keyword) if keyword == word => found.help("what it declares is missing"),
+        Some(keyword) if keyword == word => found.help("the rest of the declaration is missing"),
         Some(keyword) => found
             .help(format!("did you mean `{keyword}`?"))
             .write(span, keyword),
@@ -183,7 +183,7 @@ pub(super) fn syntax(source: &str, chunk: &Chunk, error: &Error<Rule>) -> Diagno
     expected_at(source, chunk, chunk.span.range().start + at, positives)
 }
 
-/// The error for something else at `at` than what was expected there.
+/// The error for text at `at` that was not expected there.
 pub(super) fn expected_at(source: &str, chunk: &Chunk, at: usize, positives: &[Rule]) -> Diagnostic {
     let range = chunk.span.range();
     if let (Some(open), true) = (chunk.unclosed, at >= range.end) {

@@ -5,7 +5,8 @@ use crate::diagnostic::Diagnostic;
 use crate::scan::{Kind, Token};
 use crate::syntax::Span;
 
-/// Errors for what makes a line look otherwise than it reads, in comments and strings; elsewhere the grammar refuses it.
+/// Errors for characters that make a line look different from what it means, in comments and strings; elsewhere the
+/// grammar refuses it.
 pub(super) fn hidden(source: &str, tokens: &[Token], found: &mut Vec<Diagnostic>) {
     text_directions(source, tokens, found);
     line_ends(source, tokens, found);
@@ -60,7 +61,7 @@ pub(crate) fn directions(source: &str, span: Span) -> Option<Diagnostic> {
             u32::from(c)
         ),
         Span::new(start, start + c.len_utf8()),
-        "what follows is shown in another order than it is read",
+        "the text after it is shown in another order than it is read",
     );
     Some(found.help("remove it"))
 }

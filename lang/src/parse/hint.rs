@@ -1,10 +1,10 @@
-//! What was probably meant by text that the grammar refuses.
+//! The probable meaning of text that the grammar refuses.
 
 use super::Rule;
 use super::error::nearest;
 use crate::{Diagnostic, syntax::Span};
 
-/// What helps with text that the grammar refuses.
+/// Help with text that the grammar refuses.
 pub(super) struct Hint {
     pub(super) help: String,
     /// What to do, over how many bytes, and what stands there then.
@@ -131,7 +131,7 @@ pub(super) fn hint(source: &str, start: usize, at: usize, expected: &[Rule]) -> 
     })
 }
 
-/// What was perhaps meant by a word that stands where it cannot.
+/// The possible meaning of a misplaced word.
 fn word_hint(rest: &str, expected: &[Rule]) -> Option<Hint> {
     let len = rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
     let (word, behind) = rest.split_at(len.unwrap_or(rest.len()));

@@ -1,4 +1,4 @@
-//! Numbers, addresses, ranges and words, told apart by their text.
+//! Numbers, addresses, ranges and words, distinguished by their text.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 

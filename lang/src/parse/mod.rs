@@ -32,7 +32,7 @@ struct Grammar;
 type Pair<'s> = pest::iterators::Pair<'s, Rule>;
 
 /// What a walk over one declaration needs: where the declaration starts in the file, and where to
-/// put what is found wrong.
+/// put the mistakes found.
 struct Walk<'a> {
     base: u32,
     diagnostics: &'a mut Vec<Diagnostic>,
@@ -77,7 +77,7 @@ pub(crate) fn too_large(source: &str) -> Diagnostic {
     Diagnostic::error(
         codes::TOO_LARGE,
         format!(
-            "the source has {} bytes; {MAX_SOURCE} are the most that is read",
+            "expected a source of at most {MAX_SOURCE} bytes, found {}",
             source.len()
         ),
         Span::new(0, 0),

@@ -1,4 +1,4 @@
-//! What can be read of a declaration that the grammar refused as a whole.
+//! Reading parts of a declaration that the grammar refused as a whole.
 
 use pest::Parser as _;
 use pest::error::{Error, InputLocation};
@@ -16,11 +16,11 @@ const USUAL: usize = 1 << 10;
 const LONGEST: usize = 64 << 10;
 const MAX_LONG: usize = 64;
 
-/// Rules that are told to be wrong in one block; what stands behind them is not looked at.
+/// Wrong rules that are reported in one block; the rest of it is not checked.
 const MAX_LOST: usize = 1000;
 
-/// A `steer` block rule by rule: those that can be read, and the spans of the others, which are reported. The block is none
-/// when its end is missing: nobody knows what else is.
+/// A `steer` block rule by rule: those that can be read, and the spans of the others, which are reported. The block
+/// is none when its end is missing, since then anything may be missing.
 pub(super) fn steer(
     source: &str,
     chunk: &Chunk,
@@ -51,7 +51,7 @@ pub(super) fn steer(
     Some((whole.then_some(DeclKind::Steer(steer)), block.lost))
 }
 
-/// Tells whether a rule may have taken in the next one: its filter cannot be read, and goes over several lines.
+/// Whether a rule may have taken in the next one: its filter cannot be read, and goes over several lines.
 pub(super) fn swallows(steer: &Steer, source: &str) -> bool {
     let mut filters = steer.rules.iter().filter_map(unreadable);
     filters.any(|filter| filter.text(source).contains('\n'))
@@ -176,7 +176,7 @@ impl<'s> Block<'s, '_> {
             let base = self.chunk.span.start;
             let next = self.next_rule((wrong - base) as usize);
             if next < (filter.end - base) as usize {
-                // What is wrong from there on is found where that rule is read.
+                // Mistakes from there on are found where that rule is read.
                 let start = Span::new(next, next).shift(base).start;
                 let mut found = self.diagnostics.split_off(before);
                 found.retain(|d| d.span().start < start);
@@ -258,7 +258,8 @@ impl<'s> Block<'s, '_> {
         ));
     }
 
-    /// Where no arrow follows the text that should be a filter, the words that are none tell more than the end.
+    /// Where no arrow follows the text that should be a filter, the words that do not belong there say more than its
+    /// end.
     fn filter(&mut self, text: &str, wrong: usize) {
         let filter = text.get(..wrong).unwrap_or("").trim_end();
         if filter.contains("->") {
@@ -269,7 +270,7 @@ impl<'s> Block<'s, '_> {
         filter::parse_at(filter, start, "`->`", &mut found);
         found.retain(|d| d.severity == Severity::Error);
         let Some(first) = found.first() else { return };
-        // What the text of the next rule has wrong is found there.
+        // Mistakes in the text of the next rule are found there.
         let base = self.chunk.span.start;
         let next = self.next_rule(first.span().start.saturating_sub(base) as usize);
         let next = Span::new(next, next).shift(base).start;
@@ -307,7 +308,7 @@ impl<'s> Block<'s, '_> {
     }
 }
 
-/// Tells why an `assert` without a claim is wrong: the first word that is not a filter, which may be a misspelt claim.
+/// Why an `assert` without a claim is wrong: the first word that is not a filter, which may be a misspelt claim.
 pub(super) fn assertion(source: &str, chunk: &Chunk, found: &Error<Rule>) -> Option<Diagnostic> {
     let text = chunk.span.text(source);
     positives(found).contains(&Rule::claim).then_some(())?;

@@ -1,4 +1,4 @@
-//! Lines of iptables, nftables and Cisco access lists among rules, and what they would be here.
+//! Lines of iptables, nftables and Cisco access lists among rules, and their translation.
 
 mod cisco;
 mod iptables;
@@ -49,7 +49,7 @@ pub(super) fn diagnostic(line: &str, span: Span) -> Option<Diagnostic> {
     );
     Some(match foreign.rule.as_ref().and_then(Meant::text) {
         Some(rule) => found.help(format!("here it is `{rule}`")).write(span, rule),
-        None => found.help("a rule looks like `drop src net 10.0.0.0/8 and tcp dst port 22`; it takes what the filter language takes"),
+        None => found.help("a rule looks like `drop src net 10.0.0.0/8 and tcp dst port 22`; its filter is of the chain language"),
     })
 }
 
@@ -138,7 +138,7 @@ fn protocol(word: &str) -> Option<String> {
 /// Packets of a TCP connection's beginning, as `--syn` and `ct state new` without its table have it.
 const SYN: &str = "tcp[tcpflags] & (tcp-syn|tcp-ack|tcp-fin|tcp-rst) == tcp-syn";
 
-/// A direction that is told with its term: `not` before it where that is negated.
+/// A direction that is stated with its term: `not` before it where that is negated.
 fn negated(not: bool, term: String) -> String {
     match not && !term.is_empty() {
         true => format!("not {term}"),

@@ -116,7 +116,7 @@ fn one(text: &str, at: Span, diagnostics: &mut Vec<Diagnostic>) -> Option<RuleLi
             codes::EXPECTED,
             format!("expected a filter after `{word}`"),
             verdict.span,
-            "this says what to do, and not with which packets",
+            "this verdict has no filter",
         );
         diagnostics.push(found.help(format!("`{word} all` stands for every packet")));
         return None;

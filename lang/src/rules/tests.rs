@@ -169,7 +169,7 @@ fn a_block_and_a_filter_stand_as_values() {
         crate::parse("nf m = monitor { only = tcp dst prt 80 }\nnf fw = firewall { rules = { drop } }\n");
     let codes: Vec<&str> = wrong.diagnostics.iter().map(|d| d.code).collect();
     assert_eq!(codes.len(), 2, "{:#?}", wrong.diagnostics);
-    // A missing comma is told as before.
+    // A missing comma is reported as before.
     let missing = crate::parse("port wan = tap { name = lan0 queues = 2 }");
     assert_eq!(missing.diagnostics.len(), 1, "{missing:?}");
     assert!(

@@ -167,7 +167,7 @@ pub struct Steer {
 /// `allow NF to ...`
 #[derive(Debug, Clone, PartialEq)]
 pub struct Allow {
-    /// Who is permitted.
+    /// The NF that is permitted.
     pub nf: Ident,
     /// What is permitted.
     pub grant: Grant,
@@ -239,7 +239,7 @@ pub struct Manager {
     pub settings: Record,
 }
 
-/// What could be told of a declaration that did not parse, so that uses of its name need not be
+/// The readable part of a declaration that did not parse, so that uses of its name need not be
 /// reported as unknown.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Broken {

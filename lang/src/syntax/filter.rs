@@ -281,7 +281,7 @@ impl Encapsulation {
     }
 }
 
-/// What many receive.
+/// Addresses of many receivers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Group {
     /// `ether broadcast`, `broadcast`
@@ -345,7 +345,7 @@ pub enum PrimitiveKind {
         addr: Operand,
     },
     /// `[ip|ip6|arp|rarp] [src|dst] net PREFIX`; an address stands for its /32 or /128. `src $name`
-    /// without `host` or `net` is read as this, for a list may hold both.
+    /// without `host` or `net` is read as this, since a list may hold both.
     Net {
         /// The network layer if written.
         family: Option<Family>,

@@ -39,7 +39,7 @@ pub struct Classifier {
     filters: usize,
 }
 
-/// Over the filters that are best told apart behind so many tags.
+/// Over the filters that are best distinguished behind so many tags.
 #[derive(Debug)]
 struct Index {
     tags: u8,
@@ -133,7 +133,7 @@ impl Index {
     }
 }
 
-/// What the cubes of one family ask of its fields, each rule's alike once.
+/// The conditions of the cubes of one family on its fields, equal ones of a rule once.
 fn boxes<'a, const N: usize>(
     tags: u8,
     cubes: &'a [(u8, u32, Cube)],

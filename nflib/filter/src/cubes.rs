@@ -1,5 +1,5 @@
-//! What a filter asks of a few fields at least: cubes, ranges of values for each field, of which any frame that the filter takes is
-//! in one. The converse does not hold, so the index only finds candidates by them.
+//! The least that a filter requires of a few fields: cubes, ranges of values for each field, of which any frame that
+//! the filter takes is in one. The converse does not hold, so the index only finds candidates by them.
 //!
 //! A test that reads what is not there never holds, whatever stands around it. So the field of a frame that is cut off may count
 //! as any value, and [`Fields::read`] needs no care for damaged frames.
@@ -113,7 +113,7 @@ impl Cube {
     fn around(&self, other: &Self) -> Self {
         let mut both = Self::of(self.families | other.families);
         for (field, have) in HAVE.iter().enumerate() {
-            // What a cube says of a field that its families do not have says nothing.
+            // A condition on a field that the cube's families do not have is void.
             both.ranges[field] = match (self.families & have, other.families & have) {
                 (0, 0) => ALL,
                 (0, _) => other.ranges[field],

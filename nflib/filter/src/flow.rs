@@ -1,4 +1,4 @@
-//! What identifies a flow: the key of the flow cache, and the symmetric hash that replicas are chosen by.
+//! The identity of a flow: the key of the flow cache, and the symmetric hash that replicas are chosen by.
 
 use std::hash::{Hash, Hasher};
 
@@ -48,7 +48,7 @@ pub struct Flow {
     /// None for packets that are classified one by one: not IP, truncated, an impossible IPv4 header length, IPv6 fragments, more
     /// than two VLAN tags.
     pub key: Option<FlowKey>,
-    /// Both directions of a flow have the same; zero for what is not IP.
+    /// Both directions of a flow have the same; zero for packets that are not IP.
     pub hash: u32,
 }
 

@@ -23,8 +23,9 @@ const MET_AGAIN: u64 = 1 << 31;
 /// was not met again; where all were, they count as not met from then on ("not recently used", as in A. Tanenbaum, "Modern
 /// Operating Systems"). So flows without end that come once push out each other, and not those that go on.
 ///
-/// What is kept is a function of the key alone: the answer of rules that depend on the key alone, for a private copy of a packet
-/// with that key. Whatever an NF writes into packets, no entry can be wrong, so none is forgotten when an NF is lost.
+/// An entry is a function of the key alone: the answer of rules that depend on the key alone, for a private copy of a
+/// packet with that key. Whatever an NF writes into packets, no entry can be wrong, so none is forgotten when an NF
+/// is lost.
 #[derive(Debug, Default)]
 pub struct FlowCache {
     /// Zeroes that the kernel gives memory to when they are first written; none before [`Self::reserve`].

@@ -1,4 +1,4 @@
-//! Later fragments of IPv4 packets, which have no transport header: what reads one does not take them.
+//! Later fragments of IPv4 packets, which have no transport header: tests that read one do not take them.
 
 use crate::{Arith, Base, Expr, Place, Primitive, Size, Test, Transport, Version};
 

@@ -63,7 +63,7 @@ impl Layer {
         !matches!(self, Self::Vlan | Self::Mpls)
     }
 
-    /// True where the length of what stands before its payload is told by the packet.
+    /// True where the packet itself states the length of the headers before its payload.
     pub fn is_tunnel(self) -> bool {
         matches!(self, Self::Geneve | Self::Vxlan)
     }
@@ -193,7 +193,7 @@ impl fmt::Display for Place {
     }
 }
 
-/// What tells the protocol of the network header.
+/// The bytes that name the protocol of the network header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Framing {
     /// An EtherType, behind MAC addresses or (in Geneve) without.
@@ -223,7 +223,7 @@ const PPPOE: usize = 8;
 pub(crate) struct Headers {
     /// The link header; where there is none, as `l3`.
     pub(crate) link: usize,
-    /// What tells the protocol.
+    /// The bytes that name the protocol.
     pub(crate) link_type: usize,
     /// The network header.
     pub(crate) l3: usize,

@@ -1,4 +1,5 @@
-//! How far into a packet a filter reads: who evaluates it on memory that others write copies so much of the packet first.
+//! How far into a packet a filter reads: before it is evaluated on memory that others write, so much of the packet is
+//! copied.
 
 use crate::{Arith, Expr, Primitive, Test, arith::Base};
 

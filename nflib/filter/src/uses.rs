@@ -1,4 +1,4 @@
-//! What a filter reads of a packet, for the flow cache: whether the decision on one packet of a flow
+//! The parts of a packet that a filter reads, for the flow cache: whether the decision on one packet of a flow
 //! holds for the others.
 
 use std::ops::{BitOr, BitOrAssign};

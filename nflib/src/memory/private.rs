@@ -9,8 +9,8 @@ const LINE: usize = 64;
 
 /// Room of one's own for the bytes of a packet, to be used again for each.
 ///
-/// An NF that may write can change any packet at any time, so that two looks at one byte may see two values. Who decides by
-/// what it reads, and keeps the decision, looks at a copy.
+/// An NF that may write can change any packet at any time, so that two looks at one byte may see two values. A
+/// decision that is kept must be made on a copy.
 #[derive(Debug)]
 pub struct PrivateCopy {
     lines: Box<[[u64; LINE / 8]]>,

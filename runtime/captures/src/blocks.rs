@@ -22,7 +22,7 @@ const AROUND: usize = 12;
 const MAX_BLOCK: usize = 16 << 20;
 const NANOSECONDS: u128 = 1_000_000_000;
 
-/// What the blocks so far say of those that follow.
+/// State from earlier blocks that later ones depend on.
 #[derive(Default)]
 pub(crate) struct Blocks {
     big_endian: bool,
@@ -98,7 +98,7 @@ impl Blocks {
             return match input.ready().len() {
                 0 => Ok(None),
                 there => Err(Fault::CutShort(format!(
-                    "{there} bytes of the next block are there"
+                    "the next block ends after {there} bytes"
                 ))),
             };
         }
@@ -118,20 +118,20 @@ impl Blocks {
         let (kind, length) = (self.word(ready, 0), self.word(ready, 4) as usize);
         if !(AROUND..=MAX_BLOCK).contains(&length) || !length.is_multiple_of(4) {
             return Err(Fault::Damaged(format!(
-                "the next block is said to have {length} bytes; expected a multiple of 4 from {AROUND} to {MAX_BLOCK}"
+                "expected the length of the next block as a multiple of 4 from {AROUND} to {MAX_BLOCK}, found {length}"
             )));
         }
         if !input.have(length, before_reading)? {
             let there = input.ready().len();
             return Err(Fault::CutShort(format!(
-                "{there} bytes of the {length} of the next block are there"
+                "expected {length} bytes of the next block, found {there}"
             )));
         }
         let again = self.word(input.ready(), length - 4) as usize;
         match again == length {
             true => Ok(Some((kind, length))),
             false => Err(Fault::Damaged(format!(
-                "the next block has {length} bytes by its begin and {again} by its end"
+                "the next block has {length} bytes by its start and {again} by its end"
             ))),
         }
     }
@@ -142,7 +142,7 @@ impl Blocks {
         match section.major_version {
             1 => Ok(()),
             major => Err(Fault::Damaged(format!(
-                "the next section has the version {major}.{}, expected 1.0",
+                "expected version 1.0 of the next section, found {major}.{}",
                 section.minor_version
             ))),
         }
@@ -262,7 +262,7 @@ impl Blocks {
         };
         if length > MAX_PACKET || start + length as usize + 4 > whole {
             return Err(Fault::Damaged(format!(
-                "the next packet is said to have {length} bytes in a block of {whole}; a packet of a capture has \
+                "the next packet claims {length} bytes in a block of {whole}; a packet of a capture has \
                  {MAX_PACKET} at most"
             )));
         }

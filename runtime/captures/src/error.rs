@@ -7,7 +7,7 @@ use std::{
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CaptureError {
-    #[error("{}: {source}. Name a capture that is there and can be read.", path.display())]
+    #[error("{}: {source}. Name a capture that exists and can be read.", path.display())]
     Open { path: PathBuf, source: io::Error },
     #[error(
         "{}: this is neither a pcap nor a pcapng file, plain or compressed by gzip or zstd. Name a capture, as \
@@ -50,7 +50,7 @@ pub enum CaptureError {
     },
 }
 
-/// What is wrong, before it is known where.
+/// A mistake whose place is not known yet.
 #[derive(Debug)]
 pub(crate) enum Fault {
     CutShort(String),

@@ -139,7 +139,7 @@ impl Zstd {
         }
     }
 
-    /// What the decoder cannot go on with is damage, except where there is nothing more.
+    /// Input on which the decoder cannot go on is damaged, except at its end.
     fn failed(&mut self, why: &dyn std::fmt::Display) -> io::Error {
         match self.from.fill_buf() {
             Ok([]) => io::ErrorKind::UnexpectedEof.into(),

@@ -64,7 +64,7 @@ impl Link {
         }
     }
 
-    /// Refuses what no Ethernet frame can be made of.
+    /// Refuses packets of which no Ethernet frame can be made.
     pub(crate) fn check(self) -> Result<(), Fault> {
         match self {
             Self::Other(number) => {
@@ -186,7 +186,7 @@ fn of_cooked(
     Ok(Header::new(destination, source, kind, replaces))
 }
 
-/// `NULL` and `LOOP`: four bytes of an address family, in the byte order of who captured.
+/// `NULL` and `LOOP`: four bytes of an address family, in the byte order of the capturing host.
 fn family(data: &[u8]) -> Result<Header, Fault> {
     let Some(word) = data.first_chunk::<4>() else {
         return Err(too_short("null or loop"));

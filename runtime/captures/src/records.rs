@@ -70,7 +70,7 @@ impl Records {
             (2, _) => Swapped::Never,
             (major, minor) => {
                 return Err(Fault::Damaged(format!(
-                    "its format has the version {major}.{minor}, expected 2.4"
+                    "expected format version 2.4, found {major}.{minor}"
                 )));
             }
         };
@@ -112,7 +112,7 @@ impl Records {
         let (length, wire_length) = if swap { (second, first) } else { (first, second) };
         if length > MAX_PACKET {
             return Err(Fault::Damaged(format!(
-                "the next packet is said to have {length} bytes, and a packet of a capture has {MAX_PACKET} at most"
+                "expected at most {MAX_PACKET} bytes of the next packet, found {length}"
             )));
         }
         let whole = self.header + length as usize;

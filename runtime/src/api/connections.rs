@@ -73,7 +73,7 @@ pub(super) async fn accept<F>(
                 tokio::task::yield_now().await;
             }
             Err(e) => {
-                tracing::warn!("the control socket accepts nothing: {e}");
+                tracing::warn!("the control socket accepts no connections: {e}");
                 tokio::time::sleep(PAUSE).await;
             }
         }
@@ -94,7 +94,7 @@ async fn converse<F>(
             TokioIo::new(stream),
             service_fn(|request| answer(request, progress.clone())),
         );
-    // What becomes of a connection is its client's affair.
+    // The fate of a connection concerns only its client.
     let _ = tokio::select! {
         ended = connection => ended,
         () = progress.late() => Ok(()),

@@ -1,7 +1,8 @@
 //! The control socket: HTTP and JSON over a Unix socket. See [`onvm_bundle::api`] for the messages.
 //!
-//! Whoever may open the socket may stop the manager, so what is held off here is accidents and floods: one request a
-//! connection, each part of it within a size and a time, and a number of connections that newer ones push out.
+//! Any user who may open the socket may stop the manager, so the limits here are against accidents and floods: one
+//! request a connection, each part of it within a size and a time, and a number of connections that newer ones push
+//! out.
 
 mod connections;
 pub(crate) mod metrics;
@@ -137,7 +138,7 @@ async fn answer(method: &Method, uri: &Uri, body: &[u8], requests: &Requests) ->
         _ => refuse(
             StatusCode::NOT_FOUND,
             "No such path or method".to_owned(),
-            "There are GET /v1/status, POST /v1/apply, POST /v1/stop and GET /metrics.",
+            "Available are GET /v1/status, POST /v1/apply, POST /v1/stop and GET /metrics.",
         ),
     }
 }

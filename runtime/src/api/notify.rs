@@ -1,4 +1,4 @@
-//! Telling a service manager that the NFs are ready (the sd_notify protocol of systemd).
+//! Notifying a service manager that the NFs are ready (the sd_notify protocol of systemd).
 
 use std::os::unix::net::UnixDatagram;
 
@@ -17,7 +17,7 @@ pub fn notify_ready() {
     });
     if let Err(e) = sent {
         tracing::warn!(
-            "the service manager at {} could not be told: {e}",
+            "the service manager at {} could not be notified: {e}",
             path.to_string_lossy()
         );
     }

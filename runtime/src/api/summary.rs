@@ -1,4 +1,4 @@
-//! What `onvm-run` prints when it ends: where every packet went.
+//! The final output of `onvm-run`: where every packet went.
 
 use std::fmt;
 

@@ -4,7 +4,7 @@
 //! ([`Player`] takes from it), and one for each that is written writes what the worker has left for it ([`Recorder`]). Sources
 //! that can wait do so while an output is behind; other packets that find no room are refused by the port.
 //!
-//! What a capture says of a packet beside its bytes, its time and how much of it was cut, goes with it to the output
+//! The metadata of a captured packet, its time and original length, goes with it to the output
 //! ([`Stamps`]), whatever becomes of its bytes.
 
 mod player;
@@ -13,7 +13,7 @@ mod recorder;
 pub use player::{Chunk, Input, Player, Stock};
 pub use recorder::{Lost, Output, Recorder};
 
-/// What a capture says of a packet beside its bytes.
+/// The metadata of a captured packet.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Stamp {
     /// Nanoseconds since 1970; none: that of the sending.
@@ -22,7 +22,7 @@ pub struct Stamp {
     pub cut: u32,
 }
 
-/// The stamps of packets inside, by buffer. Who asks knows that the packet came from a capture.
+/// The stamps of packets inside, by buffer. Callers know that the packet came from a capture.
 #[derive(Debug, Default)]
 pub struct Stamps(Vec<Stamp>);
 

@@ -178,7 +178,7 @@ impl Player {
                 if let Err(e) = read_ahead(&read, &sender) {
                     let _ = outcome.set(e.to_string());
                 }
-                // Who sees the end of the queue sees the failure.
+                // A reader that sees the end of the queue sees the failure.
                 drop(sender);
             })?;
         let feed = Feed::Once {
@@ -296,7 +296,7 @@ fn repeat(pool: &PacketPool, stock: &Stock, next: &mut usize, burst: &mut RxBurs
     }
 }
 
-/// Reads to the end, or until nobody takes any more.
+/// Reads to the end, or until the consumer is gone.
 fn read_ahead(path: &Path, chunks: &SyncSender<Chunk>) -> Result<(), CaptureError> {
     let mut capture = Capture::open(path)?;
     let mut chunk = Chunk::default();

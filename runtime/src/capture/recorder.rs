@@ -105,7 +105,7 @@ struct Writing {
     is_stream: bool,
 }
 
-/// What did not get into an output.
+/// Packets missing in an output.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lost {
     /// Bytes that are there and bytes that should be.

@@ -1,4 +1,4 @@
-//! What may wait for a disk is done in a thread of its own: the control thread answers and obeys meanwhile.
+//! Work that may wait for a disk is done in a thread of its own, while the control thread keeps answering.
 //!
 //! No thread can be ended from outside. One that hangs, in a file system that does not answer, is left behind and ends with the
 //! process; until then no other apply is taken.
@@ -17,7 +17,7 @@ use crate::error::RunError;
 
 /// For one piece of such work; a bundle is at most 1 GiB.
 const DEADLINE: Duration = Duration::from_secs(30);
-/// For it to end once nobody wants its outcome any more.
+/// For it to end once its outcome is no longer wanted.
 const END_DEADLINE: Duration = Duration::from_secs(2);
 
 /// The one thread whose outcome is awaited, or was and is not any more, and the bell that it rings when it is done.
@@ -56,7 +56,7 @@ impl Aside {
 }
 
 impl Manager {
-    /// Does what may take long, and handles events meanwhile.
+    /// Does work that may take long, and handles events meanwhile.
     pub(super) async fn aside<T: Send + 'static>(
         &mut self,
         work: impl FnOnce() -> T + Send + 'static,

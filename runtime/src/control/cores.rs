@@ -6,7 +6,7 @@ use rustix::thread::{CpuSet, sched_getaffinity};
 
 use crate::error::RunError;
 
-/// Which cores do what.
+/// The assignment of cores.
 pub(super) struct Cores {
     /// One for each worker; none: all share all.
     pub workers: Vec<usize>,
@@ -16,7 +16,7 @@ pub(super) struct Cores {
 }
 
 impl Cores {
-    /// A core that was asked for and is not there would change what runs where without a word.
+    /// A missing core that was asked for would silently change what runs where.
     pub(super) fn refuse_missing(manager: &ManagerConfig) -> Result<(), RunError> {
         let allowed = Allowed::get();
         let missing = |core: &&u16| !allowed.may(usize::from(**core));
@@ -24,7 +24,7 @@ impl Cores {
             return Ok(());
         };
         let text = format!(
-            "core {core} of `manager` is not there, or onvm-run may not use it (`nproc` and `taskset -p $$` show which it \
+            "core {core} of `manager` does not exist, or onvm-run may not use it (`nproc` and `taskset -p $$` show which it \
              may). Name other `cores`, or leave them out."
         );
         Err(RunError::Unsupported(text))

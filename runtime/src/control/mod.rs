@@ -1,6 +1,6 @@
 //! The control thread: starts everything, supervises the NFs, answers the control socket, applies edits, stops everything.
 //!
-//! One thread, one event at a time. What takes long (an apply, a drain) waits in [`Manager::pump`], which goes on
+//! One thread, one event at a time. Long work (an apply, a drain) waits in [`Manager::pump`], which goes on
 //! handling events, so that status stays available and a lost NF is noticed meanwhile.
 
 mod apply;
@@ -39,13 +39,13 @@ use crate::{
     worker::{Workers, WorkersEvent},
 };
 
-/// Between looks at what nobody reports: ends of captures, NFs without progress.
+/// Between checks of conditions without an event: ends of captures, NFs without progress.
 const TICK: Duration = Duration::from_millis(20);
 /// A tick that comes so much too late says that this process did not run.
 const LATE: Duration = Duration::from_millis(250);
 /// Between looks for processes that NFs left behind.
 const SWEEP: Duration = Duration::from_secs(1);
-/// An instance that has packets waiting and hands nothing back for so long is taken for hung. One that hands some back and
+/// An instance that has packets waiting and hands nothing back for so long counts as hung. One that hands some back and
 /// keeps others is ended by its worker.
 const HANG_DEADLINE: Duration = Duration::from_secs(2);
 
@@ -92,7 +92,7 @@ enum Input {
     Request(Request),
     /// A signal.
     Stop,
-    /// Something was done aside; who waits for it looks.
+    /// Work was done aside; its waiter looks.
     Done,
     Tick,
 }
@@ -190,7 +190,7 @@ impl Manager {
         if taken > self.pages_taken {
             tracing::error!(
                 pages = taken - self.pages_taken,
-                "pages of the packet memory were taken away by somebody who has its file; the packets in them are lost"
+                "pages of the packet memory were taken away by a process that has its file; the packets in them are lost"
             );
             self.pages_taken = taken;
         }
@@ -200,7 +200,7 @@ impl Manager {
             self.ports.iter_mut().for_each(OpenPort::look_at_link);
         }
         if self.workers.any_ended() && !self.stopping {
-            tracing::error!("a worker ended by a fault, so no packet moves any more");
+            tracing::error!("a worker ended by a fault, so no more packets are moved");
             self.stopping = true;
         }
     }

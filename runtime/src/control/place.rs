@@ -41,7 +41,7 @@ impl Manager {
             slots.iter().all(|&s| m.fleet.is_running(s))
                 || slots.iter().any(|&s| m.fleet.trouble(s).is_some())
         };
-        // Whoever starts NFs from outside takes the time that they take.
+        // NFs started from outside may take any time.
         let patience = match self.host.mode {
             NfMode::Process => READY_DEADLINE,
             NfMode::External => Duration::from_secs(24 * 3600),

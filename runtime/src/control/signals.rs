@@ -7,7 +7,7 @@ use crate::error::RunError;
 pub(super) struct Signals {
     term: tokio::signal::unix::Signal,
     int: tokio::signal::unix::Signal,
-    /// None, where whoever started this process had it ignored, as `nohup` does.
+    /// None, where it was ignored when this process was started, as `nohup` does.
     hangup: Option<tokio::signal::unix::Signal>,
 }
 

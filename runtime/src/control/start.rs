@@ -29,7 +29,7 @@ use crate::{
     worker::{Command, SourceKind},
 };
 
-/// What `onvm-run` was told.
+/// The options of `onvm-run`.
 #[derive(Debug, Clone)]
 pub struct Options {
     pub bundle: PathBuf,
@@ -205,7 +205,8 @@ async fn unless_stopped<T>(signals: &mut Signals, made: oneshot::Receiver<T>) ->
     Err(stopped())
 }
 
-/// Reads what has to be read of captures beforehand. That may take long, and a FIFO may have no writer yet: a signal ends it.
+/// Reads the parts of captures that are needed beforehand. That may take long, and a FIFO may have no writer yet: a
+/// signal ends it.
 async fn load_captures(
     aside: &mut Aside,
     signals: &mut Signals,
@@ -236,6 +237,6 @@ fn prepare_process() {
         maximum: most.maximum,
     };
     let _ = rustix::process::setrlimit(Resource::Nofile, raised);
-    // What an NF leaves behind becomes a child of this process, wherever it hid: see `Children::sweep`.
+    // A process that an NF leaves behind becomes a child of this process, wherever it hid: see `Children::sweep`.
     let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
 }

@@ -1,4 +1,4 @@
-//! What the manager knows of itself, as the control API says it.
+//! The state of the manager, as the control API reports it.
 
 use std::{collections::BTreeMap, sync::atomic::AtomicU64};
 
@@ -68,7 +68,7 @@ impl Manager {
         let sum = |counter: fn(&PortCounters) -> &AtomicU64| self.workers.sum(|c| counter(&c.ports[id]));
         let stats = self.ports[id].stats();
         let refused = Reason::ALL.iter().map(|&r| (r.name(), self.dropped_at(id, r)));
-        // What the device lost before the worker saw it is in no balance, and is shown here.
+        // Packets that the device lost before the worker saw them are not in the balance, and are shown here.
         let device = [
             ("device_missed", stats.imissed),
             ("device_errors", stats.ierrors),

@@ -18,7 +18,7 @@ impl Manager {
     /// Lets packets leave, stops NFs, workers and ports, in this order.
     pub(super) async fn shut_down(mut self) -> Result<Summary, RunError> {
         self.state = wire::ManagerState::Stopping;
-        // From here on a worker that ends does as it is told, also where a start has failed.
+        // From here on a worker ends as requested, also where a start has failed.
         self.stopping = true;
         tracing::info!("stopping");
         self.workers.stop_receivers();

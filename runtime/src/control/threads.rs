@@ -124,7 +124,7 @@ fn start(
     let thread = std::thread::Builder::new().name(name).spawn(move || {
         let lcore = Lcore::register(&eal);
         let registered = lcore.as_ref().map(|_| ()).map_err(ToString::to_string);
-        // The starter waits for it and is told nothing more.
+        // The starter waits for it and gets no further report.
         let _ = ready.send(registered);
         let Ok(_lcore) = lcore else { return };
         prepare_thread(core);

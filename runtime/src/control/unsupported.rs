@@ -1,4 +1,4 @@
-//! What the language can say and this version cannot do.
+//! Features of the language that this version does not support.
 
 use onvm_bundle::ManagerConfig;
 

@@ -180,7 +180,7 @@ impl Drop for Running {
     }
 }
 
-/// DPDK makes a folder even when told to share nothing; it stays empty.
+/// DPDK makes a folder even when asked to share nothing; it stays empty.
 fn remove_runtime_folder(folder: &Path) {
     if fs::remove_dir(folder).is_ok() {
         // The folder of all prefixes; it stays while another process has its own in it.

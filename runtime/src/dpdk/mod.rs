@@ -11,9 +11,9 @@
 //! - EAL, pools and memory outlive whatever uses them (reference counts), whichever is dropped first.
 //! - A queue has one user: [`RxQueue`] and [`TxQueue`] are handed out once at a time and used through `&mut`.
 //! - A port cannot be stopped or closed under a worker: [`Port::stop`] refuses while queues are handed out.
-//! - Any index, offset or length may be passed to send or free: what does not fit is refused, not obeyed.
+//! - Any index, offset or length may be passed to send or free: values that do not fit are refused.
 //!
-//! What they leave to the worker: to send or free only buffers that it holds. A buffer freed twice would have two
+//! Left to the worker: to send or free only buffers that it holds. A buffer freed twice would have two
 //! owners, which mixes up packets (never the manager's memory).
 //!
 //! Unsafe code is in this module, in the crate `dpdk-sys`, in `interface` where it calls the kernel, and in `jail`; nowhere else.

@@ -20,7 +20,7 @@ pub struct PortConfig {
     pub tx_desc: u16,
     /// Bytes of an IP packet. `None` keeps the device's. For `af_packet` and tap it changes the kernel interface too.
     pub mtu: Option<u16>,
-    /// Receive what is for other stations too; ignored by drivers that receive all anyway.
+    /// Receive frames for other stations, too; ignored by drivers that receive all anyway.
     pub promiscuous: bool,
     pub mac: Option<[u8; 6]>,
     /// Spread flows over the receive queues and report the hash, with a key that gives both directions of a flow the same
@@ -43,13 +43,13 @@ impl Default for PortConfig {
     }
 }
 
-/// What the driver made of a [`PortConfig`].
+/// A [`PortConfig`] as the driver applied it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Effective {
     pub rx_desc: u16,
     pub tx_desc: u16,
     pub mtu: u16,
-    /// Whether the driver was told to spread flows by hash. The null driver agrees and gives no hash all the same.
+    /// Whether the driver was asked to spread flows by hash. The null driver accepts and still gives no hash.
     pub rss: bool,
 }
 
@@ -75,7 +75,7 @@ pub struct PortStats {
 /// - `net_null0`, `size=64,copy=0,no-rx=0`: receives a full burst of packets of `size` bytes (as the buffer last was;
 ///   `copy=1` fills in zeroes and reads what is sent), and swallows what is sent. With `no-rx=1` nothing arrives.
 /// - `net_pcap0`, `rx_pcap=in.pcap,tx_pcap=out.pcap`: at the end of the input `rx_burst` returns 0 for ever, and no counter
-///   tells the end from a pause. `infinite_rx=1` loads the whole input into buffers of the pool (they count as in use)
+///   shows the end. `infinite_rx=1` loads the whole input into buffers of the pool (they count as in use)
 ///   and repeats it. Without a `tx_pcap` or `tx_iface`, what is sent is counted and dropped. Every
 ///   [`Port::start`] begins the output anew. The output has nanosecond time stamps of the sending. As many queues as
 ///   `rx_pcap=` (`tx_pcap=`) arguments. MTU 1500 by default, so longer packets are refused until it is raised.

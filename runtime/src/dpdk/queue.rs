@@ -100,7 +100,7 @@ pub struct RxBurst {
     /// Packets dropped at receipt since this value was made: the driver holds packets outside the port's pool (`af_xdp`,
     /// `net_ring`), and the pool had no buffer to copy them into.
     pub foreign: u64,
-    /// Packets dropped at receipt since this value was made: what the kernel left undone on them cannot be done.
+    /// Packets dropped at receipt since this value was made: work that the kernel left to do on them is impossible.
     pub malformed: u64,
 }
 
@@ -221,7 +221,7 @@ impl RxQueue {
     }
 }
 
-/// What became of a burst to send: the first `accepted` packets are the driver's, the rest stay the caller's.
+/// The outcome of a burst to send: the first `accepted` packets are the driver's, the rest stay the caller's.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[must_use]
 pub struct Sent {

@@ -1,4 +1,4 @@
-//! What a device needs from the system, checked before a driver is asked: drivers report "failed" where a user needs to
+//! The needs of a device, checked before a driver is asked: drivers report "failed" where a user needs to
 //! read "no such interface" or "no permission".
 
 use std::path::Path;

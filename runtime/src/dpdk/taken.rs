@@ -1,9 +1,9 @@
-//! Pages of packet memory that somebody takes away.
+//! Pages of packet memory that are taken away.
 //!
 //! A file of huge pages of which a piece is cut out (`fallocate`, `MADV_REMOVE`) needs a free huge page at the next touch, and
-//! where there is none that touch is a SIGBUS. NFs are kept from cutting by their jail; whoever else holds the file is not. The
-//! signal must not end the manager: it puts memory of its own in the page's place. What was in the page is lost, with it the
-//! packets there; everything else goes on.
+//! where there is none that touch is a SIGBUS. The jail keeps NFs from cutting; other holders of the file are not
+//! kept from it. The signal must not end the manager: it puts memory of its own in the page's place. The content of
+//! the page is lost, and with it the packets there; everything else goes on.
 
 use std::{
     ffi::{c_int, c_void},
@@ -38,7 +38,7 @@ impl Watched {
 /// The packet file is mapped twice; tests of this crate have more.
 static WATCHED: [Watched; 64] = [const { Watched::none() }; 64];
 static REPLACED: AtomicU64 = AtomicU64::new(0);
-/// What the signal did before, for addresses that are nobody's here.
+/// What the signal did before, for addresses outside all watched ranges.
 static BEFORE: OnceLock<libc::sigaction> = OnceLock::new();
 
 /// Pages that were replaced since the process started.
@@ -111,7 +111,7 @@ impl WatchedPackets {
 }
 
 fn install() -> io::Result<()> {
-    // Whoever comes second finds it installed, or installs it again, which is the same.
+    // A second caller finds it installed, or installs it again, with the same effect.
     if BEFORE.get().is_some() {
         return Ok(());
     }

@@ -1,4 +1,4 @@
-//! Closing what an NF has had a hand in, where it may take its time.
+//! Closing descriptors that an NF has influenced, which may take time.
 //!
 //! The last close of a descriptor can wait: a TCP socket with `SO_LINGER` for its peer, a file of a FUSE mount for the
 //! process behind it. From Linux 6.16 on, the kernel refuses messages with descriptors to an instance's socket

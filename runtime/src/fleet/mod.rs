@@ -174,7 +174,7 @@ impl Fleet {
         Ok(slot)
     }
 
-    /// What holds the NFs.
+    /// The jail of the NFs.
     pub(crate) fn isolation(&self) -> Isolation {
         let jail = self.shared.jail.as_ref();
         jail.map(|jail| jail.means().report()).unwrap_or_default()

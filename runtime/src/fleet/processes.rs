@@ -7,7 +7,7 @@ use std::{
 
 use crate::jail::{self, NfProcess};
 
-/// Kills the process if it still runs, reaps it, and ends what it left behind.
+/// Kills the process if it still runs, reaps it, and ends processes that it left behind.
 pub(crate) async fn end(process: &mut NfProcess) {
     process.kill();
     // Fails only where the kernel refuses to say how it ended.
@@ -62,7 +62,7 @@ const MOMENT: Duration = Duration::from_millis(2);
 pub(crate) fn describe_exit(process: &NfProcess, status: io::Result<std::process::ExitStatus>) -> String {
     match status {
         Ok(_) if process.ran_out_of_memory() => {
-            "the kernel ended it: it and what it keeps in the kernel took more than its `memory`".to_owned()
+            "the kernel ended it: it took more than its `memory`, kernel memory included".to_owned()
         }
         Ok(status) => format!("its process ended ({status})"),
         Err(e) => format!("its process cannot be waited for: {e}"),

@@ -118,7 +118,7 @@ impl Supervisor {
         }
     }
 
-    /// Logs why somebody was sent away. Who comes too often has to wait.
+    /// Logs why a peer was sent away. One that comes too often has to wait.
     async fn complain(&self, why: &str) {
         let over = {
             let mut limit = self.complaints.borrow_mut();
@@ -151,10 +151,7 @@ impl Supervisor {
                 return Err(why);
             }
             other => {
-                return Err(format!(
-                    "it began with {} in place of a hello",
-                    quote_debug(&other)
-                ));
+                return Err(format!("expected a hello first, got {}", quote_debug(&other)));
             }
         }
         let region = self
@@ -170,7 +167,7 @@ impl Supervisor {
                 FromNf::Ready => return Ok((region, counters)),
                 FromNf::Failed { reason } => return Err(quote(reason, LONGEST_REASON)),
                 other => {
-                    return Err(format!("it said {} before it was ready", quote_debug(&other)));
+                    return Err(format!("it sent {} before it was ready", quote_debug(&other)));
                 }
             }
         }
@@ -228,7 +225,7 @@ pub(super) async fn hear(connection: &AsyncFd<NfSocket>) -> Result<FromNf, Strin
         let message = received.message();
         if !received.fds.is_empty() {
             connection.get_ref().closing.aside(received.fds);
-            return Err("it sent descriptors, which no message of an NF carries".to_owned());
+            return Err("it sent descriptors, which messages of NFs must not carry".to_owned());
         }
         return match message {
             Ok(Some(message)) => Ok(message),
@@ -245,7 +242,7 @@ pub(super) async fn hear(connection: &AsyncFd<NfSocket>) -> Result<FromNf, Strin
 /// Names are shown by `status` and `/metrics`, so they must stay within bounds, and a list of none would be without end.
 fn check_names(first: usize, names: &[String], known: usize) -> Result<(), String> {
     if names.is_empty() {
-        return Err("it sent a list that named no counter".to_owned());
+        return Err("it sent an empty list of counters".to_owned());
     }
     if first != known || known + names.len() > MAX_COUNTERS {
         return Err(format!(

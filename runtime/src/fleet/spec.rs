@@ -1,4 +1,4 @@
-//! What an instance is, worked out before anything starts: program, user, parameters, files, secrets.
+//! The specification of an instance, worked out before anything starts: program, user, parameters, files, secrets.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -21,7 +21,7 @@ use crate::{error::RunError, jail::Part};
 /// Bytes of a secret in a file.
 const MAX_SECRET: u64 = 64 << 10;
 
-/// Who starts the NFs.
+/// The starter of the NFs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum NfMode {
     /// onvm-run, as child processes.

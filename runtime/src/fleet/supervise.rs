@@ -38,7 +38,7 @@ const STOP_DEADLINE: Duration = Duration::from_secs(2);
 /// Pauses before restarts: none before the first, then doubling. A run of at least the longest pause starts over.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
-/// Complaints about who comes to an instance's socket that are logged in one window.
+/// Complaints about peers at an instance's socket that are logged in one window.
 const COMPLAINTS_PER_WINDOW: u32 = 10;
 
 /// What the memory of all instances has in common.
@@ -55,7 +55,7 @@ pub(crate) struct Shared {
     pub jail: Option<Jail>,
 }
 
-/// What a supervisor reports.
+/// Reports of a supervisor.
 #[derive(Debug)]
 pub(crate) enum Report {
     Starting,
@@ -75,13 +75,13 @@ pub(crate) enum Report {
     },
     /// It will be started again after this pause.
     Pausing(Duration),
-    /// It will not be started again, for this reason; none: it stopped as it was told.
+    /// It will not be started again, for this reason; none: it stopped as requested.
     Ended {
         why: Option<String>,
     },
 }
 
-/// What a supervisor is told.
+/// Commands to a supervisor.
 #[derive(Debug)]
 pub(super) enum Order {
     /// Stop the instance; it holds no packets any more.
@@ -173,7 +173,7 @@ impl Supervisor {
     }
 
     pub(super) fn report(&self, report: Report) {
-        // The manager outlives its supervisors; when it is gone, there is nobody to tell.
+        // The manager outlives its supervisors; when it is gone, nobody needs the report.
         let _ = self.reports.send((self.slot, report));
     }
 
@@ -255,7 +255,7 @@ impl Supervisor {
 
     async fn start(&self, launch: &Launch) -> Result<(NfProcess, AsyncFd<NfSocket>), String> {
         let Some(jail) = &self.shared.jail else {
-            return Err("onvm-run starts no NFs, and this one is to be started".to_owned());
+            return Err("onvm-run was asked not to start NFs, but this one must be started".to_owned());
         };
         self.closing.done().await;
         let failed =
@@ -284,7 +284,7 @@ impl Running<'_> {
                 heard = hear(&self.connection) => match heard {
                     Err(why) => return self.gone(why).await,
                     // Nothing was asked of it, and one that talks without end must not keep this thread busy.
-                    Ok(message) => return End::Lost { why: format!("it sent a message unasked: {}", quote_debug(&message)), clean_exit: false },
+                    Ok(message) => return End::Lost { why: format!("it sent an unexpected message: {}", quote_debug(&message)), clean_exit: false },
                 },
                 order = orders.recv() => match order {
                     Some(Order::Stop) | None => {
@@ -366,7 +366,7 @@ async fn wait(orders: &mut UnboundedReceiver<Order>, pause: Duration) -> bool {
     }
 }
 
-/// Whether it has been told meanwhile to stop for good.
+/// Whether it has been asked meanwhile to stop for good.
 fn is_to_stop(orders: &mut UnboundedReceiver<Order>) -> bool {
     loop {
         match orders.try_recv() {

@@ -1,8 +1,8 @@
 //! User ids for NFs, which no two processes of the host have at the same time.
 //!
 //! They are of the range that systemd sets aside for services without a name of their own (`DynamicUser=`), and are taken as systemd
-//! takes them: who holds a lock on `/run/systemd/dynamic-uid/<id>` has the id. So managers do not share ids with each other, and not
-//! with such services either. See <https://systemd.io/UIDS-GIDS/>.
+//! takes them: the holder of a lock on `/run/systemd/dynamic-uid/<id>` has the id. So managers do not share ids with
+//! each other, and not with such services either. See <https://systemd.io/UIDS-GIDS/>.
 
 use std::{fs, io, path::Path};
 

@@ -69,7 +69,7 @@ pub struct InterfaceError {
     source: io::Error,
 }
 
-/// What an interface is good for at present.
+/// The present state of an interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Link {
     Up,

@@ -1,4 +1,5 @@
-//! What a kernel leaves to a network card, done in software: checksums, and the cutting of long TCP and UDP packets into segments.
+//! Work that a kernel leaves to a network card, done in software: checksums, and the cutting of long TCP and UDP
+//! packets into segments.
 //!
 //! On veth pairs and wherever offloads are on, the kernel hands packets over with checksums unfinished and with segments of up to
 //! 64 KiB in one. A header of virtio says so (`struct virtio_net_hdr`, virtio 1.2, 5.1.6), as it does to virtual machines.

@@ -1,4 +1,4 @@
-//! What a port changes of an interface, and puts back.
+//! The settings of an interface that a port changes and restores.
 
 use std::{io, os::fd::BorrowedFd};
 
@@ -51,7 +51,7 @@ impl Settings {
         Ok(settings)
     }
 
-    /// Undoes what is still as it was made here. An interface that has gone needs nothing.
+    /// Undoes changes that are still as they were made here. An interface that has gone needs nothing.
     pub(super) fn put_back(&self, any: BorrowedFd<'_>, name: &str) {
         if let Some(mtu) = self.mtu
             && requests::mtu(any, name).is_ok_and(|now| now == mtu.to)

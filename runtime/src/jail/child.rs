@@ -1,4 +1,4 @@
-//! What the new process does before the program of the NF takes its place.
+//! The steps of the new process before the NF's program takes its place.
 //!
 //! Between the copy of the process and `execveat` nothing may allocate, lock or panic: another thread may have held the allocator's
 //! lock at that instant. Everything is made ready before, in a [`Plan`], and all that happens here is system calls on it.
@@ -66,7 +66,7 @@ impl<'a> Pointers<'a> {
     }
 }
 
-/// What is set up, for who reads why it failed.
+/// The steps of the set-up, named in errors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
 pub(crate) enum Step {
@@ -170,8 +170,8 @@ fn set_up(plan: &Plan<'_>) -> Result<(), (Step, Errno)> {
     if let Some(cores) = &plan.cores {
         rustix::thread::sched_setaffinity(None, cores).map_err(at(Step::Cores))?;
     }
-    // In a user namespace files belong to who makes them only once it has an id that the namespace knows. Outside of one, the
-    // user may not mount.
+    // In a user namespace files belong to their creator only once it has an id that the namespace knows. Outside of
+    // one, the user may not mount.
     if plan.namespaces.user {
         take_user(plan).map_err(at(Step::User))?;
     }
@@ -242,8 +242,8 @@ fn give_up_capabilities() -> Result<(), Errno> {
     rustix::thread::set_capabilities(None, none)
 }
 
-/// Standard streams and the socket at their numbers; every other descriptor is closed by the start of the program, whoever opened
-/// it: libraries do not mark theirs.
+/// Standard streams and the socket at their numbers; every other descriptor is closed by the start of the program, no
+/// matter who opened it: libraries do not mark theirs.
 fn place_streams(plan: &Plan<'_>) -> Result<(), Errno> {
     let [input, output, error] = &plan.streams;
     for (from, to) in [(input, 0), (output, 1), (error, 2), (&plan.socket, SOCKET)] {

@@ -1,12 +1,13 @@
 //! The system calls that an NF may make, as a seccomp filter.
 //!
-//! A list of what is allowed: what an ordinary program with threads, timers and files that it only reads needs. Every other call
-//! fails with `EPERM`, and those that the C library replaces by an older one where they are missing with `ENOSYS`.
+//! A list of allowed calls: those that an ordinary program with threads, timers and read-only files needs. Every
+//! other call fails with `EPERM`, and those that the C library replaces by an older one where they are missing with
+//! `ENOSYS`.
 //!
-//! What is left out, and why:
+//! Left out, and why:
 //!
 //! * calls that change the pages of a shared file (`fallocate`, `ftruncate`, `MADV_REMOVE`, `mbind`, …): the packet file is shared
-//!   with the manager, and a page that is gone cannot always be had again
+//!   with the manager, and a page that is gone cannot always be replaced
 //! * processes: the limit of an instance's memory is one of each process
 //! * memory that no limit of the process counts (`memfd_create`, System V memory, huge pages, mappings that are shared and of no file,
 //!   or that are a stack to the kernel)
@@ -33,7 +34,7 @@ pub(super) fn program() -> Option<BpfProgram> {
     Some(tree::compile(ARCHITECTURE?, &calls(), errno(libc::EPERM)))
 }
 
-/// What becomes of each call that is not refused altogether.
+/// The treatment of each call that is not always refused.
 fn calls() -> Vec<(u32, Verdict)> {
     let allowed = ALLOWED.iter().chain(OF_THIS_ARCHITECTURE);
     let allowed = allowed.map(|&call| (call, Verdict::Always(libc::SECCOMP_RET_ALLOW)));
@@ -118,7 +119,7 @@ fn conditional() -> Vec<(c_long, Vec<Condition>)> {
 }
 
 /// Advice about one's own use of memory. Not `MADV_REMOVE` (a hole in a shared file), `MADV_PAGEOUT` and `MADV_COLD` (of pages that
-/// others use) or `MADV_MERGEABLE` (tells what others' pages hold).
+/// others use) or `MADV_MERGEABLE` (reveals the content of others' pages).
 const ADVICE: [u64; 15] = [
     libc::MADV_NORMAL as u64,
     libc::MADV_RANDOM as u64,

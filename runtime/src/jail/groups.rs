@@ -30,7 +30,7 @@ use rustix::fs::{Mode, OFlags};
 
 /// Bytes that an instance may have beyond its data: its programs and libraries, page tables, pipes, sockets, timers.
 const ROOM: u64 = 64 << 20;
-/// What the manager's own leaf and those of instances are called.
+/// The names of the manager's own leaf and of those of instances.
 const LEAF: &str = "manager";
 const PREFIX: &str = "nf-";
 
@@ -181,7 +181,7 @@ fn mounted_at(line: &str, group: &str) -> Option<PathBuf> {
     Some(Path::new(point).join(below))
 }
 
-/// systemd marks what it delegates; otherwise whoever owns a group may divide it.
+/// systemd marks delegated groups; otherwise the owner of a group may divide it.
 fn is_delegated(group: &Path) -> bool {
     let marked = |name: &str| {
         let mut value = [0; 1];
@@ -209,7 +209,7 @@ fn is_removed(group: &Path) -> bool {
     }
 }
 
-/// Removes what a killed manager has left. Groups that still have processes stay.
+/// Removes leftovers of a killed manager. Groups that still have processes stay.
 fn remove_old(directory: &Path) {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     let old = entries.filter(|e| e.file_name().to_string_lossy().starts_with(PREFIX));

@@ -1,8 +1,9 @@
 //! Keeping libraries out of copies of this process.
 //!
-//! DPDK loads all of its drivers and what these need, some two hundred libraries in several mappings each. The start of an NF copies
-//! the process first and then gives the copy up for the NF's program: with the libraries that takes some milliseconds longer. What
-//! runs in the copy ([`super::child`]) needs none of them but the C library.
+//! DPDK loads all of its drivers and their dependencies, some two hundred libraries in several mappings each. The
+//! start of an NF copies the process first and then gives the copy up for the NF's program: with the libraries that
+//! takes some milliseconds longer. The code that runs in the copy ([`super::child`]) needs none of them except the C
+//! library.
 
 use std::{collections::BTreeSet, fs};
 
@@ -67,7 +68,7 @@ fn unneeded<'a>(libraries: &'a [Library<'a>], addresses: &[usize]) -> Vec<&'a Li
         .collect()
 }
 
-/// The dynamic loader has the variables of threads and what finds them.
+/// The dynamic loader has the variables of threads and the code that finds them.
 fn is_loader(path: &str) -> bool {
     path.rsplit_once('/')
         .is_some_and(|(_, file)| file.starts_with("ld"))

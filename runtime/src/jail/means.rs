@@ -1,4 +1,4 @@
-//! What this host has to hold NFs with, and whether that is enough.
+//! The means of isolation that this host offers, and whether they suffice.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use crate::error::RunError;
 /// Landlock keeps signals inside from this version on.
 const SIGNAL_SCOPE: u32 = 6;
 
-/// What a jail keeps an NF from. For each there are several means, and one of them must be had.
+/// What a jail keeps an NF from. For each there are several means, and one of them is required.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Part {
     /// System calls that an NF does not need, some of which change the packet memory's pages.
@@ -39,7 +39,7 @@ impl fmt::Display for Part {
     }
 }
 
-/// What NFs are held with.
+/// The means in use.
 #[derive(Debug, Clone)]
 pub(crate) struct Means {
     /// The filter of system calls.

@@ -1,8 +1,8 @@
 //! An NF's jail: all that is set up between the start of its process and that of its program.
 //!
-//! [`child`] lists the steps in their order. What cannot be set up is an error that names the step, and the program does not start.
-//! Hosts differ in what they offer: [`Jail::new`] tries it once, and refuses a host on which some [`Part`] of the jail could be
-//! had by no means, unless the operator waives that part by name.
+//! [`child`] lists the steps in their order. A step that fails is an error that names it, and the program does not
+//! start. Hosts differ in what they offer: [`Jail::new`] tries it once, and refuses a host on which some [`Part`] of
+//! the jail is impossible, unless the operator waives that part by name.
 
 #![allow(unsafe_code)]
 
@@ -88,8 +88,8 @@ pub(crate) struct Started {
 }
 
 impl Jail {
-    /// Finds out what this host offers. Refuses one where NFs cannot be jailed, except for what the operator waives: then that is said
-    /// once, with the reasons.
+    /// Finds the means that this host offers. Refuses a host where NFs cannot be jailed, except for parts that the
+    /// operator waives: then that is said once, with the reasons.
     pub(crate) async fn new(waived: &[Part]) -> Result<Self, RunError> {
         let mut means = Means::find(waived);
         let groups = means.take_groups().map(Arc::new);
@@ -151,9 +151,7 @@ impl Jail {
         let status = started.process.wait().await?;
         match status.success() {
             true => Ok(()),
-            false => {
-                Err(io::Error::other(format!("a process that was to try it ended with {status}")).into())
-            }
+            false => Err(io::Error::other(format!("the process that tried it ended with {status}")).into()),
         }
     }
 
@@ -222,7 +220,7 @@ impl Jail {
     }
 }
 
-/// What this host offers to hold NFs with; fails where that does not suffice.
+/// The means of isolation that this host offers; fails if they do not suffice.
 pub async fn isolation(waived: &[Part]) -> Result<Isolation, RunError> {
     Ok(Jail::new(waived).await?.means().report())
 }

@@ -1,4 +1,4 @@
-//! Starting a process in namespaces of its own, and what is done with it afterwards.
+//! Starting a process in namespaces of its own, and handling it afterwards.
 
 use std::{
     fs, io,

@@ -18,7 +18,7 @@ use crate::{
     rundir::{self, lock::Lock},
 };
 
-/// What one manager alone may have.
+/// Resources that only one manager may have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Claim {
     /// In the network namespace of this process.
@@ -84,7 +84,7 @@ impl Claim {
         let text = fs::read_to_string(path).unwrap_or_default();
         match text.trim_end().split_once(' ') {
             Some((pid, _)) if pid == std::process::id().to_string() => {
-                format!("{what} is another port's of this bundle already. Give each port its own.")
+                format!("{what} belongs to another port of this bundle already. Give each port its own.")
             }
             Some((pid, name)) => format!(
                 "{what} is in use by the manager `{name}` (process {pid}), and two would both receive each of its packets. Stop that \

@@ -207,7 +207,7 @@ impl Plan {
             Device::Virtual { name, args } => dpdk::Port::create_vdev(eal, name, args),
             Device::Pci(address) => dpdk::Port::open_pci(eal, address),
             Device::Interface(_) | Device::Captures(_) => {
-                return Err(self.refuse(&"is not a device of DPDK's"));
+                return Err(self.refuse(&"is not a DPDK device"));
             }
         };
         made.map_err(|e| self.refuse(&self.explain(&e)))

@@ -187,7 +187,7 @@ impl OpenPort {
             }
             Some(Link::Gone) => tracing::warn!(
                 port = self.name,
-                "its interface is gone: packets to it are refused until there is one of its name again"
+                "its interface is gone: packets to it are refused until an interface of its name exists again"
             ),
         }
     }

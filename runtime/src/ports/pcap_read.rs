@@ -1,4 +1,4 @@
-//! The captures that ports read: what is refused before anything is started, and what is read beforehand.
+//! The captures that ports read: refusals before anything is started, and reading in advance.
 
 use std::{fs, path::Path};
 
@@ -29,7 +29,7 @@ impl Reading {
         let path = bundle.resolve(read);
         let shown = path.display();
         let refused =
-            |e: std::io::Error| format!("{shown}: {e}. Name a capture that is there and can be read.");
+            |e: std::io::Error| format!("{shown}: {e}. Name a capture that exists and can be read.");
         if fs::metadata(&path).map_err(refused)?.is_dir() {
             return Err(format!("{shown}: this is a directory. Name a capture."));
         }

@@ -1,4 +1,4 @@
-//! The captures that ports write: what can be refused before one is opened, and what is said of those that are not whole.
+//! The captures that ports write: refusals before one is opened, and reports of those that are not whole.
 
 use std::{
     fs::{self, File},

@@ -101,7 +101,7 @@ impl Giver {
 
     /// Nothing comes any more.
     pub fn end(&self) {
-        // Release: whoever sees it sees all that was given before.
+        // Release: a reader that sees it sees everything given before.
         self.0.words().0.ended.store(true, Ordering::Release);
     }
 }

@@ -35,7 +35,7 @@ pub enum Command {
         source: Source,
         to: Vec<Giver>,
     },
-    /// Ends the thread. What it has handed on is the workers'.
+    /// Ends the thread. Packets that it has handed on belong to the workers.
     Exit,
 }
 
@@ -85,7 +85,7 @@ impl Receiver {
         }
     }
 
-    /// Serves until told to exit.
+    /// Serves until asked to exit.
     pub fn run(mut self) {
         while !self.exit {
             let moved: usize = (0..self.ports.len()).map(|i| self.receive(i)).sum();

@@ -55,8 +55,8 @@ impl RunDir {
 }
 
 impl Keeper {
-    /// Copies a bundle to where its generation lives while it runs. What is copied is what was verified; of a failure nothing
-    /// is left.
+    /// Copies a bundle to where its generation lives while it runs. The copy is of the verified content; of a failure
+    /// nothing is left.
     pub(crate) fn keep(self, bundle: &Bundle) -> Result<Kept, RunError> {
         let name: String = bundle.index.generation.chars().take(16).collect();
         let path = self.path.join(&name);

@@ -1,4 +1,4 @@
-//! Files that say who has something, for as long as a process lives: whoever holds the lock on one has it.
+//! Lock files: a process owns a resource while it lives and holds the lock on its file.
 
 use std::{
     fs::{self, File},
@@ -47,7 +47,8 @@ impl Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // First the name, then, with the descriptor, the lock: who opened the file before looks whether it still has its name.
+        // First the name, then, with the descriptor, the lock: a process that opened the file before checks whether
+        // it still has its name.
         let _ = fs::remove_file(&self.path);
     }
 }

@@ -40,7 +40,7 @@ const LOCK: &str = "manager.lock";
 
 /// Attempts to open a lock that others remove all the time.
 const MOST_ATTEMPTS: u32 = 100;
-/// Bytes of a socket's path, for whoever connects by it.
+/// Bytes of a socket's path, for clients.
 const LONGEST_SOCKET_PATH: usize = 107;
 
 /// Whether what was there a moment ago is not, or the reverse.
@@ -91,7 +91,7 @@ pub(crate) struct RunDir {
     base: Base,
     bundle: String,
     fd: OwnedFd,
-    /// To be shown, and for whoever connects.
+    /// To be shown, and for clients.
     path: PathBuf,
     access: Access,
     /// Holds the lock.
@@ -101,7 +101,7 @@ pub(crate) struct RunDir {
 const WRITABLE: &str = "Choose a directory that you may write to with --run-dir.";
 
 impl RunDir {
-    /// Makes and locks `<base>/<bundle>`. What a killed manager left there is removed.
+    /// Makes and locks `<base>/<bundle>`. Leftovers of a killed manager are removed.
     pub(crate) fn lock(base: &Path, bundle: &str) -> Result<Self, RunError> {
         let base = own::open_base(base)?;
         let path = base.path.join(bundle);
@@ -212,12 +212,13 @@ pub(crate) struct InstanceDir {
 }
 
 impl InstanceDir {
-    /// The directory by this process's own descriptor: the same wherever it lies and whoever may traverse the way there.
+    /// The directory by this process's own descriptor: the same wherever it lies and whatever the rights on the path
+    /// to it.
     pub(crate) fn by_descriptor(&self) -> PathBuf {
         own::by_descriptor(&self.fd)
     }
 
-    /// Listens at `nf.sock`, which the manager's user, and nobody else, may connect to.
+    /// Listens at `nf.sock`, which only the manager's user may connect to.
     pub(crate) fn listen(&self) -> Result<OwnedFd, RunError> {
         /// It gets its name once it can be connected to.
         const UNREADY: &str = ".nf.sock";

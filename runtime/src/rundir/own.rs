@@ -1,5 +1,5 @@
-//! Directories of one's own. What somebody else made, or may write to, is not used, and no link is followed: whoever could
-//! put one there would choose what this process, often root, writes and removes.
+//! Directories that belong to this user. One that another user made, or may write to, is not used, and no link is
+//! followed: its author would choose what this process, often root, writes and removes.
 
 use std::{
     fs, io,
@@ -22,7 +22,7 @@ const DIRECTORY: OFlags = OFlags::RDONLY
 /// Group and others may write.
 const WRITTEN_BY_OTHERS: u32 = 0o022;
 
-/// Who may use what is made.
+/// The users that may use a new entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Access {
     /// The user alone.
@@ -139,7 +139,7 @@ fn open(
     Ok((fd, found))
 }
 
-/// What root made is anybody's own where that is permitted: root needs no directory to do what it likes.
+/// A directory of root counts as own where that is permitted: root needs no directory to do anything.
 pub(super) fn refuse_foreign(shown: &Path, found: &Stat, or_root: bool) -> Result<(), RunError> {
     let user = rustix::process::geteuid().as_raw();
     if found.st_uid != user && !(or_root && found.st_uid == 0) {
@@ -152,7 +152,7 @@ pub(super) fn refuse_foreign(shown: &Path, found: &Stat, or_root: bool) -> Resul
     }
     if found.st_mode & WRITTEN_BY_OTHERS != 0 {
         let found = format!(
-            "others may write here (mode {:o}), and so replace what onvm-run makes here",
+            "others may write here (mode {:o}), and so replace files of onvm-run here",
             found.st_mode & 0o7777
         );
         let remedy = "Take that right away with `chmod go-w`, or choose another directory with --run-dir.";
@@ -174,8 +174,8 @@ pub(super) fn by_descriptor(fd: &OwnedFd) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}", fd.as_raw_fd()))
 }
 
-/// Removes what has this name, a whole tree or a link but not what that leads to. What is not there needs no removing, and
-/// what cannot be removed stays.
+/// Removes what has this name, a whole tree or a link, but not its target. A missing entry is not an error, and one
+/// that cannot be removed stays.
 pub(super) fn remove(at: &OwnedFd, name: &str) {
     if let Err(Errno::ISDIR | Errno::PERM) = unlinkat(at, name, AtFlags::empty()) {
         let _ = fs::remove_dir_all(by_descriptor(at).join(name));

@@ -1,4 +1,4 @@
-//! What a worker counts: written by it alone, read by the control thread at any time.
+//! A worker's counters: written by it alone, read by the control thread at any time.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 

@@ -1,4 +1,4 @@
-//! A worker under any sequence of what its NFs, its ports and the control thread may do, for `cargo fuzz` and for tests.
+//! A worker under any sequence of actions of its NFs, its ports and the control thread, for `cargo fuzz` and for tests.
 //!
 //! The worker is the real one, over rings of shared memory and DPDK's buffers; the ports are loops of DPDK's, which give what is
 //! sent into them. The bytes of an input say what happens: packets come in, a round is served, an NF handles packets as it

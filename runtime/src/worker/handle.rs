@@ -1,7 +1,7 @@
 //! The control side of the workers: their threads, commands, events and counters.
 //!
-//! Every worker serves every instance and every generation, so what is said of these goes to all workers, and is done when the last
-//! of them has done it. A receive queue is one worker's, or one receiver's.
+//! Every worker serves every instance and every generation, so commands about these go to all workers, and are
+//! done when the last of them has done them. A receive queue is one worker's, or one receiver's.
 
 use std::{
     collections::HashMap,
@@ -56,7 +56,7 @@ pub struct Handle<C = Command> {
     pub thread: Option<JoinHandle<()>>,
 }
 
-/// What happened, once for all workers.
+/// An event, once for all workers.
 #[derive(Debug, PartialEq, Eq)]
 pub enum WorkersEvent {
     /// No worker serves the instance any more; they have freed so many packets that it held.
@@ -65,7 +65,7 @@ pub enum WorkersEvent {
     Drained { generation: u64 },
     /// Nothing is taken in any more.
     IngressClosed,
-    /// The instance did what no NF may do; it is to be ended.
+    /// The instance broke the contract of NFs; it is to be ended.
     Faulty { slot: u16, reason: String },
 }
 
@@ -199,7 +199,7 @@ impl Workers {
         })
     }
 
-    /// Some worker or receiver has ended, as it was told or by a fault.
+    /// Some worker or receiver has ended, as requested or by a fault.
     pub fn any_ended(&self) -> bool {
         self.workers.iter().any(Handle::has_ended) || self.receivers.iter().any(Handle::has_ended)
     }
@@ -208,7 +208,7 @@ impl Workers {
         self.workers.iter().all(Handle::has_ended) && self.receivers_ended()
     }
 
-    /// Waits for the threads, which have ended; says whether each ended as it was told.
+    /// Waits for the threads, which have ended; says whether each ended as requested.
     pub fn join(&mut self) -> bool {
         let workers = self.workers.iter_mut().filter_map(|worker| worker.thread.take());
         let receivers = self

@@ -49,7 +49,7 @@ pub struct Handed {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SourceKind {
-    /// Packets arrive when they arrive; what finds no room is lost.
+    /// Packets arrive at any time; those that find no room are lost.
     Live,
     /// The source waits for room: a capture that is repeated, a generator.
     Endless,

@@ -1,4 +1,4 @@
-//! Who holds each buffer, and where its packet is: the manager's private truth about packets.
+//! The holder of each buffer and the place of its packet: the manager's private truth about packets.
 //!
 //! NFs see none of this, so they can neither forge a packet's place nor give back what they do not hold.
 

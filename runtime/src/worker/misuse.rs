@@ -1,4 +1,4 @@
-//! What an instance does that no instance should, and what comes of it. All of it is off the packet path.
+//! Misuse by instances, and the reaction to it. All of it is off the packet path.
 
 use super::{Event, forward::Forward, ledger::Owner, packets::Packets};
 use crate::{generation::add, reason::Reason};
@@ -23,8 +23,8 @@ impl Forward {
         }
     }
 
-    /// Drops of the burst under way what is beyond the instance's share of buffers, except for packets whose source waits for
-    /// room.
+    /// Drops the part of the current burst that is beyond the instance's share of buffers, except for packets whose
+    /// source waits for room.
     #[cold]
     pub(super) fn shed(&mut self, packets: &mut Packets, slot: u16) {
         let Self {
@@ -48,10 +48,10 @@ impl Forward {
         self.drop_unpushed(packets, slot, &out[..n], Reason::ShareFull);
     }
 
-    /// Drops what could not be given to the instance. One that guessed the index of a buffer that was on its way to it may
-    /// have handed that back already: then the buffer is not its any more, and is left alone. What was taken off the count of
-    /// its packets for it is put back, since it never was in the count; else an instance that guesses is thought to hold
-    /// fewer than it does, and gets more than its share.
+    /// Drops packets that could not be given to the instance. One that guessed the index of a buffer that was on its
+    /// way to it may have handed that back already: then the buffer is not its any more, and is left alone. What was
+    /// taken off the count of its packets for it is put back, since it never was in the count; else an instance that
+    /// guesses is thought to hold fewer than it does, and gets more than its share.
     #[cold]
     pub(super) fn drop_unpushed(
         &mut self,

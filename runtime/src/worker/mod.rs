@@ -105,7 +105,7 @@ pub enum Event {
     },
     /// Nothing is taken in any more, and `in_flight` has been published since.
     IngressClosed,
-    /// The instance did what no NF may do; it is to be ended.
+    /// The instance broke the contract of NFs; it is to be ended.
     Faulty {
         slot: u16,
         reason: String,
@@ -191,7 +191,7 @@ impl Worker {
         }
     }
 
-    /// Serves until told to exit.
+    /// Serves until asked to exit.
     pub fn run(mut self) {
         let mut rounds = 0u32;
         while !self.exit {
@@ -204,7 +204,7 @@ impl Worker {
         }
     }
 
-    /// What is not done in each round.
+    /// Work that is not done in each round.
     fn upkeep(&mut self) {
         self.forward.announce();
         self.watch_ages();
@@ -267,7 +267,7 @@ impl Worker {
         }
     }
 
-    /// Says once that nothing is taken in any more. What receivers have handed on is taken in before.
+    /// Says once that nothing is taken in any more. Packets that receivers have handed on are taken in before.
     fn end_ingress(&mut self) {
         if self.closing && self.ingress.is_taken() {
             self.closing = false;
@@ -391,8 +391,8 @@ impl Worker {
         });
     }
 
-    /// What the instance had handed back before it went is as good as any. That is a ring's content at most: one that goes
-    /// on pushing is not waited for.
+    /// Packets that the instance handed back before it went count as any other. That is a ring's content at most: one
+    /// that goes on pushing is not waited for.
     fn take_back_all(&mut self, slot: u16) {
         let mut left = self.forward.links[usize::from(slot)]
             .as_ref()

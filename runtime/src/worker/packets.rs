@@ -1,11 +1,11 @@
-//! The packets inside: who holds each buffer, and the generations that they were classified by.
+//! The packets inside: the holder of each buffer, and the generations that they were classified by.
 
 use std::{sync::Arc, time::Instant};
 
 use super::{GENERATION_SLOTS, SourceKind, credit::Inside, ledger::Ledger};
 use crate::generation::Generation;
 
-/// The worker's truth about its packets. What moves one asks both parts.
+/// The worker's truth about its packets. Code that moves one asks both parts.
 #[derive(Debug)]
 pub(super) struct Packets {
     pub(super) ledger: Ledger,

@@ -4,9 +4,10 @@
 //! leave. Half of the part is divided evenly: an instance's own share, which no other can take from it. The other half is
 //! common, and an instance may take of it no more than it leaves there. This is the dynamic threshold of A. Choudhury and
 //! E. Hahne ("Dynamic Queue Length Thresholds for Shared-Memory Packet Switches", 1998) over reserved shares: one busy
-//! instance gets nearly what a ring holds, and any number of them that keep what they have cannot take another's own share.
+//! instance gets nearly a ring full, and any number of instances that keep their packets cannot take another's own
+//! share.
 //!
-//! Packets whose source waits for room are not held to it, since dropping them is what the wait is to prevent: see
+//! Packets whose source waits for room are exempt, since the wait is there to prevent drops: see
 //! [`Credit`](super::credit::Credit) for theirs.
 
 #[derive(Debug)]

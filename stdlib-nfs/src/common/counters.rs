@@ -9,7 +9,7 @@ const MAX: usize = 1024;
 /// The shared counter's place.
 const OTHERS: usize = 0;
 
-/// The counters, by the names of what they count.
+/// The counters, by name.
 #[derive(Debug)]
 pub(crate) struct Counters<T> {
     /// The first is shared by what has none of its own.

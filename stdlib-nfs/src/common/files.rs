@@ -1,9 +1,9 @@
-//! Files that operators write for NFs, and what is wrong with them.
+//! Files that operators write for NFs, and the mistakes in them.
 
 use nflib::{FileMistake, FileMistakes, Params, ParamsError, SetupError};
 use serde::Deserialize;
 
-/// What a parser of such a file returns: what stands there, or all mistakes.
+/// What a parser of such a file returns: the content, or all mistakes.
 pub(crate) type Parsed<T> = Result<T, Vec<FileMistake>>;
 
 /// Reads the file of parameter `name`.

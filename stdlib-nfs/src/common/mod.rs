@@ -1,4 +1,4 @@
-//! What several NFs share.
+//! Code shared by several NFs.
 
 use nflib::{Packet, filter::Expr};
 

@@ -34,7 +34,7 @@ pub struct Firewall {
 /// What a rule's counter counts: with another verdict or filter it is another rule.
 type Counted = (usize, Expr);
 
-/// What parameters say.
+/// The parameters, read.
 #[derive(Debug)]
 struct Policy {
     rules: FlowRules,
@@ -56,7 +56,7 @@ enum OnDeny {
     Output,
 }
 
-/// What happens to packets whose headers contradict themselves.
+/// The treatment of packets whose headers contradict each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Malformed {

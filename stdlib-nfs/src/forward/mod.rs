@@ -1,4 +1,4 @@
-//! Passes every packet on. The smallest NF, and the one that measures what a hop costs.
+//! Passes every packet on. The smallest NF, and the one that measures the cost of a hop.
 
 use nflib::{Burst, Counter, Nf, Params, Reconfigured, Setup, SetupError};
 

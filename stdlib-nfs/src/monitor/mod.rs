@@ -1,4 +1,4 @@
-//! Counts what passes, by protocol and size, measures rates, and names the busiest senders. Changes nothing.
+//! Counts packets by protocol and size, measures rates, and names the busiest senders. Changes nothing.
 
 mod talkers;
 
@@ -81,7 +81,7 @@ struct Published {
     bytes: u64,
 }
 
-/// What one burst adds, summed in registers and the stack before it goes to the shared counters.
+/// The sums of one burst, kept in registers and the stack before they go to the shared counters.
 #[derive(Debug, Default)]
 struct Tally {
     counters: [u64; NAMES.len()],
@@ -243,7 +243,7 @@ pub fn check(params: &Params) -> Result<(), SetupError> {
     Settings::new(params).map(drop)
 }
 
-/// What parameters say.
+/// The parameters, read.
 struct Settings {
     every: Duration,
     top: usize,

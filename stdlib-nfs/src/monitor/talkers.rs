@@ -21,7 +21,7 @@ const MIN_SETS: usize = 64;
 #[derive(Debug)]
 pub(super) struct Talkers {
     sets: Vec<[Talker; WAYS]>,
-    /// Drawn at the start, so that nobody outside can choose addresses that fall into one set.
+    /// Drawn at the start, so that an outsider cannot choose addresses that fall into one set.
     seed: u64,
     top: usize,
     ranking: Vec<Talker>,

@@ -36,7 +36,7 @@ pub struct PayloadScan {
     matched: Counter,
 }
 
-/// What parameters say.
+/// The parameters, read.
 #[derive(Debug)]
 struct Search {
     patterns: Vec<Pattern>,

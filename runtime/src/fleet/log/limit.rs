@@ -1,9 +1,10 @@
-//! How much of what others cause is logged.
+//! Limits on log lines caused by others.
 
 use std::time::{Duration, Instant};
 
 const WINDOW: Duration = Duration::from_secs(1);
-/// For who causes more than is logged: a pause before it is listened to again, so that it does not keep the control thread busy.
+/// A peer that causes more than is logged is listened to again only after a pause, so that it does not keep the
+/// control thread busy.
 pub(crate) const WHEN_FLOODED: Duration = Duration::from_millis(10);
 
 /// Lets so many pass in each window, and counts the others.

@@ -1,4 +1,4 @@
-//! What an NF prints goes to the manager's log, line by line; a panic as an error.
+//! The output of an NF goes to the manager's log, line by line; a panic as an error.
 
 pub(super) mod limit;
 mod panics;
@@ -75,7 +75,7 @@ impl Lines {
             limit,
             panics,
         } = self;
-        // Empty lines count, so that who prints these without end has to wait as well.
+        // Empty lines count, so that an NF that prints these without end has to wait as well.
         if limit.pass(|n| left_out(instance, n)) && !line.is_empty() {
             for line in panics.look(line) {
                 match line {

@@ -1,4 +1,4 @@
-//! Finds what a Rust program says of a panic among the lines that it prints.
+//! Finds the report of a panic among the lines that a Rust program prints.
 //!
 //! ```text
 //! thread 'main' (4711) panicked at src/main.rs:12:9:

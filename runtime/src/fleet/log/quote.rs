@@ -1,4 +1,4 @@
-//! What an NF says, made fit to be shown: in the log, in answers of the control socket, in an operator's terminal.
+//! Text from an NF, escaped for display: in the log, in answers of the control socket, in an operator's terminal.
 
 use std::fmt::Write;
 
@@ -6,7 +6,7 @@ use std::fmt::Write;
 pub(crate) const LONGEST_REASON: usize = 1024;
 
 /// The text with everything escaped that does not stand for itself (control characters, marks that turn the direction of text
-/// or cannot be seen, bytes that are no UTF-8), and with an ellipsis in place of what is beyond `longest` bytes.
+/// or cannot be seen, bytes that are not UTF-8), and with an ellipsis in place of everything beyond `longest` bytes.
 pub(crate) fn quote(text: impl AsRef<[u8]>, longest: usize) -> String {
     let mut out = String::new();
     for chunk in text.as_ref().utf8_chunks() {

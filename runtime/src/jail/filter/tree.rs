@@ -23,7 +23,7 @@ pub(super) struct Condition {
     pub(super) value: u32,
 }
 
-/// What becomes of a call.
+/// The treatment of a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// The kernel's action (`SECCOMP_RET_…`).

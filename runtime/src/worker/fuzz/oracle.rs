@@ -171,7 +171,7 @@ impl World<'_> {
         }
     }
 
-    /// Who has kept a packet too long is to be ended.
+    /// An instance that has kept a packet too long is to be ended.
     pub(super) fn check_ages(&mut self) {
         self.hear();
         let period = self.worker.watch.period;
