@@ -14,9 +14,9 @@ use crate::{
 };
 
 #[allow(dead_code, clippy::unwrap_used, reason = "the tests of filters use the rest")]
-#[path = "../../nflib/filter/tests/filter_packets/frames.rs"]
+#[path = "../../nflib/filter/tests/filters/packets/frames.rs"]
 mod frames;
-#[path = "../../nflib/filter/tests/filter_packets/lists.rs"]
+#[path = "../../nflib/filter/tests/filters/packets/lists.rs"]
 mod lists;
 
 pub const ID: &str = "rules";

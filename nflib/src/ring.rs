@@ -13,7 +13,7 @@
 //! The peer may be hostile: it can write anything into indices and slots. Every access is to an atomic, so such writes
 //! are not a data race; an index that would break the invariant above is reported as [`Corrupt`] and nothing is read by it.
 //!
-//! The words are generic so that the same code runs on loom's atomics in `tests/ring_model.rs`.
+//! The words are generic so that the same code runs on loom's atomics in `tests/nflib/ring_model.rs`.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 

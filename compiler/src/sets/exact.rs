@@ -12,11 +12,11 @@ use proptest::{
 
 use super::{cube::Cube, field::Fields, lower::lower};
 
-#[path = "../../../nflib/filter/tests/filter_packets/carried.rs"]
+#[path = "../../../nflib/filter/tests/filters/packets/carried.rs"]
 mod carried;
-#[path = "../../../nflib/filter/tests/filter_packets/frames.rs"]
+#[path = "../../../nflib/filter/tests/filters/packets/frames.rs"]
 pub(super) mod frames;
-#[path = "../../../nflib/filter/tests/filter_packets/trees.rs"]
+#[path = "../../../nflib/filter/tests/filters/packets/trees.rs"]
 pub(super) mod trees;
 
 pub(crate) fn config(cases: u32, seed: u64) -> ProptestConfig {

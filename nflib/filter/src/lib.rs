@@ -22,7 +22,7 @@
 //! # Where libpcap's optimiser differs from libpcap
 //! tcpdump runs an optimiser over the compiled filter, and it changes the meaning of some filters.
 //! This module keeps the meaning of the unoptimised code, which is the documented one. Seen in 1.10.3
-//! and pinned in the test `filter_optimiser.rs`:
+//! and pinned in the test `filters/optimiser.rs`:
 //! - It drops loads whose value does not matter (`ether[100] & 0 = 0`, `net 0.0.0.0/0`, the last
 //!   words of `net 2001:db8::/32`), and reorders tests to load a field once
 //!   (`ip or ether[99] = 1 or arp`). A packet too short for such a load is rejected here and may pass
@@ -33,7 +33,7 @@
 //!   (`net 2001:db8::/49 and net 2001:db8::/49` takes only packets whose destination matches). About
 //!   one random filter in 50,000 has such a fault.
 //!
-//! The property tests `filter_pcap.rs` here and `filter_libpcap.rs` in the compiler hold all this to
+//! The property tests `filters/libpcap.rs`, here and in the compiler, hold all this to
 //! libpcap.
 
 #![forbid(unsafe_code)]
