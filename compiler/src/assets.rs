@@ -2,17 +2,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use onvm_bundle::hash_bytes;
-
-use crate::{
-    diagnostics::missing_file,
-    host::clean,
-    load::describe,
-    values::{Given, Values},
-};
 
 /// What goes into the bundle beside settings.
 #[derive(Debug, Default)]
@@ -25,32 +18,21 @@ pub(crate) struct Assets {
     pub(crate) secrets: BTreeSet<String>,
 }
 
-impl Values<'_> {
-    /// Takes a file into the bundle; returns its path there. None: reported.
-    pub(crate) fn file(&self, given: &Given, path: &str) -> Option<String> {
-        let on_host = clean(&self.cx.directory(given.file).join(path));
-        if let Some(known) = self.assets.borrow().by_path.get(&on_host) {
-            return Some(known.clone());
-        }
-        match self.cx.host.read(&on_host) {
-            Ok(content) => {
-                let hash = hash_bytes(&content);
-                let in_bundle = format!("files/{}-{}", &hash[..16], file_name(path));
-                let mut assets = self.assets.borrow_mut();
-                assets.files.insert(in_bundle.clone(), content);
-                assets
-                    .origins
-                    .entry(in_bundle.clone())
-                    .or_insert_with(|| on_host.clone());
-                assets.by_path.insert(on_host, in_bundle.clone());
-                Some(in_bundle)
-            }
-            Err(e) => {
-                let found = missing_file::missing_file(given.place, path, &describe(&e));
-                self.cx.report(given.with_origin(found));
-                None
-            }
-        }
+impl Assets {
+    /// Where in the bundle a file of the host is, if it has been taken.
+    pub(crate) fn known(&self, on_host: &Path) -> Option<&str> {
+        self.by_path.get(on_host).map(String::as_str)
+    }
+
+    /// Takes a file of the host, which the source calls `name`; returns its path in the bundle.
+    pub(crate) fn take_file(&mut self, on_host: PathBuf, name: &str, content: Vec<u8>) -> String {
+        let hash = hash_bytes(&content);
+        let in_bundle = format!("files/{}-{}", &hash[..16], file_name(name));
+        self.files.insert(in_bundle.clone(), content);
+        let origin = self.origins.entry(in_bundle.clone());
+        origin.or_insert_with(|| on_host.clone());
+        self.by_path.insert(on_host, in_bundle.clone());
+        in_bundle
     }
 }
 

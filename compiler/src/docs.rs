@@ -23,6 +23,7 @@ use onvm_lang::Severity;
 use crate::{
     Checked,
     diagnostics::all_pages,
+    interpret::Interpreter,
     render,
     testing::checked,
     tests::{self, Body},
@@ -134,8 +135,8 @@ fn failed_test(checked: &Checked) -> Option<String> {
         let Body::Paths(statements) = &test.body else {
             return None;
         };
-        let outcome = tests::run(program, &checked.sources, statements);
-        let passed = outcome.is_ok_and(|failures| failures.is_empty());
+        let nfs = Interpreter::new(program.contents(), &program.files);
+        let passed = nfs.is_ok_and(|mut nfs| tests::run(&mut nfs, &checked.sources, statements).is_empty());
         (!passed).then(|| format!("its test \"{}\" does not pass", test.name))
     })
 }

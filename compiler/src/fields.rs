@@ -42,8 +42,7 @@ pub(crate) const KNOWN: &[&str] = &[
 
 /// Refuses what is not a field, and what is one slip away from a known one.
 pub(crate) fn check(field: &str) -> Result<(), String> {
-    let part = |p: &str| crate::manifests::is_identifier(p);
-    if !field.split('.').all(part) {
+    if !field.split('.').all(onvm_lang::is_name) {
         return Err(format!("`{field}` is not a header field such as `ip.src`"));
     }
     if KNOWN.contains(&field) || !field.contains('.') {

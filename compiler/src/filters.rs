@@ -3,15 +3,12 @@
 use std::cell::Cell;
 
 use onvm_bundle::filter::Expr;
-use onvm_lang::{
-    Diagnostic,
-    syntax::{Filter, Ident, Span, Spanned, Value},
-};
+use onvm_lang::syntax::{Filter, Ident, Span, Spanned, Value};
 
 use crate::{
     context::Context,
-    diagnostics::{closest, wrong_kind},
-    filter,
+    diagnostics::{closest, filters, missing_input, wrong_kind},
+    filter::{self, Unusable},
     names::{Item, Names},
     sources::FileId,
     values::Values,
@@ -24,9 +21,6 @@ pub(crate) struct Filters<'a> {
     /// How many filters were found to be too large.
     pub(crate) oversized: Cell<usize>,
 }
-
-/// Stands for a mistake that is reported where it is: the use of a declaration that could not be read.
-const TOLD: &str = "";
 
 /// Words for what matches everything, in other languages.
 const EVERYTHING: [&str; 8] = ["default", "otherwise", "any", "rest", "others", "els", "*", "_"];
@@ -71,10 +65,7 @@ impl Filters<'_> {
             Err(found) => (None, found),
         };
         for diagnostic in found {
-            if diagnostic.code == TOLD {
-                continue;
-            }
-            if diagnostic.code == filter::OVERSIZED
+            if diagnostic.code == filters::OVERSIZED
                 && self.oversized.replace(self.oversized.get() + 1) >= MAX_OVERSIZED
             {
                 continue;
@@ -91,16 +82,14 @@ impl Filters<'_> {
         name: &str,
         wanted: &str,
         fits: impl Fn(&Item<'_>) -> bool,
-    ) -> Diagnostic {
+    ) -> Unusable {
         let place = self.cx.place(file, span);
         match self.names.get(name) {
-            Some(symbol) if matches!(symbol.item, Item::Broken) => {
-                Diagnostic::error(TOLD, "", place.span(), "")
-            }
+            Some(symbol) if matches!(symbol.item, Item::Broken) => Unusable::Silent,
             Some(symbol) => {
-                wrong_kind::wrong_kind(place, name, symbol.item.kind(), wanted, Some(symbol.place))
+                wrong_kind::wrong_kind(place, name, symbol.item.kind(), wanted, Some(symbol.place)).into()
             }
-            None => self.names.unknown(place, name, wanted, |s| fits(&s.item)),
+            None => self.names.unknown(place, name, wanted, |s| fits(&s.item)).into(),
         }
     }
 }
@@ -108,7 +97,7 @@ impl Filters<'_> {
 impl filter::Names for Filters<'_> {
     type File = FileId;
 
-    fn class(&self, file: FileId, name: &Ident) -> Result<(FileId, &Filter), Diagnostic> {
+    fn class(&self, file: FileId, name: &Ident) -> Result<(FileId, &Filter), Unusable> {
         match self.names.get(&name.node) {
             Some(crate::names::Symbol {
                 item: Item::Class(class),
@@ -120,6 +109,7 @@ impl filter::Names for Filters<'_> {
                 let mut wrong = self.wrong(file, name.span, &name.node, "a traffic class", is_class);
                 // One label: no declared class is alike.
                 if found.is_none()
+                    && let Unusable::Because(wrong) = &mut wrong
                     && wrong.labels.len() == 1
                     && let Some(help) = meant(&name.node)
                 {
@@ -130,17 +120,14 @@ impl filter::Names for Filters<'_> {
         }
     }
 
-    fn value(&self, file: FileId, name: &str, span: Span) -> Result<(FileId, &Spanned<Value>), Diagnostic> {
+    fn value(&self, file: FileId, name: &str, span: Span) -> Result<(FileId, &Spanned<Value>), Unusable> {
         let is_value = |i: &Item<'_>| matches!(i, Item::Let(_) | Item::Param(_));
         if !self.names.get(name).is_some_and(|s| is_value(&s.item)) {
             return Err(self.wrong(file, span, name, "a `let` or a `param`", is_value));
         }
         match self.values.written(name) {
             Some(found) => Ok(found),
-            None => Err(crate::diagnostics::missing_input::missing_input(
-                self.cx.place(file, span),
-                name,
-            )),
+            None => Err(missing_input::missing_input(self.cx.place(file, span), name).into()),
         }
     }
 

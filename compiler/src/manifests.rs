@@ -3,7 +3,10 @@
 use std::{cell::RefCell, collections::HashMap, rc::Rc};
 
 use onvm_bundle::Manifest;
-use onvm_lang::syntax::{DeclKind, Ident, Span};
+use onvm_lang::{
+    is_name,
+    syntax::{DeclKind, Ident, Span},
+};
 
 use crate::{
     context::Context,
@@ -160,7 +163,7 @@ pub(crate) fn parse(text: &str) -> Result<NfType, String> {
     let names = names.chain(manifest.params.iter().map(|p| ("parameter", &p.name)));
     let names = names.chain(manifest.outputs.iter().map(|o| ("output", &o.name)));
     for (what, name) in names {
-        if !is_identifier(name) {
+        if !is_name(name) {
             return Err(format!("the {what} `{name}` has no valid name ([a-z][a-z0-9_]*)"));
         }
         if !seen.insert((what, name)) {
@@ -189,13 +192,6 @@ pub(crate) fn parse(text: &str) -> Result<NfType, String> {
         .map(Spec::from_param)
         .collect::<Result<_, _>>()?;
     Ok(NfType { manifest, specs })
-}
-
-pub(crate) fn is_identifier(name: &str) -> bool {
-    name.starts_with(|c: char| c.is_ascii_lowercase())
-        && name
-            .chars()
-            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
 }
 
 #[cfg(test)]

@@ -5,11 +5,13 @@
 use std::borrow::Cow;
 
 use onvm_bundle::{Param, ParamKind};
-use onvm_lang::syntax::Value;
+use onvm_lang::{
+    is_name,
+    syntax::{Number, Span, Spanned, Value},
+};
 
 use crate::{
-    manifests::is_identifier,
-    notation::{describe_kind, describe_value, fix_for, parse_value},
+    notation::{describe_kind, describe_value, fix_for, notation, parse_value},
     units,
 };
 
@@ -143,7 +145,7 @@ impl Spec {
                 param.name
             ));
         }
-        if let Some(word) = param.values.iter().find(|word| !is_identifier(word)) {
+        if let Some(word) = param.values.iter().find(|word| !is_name(word)) {
             return Err(format!(
                 "parameter `{}`: the word `{word}` is not [a-z][a-z0-9_]*",
                 param.name
@@ -226,6 +228,30 @@ impl Spec {
 
     fn known_words(&self) -> String {
         crate::diagnostics::one_of(self.words.iter().map(AsRef::as_ref))
+    }
+
+    /// The same number in each unit that makes it a value of the setting; without one where none is wanted.
+    pub(crate) fn in_units(&self, given: &Value, units: &[&str]) -> Vec<String> {
+        let number = match given {
+            Value::Int(n) => Number::Int(*n),
+            Value::Decimal(n) => Number::Decimal(*n),
+            Value::Quantity { number, .. } => *number,
+            _ => return Vec::new(),
+        };
+        let with = |unit: &&str| Value::Quantity {
+            number,
+            unit: Spanned::new((*unit).to_owned(), Span::default()),
+        };
+        let plain = match number {
+            Number::Int(n) => Value::Int(n),
+            Number::Decimal(n) => Value::Decimal(n),
+        };
+        let mut values: Vec<Value> = units.iter().map(with).collect();
+        if units.is_empty() {
+            values.push(plain);
+        }
+        values.retain(|value| self.read(value).is_ok());
+        values.iter().map(notation).collect()
     }
 
     /// Reads one value, or one item of a list. `file("...")` is the caller's: it needs the host.

@@ -1,9 +1,7 @@
 //! Units of quantities and the numbers that they stand for.
 
 use onvm_bundle::ParamKind;
-use onvm_lang::syntax::{Number, Span, Spanned, Value};
-
-use crate::{notation::notation, spec::Spec};
+use onvm_lang::syntax::Number;
 
 /// The units of a kind, smallest first; none for a kind that has no units.
 pub(crate) fn of_kind(kind: ParamKind) -> Vec<&'static str> {
@@ -50,30 +48,6 @@ pub(crate) fn normalise(kind: ParamKind, number: Number, unit: &str) -> Result<i
         }
     };
     Ok(value)
-}
-
-/// The same number in each unit that makes it a value of the setting; without one where none is wanted.
-pub(crate) fn in_units(spec: &Spec, given: &Value, units: &[&str]) -> Vec<String> {
-    let number = match given {
-        Value::Int(n) => Number::Int(*n),
-        Value::Decimal(n) => Number::Decimal(*n),
-        Value::Quantity { number, .. } => *number,
-        _ => return Vec::new(),
-    };
-    let with = |unit: &&str| Value::Quantity {
-        number,
-        unit: Spanned::new((*unit).to_owned(), Span::default()),
-    };
-    let plain = match number {
-        Number::Int(n) => Value::Int(n),
-        Number::Decimal(n) => Value::Decimal(n),
-    };
-    let mut values: Vec<Value> = units.iter().map(with).collect();
-    if units.is_empty() {
-        values.push(plain);
-    }
-    values.retain(|value| spec.read(value).is_ok());
-    values.iter().map(notation).collect()
 }
 
 #[cfg(test)]

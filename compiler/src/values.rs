@@ -10,15 +10,16 @@ use crate::{
     context::Context,
     declare::written::Written,
     diagnostics::{
-        closest, missing_input, missing_setting, out_of_range, reference_cycle, set_twice, unknown_setting,
-        unknown_word, wrong_unit, wrong_value_type,
+        closest, missing_file, missing_input, missing_setting, out_of_range, reference_cycle, set_twice,
+        unknown_setting, unknown_word, wrong_unit, wrong_value_type,
     },
+    host::clean,
+    load::describe,
     names::{Item, Names},
     notation::{describe_value, notation},
     overrides::Overrides,
     sources::{FileId, Place},
     spec::{Kind, Problem, Spec},
-    units::in_units,
 };
 
 /// A value with its references followed.
@@ -363,6 +364,22 @@ impl<'a> Values<'a> {
         }
     }
 
+    /// Takes a file into the bundle; returns its path there. None: reported.
+    fn file(&self, given: &Given, path: &str) -> Option<String> {
+        let on_host = clean(&self.cx.directory(given.file).join(path));
+        if let Some(known) = self.assets.borrow().known(&on_host) {
+            return Some(known.to_owned());
+        }
+        match self.cx.host.read(&on_host) {
+            Ok(content) => Some(self.assets.borrow_mut().take_file(on_host, path, content)),
+            Err(e) => {
+                let found = missing_file::missing_file(given.place, path, &describe(&e));
+                self.cx.report(given.with_origin(found));
+                None
+            }
+        }
+    }
+
     /// A word that stands where a value should, and is the name of one.
     fn constant(&self, what: &What) -> Option<String> {
         let What::One(Value::Word(word)) = what else {
@@ -382,7 +399,7 @@ impl<'a> Values<'a> {
         }
         if let (What::One(Value::Word(word)), Problem::Type { .. } | Problem::Word { .. }) =
             (&given.what, &problem)
-            && !crate::manifests::is_identifier(word)
+            && !onvm_lang::is_name(word)
         {
             // Nor is this a word: it stands for what the parser could not read.
             return;
@@ -400,7 +417,7 @@ impl<'a> Values<'a> {
             }
             Problem::Unit { got, units } => {
                 let instead = match &given.what {
-                    What::One(value) => in_units(spec, value, &units),
+                    What::One(value) => spec.in_units(value, &units),
                     What::List(_) => Vec::new(),
                 };
                 wrong_unit::wrong_unit(

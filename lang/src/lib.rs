@@ -36,6 +36,13 @@ pub const MAX_NESTING: usize = 64;
 /// The largest source that is read, in bytes: 64 MiB.
 pub const MAX_SOURCE: usize = 64 << 20;
 
+/// Whether this is written like a name: lower-case ASCII letters, digits and `_`, a letter first. Words of the language are
+/// written so, too; see [`words::is_reserved`].
+pub fn is_name(text: &str) -> bool {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    text.starts_with(|c: char| c.is_ascii_lowercase()) && text.chars().all(plain)
+}
+
 /// A tree and what was wrong with its source.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Parse {

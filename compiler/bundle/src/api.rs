@@ -56,8 +56,6 @@ pub enum ManagerState {
     Running,
     /// An apply is under way.
     Applying,
-    /// No more packets are taken in; those inside are finished.
-    Draining,
     Stopping,
 }
 
@@ -177,7 +175,6 @@ pub struct InstanceStatus {
 pub enum InstanceState {
     /// Started, not yet registered.
     Starting,
-    Registered,
     Running,
     Draining,
     Stopped,

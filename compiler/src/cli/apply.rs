@@ -16,8 +16,9 @@ use super::{
     Outcome,
     args::{ApplyArgs, PlanArgs, SourceArgs, TargetArgs},
     build::write,
-    changes::{Side, text},
+    changes::text,
     client::{Client, ClientError, Wanted},
+    input::Side,
     output::Output,
     traffic,
 };

@@ -5,8 +5,8 @@ use onvmc::doctor::{Check, Options, State, Subject, examine};
 use super::{
     Outcome,
     args::DoctorArgs,
-    changes::Side,
     client::default_run_dir,
+    input::Side,
     machine::ThisMachine,
     output::{Output, count},
 };

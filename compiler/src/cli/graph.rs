@@ -7,7 +7,7 @@ use onvmc::graph::{Docs, Format, Graph};
 use super::{
     Outcome,
     args::{GraphArgs, GraphFormat},
-    changes::Side,
+    input::Side,
     output::Output,
 };
 

@@ -10,6 +10,7 @@ mod doctor;
 mod explain;
 mod format;
 mod graph;
+mod input;
 mod limited;
 mod lsp;
 mod machine;

@@ -24,7 +24,7 @@ pub(super) fn run(out: &Output, args: &NewArgs) -> Outcome {
             }
         },
     };
-    if !is_identifier(name) {
+    if !is_short_name(name) {
         out.error(
             "name",
             &format!("`{name}` is not a valid name: use lower-case letters, digits and `_`, a letter first"),
@@ -81,12 +81,8 @@ pub(super) fn run(out: &Output, args: &NewArgs) -> Outcome {
     Outcome::Done
 }
 
-fn is_identifier(name: &str) -> bool {
-    name.len() <= 32
-        && name.starts_with(|c: char| c.is_ascii_lowercase())
-        && name
-            .chars()
-            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+fn is_short_name(name: &str) -> bool {
+    name.len() <= 32 && onvm_lang::is_name(name)
 }
 
 /// Why what is made under this name could not be compiled.
@@ -310,7 +306,7 @@ mod tests {
         );
         assert!(taken("counter", true).is_none() && taken("port", false).is_none());
         assert!(
-            is_identifier("my_nf") && !is_identifier("My") && !is_identifier("a/b") && !is_identifier("")
+            is_short_name("my_nf") && !is_short_name("My") && !is_short_name("a/b") && !is_short_name("")
         );
     }
 }

@@ -3,7 +3,9 @@
 use std::{path::Path, time::Duration};
 
 use onvmc::{
-    Checked, Inputs, Program, render,
+    Checked, Inputs, Program,
+    interpret::Interpreter,
+    render,
     sources::Sources,
     tests::{self, Body, Failure, Test},
 };
@@ -110,8 +112,8 @@ fn judge(
     limit: Duration,
 ) -> Option<Vec<Failure>> {
     match &test.body {
-        Body::Paths(statements) => match tests::run(program, sources, statements) {
-            Ok(failures) => Some(failures),
+        Body::Paths(statements) => match Interpreter::new(program.contents(), &program.files) {
+            Ok(mut nfs) => Some(tests::run(&mut nfs, sources, statements)),
             Err(e) => {
                 does_not_start(out, &e);
                 None

@@ -6,7 +6,7 @@ use onvmc::{
     traffic::{Certainty, Changes, Models, PathChange, Taken, changes},
 };
 
-use super::{Outcome, changes::Side, output::Output, trace::does_not_start};
+use super::{Outcome, input::Side, output::Output, trace::does_not_start};
 
 /// More changes of path are only counted.
 const MAX_SHOWN: usize = 40;

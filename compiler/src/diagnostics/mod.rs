@@ -14,6 +14,7 @@ pub(crate) mod duplicate_name;
 pub(crate) mod empty_filter;
 pub(crate) mod empty_program;
 pub(crate) mod endless_path;
+pub(crate) mod filters;
 pub(crate) mod first_fragments_only;
 pub(crate) mod frame_too_large;
 pub(crate) mod idle_test;
@@ -196,7 +197,7 @@ pub fn explain(code: &str) -> Option<&'static Page> {
 pub fn all_pages() -> Vec<&'static Page> {
     let mut pages: Vec<_> = PAGES
         .iter()
-        .chain(crate::filter::PAGES)
+        .chain(filters::PAGES)
         .chain(syntax::PAGES)
         .copied()
         .collect();

@@ -3,7 +3,8 @@
 use onvm_bundle::filter::{Expr, Framing, Layer, NumberSet, Place, Primitive, Test, Tunnel, Within};
 use onvm_lang::syntax::{Encapsulation, Operand, Span};
 
-use super::{Lowering, Names, Part, Shift, known::Known, pages};
+use super::{Lowering, Names, Part, Shift, known::Known};
+use crate::diagnostics::filters;
 
 impl<N: Names> Lowering<'_, N> {
     pub(super) fn encapsulated(
@@ -30,7 +31,7 @@ impl<N: Names> Lowering<'_, N> {
         };
         match self.place.behind(layer(by)) {
             Some(place) => self.place = place,
-            None => return self.fail(pages::too_many_layers(at)),
+            None => return self.fail(filters::too_many_layers(at)),
         }
         self.shifts.push(Shift {
             span: at,
@@ -53,7 +54,7 @@ impl<N: Names> Lowering<'_, N> {
         collect(expr, &mut tests);
         if let Some(reason) = tests.iter().find_map(|test| misplaced(test)) {
             let by = self.shifts.last().map_or(at, |shift| shift.span);
-            return self.fail(pages::misplaced(at, by, reason));
+            return self.fail(filters::misplaced(at, by, reason));
         }
         let behind = tests
             .iter()
@@ -64,7 +65,7 @@ impl<N: Names> Lowering<'_, N> {
         let tunnel = unknown.clone().find(|(_, layer)| layer.is_tunnel());
         if let Some((n, layer)) = tunnel {
             let by = self.shifts.get(n).map_or(at, |shift| shift.span);
-            return self.fail(pages::outside_tunnel(at, by, layer.word()));
+            return self.fail(filters::outside_tunnel(at, by, layer.word()));
         }
         let last = self.place.layers().last().copied();
         if let (true, Some(layer), Some(shift)) = (behind > known, last, self.shifts.last_mut())
@@ -72,7 +73,7 @@ impl<N: Names> Lowering<'_, N> {
         {
             shift.warned = true;
             let by = shift.span;
-            self.found.push(pages::behind_absent(at, by, layer));
+            self.found.push(filters::behind_absent(at, by, layer));
         }
         Some(())
     }

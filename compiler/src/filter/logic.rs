@@ -6,7 +6,8 @@ use onvm_lang::{
     syntax::{Filter, FilterKind, Logic, LogicTerm, Operand, PrimitiveKind, Span, Written},
 };
 
-use super::{Lowering, Names, Part, known::Known, pages};
+use super::{Lowering, Names, Part, known::Known};
+use crate::diagnostics::filters;
 
 impl<N: Names> Lowering<'_, N> {
     pub(super) fn logic(
@@ -94,10 +95,10 @@ impl<N: Names> Lowering<'_, N> {
             let left = self.names.span(file, first.span.to(before.rhs.span));
             (left, self.names.span(file, after.op.span))
         });
-        let warning = pages::mixed(op, left, &held, &other);
+        let warning = filters::mixed(op, left, &held, &other);
         // Behind a parenthesis a value would have nothing to inherit.
         match turn.filter(|(_, after)| !inherits(&after.rhs)) {
-            Some((before, _)) => pages::in_parentheses(warning, left, text(first.span, before.rhs.span)),
+            Some((before, _)) => filters::in_parentheses(warning, left, text(first.span, before.rhs.span)),
             None => warning,
         }
     }

@@ -11,7 +11,6 @@
 mod encapsulation;
 mod known;
 mod logic;
-mod pages;
 mod primitive;
 mod relation;
 mod values;
@@ -22,10 +21,8 @@ use onvm_lang::{
     syntax::{Filter, FilterKind, Ident, Span, Spanned, Value},
 };
 
-pub(crate) use pages::OVERSIZED;
-pub use pages::PAGES;
-
-use known::Known;
+use self::known::Known;
+use crate::diagnostics::filters;
 
 /// The most tests, values and operators in one lowered filter, classes and lists spelled out. Keeps
 /// its text within [`onvm_bundle::filter::MAX_TEXT`].
@@ -39,25 +36,40 @@ pub trait Names {
     /// The body of a class.
     ///
     /// # Errors
-    /// The diagnostic for a name that is not a class.
-    fn class(&self, file: Self::File, name: &Ident) -> Result<(Self::File, &Filter), Diagnostic>;
+    /// A name that is not a class, or one that was not read.
+    fn class(&self, file: Self::File, name: &Ident) -> Result<(Self::File, &Filter), Unusable>;
 
     /// The value of a `let` or a `param`, for the `$name` at `span`.
     ///
     /// # Errors
-    /// The diagnostic for a name that has no value.
+    /// A name that has no value, or one that was not read.
     fn value(
         &self,
         file: Self::File,
         name: &str,
         span: Span,
-    ) -> Result<(Self::File, &Spanned<Value>), Diagnostic>;
+    ) -> Result<(Self::File, &Spanned<Value>), Unusable>;
 
     /// The span for a diagnostic's label, unique over all files.
     fn span(&self, file: Self::File, span: Span) -> Span;
 
     /// The source text under a span.
     fn text(&self, file: Self::File, span: Span) -> &str;
+}
+
+/// Why a name cannot be used.
+#[derive(Debug)]
+pub enum Unusable {
+    /// What is wrong is reported where the name is declared, or to nobody.
+    Silent,
+    /// To be reported where the name is used.
+    Because(Diagnostic),
+}
+
+impl From<Diagnostic> for Unusable {
+    fn from(diagnostic: Diagnostic) -> Self {
+        Self::Because(diagnostic)
+    }
 }
 
 /// A filter with a meaning.
@@ -73,7 +85,8 @@ pub struct Lowered {
 ///
 /// # Errors
 /// Every error in it and in the classes and values that it names, with the warnings. The list is empty
-/// when the only fault is a part that did not parse, for which the parser gave a diagnostic.
+/// when the only fault is a part that did not parse, for which the parser gave a diagnostic, or a name that
+/// is [`Unusable::Silent`].
 pub fn lower<N: Names>(filter: &Filter, file: N::File, names: &N) -> Result<Lowered, Vec<Diagnostic>> {
     let mut lowering = Lowering {
         names,
@@ -86,7 +99,7 @@ pub fn lower<N: Names>(filter: &Filter, file: N::File, names: &N) -> Result<Lowe
     let part = lowering.filter(filter, file, 0);
     let span = names.span(file, filter.span);
     if lowering.size > MAX_SIZE {
-        lowering.found.push(pages::too_large(span));
+        lowering.found.push(filters::too_large(span, MAX_SIZE));
     }
     let faulty = lowering.found.iter().any(|d| d.severity == Severity::Error);
     match part {
@@ -95,7 +108,7 @@ pub fn lower<N: Names>(filter: &Filter, file: N::File, names: &N) -> Result<Lowe
             warnings: lowering.found,
         }),
         Some(_) if !faulty => {
-            lowering.found.push(pages::too_deep(span));
+            lowering.found.push(filters::too_deep(span));
             Err(lowering.found)
         }
         _ => Err(lowering.found),
@@ -114,12 +127,12 @@ struct NoNames;
 impl Names for NoNames {
     type File = ();
 
-    fn class(&self, (): (), name: &Ident) -> Result<((), &Filter), Diagnostic> {
-        Err(Diagnostic::error("", "no class is known here", name.span, ""))
+    fn class(&self, (): (), _name: &Ident) -> Result<((), &Filter), Unusable> {
+        Err(Unusable::Silent)
     }
 
-    fn value(&self, (): (), _name: &str, span: Span) -> Result<((), &Spanned<Value>), Diagnostic> {
-        Err(Diagnostic::error("", "no value is known here", span, ""))
+    fn value(&self, (): (), _name: &str, _span: Span) -> Result<((), &Spanned<Value>), Unusable> {
+        Err(Unusable::Silent)
     }
 
     fn span(&self, (): (), span: Span) -> Span {
@@ -180,15 +193,15 @@ impl<N: Names> Lowering<'_, N> {
     fn class(&mut self, name: &Ident, file: N::File, known: u8) -> Option<Part> {
         let span = self.names.span(file, name.span);
         if let Some(at) = self.classes.iter().position(|(class, _)| *class == name.node) {
-            let cycle = pages::class_cycle(&self.classes[at..], &name.node, span);
+            let cycle = filters::class_cycle(&self.classes[at..], &name.node, span);
             return self.fail(cycle);
         }
         if self.classes.len() >= MAX_DEPTH {
-            return self.fail(pages::too_deep(span));
+            return self.fail(filters::too_deep(span));
         }
         let (body_file, body) = match self.names.class(file, name) {
             Ok(found) => found,
-            Err(unknown) => return self.fail(unknown),
+            Err(unusable) => return self.refuse(unusable),
         };
         self.classes.push((name.node.clone(), span));
         let part = self.filter(body, body_file, known);
@@ -200,6 +213,13 @@ impl<N: Names> Lowering<'_, N> {
     fn count(&mut self) -> Option<()> {
         self.size += 1;
         (self.size <= MAX_SIZE).then_some(())
+    }
+
+    fn refuse<T>(&mut self, name: Unusable) -> Option<T> {
+        match name {
+            Unusable::Silent => None,
+            Unusable::Because(diagnostic) => self.fail(diagnostic),
+        }
     }
 
     fn fail<T>(&mut self, diagnostic: Diagnostic) -> Option<T> {

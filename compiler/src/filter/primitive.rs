@@ -12,7 +12,8 @@ use onvm_lang::{
     syntax::{Direction, Family, FilterValue, Group, Operand, Primitive, PrimitiveKind, Protocol, Span},
 };
 
-use super::{Lowering, Names, Part, known::Known, logic, pages, values::Member};
+use super::{Lowering, Names, Part, known::Known, logic, values::Member};
+use crate::diagnostics::filters;
 
 impl<N: Names> Lowering<'_, N> {
     pub(super) fn primitive(
@@ -119,8 +120,8 @@ impl<N: Names> Lowering<'_, N> {
             None => Some(Version::Any),
             Some(Family::Ip) => Some(Version::V4),
             Some(Family::Ip6) => Some(Version::V6),
-            Some(Family::Arp) => self.fail(pages::qualifier(at, "arp", name, name)),
-            Some(Family::Rarp) => self.fail(pages::qualifier(at, "rarp", name, name)),
+            Some(Family::Arp) => self.fail(filters::qualifier(at, "arp", name, name)),
+            Some(Family::Rarp) => self.fail(filters::qualifier(at, "rarp", name, name)),
         }
     }
 
@@ -240,10 +241,16 @@ impl<N: Names> Lowering<'_, N> {
             Some(Family::Rarp) => Within::Rarp,
         };
         let nets = self.convert(operand, file, |member| match (convert(member)?, family) {
-            (IpNet::V4(_), Some(Family::Ip6)) => Err(pages::wrong_family(member, "ip6", "IPv4")),
-            (IpNet::V6(_), Some(Family::Ip)) => Err(pages::wrong_family(member, "ip", "IPv6")),
-            (IpNet::V6(_), Some(Family::Arp)) => Err(pages::wrong_family(member, "arp", "IPv6")),
-            (IpNet::V6(_), Some(Family::Rarp)) => Err(pages::wrong_family(member, "rarp", "IPv6")),
+            (IpNet::V4(_), Some(Family::Ip6)) => {
+                Err(filters::wrong_family(&member.described(), "ip6", "IPv4"))
+            }
+            (IpNet::V6(_), Some(Family::Ip)) => Err(filters::wrong_family(&member.described(), "ip", "IPv6")),
+            (IpNet::V6(_), Some(Family::Arp)) => {
+                Err(filters::wrong_family(&member.described(), "arp", "IPv6"))
+            }
+            (IpNet::V6(_), Some(Family::Rarp)) => {
+                Err(filters::wrong_family(&member.described(), "rarp", "IPv6"))
+            }
             (net, _) => Ok(net),
         })?;
         let dir = direction(dir);
@@ -266,7 +273,7 @@ impl<N: Names> Lowering<'_, N> {
             Some(Protocol::Sctp) => Transport::Sctp,
             Some(other) => {
                 let word = other.word();
-                return self.fail(pages::qualifier(at, word, name, &format!("{word} and {name}")));
+                return self.fail(filters::qualifier(at, word, name, &format!("{word} and {name}")));
             }
         };
         let ports = self.convert(operand, file, |member| member.ports(name))?;

@@ -3,7 +3,8 @@
 use onvm_bundle::filter::{Arith, ArithOp as Op, Base, Comparison, Expr as Lowered, Size, Test};
 use onvm_lang::syntax::{ArithOp, Expr, ExprKind, FilterValue, Header, Operand, Protocol, Relation, Span};
 
-use super::{Lowering, Names, pages, primitive::protocol_test};
+use super::{Lowering, Names, primitive::protocol_test};
+use crate::diagnostics::filters;
 
 /// The largest constant offset: no frame is longer.
 const MAX_OFFSET: u32 = 65_535;
@@ -60,7 +61,7 @@ impl<N: Names> Lowering<'_, N> {
                 let operand = Operand::new(FilterValue::Ref(name.clone()), expr.span);
                 let members = self.members(&operand, file)?;
                 let [member] = members.as_slice() else {
-                    return self.fail(pages::list_in_arithmetic(span, name, members.len()));
+                    return self.fail(filters::list_in_arithmetic(span, name, members.len()));
                 };
                 match member.number("arithmetic", u32::MAX) {
                     Ok(number) => Some(Arith::Const(number).into()),
@@ -88,13 +89,15 @@ impl<N: Names> Lowering<'_, N> {
         let right_span = self.names.span(file, rhs.span);
         let op = operator(op);
         match (op, constant(&right.arith)) {
-            (Op::Div | Op::Mod, Some(0)) => return self.fail(pages::division_by_zero(right_span)),
-            (Op::Shl | Op::Shr, Some(bits @ 32..)) => return self.fail(pages::wide_shift(right_span, bits)),
+            (Op::Div | Op::Mod, Some(0)) => return self.fail(filters::division_by_zero(right_span)),
+            (Op::Shl | Op::Shr, Some(bits @ 32..)) => {
+                return self.fail(filters::wide_shift(right_span, bits));
+            }
             _ => {}
         }
         // libpcap loses the tests that the right side implies.
         if !right.guards.is_empty() && right.guards != left.guards {
-            self.found.push(pages::unguarded_load(right_span, span));
+            self.found.push(filters::unguarded_load(right_span, span));
         }
         Some(Guarded {
             arith: Arith::Binary {
@@ -120,13 +123,13 @@ impl<N: Names> Lowering<'_, N> {
         if let Arith::Const(bytes) = at.arith
             && bytes > MAX_OFFSET
         {
-            return self.fail(pages::far_offset(offset_span, bytes));
+            return self.fail(filters::far_offset(offset_span, bytes));
         }
         let size = match size {
             1 => Size::Byte,
             2 => Size::Half,
             4 => Size::Word,
-            _ => return self.fail(pages::load_size(span, size)),
+            _ => return self.fail(filters::load_size(span, size)),
         };
         let (base, first, rest) = self.implied(header);
         Some(Guarded {

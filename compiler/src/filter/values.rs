@@ -9,7 +9,8 @@ use onvm_lang::{
     syntax::{FilterValue, Operand, Prefix, Span, Spanned, Value},
 };
 
-use super::{Lowering, Names, pages};
+use super::{Lowering, Names};
+use crate::diagnostics::filters::{self, Described};
 
 /// Named values within named values, at most.
 const MAX_REFERENCES: usize = 64;
@@ -42,7 +43,7 @@ impl<N: Names> Lowering<'_, N> {
         self.operand(operand, file, &mut members)?;
         if members.is_empty() {
             let span = self.names.span(file, operand.span);
-            return self.fail(pages::empty_list(span));
+            return self.fail(filters::empty_list(span));
         }
         Some(members)
     }
@@ -91,11 +92,11 @@ impl<N: Names> Lowering<'_, N> {
         // Counted too: lists of lists grow like powers.
         self.count()?;
         if within.len() >= MAX_REFERENCES || within.iter().any(|outer| outer == name) {
-            return self.fail(pages::value_cycle(self.names.span(file, at), name));
+            return self.fail(filters::value_cycle(self.names.span(file, at), name));
         }
         let (value_file, value) = match self.names.value(file, name, at) {
             Ok(found) => found,
-            Err(unknown) => return self.fail(unknown),
+            Err(unusable) => return self.refuse(unusable),
         };
         within.push(name.to_owned());
         let done = self.value(value, value_file, written, within, members);
@@ -149,15 +150,24 @@ impl<N: Names> Lowering<'_, N> {
 }
 
 impl Member {
+    /// As a diagnostic speaks of it.
+    pub(super) fn described(&self) -> Described {
+        Described {
+            span: self.span,
+            origin: self.origin,
+            what: self.scalar.describe(),
+        }
+    }
+
     /// A number from 0 to `max`, for `primitive`.
     pub(super) fn number(&self, primitive: &str, max: u32) -> Result<u32, Diagnostic> {
         match self.scalar {
             Scalar::Number(number) => match u32::try_from(number) {
                 Ok(number) if number <= max => Ok(number),
-                _ => Err(pages::out_of_range(self, primitive, number, max)),
+                _ => Err(filters::out_of_range(&self.described(), primitive, number, max)),
             },
-            _ => Err(pages::wrong_value(
-                self,
+            _ => Err(filters::wrong_value(
+                &self.described(),
                 primitive,
                 &format!("a number from 0 to {max}"),
             )),
@@ -168,7 +178,7 @@ impl Member {
     pub(super) fn numbers(&self, primitive: &str, max: u32) -> Result<(u32, u32), Diagnostic> {
         let number = |number: i64| match u32::try_from(number) {
             Ok(number) if number <= max => Ok(number),
-            _ => Err(pages::out_of_range(self, primitive, number, max)),
+            _ => Err(filters::out_of_range(&self.described(), primitive, number, max)),
         };
         match self.scalar {
             Scalar::Range(low, high) => Ok((number(low.min(high))?, number(low.max(high))?)),
@@ -180,12 +190,16 @@ impl Member {
     pub(super) fn ports(&self, primitive: &str) -> Result<PortRange, Diagnostic> {
         let port = |number: i64| {
             u16::try_from(number)
-                .map_err(|_| pages::out_of_range(self, primitive, number, u32::from(u16::MAX)))
+                .map_err(|_| filters::out_of_range(&self.described(), primitive, number, u32::from(u16::MAX)))
         };
         match self.scalar {
             Scalar::Number(number) => port(number).map(PortRange::one),
             Scalar::Range(low, high) => Ok(PortRange::new(port(low)?, port(high)?)),
-            _ => Err(pages::wrong_value(self, primitive, "a port or a range of ports")),
+            _ => Err(filters::wrong_value(
+                &self.described(),
+                primitive,
+                "a port or a range of ports",
+            )),
         }
     }
 
@@ -193,7 +207,11 @@ impl Member {
     pub(super) fn mac(&self) -> Result<Mac, Diagnostic> {
         match self.scalar {
             Scalar::Mac(mac) => Ok(mac),
-            _ => Err(pages::wrong_value(self, "ether host", "an Ethernet address")),
+            _ => Err(filters::wrong_value(
+                &self.described(),
+                "ether host",
+                "an Ethernet address",
+            )),
         }
     }
 
@@ -201,8 +219,12 @@ impl Member {
     pub(super) fn host(&self) -> Result<IpNet, Diagnostic> {
         match self.scalar {
             Scalar::Addr(addr) => Ok(IpNet::from(addr)),
-            Scalar::Prefix(prefix) => Err(pages::prefix_as_host(self, prefix)),
-            _ => Err(pages::wrong_value(self, "host", "an IPv4 or IPv6 address")),
+            Scalar::Prefix(prefix) => Err(filters::prefix_as_host(&self.described(), prefix)),
+            _ => Err(filters::wrong_value(
+                &self.described(),
+                "host",
+                "an IPv4 or IPv6 address",
+            )),
         }
     }
 
@@ -212,15 +234,19 @@ impl Member {
             Scalar::Addr(addr) => Ok(IpNet::from(addr)),
             Scalar::Prefix(prefix) => match IpNet::new(prefix.addr, prefix.len) {
                 Ok(net) if net.trunc() == net => Ok(net),
-                _ => Err(pages::host_bits(self, prefix)),
+                _ => Err(filters::host_bits(&self.described(), prefix)),
             },
-            _ => Err(pages::wrong_value(self, "net", "a prefix or an address")),
+            _ => Err(filters::wrong_value(
+                &self.described(),
+                "net",
+                "a prefix or an address",
+            )),
         }
     }
 }
 
 impl Scalar {
-    pub(super) fn describe(&self) -> String {
+    fn describe(&self) -> String {
         match self {
             Self::Number(number) => format!("the number {number}"),
             Self::Range(low, high) => format!("the range {low}-{high}"),

@@ -6,8 +6,8 @@ use gen_lsp_types::{CodeAction, CodeActionKind, Range, TextEdit};
 use onvm_lang::Fix;
 
 use super::{
-    analysis::Analysis, diagnostics::Shown, documents::Documents, edits::workspace_edit, programs::Programs,
-    server::Client,
+    analysis::Analysis, client::Client, diagnostics::Shown, documents::Documents, edits::workspace_edit,
+    programs::Programs,
 };
 
 /// The fixes of all that is told of a range of a file, in whichever program it is told.

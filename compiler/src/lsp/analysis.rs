@@ -14,10 +14,10 @@ use onvm_lang::{
 };
 
 use super::{
+    client::Client,
     documents::{Documents, Overlay},
     marks::{Mark, marks},
-    reach::Tables,
-    server::Client,
+    tables::Tables,
 };
 use crate::{
     Inputs,

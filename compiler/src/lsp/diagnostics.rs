@@ -10,7 +10,7 @@ use gen_lsp_types::{
 };
 use onvm_lang::{Label, Severity, syntax::Span};
 
-use super::{Client, analysis::Analysis, documents::Documents, position::Lines};
+use super::{analysis::Analysis, client::Client, documents::Documents, position::Lines};
 use crate::diagnostics::{missing_input, unreachable_step, unused};
 
 /// A program's diagnostics as its files' lines have them.

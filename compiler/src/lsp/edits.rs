@@ -10,7 +10,7 @@ use gen_lsp_types::{
     TextEdit, Uri, WorkspaceEdit,
 };
 
-use super::{documents::Documents, server::Client};
+use super::{client::Client, documents::Documents};
 
 pub(super) fn workspace_edit(
     documents: &Documents,

@@ -3,9 +3,9 @@
 use gen_lsp_types::TextEdit;
 
 use super::{
+    client::Fault,
     documents::{Document, Kind},
     position::{Encoding, Lines},
-    server::Fault,
 };
 
 /// What to replace; nothing where the file is as it should be.

@@ -6,6 +6,7 @@
 
 mod actions;
 mod analysis;
+mod client;
 mod completion;
 mod context;
 mod definition;
@@ -22,6 +23,7 @@ mod reach;
 mod references;
 mod server;
 mod symbols;
+mod tables;
 mod traffic;
 pub mod transport;
 mod uri;
@@ -36,7 +38,8 @@ use std::{
 use lsp_server::{Connection, ErrorCode, Message, Notification, Request, Response};
 
 use crate::host::Host;
-use server::{Client, Fault, Server};
+use client::Fault;
+use server::Server;
 
 /// How the client went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,8 +8,8 @@ use std::{
 use gen_lsp_types::{Diagnostic, PublishDiagnosticsParams, Uri};
 
 use super::{
-    Client,
     analysis::Analysis,
+    client::Client,
     diagnostics::by_file,
     documents::{Documents, Kind},
     importers::Importers,

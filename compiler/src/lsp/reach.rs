@@ -3,13 +3,11 @@
 //! A packet is named only where the rules themselves give it to the rule in question, and nothing is said to be left only
 //! where that is proved; see [`crate::sets`].
 
-use std::collections::HashMap;
-
 use onvm_lang::syntax::{Match, Rule, Steer};
 
 use super::analysis::Analysis;
 use crate::{
-    sets::{Answer, Budget, Fields, Set, Table, Taker, Verdict, Witness, common},
+    sets::{Answer, Budget, Set, Taker, Verdict, Witness, common},
     sources::{FileId, Place},
     steering::Block,
 };
@@ -34,26 +32,6 @@ pub(super) enum Left {
     Broken,
     /// Neither could be shown.
     Unknown,
-}
-
-/// The packet tables of an analysis, by the place of their port's name.
-#[derive(Debug, Default)]
-pub(super) struct Tables {
-    fields: Fields,
-    made: HashMap<Place, Table<'static>>,
-}
-
-impl Tables {
-    fn of(&mut self, block: &Block) -> (&Fields, &Table<'static>) {
-        let table = self.made.entry(block.at).or_insert_with(|| {
-            let mut table = Table::default();
-            for rule in &block.rules {
-                table.push_owned(&mut self.fields, rule.filter.clone());
-            }
-            table
-        });
-        (&self.fields, table)
-    }
 }
 
 /// Answers for one hover.

@@ -8,20 +8,22 @@ use std::{
 };
 
 use gen_lsp_types::{Location, Range, TextEdit, Uri, WorkspaceEdit};
-use onvm_lang::syntax::{DeclKind, Span};
+use onvm_lang::{
+    is_name,
+    syntax::{DeclKind, Span},
+};
 
 use super::{
     analysis::{Analysis, At},
+    client::{Client, Fault},
     definition::declaration,
     documents::Documents,
     edits::workspace_edit,
     marks::{Mark, What},
     position::{Encoding, Lines},
     programs::Programs,
-    server::{Client, Fault},
     view::View,
 };
-use crate::manifests::is_identifier;
 
 /// A place as a file, by its path, and a span: alike in all programs.
 type Place = (PathBuf, Span);
@@ -96,7 +98,7 @@ pub(super) fn rename(
 }
 
 fn check_name(programs: &Programs, meaning: &Meaning, new: &str) -> Result<(), Fault> {
-    if !is_identifier(new) {
+    if !is_name(new) {
         let rule = "a name begins with a lower-case letter, and letters, digits and `_` follow";
         return Err(Fault::refused(format!("`{new}` cannot be a name: {rule}")));
     }

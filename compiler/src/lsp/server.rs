@@ -1,7 +1,5 @@
 //! What the server knows, and which message is whose.
 
-use std::path::PathBuf;
-
 use gen_lsp_types as lsp;
 use lsp::{TextDocumentPositionParams, Uri};
 use lsp_server::{ErrorCode, Message, Notification, Request};
@@ -9,52 +7,21 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use super::{
-    actions, completion, definition, documents::Documents, format, hover, position::Encoding,
-    programs::Programs, references, symbols, transport::UNREADABLE, uri::path_of, view::View,
+    actions,
+    client::{Client, Fault},
+    completion, definition,
+    documents::Documents,
+    format, hover,
+    position::Encoding,
+    programs::Programs,
+    references, symbols,
+    transport::UNREADABLE,
+    uri::path_of,
+    view::View,
 };
 use crate::host::Host;
 
-/// What the client can do and wants.
-#[derive(Debug)]
-pub(super) struct Client {
-    pub(super) encoding: Encoding,
-    /// Values for `param` declarations, as `--set` gives them: the initialisation option `set`.
-    pub(super) set: Vec<(String, String)>,
-    /// It wants to be told which rules overlap: the initialisation option `overlaps`.
-    pub(super) overlaps: bool,
-    /// It takes edits that say of which version of a buffer they are.
-    pub(super) versioned_edits: bool,
-    /// It takes code actions that are not commands.
-    literal_actions: bool,
-    /// It tells of files that change on the disk, if it is asked to.
-    watches: bool,
-    folders: Vec<PathBuf>,
-}
-
-/// Why a request is not answered.
-#[derive(Debug)]
-pub(super) struct Fault {
-    pub(super) code: ErrorCode,
-    pub(super) message: String,
-    pub(super) panicked: bool,
-}
-
-pub(super) type Answer = Result<Value, Fault>;
-
-impl Fault {
-    pub(super) fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self {
-            code,
-            message: message.into(),
-            panicked: false,
-        }
-    }
-
-    /// The request is in order, and cannot be done.
-    pub(super) fn refused(message: impl Into<String>) -> Self {
-        Self::new(ErrorCode::RequestFailed, message)
-    }
-}
+type Answer = Result<Value, Fault>;
 
 pub(super) struct Server<'s> {
     disk: &'s dyn Host,
@@ -67,57 +34,17 @@ pub(super) struct Server<'s> {
 
 impl<'s> Server<'s> {
     pub(super) fn new(disk: &'s dyn Host) -> Self {
-        let client = Client {
-            encoding: Encoding::Utf16,
-            set: Vec::new(),
-            overlaps: false,
-            versioned_edits: false,
-            literal_actions: false,
-            watches: false,
-            folders: Vec::new(),
-        };
         Self {
             disk,
-            client,
+            client: Client::new(&Value::Null),
             documents: Documents::default(),
             programs: Programs::default(),
             outgoing: Vec::new(),
         }
     }
 
-    /// Reads what matters of the client's long description of itself, whatever the rest looks like.
     pub(super) fn initialize(&mut self, params: &Value) -> Answer {
-        let offered = params.pointer("/capabilities/general/positionEncodings");
-        let offers_utf8 = offered
-            .and_then(Value::as_array)
-            .is_some_and(|l| l.iter().any(|e| e == "utf-8"));
-        if offers_utf8 {
-            self.client.encoding = Encoding::Utf8;
-        }
-        let can = |path: &str| params.pointer(path) == Some(&Value::Bool(true));
-        self.client.versioned_edits = can("/capabilities/workspace/workspaceEdit/documentChanges");
-        self.client.literal_actions = params
-            .pointer("/capabilities/textDocument/codeAction/codeActionLiteralSupport")
-            .is_some_and(|literals| !literals.is_null());
-        self.client.watches = can("/capabilities/workspace/didChangeWatchedFiles/dynamicRegistration");
-        self.client.overlaps = can("/initializationOptions/overlaps");
-        let set = params
-            .pointer("/initializationOptions/set")
-            .and_then(Value::as_object);
-        let text = |v: &Value| v.as_str().map_or_else(|| v.to_string(), str::to_owned);
-        self.client.set = set
-            .into_iter()
-            .flatten()
-            .map(|(k, v)| (k.clone(), text(v)))
-            .collect();
-        let folders = params.get("workspaceFolders").and_then(Value::as_array);
-        let folders = folders.into_iter().flatten().filter_map(|f| f.get("uri"));
-        let roots: Vec<&str> = folders
-            .chain(params.get("rootUri"))
-            .filter_map(Value::as_str)
-            .collect();
-        self.client.folders = roots.into_iter().map(path_of).collect();
-        self.client.folders.dedup();
+        self.client = Client::new(params);
         self.programs.importers.scan(self.disk, &self.client.folders);
         json(lsp::InitializeResult {
             capabilities: capabilities(&self.client),

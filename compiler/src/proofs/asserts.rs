@@ -1,4 +1,4 @@
-//! Assertions. What each form means stands in `docs/language.md`.
+//! Assertions. What each form means stands in `docs/language/assertions.md`.
 //!
 //! A claim fails when some chain has a faulty path ([`super::faults`]) and some packet of the assertion enters that chain and is
 //! sent along that path by the firewalls on it. What NFs without a model do with it can be anything that the chain permits.

@@ -7,8 +7,7 @@ use std::{
 
 use super::{Expectation, Expected, Failure, Replay, Statement};
 use crate::{
-    interpret::{Exit, InterpretError, Interpreter, Path, Story},
-    program::Program,
+    interpret::{Exit, Interpreter, Path, Story},
     sources::{Place, Sources},
 };
 
@@ -34,16 +33,8 @@ struct Sent {
     ways: Vec<(Path, u64)>,
 }
 
-/// Follows the packets of a test in order, through NFs that start with it. Gives the expectations that do not hold.
-///
-/// # Errors
-/// An NF that would not start.
-pub fn run(
-    program: &Program,
-    sources: &Sources,
-    statements: &[Statement],
-) -> Result<Vec<Failure>, InterpretError> {
-    let mut interpreter = Interpreter::new(program.contents(), &program.files)?;
+/// Follows the packets of a test in order, through NFs that have just started. Gives the expectations that do not hold.
+pub fn run(interpreter: &mut Interpreter<'_>, sources: &Sources, statements: &[Statement]) -> Vec<Failure> {
     let mut failures = Vec::new();
     let mut under_eyes: Vec<Sent> = Vec::new();
     let mut left: BTreeMap<u16, u64> = BTreeMap::new();
@@ -89,13 +80,13 @@ pub fn run(
                     Expected::Counter { nf, counter, value } => {
                         number(expectation, nf, counter, interpreter.counter(nf, counter), *value)
                     }
-                    _ => ways(expectation, &interpreter, sources, &under_eyes),
+                    _ => ways(expectation, interpreter, sources, &under_eyes),
                 };
                 failures.extend(failed);
             }
         }
     }
-    Ok(failures)
+    failures
 }
 
 /// The expectations of a replay that do not hold.

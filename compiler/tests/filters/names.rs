@@ -6,7 +6,7 @@ use onvm_lang::{
     Diagnostic, Severity, parse_filter,
     syntax::{Filter, Ident, Mac, Prefix, Span, Spanned, Value},
 };
-use onvmc::filter::{Lowered, Names, lower};
+use onvmc::filter::{Lowered, Names, Unusable, lower};
 
 #[derive(Default)]
 pub(crate) struct Library {
@@ -74,22 +74,22 @@ struct Place<'a> {
 impl Names for Place<'_> {
     type File = ();
 
-    fn class(&self, (): (), name: &Ident) -> Result<((), &Filter), Diagnostic> {
+    fn class(&self, (): (), name: &Ident) -> Result<((), &Filter), Unusable> {
         let unknown = || Diagnostic::error("C0101", format!("unknown name `{}`", name.node), name.span, "");
         self.library
             .classes
             .get(&name.node)
             .map(|class| ((), class))
-            .ok_or_else(unknown)
+            .ok_or_else(|| unknown().into())
     }
 
-    fn value(&self, (): (), name: &str, span: Span) -> Result<((), &Spanned<Value>), Diagnostic> {
+    fn value(&self, (): (), name: &str, span: Span) -> Result<((), &Spanned<Value>), Unusable> {
         let unknown = || Diagnostic::error("C0101", format!("unknown name `{name}`"), span, "");
         self.library
             .values
             .get(name)
             .map(|value| ((), value))
-            .ok_or_else(unknown)
+            .ok_or_else(|| unknown().into())
     }
 
     fn span(&self, (): (), span: Span) -> Span {

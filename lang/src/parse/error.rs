@@ -162,13 +162,13 @@ pub(crate) fn name(text: &str, span: Span) -> Option<Diagnostic> {
     };
     let found = Diagnostic::error(codes::NAME, message, span, format!("`{text}` is not a name"))
         .help(format!("write `{suggestion}`"));
-    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
-    let is_name = suggestion.starts_with(|c: char| c.is_ascii_lowercase()) && suggestion.chars().all(plain);
-    Some(if is_name && !crate::words::is_reserved(&suggestion) {
-        found.write(span.tail(text), suggestion)
-    } else {
-        found
-    })
+    Some(
+        if crate::is_name(&suggestion) && !crate::words::is_reserved(&suggestion) {
+            found.write(span.tail(text), suggestion)
+        } else {
+            found
+        },
+    )
 }
 
 /// The error for a declaration that the grammar refused.

@@ -7,11 +7,10 @@ use onvm_lang::{
 
 use onvm_bundle::filter::Layer;
 
-use super::{MAX_SIZE, values::Member};
-use crate::diagnostics::Page;
+use super::Page;
 
 /// The pages, in the order of the codes.
-pub const PAGES: &[&Page] = &[
+pub(crate) const PAGES: &[&Page] = &[
     &MIXED,
     &CLASS_CYCLE,
     &WRONG_VALUE,
@@ -193,20 +192,30 @@ whatever place it had in mind.",
     right: source!("class traffic = tcp or geneve 5"),
 };
 
+/// A value in a filter: where it stands, and what it is in words.
+pub(crate) struct Described {
+    /// What the operator wrote in the filter: the value, or the `$name` that leads to it.
+    pub(crate) span: Span,
+    /// The value itself, when a `$name` leads to it.
+    pub(crate) origin: Option<Span>,
+    /// As in "the number 80".
+    pub(crate) what: String,
+}
+
 fn error(page: &Page, message: impl Into<String>, span: Span, label: impl Into<String>) -> Diagnostic {
     Diagnostic::error(page.code, message, span, label)
 }
 
 /// The label under the value, and under its definition when it has one elsewhere.
-fn on_value(page: &Page, member: &Member, message: impl Into<String>, label: String) -> Diagnostic {
-    match member.origin {
-        Some(origin) => error(page, message, member.span, "through this name").label(origin, label),
-        None => error(page, message, member.span, label),
+fn on_value(page: &Page, value: &Described, message: impl Into<String>, label: String) -> Diagnostic {
+    match value.origin {
+        Some(origin) => error(page, message, value.span, "through this name").label(origin, label),
+        None => error(page, message, value.span, label),
     }
 }
 
 /// `op`: the first operator unlike the one before; `left`: everything left of it.
-pub(super) fn mixed(op: Span, left: Span, held: &str, other: &str) -> Diagnostic {
+pub(crate) fn mixed(op: Span, left: Span, held: &str, other: &str) -> Diagnostic {
     Diagnostic::warning(MIXED.code, MIXED.title, op, "joins all that stands left of it")
         .label(left, "this is taken together first")
         .help(format!(
@@ -215,14 +224,14 @@ pub(super) fn mixed(op: Span, left: Span, held: &str, other: &str) -> Diagnostic
 }
 
 /// With the fix that says in the source how it is read; `text` is what stands at `left`.
-pub(super) fn in_parentheses(mixed: Diagnostic, left: Span, text: &str) -> Diagnostic {
+pub(crate) fn in_parentheses(mixed: Diagnostic, left: Span, text: &str) -> Diagnostic {
     let title = "put parentheses around what is taken together first";
     mixed.fix(title, left, format!("({text})"))
 }
 
 /// `cycle`: the classes from the first occurrence on, each with the span that names it; `span` names the first again.
 /// A circle is told in the same words wherever it is entered, so that it is told once.
-pub(super) fn class_cycle(cycle: &[(String, Span)], name: &str, span: Span) -> Diagnostic {
+pub(crate) fn class_cycle(cycle: &[(String, Span)], name: &str, span: Span) -> Diagnostic {
     let mut mentions: Vec<(&str, Span)> = cycle.iter().skip(1).map(|(c, s)| (c.as_str(), *s)).collect();
     mentions.push((name, span));
     let first = (0..mentions.len()).min_by_key(|n| mentions[*n].1).unwrap_or(0);
@@ -240,7 +249,7 @@ pub(super) fn class_cycle(cycle: &[(String, Span)], name: &str, span: Span) -> D
     diagnostic.help("a class must be made of other primitives in the end")
 }
 
-pub(super) fn value_cycle(span: Span, name: &str) -> Diagnostic {
+pub(crate) fn value_cycle(span: Span, name: &str) -> Diagnostic {
     error(
         &CLASS_CYCLE,
         format!("`${name}` is defined by itself"),
@@ -250,11 +259,11 @@ pub(super) fn value_cycle(span: Span, name: &str) -> Diagnostic {
     .help("give one of the values on the way a literal")
 }
 
-pub(super) fn wrong_value(member: &Member, primitive: &str, wanted: &str) -> Diagnostic {
-    let found = member.scalar.describe();
+pub(crate) fn wrong_value(value: &Described, primitive: &str, wanted: &str) -> Diagnostic {
+    let found = &value.what;
     on_value(
         &WRONG_VALUE,
-        member,
+        value,
         format!("`{primitive}` takes {wanted}, not {found}"),
         format!("{found} here"),
     )
@@ -263,17 +272,17 @@ pub(super) fn wrong_value(member: &Member, primitive: &str, wanted: &str) -> Dia
     ))
 }
 
-pub(super) fn prefix_as_host(member: &Member, prefix: Prefix) -> Diagnostic {
+pub(crate) fn prefix_as_host(value: &Described, prefix: Prefix) -> Diagnostic {
     let message = format!("`host` takes an address, not the prefix {prefix}");
-    on_value(&WRONG_VALUE, member, message, "a prefix".to_owned()).help("write `net` in place of `host`")
+    on_value(&WRONG_VALUE, value, message, "a prefix".to_owned()).help("write `net` in place of `host`")
 }
 
-pub(super) fn out_of_range(member: &Member, primitive: &str, number: i64, max: u32) -> Diagnostic {
+pub(crate) fn out_of_range(value: &Described, primitive: &str, number: i64, max: u32) -> Diagnostic {
     let message = format!("`{primitive}` takes a number from 0 to {max}, not {number}");
-    on_value(&OUT_OF_RANGE, member, message, "out of range".to_owned()).help(format!("the largest is {max}"))
+    on_value(&OUT_OF_RANGE, value, message, "out of range".to_owned()).help(format!("the largest is {max}"))
 }
 
-pub(super) fn far_offset(span: Span, bytes: u32) -> Diagnostic {
+pub(crate) fn far_offset(span: Span, bytes: u32) -> Diagnostic {
     error(
         &OUT_OF_RANGE,
         format!("no frame has a byte at offset {bytes}"),
@@ -283,12 +292,12 @@ pub(super) fn far_offset(span: Span, bytes: u32) -> Diagnostic {
     .help("offsets count in bytes from the start of the header and go to 65535")
 }
 
-pub(super) fn host_bits(member: &Member, prefix: Prefix) -> Diagnostic {
+pub(crate) fn host_bits(value: &Described, prefix: Prefix) -> Diagnostic {
     let message = format!("the prefix {prefix} has bits set beyond its length");
-    let written = member.origin.unwrap_or(member.span);
+    let written = value.origin.unwrap_or(value.span);
     on_value(
         &HOST_BITS,
-        member,
+        value,
         message,
         format!("{} bits of it count", prefix.len),
     )
@@ -301,18 +310,18 @@ pub(super) fn host_bits(member: &Member, prefix: Prefix) -> Diagnostic {
     .write(written, prefix.addr.to_string())
 }
 
-pub(super) fn wrong_family(member: &Member, qualifier: &str, family: &str) -> Diagnostic {
+pub(crate) fn wrong_family(value: &Described, qualifier: &str, family: &str) -> Diagnostic {
     let message = format!("`{qualifier}` does not go with an {family} address");
     on_value(
         &QUALIFIER,
-        member,
+        value,
         message,
-        format!("{}, which is {family}", member.scalar.describe()),
+        format!("{}, which is {family}", &value.what),
     )
     .help(format!("leave `{qualifier}` out, or give an address of its kind"))
 }
 
-pub(super) fn qualifier(span: Span, word: &str, primitive: &str, fix: &str) -> Diagnostic {
+pub(crate) fn qualifier(span: Span, word: &str, primitive: &str, fix: &str) -> Diagnostic {
     error(
         &QUALIFIER,
         format!("`{word}` does not qualify `{primitive}`"),
@@ -322,20 +331,20 @@ pub(super) fn qualifier(span: Span, word: &str, primitive: &str, fix: &str) -> D
     .help(format!("write `{fix} ...`"))
 }
 
-pub(super) fn empty_list(span: Span) -> Diagnostic {
+pub(crate) fn empty_list(span: Span) -> Diagnostic {
     error(&EMPTY_LIST, EMPTY_LIST.title, span, "has no members")
-        .help("give it a member, or leave the primitive out")
+        .help("give it a value, or leave the primitive out")
 }
 
-pub(super) fn division_by_zero(span: Span) -> Diagnostic {
+pub(crate) fn division_by_zero(span: Span) -> Diagnostic {
     error(&ARITHMETIC, "division by zero", span, "is 0").help("divide by another number")
 }
 
-pub(super) fn wide_shift(span: Span, bits: u32) -> Diagnostic {
+pub(crate) fn wide_shift(span: Span, bits: u32) -> Diagnostic {
     error(&ARITHMETIC, format!("shift by {bits} bits"), span, "more than 31").help("values have 32 bits")
 }
 
-pub(super) fn load_size(span: Span, size: u8) -> Diagnostic {
+pub(crate) fn load_size(span: Span, size: u8) -> Diagnostic {
     error(
         &ARITHMETIC,
         format!("a load of {size} bytes"),
@@ -345,7 +354,7 @@ pub(super) fn load_size(span: Span, size: u8) -> Diagnostic {
     .help("load 1, 2 or 4 bytes")
 }
 
-pub(super) fn too_deep(span: Span) -> Diagnostic {
+pub(crate) fn too_deep(span: Span) -> Diagnostic {
     error(
         &TOO_LARGE,
         "filter nested deeper than 256 levels",
@@ -355,13 +364,13 @@ pub(super) fn too_deep(span: Span) -> Diagnostic {
     .help("`and` and `or` in turn nest one level each: group what belongs together in parentheses or classes")
 }
 
-pub(super) fn too_large(span: Span) -> Diagnostic {
-    let message = format!("filter with more than {MAX_SIZE} tests, values and operators");
+pub(crate) fn too_large(span: Span, most: usize) -> Diagnostic {
+    let message = format!("filter with more than {most} tests, values and operators");
     error(&TOO_LARGE, message, span, "too large")
         .help("classes are spelled out where they are named: split the filter over several rules")
 }
 
-pub(super) fn too_many_layers(span: Span) -> Diagnostic {
+pub(crate) fn too_many_layers(span: Span) -> Diagnostic {
     error(
         &TOO_LARGE,
         "filter with more than 255 `vlan`, `mpls` and the like",
@@ -371,7 +380,7 @@ pub(super) fn too_many_layers(span: Span) -> Diagnostic {
     .help("each `vlan` looks for one more tag; for several ids write `vlan [5, 6]`")
 }
 
-pub(super) fn behind_absent(span: Span, by: Span, layer: Layer) -> Diagnostic {
+pub(crate) fn behind_absent(span: Span, by: Span, layer: Layer) -> Diagnostic {
     let (what, word) = (layer_name(layer), layer.word());
     let message = format!("this looks behind {what} that the packet may not have");
     Diagnostic::warning(ABSENT_TAG.code, message, span, "is read as if it were there")
@@ -391,7 +400,7 @@ fn layer_name(layer: Layer) -> &'static str {
     }
 }
 
-pub(super) fn outside_tunnel(span: Span, by: Span, word: &str) -> Diagnostic {
+pub(crate) fn outside_tunnel(span: Span, by: Span, word: &str) -> Diagnostic {
     let message = format!("this looks inside `{word}` of packets that may not have it");
     error(&MISPLACED, message, span, "looks at what is carried")
         .label(by, format!("everything right of `{word}` looks at what is carried"))
@@ -400,7 +409,7 @@ pub(super) fn outside_tunnel(span: Span, by: Span, word: &str) -> Diagnostic {
         ))
 }
 
-pub(super) fn misplaced(span: Span, by: Span, reason: &str) -> Diagnostic {
+pub(crate) fn misplaced(span: Span, by: Span, reason: &str) -> Diagnostic {
     error(
         &MISPLACED,
         "this test has no meaning here",
@@ -411,12 +420,12 @@ pub(super) fn misplaced(span: Span, by: Span, reason: &str) -> Diagnostic {
     .help(reason)
 }
 
-pub(super) fn list_in_arithmetic(span: Span, name: &str, members: usize) -> Diagnostic {
+pub(crate) fn list_in_arithmetic(span: Span, name: &str, members: usize) -> Diagnostic {
     let message = format!("`${name}` has {members} values; arithmetic takes one number");
     error(&WRONG_VALUE, message, span, "expected a single number")
 }
 
-pub(super) fn unguarded_load(span: Span, whole: Span) -> Diagnostic {
+pub(crate) fn unguarded_load(span: Span, whole: Span) -> Diagnostic {
     let message = "this is read of packets of any protocol";
     Diagnostic::warning(
         UNGUARDED.code,

@@ -1,0 +1,29 @@
+//! The packet tables of a program, made when a hover first asks.
+
+use std::collections::HashMap;
+
+use crate::{
+    sets::{Fields, Table},
+    sources::Place,
+    steering::Block,
+};
+
+/// The packet tables of an analysis, by the place of their port's name.
+#[derive(Debug, Default)]
+pub(super) struct Tables {
+    pub(super) fields: Fields,
+    made: HashMap<Place, Table<'static>>,
+}
+
+impl Tables {
+    pub(super) fn of(&mut self, block: &Block) -> (&Fields, &Table<'static>) {
+        let table = self.made.entry(block.at).or_insert_with(|| {
+            let mut table = Table::default();
+            for rule in &block.rules {
+                table.push_owned(&mut self.fields, rule.filter.clone());
+            }
+            table
+        });
+        (&self.fields, table)
+    }
+}
