@@ -2,7 +2,7 @@
 
 use onvm_lang::{Diagnostic, Severity};
 
-use super::Page;
+use super::{Page, refuted};
 use crate::sources::Place;
 
 pub(crate) const PAGE: Page = Page {
@@ -40,19 +40,16 @@ assert wan: tcp dst port 22 never reaches lan
 
 /// `packets` is the assertion's filter and `filter` its text; `refutation` what is said of a fragment that breaks the claim.
 pub(crate) fn first_fragments_only(packets: Place, filter: &str, refutation: &Diagnostic) -> Diagnostic {
-    let mut found = PAGE.at(
+    let found = PAGE.at(
         packets,
         "this does not hold for later fragments of the same packets",
         "reads what only whole packets and first fragments have",
     );
-    for label in refutation.labels.iter().filter(|label| !label.primary) {
-        found = found.label(label.span, label.text.clone());
-    }
-    let packet = refutation.help.as_deref().unwrap_or_default();
     let filter = filter.split_whitespace().collect::<Vec<_>>().join(" ");
-    found.help(format!(
-        "{packet}\nadd a rule `ip[6:2] & 0x1fff != 0 -> drop` before, or write `({filter}) and ip[6:2] & 0x1fff = 0` where this is meant"
-    ))
+    let remedy = format!(
+        "add a rule `ip[6:2] & 0x1fff != 0 -> drop` before, or write `({filter}) and ip[6:2] & 0x1fff = 0` where this is meant"
+    );
+    refuted::beside(found, refutation, &remedy)
 }
 
 #[cfg(test)]

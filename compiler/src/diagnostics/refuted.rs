@@ -104,6 +104,16 @@ pub(crate) fn refuted(
     found.help(format!("{help}its path: {path}"))
 }
 
+/// A warning that packets beside those of an assertion break its claim. `refutation` is what is said of one of them: its
+/// path and the packet are shown, and then what can be done.
+pub(crate) fn beside(mut warning: Diagnostic, refutation: &Diagnostic, remedy: &str) -> Diagnostic {
+    for label in refutation.labels.iter().filter(|label| !label.primary) {
+        warning = warning.label(label.span, label.text.clone());
+    }
+    let packet = refutation.help.as_deref().unwrap_or_default();
+    warning.help(format!("{packet}\n{remedy}"))
+}
+
 /// The port has no rules at all, so nothing reaches anything.
 pub(crate) fn nothing_enters(claim: Place, port: &str) -> Diagnostic {
     PAGE.at(

@@ -2,7 +2,7 @@
 
 use onvm_lang::{Diagnostic, Severity};
 
-use super::Page;
+use super::{Page, refuted};
 use crate::sources::Place;
 
 pub(crate) const PAGE: Page = Page {
@@ -39,18 +39,15 @@ assert wan: tcp never reaches lan
 
 /// `packets` is the assertion's filter; `refutation` what is said of a tagged packet that breaks the claim.
 pub(crate) fn untagged_only(packets: Place, port: &str, refutation: &Diagnostic) -> Diagnostic {
-    let mut found = PAGE.at(
+    let found = PAGE.at(
         packets,
         "this holds for packets without a VLAN tag only",
         "does not look behind tags",
     );
-    for label in refutation.labels.iter().filter(|label| !label.primary) {
-        found = found.label(label.span, label.text.clone());
-    }
-    let packet = refutation.help.as_deref().unwrap_or_default();
-    found.help(format!(
-        "{packet}\nwrite `tags = ignored` at the port `{port}` to have filters look behind tags, or `tags = visible` where this is meant"
-    ))
+    let remedy = format!(
+        "write `tags = ignored` at the port `{port}` to have filters look behind tags, or `tags = visible` where this is meant"
+    );
+    refuted::beside(found, refutation, &remedy)
 }
 
 #[cfg(test)]
