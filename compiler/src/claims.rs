@@ -8,12 +8,12 @@ use onvm_lang::syntax::{self, Claim, Ident};
 use crate::{
     chains::Graph,
     diagnostics::{duplicate_name, idle_test, missing_file, unknown_name, unknown_output},
-    filters::Filters,
+    filter::Filters,
     host::clean,
     load::{Unit, describe},
     names::Item,
+    scenarios::Test,
     sources::{FileId, Place},
-    tests::Test,
 };
 
 /// An assertion whose names are right.

@@ -25,8 +25,8 @@ use crate::{
     diagnostics::all_pages,
     interpret::Interpreter,
     render,
+    scenarios::{self, Body},
     testing::checked,
-    tests::{self, Body},
 };
 
 /// A fenced example.
@@ -136,7 +136,8 @@ fn failed_test(checked: &Checked) -> Option<String> {
             return None;
         };
         let nfs = Interpreter::new(program.contents(), &program.files);
-        let passed = nfs.is_ok_and(|mut nfs| tests::run(&mut nfs, &checked.sources, statements).is_empty());
+        let passed =
+            nfs.is_ok_and(|mut nfs| scenarios::run(&mut nfs, &checked.sources, statements).is_empty());
         (!passed).then(|| format!("its test \"{}\" does not pass", test.name))
     })
 }

@@ -10,7 +10,7 @@ use onvm_lang::syntax::{self, Match, StepKind};
 use crate::{
     chains::{self, Graph, Permits},
     diagnostics::{after_else, table_full, two_steers},
-    filters::{Filters, meant_else},
+    filter::{Filters, meant_else},
     names::Item,
     sources::{FileId, Place},
 };

@@ -32,6 +32,7 @@
 
 pub mod bell;
 mod burst;
+mod connection;
 pub mod counters;
 mod descriptor;
 pub mod filter;
@@ -46,7 +47,6 @@ pub mod rights;
 pub mod ring;
 mod run;
 pub mod session;
-mod talk;
 pub mod testing;
 
 pub use burst::{Burst, Packet, ReadOnly};

@@ -12,13 +12,13 @@ use std::{
 use crate::{
     Burst, Descriptor, Nf, Params, Reconfigured, Region, RegionError, Setup, SetupError,
     bell::Bell,
+    connection::{hear, manager_is_gone, readable, say},
     idle::{Idle, Rest},
     layout::ABI_VERSION,
     memory::{Geometry, Mapping, PacketFile},
     region::ShmRing,
     ring::{Consumer, Corrupt, Producer},
     session::{self, Command, Configuration, FromNf, IdlePolicy, ToNf},
-    talk::{hear, manager_is_gone, readable, say},
 };
 
 /// Packets handled at once, at most.

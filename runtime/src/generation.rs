@@ -5,7 +5,7 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-pub use onvm_bundle::tables::{At, Hop, HopIndex, NO_HOP, PortTable, Way, Wish};
+pub use onvm_bundle::tables::{At, Hop, HopIndex, NO_HOP, PortTable, Request, Way};
 use onvm_bundle::{
     Bundle, Flows,
     tables::{ChainTable, Tables},

@@ -88,7 +88,7 @@ const WALKS: u32 = 64;
 
 /// What an NF wants of a packet that it does not drop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wish {
+pub enum Request {
     Next,
     /// Index of the manifest's output.
     Output(u16),
@@ -102,7 +102,7 @@ pub enum Wish {
     Unknown,
 }
 
-/// Where a wish leads.
+/// Where a request leads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
     To(HopIndex),
@@ -144,17 +144,17 @@ impl Tables {
 
 impl Hop {
     #[inline]
-    pub fn way(&self, wish: Wish) -> Way {
+    pub fn way(&self, request: Request) -> Way {
         let permitted = |ways: &[(u16, HopIndex)], wanted: u16| {
             ways.iter().find(|(id, _)| *id == wanted).map(|&(_, to)| to)
         };
-        let to = match wish {
-            Wish::Lookup if self.lookup => return Way::Lookup(self.next),
-            Wish::Next => Some(self.next),
-            Wish::Output(index) => self.outputs.get(usize::from(index)).copied(),
-            Wish::Steer(service) => permitted(&self.steers, service),
-            Wish::Out(port) => permitted(&self.outs, port),
-            Wish::Lookup | Wish::Unknown => None,
+        let to = match request {
+            Request::Lookup if self.lookup => return Way::Lookup(self.next),
+            Request::Next => Some(self.next),
+            Request::Output(index) => self.outputs.get(usize::from(index)).copied(),
+            Request::Steer(service) => permitted(&self.steers, service),
+            Request::Out(port) => permitted(&self.outs, port),
+            Request::Lookup | Request::Unknown => None,
         };
         to.map_or(Way::Overruled(self.next), Way::To)
     }

@@ -7,8 +7,8 @@
 mod contracts;
 mod cycles;
 mod permits;
+mod permitted;
 mod resolve;
-mod steers;
 mod table;
 mod walk;
 

@@ -3,9 +3,9 @@
 mod apply;
 mod args;
 mod build;
-mod changes;
 mod check;
 mod client;
+mod diff;
 mod doctor;
 mod explain;
 mod format;
@@ -100,7 +100,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Stop(args) => stop::run(&out, args),
         Command::Plan(args) => apply::plan(&out, args),
         Command::Apply(args) => apply::apply(&out, args),
-        Command::Diff(args) => changes::run(&out, args),
+        Command::Diff(args) => diff::run(&out, args),
         Command::Graph(args) => graph::run(&out, args),
         Command::Doctor(args) => doctor::run(&out, args),
         Command::Version => version(&out),

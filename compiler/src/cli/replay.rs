@@ -19,8 +19,8 @@ use onvmc::{
     Program,
     artifact::Artifact,
     disk::write_bundle,
+    scenarios::{Failure, Observed, Replay, compare},
     sources::Sources,
-    tests::{Failure, Observed, Replay, compare},
 };
 
 use super::limited;

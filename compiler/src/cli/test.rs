@@ -6,8 +6,8 @@ use onvmc::{
     Checked, Inputs, Program,
     interpret::Interpreter,
     render,
+    scenarios::{self, Body, Failure, Test},
     sources::Sources,
-    tests::{self, Body, Failure, Test},
 };
 
 use super::{
@@ -113,7 +113,7 @@ fn judge(
 ) -> Option<Vec<Failure>> {
     match &test.body {
         Body::Paths(statements) => match Interpreter::new(program.contents(), &program.files) {
-            Ok(mut nfs) => Some(tests::run(&mut nfs, sources, statements)),
+            Ok(mut nfs) => Some(scenarios::run(&mut nfs, sources, statements)),
             Err(e) => {
                 does_not_start(out, &e);
                 None

@@ -6,8 +6,8 @@ use onvm_captures::{Capture, CaptureError, Packet};
 use onvmc::{
     Inputs, Program,
     interpret::{InterpretError, Interpreter, Path, Story, StoryHop},
+    scenarios::{Body, Send, Statement},
     sets::{Frame, Witness},
-    tests::{Body, Send, Statement},
 };
 
 use super::{

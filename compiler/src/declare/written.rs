@@ -12,7 +12,7 @@ use onvm_lang::syntax::{Filter, FilterKind, RuleLine, Spanned, Value};
 use crate::{
     assets::file_name,
     diagnostics::{duplicate_name, missing_file, table_full, unknown_word, wrong_value_type},
-    filters::Filters,
+    filter::Filters,
     host::clean,
     notation::{describe_value, fix_for},
     rules::RulesFiles,

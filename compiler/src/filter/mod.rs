@@ -13,6 +13,7 @@ mod known;
 mod logic;
 mod primitive;
 mod relation;
+mod resolve;
 mod values;
 
 use onvm_bundle::filter::{Expr, MAX_DEPTH, Place};
@@ -22,6 +23,7 @@ use onvm_lang::{
 };
 
 use self::known::Known;
+pub(crate) use self::resolve::{Filters, meant_else};
 use crate::diagnostics::filters;
 
 /// The most tests, values and operators in one lowered filter, classes and lists spelled out. Keeps

@@ -13,7 +13,7 @@ use nflib::Verdict;
 use onvm_bundle::{
     Service, SourceRef,
     diff::Contents,
-    tables::{At, HopIndex, NO_HOP, Tables, Way, Wish},
+    tables::{At, HopIndex, NO_HOP, Request, Tables, Way},
 };
 
 use self::nfs::Behaviour;
@@ -220,7 +220,7 @@ impl<'p> Interpreter<'p> {
             visits_left -= 1;
             let nf = &mut self.services[usize::from(slot)];
             let (verdict, assumed) = nf.visit(frame, ignore_tags, moved.as_deref_mut());
-            let way = wish(verdict).map_or(Way::To(NO_HOP), |wish| at.way(wish));
+            let way = request(verdict).map_or(Way::To(NO_HOP), |request| at.way(request));
             path.steps.push(Step {
                 hop,
                 said: Some(Said {
@@ -247,13 +247,13 @@ impl<'p> Interpreter<'p> {
 }
 
 /// The verdicts that do not end the packet.
-fn wish(verdict: Verdict) -> Option<Wish> {
+fn request(verdict: Verdict) -> Option<Request> {
     Some(match verdict {
-        Verdict::Next => Wish::Next,
-        Verdict::Output(index) => Wish::Output(index),
-        Verdict::Steer(service) => Wish::Steer(service),
-        Verdict::Out(port) => Wish::Out(port),
-        Verdict::Lookup => Wish::Lookup,
+        Verdict::Next => Request::Next,
+        Verdict::Output(index) => Request::Output(index),
+        Verdict::Steer(service) => Request::Steer(service),
+        Verdict::Out(port) => Request::Out(port),
+        Verdict::Lookup => Request::Lookup,
         Verdict::Drop => return None,
     })
 }

@@ -155,13 +155,16 @@ fn steers_are_followed_where_they_are_permitted() {
     let permitted = Tables::new(&manager, &program.flows, &HashMap::new());
     let first = tables.chains.iter().find(|c| c.name == "inspect").unwrap().first;
     let id = |name: &str| manager.services.iter().find(|s| s.name == name).unwrap().id;
-    let way = |tables: &Tables, wish| tables.hops[usize::from(first)].way(wish);
-    assert_eq!(way(&tables, Wish::Steer(id("scan"))), Way::Overruled(first + 1));
-    assert_eq!(way(&permitted, Wish::Steer(id("scan"))), Way::To(first + 1));
-    assert_eq!(way(&permitted, Wish::Out(2)), Way::To(first + 4));
-    assert_eq!(way(&permitted, Wish::Out(1)), Way::Overruled(first + 1));
-    assert_eq!(way(&permitted, Wish::Output(7)), Way::Overruled(first + 1));
-    assert_eq!(way(&permitted, Wish::Unknown), Way::Overruled(first + 1));
+    let way = |tables: &Tables, request| tables.hops[usize::from(first)].way(request);
+    assert_eq!(
+        way(&tables, Request::Steer(id("scan"))),
+        Way::Overruled(first + 1)
+    );
+    assert_eq!(way(&permitted, Request::Steer(id("scan"))), Way::To(first + 1));
+    assert_eq!(way(&permitted, Request::Out(2)), Way::To(first + 4));
+    assert_eq!(way(&permitted, Request::Out(1)), Way::Overruled(first + 1));
+    assert_eq!(way(&permitted, Request::Output(7)), Way::Overruled(first + 1));
+    assert_eq!(way(&permitted, Request::Unknown), Way::Overruled(first + 1));
 }
 
 #[test]
@@ -172,7 +175,7 @@ fn lookups_are_overruled_where_they_are_not_permitted() {
     chain.hops[0].lookup = true;
     let tables = Tables::new(&manager, &program.flows, &HashMap::new());
     let first = tables.chains.iter().find(|c| c.name == "inspect").unwrap().first;
-    let way = |hop: HopIndex| tables.hops[usize::from(hop)].way(Wish::Lookup);
+    let way = |hop: HopIndex| tables.hops[usize::from(hop)].way(Request::Lookup);
     assert_eq!(way(first), Way::Lookup(first + 1));
     assert_eq!(way(first + 1), Way::Overruled(first + 2));
     assert!(manager.permitted_lookups().into_iter().eq(["fw"]));

@@ -18,8 +18,8 @@ use crate::{
     host::MemoryHost,
     interpret::of_instance,
     render,
+    scenarios::{Body, Statement},
     sets::{Frame, brute::run},
-    tests::{Body, Statement},
 };
 
 const GUARD: &str = "name = \"guard\"\nversion = \"1.0.0\"\nsummary = \"x\"\n[run]\nbinary = \"guard\"\n\

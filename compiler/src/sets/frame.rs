@@ -231,26 +231,26 @@ impl<'c> Wanted<'c> {
         terms.any(|(field, _)| matches!(self.fields.get(*field), Field::Outcome(_)))
     }
 
-    fn choose16(&self, at: usize, liked: &[u16]) -> u16 {
-        let liked = liked.iter().map(|v| u128::from(*v));
-        self.choose(at, 2, liked) as u16
+    fn choose16(&self, at: usize, preferred: &[u16]) -> u16 {
+        let preferred = preferred.iter().map(|v| u128::from(*v));
+        self.choose(at, 2, preferred) as u16
     }
 
-    fn choose8(&self, at: usize, liked: &[u8]) -> u8 {
-        let liked = liked.iter().map(|v| u128::from(*v));
-        self.choose(at, 1, liked) as u8
+    fn choose8(&self, at: usize, preferred: &[u8]) -> u8 {
+        let preferred = preferred.iter().map(|v| u128::from(*v));
+        self.choose(at, 1, preferred) as u8
     }
 
-    /// The first of `liked` that may stand there, or else the largest value that may.
-    fn choose(&self, at: usize, size: u8, mut liked: impl Iterator<Item = u128>) -> u128 {
+    /// The first of `preferred` that may stand there, or else the largest value that may.
+    fn choose(&self, at: usize, size: u8, mut preferred: impl Iterator<Item = u128>) -> u128 {
         if let Some(settled) = self.bits.number(at, size.into()) {
             return settled;
         }
         let field = Field::Bytes(Bytes::new(at as u16, size));
         let Some(values) = self.values(&field) else {
-            return liked.next().unwrap_or(0);
+            return preferred.next().unwrap_or(0);
         };
-        liked
+        preferred
             .find(|v| values.contains(*v))
             .unwrap_or_else(|| values.max())
     }

@@ -73,13 +73,13 @@ pub fn changes<'a>(
         Side::new(old.0, old.1, &mut fields),
         Side::new(new.0, new.1, &mut fields),
     ];
-    let liked = old.1.liked(&mut fields);
+    let preferred = old.1.preferred(&mut fields);
     let [old_side, new_side] = &sides;
     let finder = Finder {
         fields: &fields,
         old: old_side,
         new: new_side,
-        liked: &liked,
+        preferred: &preferred,
     };
     let mut search = Search {
         finder,
@@ -102,8 +102,8 @@ pub fn changes<'a>(
 fn unknown(old: &Side<'_>, new: &Side<'_>) -> Vec<String> {
     let names = old.contents.manager.services.iter().map(|s| s.name.as_str());
     let both = names.filter(|nf| new.service(nf).is_some());
-    let strange = both.filter(|nf| old.is_strange(nf) || new.is_strange(nf));
-    let changed = strange.filter(|nf| !old.decides_alike(new, nf));
+    let opaque = both.filter(|nf| old.is_opaque(nf) || new.is_opaque(nf));
+    let changed = opaque.filter(|nf| !old.decides_alike(new, nf));
     changed.map(str::to_owned).collect()
 }
 
@@ -211,8 +211,8 @@ impl<'s, 'a> Search<'s, 'a> {
 /// What third-party NFs have to decide on a route, other than to pass the packet on.
 pub(super) fn given(sides: &[&Side<'_>], route: &Route<'_>) -> Vec<Condition> {
     let decisions = route.decisions.iter();
-    let strange = decisions.filter(|d| sides.iter().any(|side| side.is_strange(d.nf)));
-    strange
+    let opaque = decisions.filter(|d| sides.iter().any(|side| side.is_opaque(d.nf)));
+    opaque
         .filter_map(|d| {
             let does = match d.old.as_ref().or(d.new.as_ref())? {
                 Outcome::Next => return None,

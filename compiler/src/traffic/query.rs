@@ -87,14 +87,14 @@ pub fn query<'a>(
 ) -> Answers {
     let mut fields = Fields::default();
     let side = Side::new(contents, models, &mut fields);
-    let liked = models.liked(&mut fields);
+    let preferred = models.preferred(&mut fields);
     let mut asked = Table::default();
     asked.push(&mut fields, &question.filter);
     let finder = Finder {
         fields: &fields,
         old: &side,
         new: &side,
-        liked: &liked,
+        preferred: &preferred,
     };
     let mut search = Search {
         finder,

@@ -196,11 +196,11 @@ impl<'a> Walk<'_, 'a> {
     /// What an NF that stands in both chains can decide of a packet that has come by this route.
     fn decisions(&mut self, nf: &'a str, old: &Hop, new: &Hop, route: &Route<'a>) -> Vec<Decision<'a>> {
         if let Some(before) = route.decision(nf) {
-            self.found.more |= self.is_strange(nf);
+            self.found.more |= self.is_opaque(nf);
             return vec![before.clone()];
         }
-        let strange = self.is_strange(nf);
-        let alike = strange || self.old.side.decides_alike(self.new.side, nf);
+        let opaque = self.is_opaque(nf);
+        let alike = opaque || self.old.side.decides_alike(self.new.side, nf);
         let (before, after) = (self.old.side.outcomes(nf, old), self.new.side.outcomes(nf, new));
         let both = |old: &Outcome, new: &Outcome| Decision {
             nf,
@@ -212,7 +212,7 @@ impl<'a> Walk<'_, 'a> {
             all.extend(after.iter().filter(|b| !alike || *b == a).map(|b| both(a, b)));
         }
         // Steers and lookups that only one of the two permits.
-        if strange {
+        if opaque {
             all.extend(before.iter().filter(|o| !after.contains(o)).map(|o| both(o, o)));
             all.extend(after.iter().filter(|o| !before.contains(o)).map(|o| both(o, o)));
         }
@@ -221,7 +221,7 @@ impl<'a> Walk<'_, 'a> {
 
     /// What an NF that only one of the two meets here can decide.
     fn choices(&mut self, which: Which, nf: &str, hop: &Hop, route: &Route<'a>) -> Vec<Outcome> {
-        let strange = self.is_strange(nf);
+        let opaque = self.is_opaque(nf);
         let before = route.decision(nf);
         let (own, others) = match which {
             Which::Old => (
@@ -234,12 +234,12 @@ impl<'a> Walk<'_, 'a> {
             ),
         };
         // It may decide otherwise the second time, and the other chain may permit other steers and lookups.
-        self.found.more |= strange && (own.is_some() || !hop.steers.is_empty() || hop.lookup);
+        self.found.more |= opaque && (own.is_some() || !hop.steers.is_empty() || hop.lookup);
         if let Some(own) = own {
             return vec![own.clone()];
         }
         if let Some(others) = others
-            && (strange || self.old.side.decides_alike(self.new.side, nf))
+            && (opaque || self.old.side.decides_alike(self.new.side, nf))
         {
             return vec![others.clone()];
         }
@@ -251,8 +251,8 @@ impl<'a> Walk<'_, 'a> {
     }
 
     /// What it decides on cannot be known; in both programs it is taken to be the same.
-    fn is_strange(&self, nf: &str) -> bool {
-        self.old.side.is_strange(nf) || self.new.side.is_strange(nf)
+    fn is_opaque(&self, nf: &str) -> bool {
+        self.old.side.is_opaque(nf) || self.new.side.is_opaque(nf)
     }
 }
 

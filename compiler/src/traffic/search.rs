@@ -49,7 +49,7 @@ pub(crate) struct Finder<'f, 'a> {
     pub(crate) fields: &'f Fields,
     pub(crate) old: &'f Side<'a>,
     pub(crate) new: &'f Side<'a>,
-    pub(crate) liked: &'f Liked<'a>,
+    pub(crate) preferred: &'f Liked<'a>,
 }
 
 impl<'f, 'a> Finder<'f, 'a> {
@@ -78,7 +78,7 @@ impl<'f, 'a> Finder<'f, 'a> {
             };
             let mut attempt = Attempt {
                 finder: self,
-                sets: payloads.iter().map(|_| &self.liked.with_payload).collect(),
+                sets: payloads.iter().map(|_| &self.preferred.with_payload).collect(),
                 payloads: payloads.unwrap_or_default(),
                 taken,
                 confirm,
@@ -90,7 +90,7 @@ impl<'f, 'a> Finder<'f, 'a> {
             let certainty = attempt.certainty;
             // A packet was refused: another may do.
             for kind in self
-                .liked
+                .preferred
                 .kinds
                 .iter()
                 .filter(|_| certainty == Certainty::Partial)

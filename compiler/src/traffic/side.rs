@@ -57,7 +57,7 @@ impl Models {
         })
     }
 
-    pub(crate) fn liked(&self, fields: &mut Fields) -> Liked<'_> {
+    pub(crate) fn preferred(&self, fields: &mut Fields) -> Liked<'_> {
         Liked {
             with_payload: Set::new(fields, &self.with_payload),
             kinds: self.kinds.iter().map(|kind| Set::new(fields, kind)).collect(),
@@ -155,7 +155,7 @@ impl<'a> Side<'a> {
     }
 
     /// What it decides on cannot be known.
-    pub(crate) fn is_strange(&self, nf: &str) -> bool {
+    pub(crate) fn is_opaque(&self, nf: &str) -> bool {
         matches!(self.models.by_name.get(nf), Some(Model::Unknown))
     }
 

@@ -68,12 +68,12 @@ pub fn witnesses<'a>(
 ) -> Witnesses {
     let mut fields = Fields::default();
     let side = Side::new(contents, models, &mut fields);
-    let liked = models.liked(&mut fields);
+    let preferred = models.preferred(&mut fields);
     let finder = Finder {
         fields: &fields,
         old: &side,
         new: &side,
-        liked: &liked,
+        preferred: &preferred,
     };
     let mut search = Search {
         finder,
@@ -139,11 +139,11 @@ impl<'a> Search<'_, 'a> {
 
     fn route(&mut self, port: &str, taker: Taker, rule: &StoryRule, route: &Route<'a>) {
         let side = self.finder.old;
-        let strange = route
+        let opaque = route
             .decisions
             .iter()
-            .find(|d| side.is_strange(d.nf) && d.old != Some(Outcome::Next));
-        if let Some(decision) = strange {
+            .find(|d| side.is_opaque(d.nf) && d.old != Some(Outcome::Next));
+        if let Some(decision) = opaque {
             self.found.undecided.insert(decision.nf.to_owned());
             return;
         }

@@ -15,7 +15,7 @@ use super::{
     packets::Live,
 };
 use crate::{
-    generation::{HopIndex, Way, Wish, add},
+    generation::{HopIndex, Request, Way, add},
     reason::Reason,
 };
 
@@ -277,13 +277,13 @@ impl Worker {
 }
 
 /// What an NF wants, except for `drop`, which the caller handles itself.
-fn wish(verdict: u8, destination: u16) -> Wish {
+fn wish(verdict: u8, destination: u16) -> Request {
     match verdict {
-        VERDICT_NEXT => Wish::Next,
-        VERDICT_OUTPUT => Wish::Output(destination),
-        VERDICT_STEER => Wish::Steer(destination),
-        VERDICT_OUT => Wish::Out(destination),
-        VERDICT_LOOKUP => Wish::Lookup,
-        _ => Wish::Unknown,
+        VERDICT_NEXT => Request::Next,
+        VERDICT_OUTPUT => Request::Output(destination),
+        VERDICT_STEER => Request::Steer(destination),
+        VERDICT_OUT => Request::Out(destination),
+        VERDICT_LOOKUP => Request::Lookup,
+        _ => Request::Unknown,
     }
 }

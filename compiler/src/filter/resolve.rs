@@ -5,10 +5,10 @@ use std::cell::Cell;
 use onvm_bundle::filter::Expr;
 use onvm_lang::syntax::{Filter, Ident, Span, Spanned, Value};
 
+use super::Unusable;
 use crate::{
     context::Context,
     diagnostics::{closest, filters, missing_input, wrong_kind},
-    filter::{self, Unusable},
     names::{Item, Names},
     sources::FileId,
     values::Values,
@@ -60,7 +60,7 @@ const MAX_OVERSIZED: usize = 10;
 impl Filters<'_> {
     /// The meaning of a filter. None: reported.
     pub(crate) fn lower(&self, file: FileId, filter: &Filter) -> Option<Expr> {
-        let (expr, found) = match filter::lower(filter, file, self) {
+        let (expr, found) = match super::lower(filter, file, self) {
             Ok(lowered) => (Some(lowered.expr), lowered.warnings),
             Err(found) => (None, found),
         };
@@ -94,7 +94,7 @@ impl Filters<'_> {
     }
 }
 
-impl filter::Names for Filters<'_> {
+impl super::Names for Filters<'_> {
     type File = FileId;
 
     fn class(&self, file: FileId, name: &Ident) -> Result<(FileId, &Filter), Unusable> {
