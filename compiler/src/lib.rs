@@ -6,44 +6,31 @@
 #![forbid(unsafe_code)]
 
 pub mod artifact;
-mod assets;
-mod chains;
-mod claims;
-mod context;
-mod declare;
+mod check;
 pub mod diagnostics;
-pub mod disk;
 #[cfg(test)]
 mod docs;
 pub mod doctor;
-mod fields;
-pub mod filter;
 pub mod graph;
-pub mod host;
 pub mod interpret;
-mod load;
+mod lower;
 pub mod lsp;
-mod manifests;
 mod models;
-mod names;
-mod notation;
-mod overrides;
 mod packet;
 pub mod placement;
 mod program;
 mod proofs;
 pub mod render;
-mod rules;
+mod resolve;
 pub mod scenarios;
 pub mod sets;
-pub mod sources;
-mod spec;
-mod steering;
+mod source;
 #[cfg(test)]
 mod testing;
 pub mod traffic;
-mod units;
-mod values;
 
-pub use manifests::standard_names;
-pub use program::{Checked, Inputs, Program, Proof, check};
+pub use check::check;
+pub use lower::filter;
+pub use program::{Checked, Inputs, Program, Proof};
+pub use resolve::manifests::standard_names;
+pub use source::{disk, host, sources};

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use onvm_lang::{Fix, Severity};
 
-use crate::{Checked, Inputs, check, diagnostics::Page, host::MemoryHost};
+use crate::{Checked, Inputs, check, diagnostics::Page, source::host::MemoryHost};
 
 const GUARD: &str = r#"
 name = "guard"

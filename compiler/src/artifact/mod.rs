@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use onvm_bundle::{FORMAT_VERSION, FileEntry, Index, SourceRef, generation_id, hash_bytes};
 
-use crate::{program::Program, sources::Sources};
+use crate::{program::Program, source::sources::Sources};
 
 /// What is written to disk.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use onvm_lang::{Diagnostic, Severity, syntax::Span};
 
 use super::Page;
-use crate::{sets::Answer, sources::Place};
+use crate::{sets::Answer, source::sources::Place};
 
 pub(crate) const PAGE: Page = Page {
     code: "C0501",

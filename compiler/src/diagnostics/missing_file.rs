@@ -3,7 +3,7 @@
 use onvm_lang::{Diagnostic, Severity};
 
 use super::Page;
-use crate::sources::Place;
+use crate::source::sources::Place;
 
 pub(crate) const PAGE: Page = Page {
     code: "C0208",

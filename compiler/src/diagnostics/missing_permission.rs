@@ -3,7 +3,7 @@
 use onvm_lang::{Diagnostic, Severity};
 
 use super::Page;
-use crate::{chains::Effect, sources::Place};
+use crate::{lower::chains::Effect, source::sources::Place};
 
 pub(crate) const PAGE: Page = Page {
     code: "C0602",

@@ -68,7 +68,7 @@ use std::path::Path;
 
 use onvm_lang::{Diagnostic, Severity};
 
-use crate::{
+use crate::source::{
     context::globalise,
     sources::{Place, Sources},
 };

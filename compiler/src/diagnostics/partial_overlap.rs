@@ -5,7 +5,7 @@ use onvm_lang::{Diagnostic, Severity};
 use super::Page;
 use crate::{
     sets::Witness,
-    sources::{Place, Position},
+    source::sources::{Place, Position},
 };
 
 pub(crate) const PAGE: Page = Page {

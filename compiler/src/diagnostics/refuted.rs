@@ -3,7 +3,7 @@
 use onvm_lang::{Diagnostic, Severity};
 
 use super::Page;
-use crate::{models::Outcome, sources::Place};
+use crate::{models::Outcome, source::sources::Place};
 
 pub(crate) const PAGE: Page = Page {
     code: "C0607",

@@ -3,7 +3,7 @@ use std::path::Path as FilePath;
 use onvm_bundle::Target;
 
 use super::*;
-use crate::{Inputs, Program, check, host::MemoryHost};
+use crate::{Inputs, Program, check, source::host::MemoryHost};
 
 const GUARD: &str =
     "name = \"guard\"\nversion = \"1.0.0\"\nsummary = \"A guard\"\n[run]\nbinary = \"guard\"\n";

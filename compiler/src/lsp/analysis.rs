@@ -21,12 +21,17 @@ use super::{
 };
 use crate::{
     Inputs,
-    host::Host,
-    load::{Trees, Unit},
-    manifests::{NfType, NfTypes},
-    program::{Filtered, check_for_editor},
-    sources::{FileId, Source, Sources},
-    spec::Kind,
+    check::check_for_editor,
+    program::Filtered,
+    resolve::{
+        manifests::{NfType, NfTypes},
+        spec::Kind,
+    },
+    source::{
+        host::Host,
+        load::{Trees, Unit},
+        sources::{FileId, Source, Sources},
+    },
 };
 
 /// A program: its main file and everything that this imports.
@@ -169,6 +174,6 @@ impl Analysis {
     /// The file that a `use` or a `file("...")` in `from` names.
     pub(super) fn named_file(&self, from: FileId, written: &str) -> PathBuf {
         let directory = self.source(from).path.parent().unwrap_or(Path::new(""));
-        crate::host::clean(&directory.join(written))
+        crate::source::host::clean(&directory.join(written))
     }
 }

@@ -17,11 +17,13 @@ use super::{
     view::View,
 };
 use crate::{
-    declare::ports,
-    manifests::standard_names,
-    overrides,
-    spec::{Kind, Spec},
-    units,
+    lower::declare::ports,
+    resolve::{
+        manifests::standard_names,
+        overrides,
+        spec::{Kind, Spec},
+        units,
+    },
 };
 
 pub(super) fn complete(view: &View<'_>) -> Vec<CompletionItem> {

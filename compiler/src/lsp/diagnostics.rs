@@ -51,7 +51,7 @@ impl<'a> Shown<'a> {
         });
         let (path, range) = match path.to_str() {
             // What is wrong with the client's own settings has no file to stand in.
-            Some(crate::sources::COMMAND_LINE) => (self.analysis.main.as_path(), Range::default()),
+            Some(crate::source::sources::COMMAND_LINE) => (self.analysis.main.as_path(), Range::default()),
             _ => (path, range),
         };
         let shown = Diagnostic {

@@ -13,7 +13,7 @@ use super::{
     position::{Encoding, Lines},
     uri::{path_of, uri_of},
 };
-use crate::host::{Entry, Host, clean};
+use crate::source::host::{Entry, Host, clean};
 
 #[derive(Debug)]
 pub(super) struct Document {

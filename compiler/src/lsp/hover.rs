@@ -15,11 +15,11 @@ use super::{
     ways::{Stop, Way, Ways},
 };
 use crate::{
-    declare::{manager, ports, services},
     diagnostics::explain,
+    lower::declare::{manager, ports, services},
     packet,
+    resolve::spec::Spec,
     sets::Answer,
-    spec::Spec,
 };
 
 /// More lines of a declaration than these are left out.
@@ -294,7 +294,7 @@ pub(super) fn describe(spec: &Spec, default: Option<String>) -> String {
 fn facts(spec: &Spec, default: Option<&str>) -> String {
     let mut text = format!("{}: {}", spec.doc.trim_end_matches('.'), spec.wanted());
     let words: Vec<&str> = spec.words.iter().map(AsRef::as_ref).collect();
-    if !words.is_empty() && !matches!(spec.kind, crate::spec::Kind::SizeOrWord) {
+    if !words.is_empty() && !matches!(spec.kind, crate::resolve::spec::Kind::SizeOrWord) {
         let _ = write!(text, ": {}", crate::diagnostics::one_of(words));
     }
     if let Some(bounds) = spec.bounds() {
@@ -323,7 +323,7 @@ fn counter(analysis: &Analysis, nf: &str, name: &str) -> Option<String> {
     let counters = analysis.type_of_nf(nf)?.manifest.counters;
     let counter = counters
         .iter()
-        .find(|c| crate::claims::names_counter(&c.name, name))?;
+        .find(|c| crate::lower::claims::names_counter(&c.name, name))?;
     Some(format!("counter `{}` of `{nf}`: {}", counter.name, counter.doc))
 }
 

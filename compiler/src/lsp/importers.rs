@@ -7,7 +7,7 @@ use std::{
 
 use onvm_lang::syntax::{DeclKind, Value};
 
-use crate::host::{Entry, Host, clean};
+use crate::source::host::{Entry, Host, clean};
 
 /// A workspace is looked through no further than this, for it may be somebody's whole home.
 const MAX_DEPTH: usize = 8;
@@ -115,7 +115,7 @@ fn is_skipped(path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::MemoryHost;
+    use crate::source::host::MemoryHost;
 
     #[test]
     fn the_outermost_importers_are_the_programs() {

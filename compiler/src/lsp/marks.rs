@@ -12,7 +12,7 @@ use onvm_lang::{
     },
 };
 
-use crate::load::Unit;
+use crate::source::load::Unit;
 
 /// A word that stands for something.
 #[derive(Debug, Clone, Copy)]

@@ -37,7 +37,7 @@ use std::{
 
 use lsp_server::{Connection, ErrorCode, Message, Notification, Request, Response};
 
-use crate::host::Host;
+use crate::source::host::Host;
 use client::Fault;
 use server::Server;
 

@@ -14,7 +14,7 @@ use super::{
     documents::{Documents, Kind},
     importers::Importers,
 };
-use crate::host::Host;
+use crate::source::host::Host;
 
 /// The checked programs, and what the client was told of their files.
 #[derive(Default)]

@@ -7,9 +7,9 @@ use onvm_lang::syntax::{Match, Rule, Steer};
 
 use super::analysis::Analysis;
 use crate::{
+    lower::steering::Block,
     sets::{Answer, Budget, Set, Taker, Verdict, Witness, common},
-    sources::{FileId, Place},
-    steering::Block,
+    source::sources::{FileId, Place},
 };
 
 /// For one hover: units of a [`Budget`], some 20 ms.

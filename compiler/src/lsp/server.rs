@@ -19,7 +19,7 @@ use super::{
     uri::path_of,
     view::View,
 };
-use crate::host::Host;
+use crate::source::host::Host;
 
 type Answer = Result<Value, Fault>;
 

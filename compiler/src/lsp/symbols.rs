@@ -56,7 +56,7 @@ fn describe(text: &str, decl: &Decl) -> Option<(String, SymbolKind, Span, Option
             ))
         }
         DeclKind::Assert(d) => {
-            let claim = crate::steering::one_line(d.claim.span.text(text));
+            let claim = crate::lower::steering::one_line(d.claim.span.text(text));
             Some((
                 format!("assert {}: {claim}", d.port.node),
                 SymbolKind::Boolean,

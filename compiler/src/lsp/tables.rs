@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 
 use crate::{
+    lower::steering::Block,
     sets::{Fields, Table},
-    sources::Place,
-    steering::Block,
+    source::sources::Place,
 };
 
 /// The packet tables of an analysis, by the place of their port's name.

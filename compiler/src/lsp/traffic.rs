@@ -11,7 +11,7 @@ use super::{
     analysis::Analysis,
     ways::{Stop, Ways, WaysTo},
 };
-use crate::sources::FileId;
+use crate::source::sources::FileId;
 
 /// A rule of a `steer` block that leads to a stop.
 pub(super) struct Entry<'a> {
@@ -27,7 +27,7 @@ impl Entry<'_> {
         match &self.rule.matcher {
             Match::Filter(filter) => {
                 let text = filter.span.text(&analysis.source(self.file).text);
-                Some(crate::steering::one_line(text))
+                Some(crate::lower::steering::one_line(text))
             }
             Match::Else(_) => None,
         }

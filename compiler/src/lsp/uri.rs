@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use url::Url;
 
-use crate::host::clean;
+use crate::source::host::clean;
 
 /// The path of a `file:` URI. Any other, as of a buffer that was never saved, is a name that no file has.
 pub(super) fn path_of(uri: &str) -> PathBuf {

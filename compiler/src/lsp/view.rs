@@ -11,7 +11,7 @@ use super::{
     marks::Mark,
     position::{Encoding, Lines},
 };
-use crate::load::Unit;
+use crate::source::load::Unit;
 
 pub(super) struct View<'a> {
     pub(super) analysis: &'a Analysis,

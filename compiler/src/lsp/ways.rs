@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use onvm_lang::syntax::{Chain, DeclKind, Ident, Step, StepKind};
 
 use super::analysis::{Analysis, At};
-use crate::{chains::mentioned, sources::FileId};
+use crate::{lower::chains::mentioned, source::sources::FileId};
 
 /// Where packets are looked for.
 #[derive(Debug, Clone, Copy)]

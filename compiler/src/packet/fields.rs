@@ -7,8 +7,8 @@ use onvm_lang::syntax::PacketProto;
 
 use super::Contradiction;
 use crate::{
-    declare::Table,
-    spec::{Kind, Spec},
+    lower::declare::Table,
+    resolve::spec::{Kind, Spec},
 };
 
 /// Bits of the TCP flags byte, by name.

@@ -373,10 +373,10 @@ mod tests {
                 Value::Str(text) => text.as_str().into(),
                 Value::List(items) => items
                     .iter()
-                    .map(|i| toml::Value::from(crate::notation::notation(&i.node)))
+                    .map(|i| toml::Value::from(crate::resolve::notation::notation(&i.node)))
                     .collect::<Vec<_>>()
                     .into(),
-                other => crate::notation::notation(other).into(),
+                other => crate::resolve::notation::notation(other).into(),
             };
             (f.name.node.clone(), value)
         });

@@ -5,7 +5,10 @@ use onvm_lang::syntax;
 use serde::Serialize;
 
 use super::{Line, rows};
-use crate::{context::Context, diagnostics::too_few_cores::too_few_cores, sources::FileId};
+use crate::{
+    diagnostics::too_few_cores::too_few_cores,
+    source::{context::Context, sources::FileId},
+};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct CoreDemand {

@@ -22,12 +22,13 @@ use super::{
     paths::{self, Fault},
 };
 use crate::{
-    claims::Assertion,
-    context::Context,
     diagnostics::{empty_filter, first_fragments_only, refuted, unproved, untagged_only},
+    lower::{
+        claims::Assertion,
+        steering::{Block, Steering},
+    },
     sets::{Answer, Budget, Choice, Decided, Fields, Frame, Set, Table, Taker, Witness, Written, decided},
-    sources::Place,
-    steering::{Block, Steering},
+    source::{context::Context, sources::Place},
 };
 
 /// Faulty paths already looked for, by claim and chain.

@@ -15,11 +15,11 @@ use proptest::{prelude::*, sample::select};
 use super::lookup_tests::{ADDRESSES, frames};
 use crate::{
     Checked, Inputs, Program, check,
-    host::MemoryHost,
     interpret::of_instance,
     render,
     scenarios::{Body, Statement},
     sets::{Frame, brute::run},
+    source::host::MemoryHost,
 };
 
 const GUARD: &str = "name = \"guard\"\nversion = \"1.0.0\"\nsummary = \"x\"\n[run]\nbinary = \"guard\"\n\

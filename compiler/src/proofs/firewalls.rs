@@ -10,8 +10,8 @@ use onvm_bundle::{Hop, Target};
 use stdlib_nfs::StandardNf;
 
 use crate::{
-    declare::services::Nf,
     interpret::of_instance,
+    lower::declare::services::Nf,
     models::{Model, Outcome, To, follow},
     sets::{Choice, Decided, Fields, Frame, Table},
 };

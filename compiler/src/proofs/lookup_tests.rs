@@ -9,10 +9,9 @@ use onvm_lang::syntax::PacketProto::{Tcp, Udp};
 use proptest::{prelude::*, sample::select};
 
 use crate::{
-    Checked, Inputs, Program, check,
-    host::MemoryHost,
-    render,
+    Checked, Inputs, Program, check, render,
     sets::{Frame, brute::run},
+    source::host::MemoryHost,
 };
 
 /// Rewrites what it is told to, and answers `lookup`.

@@ -23,8 +23,8 @@ use super::{
     paths::{self, Beyond, Stop},
 };
 use crate::{
+    lower::steering::Steering,
     sets::{Answer, Budget, Fields, Frame, Rewriting, Rewritten, Shape, Taker, Witness, Written, shapes},
-    steering::Steering,
 };
 
 /// What proofs reckon with where lookups are permitted.

@@ -25,13 +25,14 @@ use onvm_lang::syntax::Claim;
 pub(crate) use self::{asserts::Proved, firewalls::Models, neighbours::Request};
 use self::{firewalls::Firewalls, lookups::World};
 use crate::{
-    claims::Assertion,
-    context::Context,
-    declare::written::RuleSet,
     diagnostics::{empty_filter, missing_else, shadowed_rule},
+    lower::{
+        claims::Assertion,
+        declare::written::RuleSet,
+        steering::{Block, Steering},
+    },
     sets::{Answer, Budget, Fields, Set, Table, Verdict},
-    sources::Place,
-    steering::{Block, Steering},
+    source::{context::Context, sources::Place},
 };
 
 /// For the verdicts on the rules of a table: units of a [`Budget`], and more for each rule.

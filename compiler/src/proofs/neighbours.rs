@@ -9,12 +9,11 @@ use onvm_bundle::Target;
 
 use super::firewalls::Firewalls;
 use crate::{
-    context::Context,
     diagnostics::unanswered_neighbours::unanswered_neighbours,
+    lower::steering::{Block, Steering},
     models::{Outcome, To, follow},
     sets::{Frame, Table},
-    sources::Place,
-    steering::{Block, Steering},
+    source::{context::Context, sources::Place},
 };
 
 /// What hosts ask, and how a rule names it.

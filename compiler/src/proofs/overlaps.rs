@@ -6,10 +6,10 @@ use onvm_bundle::Chain;
 
 use super::paths::name;
 use crate::{
-    context::Context,
     diagnostics::partial_overlap,
+    lower::steering::{Block, Steering},
     sets::{Budget, Fields, Table, Verdict},
-    steering::{Block, Steering},
+    source::context::Context,
 };
 
 /// For the pairs of a table: units of a [`Budget`], some seconds. It suffices for lists of 10,000 rules as operators write

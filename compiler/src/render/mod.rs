@@ -11,7 +11,7 @@ use miette::{
 use onvm_lang::{Diagnostic, Severity};
 use serde::Serialize;
 
-use crate::sources::Sources;
+use crate::source::sources::Sources;
 
 pub use sarif::SarifLog;
 

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::{
     diagnostics::{Page, explain},
-    sources::{FileId, Source, Sources},
+    source::sources::{FileId, Source, Sources},
 };
 
 const SCHEMA: &str = "https://json.schemastore.org/sarif-2.1.0.json";

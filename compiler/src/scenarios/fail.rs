@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::{Expectation, Expected};
 use crate::{
     interpret::Story,
-    sources::{Place, Sources},
+    source::sources::{Place, Sources},
 };
 
 /// The word that stands where other diagnostics have their code.

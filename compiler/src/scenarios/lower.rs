@@ -4,15 +4,19 @@ use onvm_lang::syntax::{self, Expect, Ident, PacketProto, Record, Spanned, StmtK
 
 use super::{Body, Capture, Expectation, Expected, Replay, Send, Statement, Test};
 use crate::{
-    claims::Claims,
     diagnostics::{
         contradictory_packet, misplaced_expectation as misplaced, out_of_range, set_twice, wrong_value_type,
     },
-    host::clean,
-    notation::{describe_value, notation},
+    lower::claims::Claims,
     packet,
-    sources::{FileId, Place},
-    values::What,
+    resolve::{
+        notation::{describe_value, notation},
+        values::What,
+    },
+    source::{
+        host::clean,
+        sources::{FileId, Place},
+    },
 };
 
 /// Copies of a packet that one `send` makes, at most.

@@ -10,7 +10,7 @@ pub use self::{
     fail::Failure,
     run::{Observed, compare, run},
 };
-use crate::sources::Place;
+use crate::source::sources::Place;
 
 /// One test, checked.
 #[derive(Debug, Clone, PartialEq)]

@@ -8,7 +8,7 @@ use std::{
 use super::{Expectation, Expected, Failure, Replay, Statement};
 use crate::{
     interpret::{Exit, Interpreter, Path, Story},
-    sources::{Place, Sources},
+    source::sources::{Place, Sources},
 };
 
 /// What was seen of a replay.

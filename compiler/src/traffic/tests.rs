@@ -13,12 +13,12 @@ use proptest::{prelude::*, sample::select, test_runner::TestRunner};
 use super::*;
 use crate::{
     Inputs, Program, check,
-    host::MemoryHost,
     interpret::Interpreter,
     sets::{
         Frame,
         brute::{config, whole_frames},
     },
+    source::host::MemoryHost,
 };
 
 const GUARD: &str = "name = \"guard\"\nversion = \"1.0.0\"\nsummary = \"A guard\"\n[run]\nbinary = \"guard\"\n[effects]\nlookups = true\n\

@@ -321,7 +321,7 @@ fn devices_lock_memory() {
 fn secrets() {
     let nf = "name = \"keyed\"\nversion = \"1.0.0\"\nsummary = \"x\"\n[run]\nbinary = \"onvm-nf\"\n[[params]]\nname = \"key\"\ntype = \"secret\"\ndoc = \"x\"\n";
     let main = "use \"keyed.nf.toml\" as keyed\nport wan = null {}\nnf a = keyed { key = secret(\"API_KEY\") }\nsteer wan { else -> a -> wan }\n";
-    let host = crate::host::MemoryHost::default()
+    let host = crate::source::host::MemoryHost::default()
         .with("test.chain", main)
         .with("keyed.nf.toml", nf);
     let program = crate::check(&host, Path::new("test.chain"), &crate::Inputs::default())

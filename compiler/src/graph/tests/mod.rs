@@ -12,7 +12,7 @@ use any::any_graph;
 use page::{sound, svg_of};
 
 use super::{model::*, *};
-use crate::{Inputs, check, disk::DiskHost};
+use crate::{Inputs, check, source::disk::DiskHost};
 
 /// What could end a string, an element or a comment in one of the formats.
 const HOSTILE: &str = "\"></title><script>alert(1)</script>]]>--> & \\\" \\ end; click n0 href \"x\" #quot; `x` \u{1}\u{202e}\u{fffe}é\ntwo";

@@ -1,0 +1,145 @@
+//! Settings that the runtime of this version does not act on: said once each, so that nobody relies on them.
+
+use onvm_lang::syntax::{Allow, Grant, Record, Value};
+
+use super::Table;
+use crate::{
+    diagnostics::no_effect_yet::no_effect_yet,
+    resolve::values::Settings,
+    source::{
+        context::Context,
+        sources::{FileId, Place},
+    },
+};
+
+/// A setting without effect, and where it is given.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Idle {
+    setting: Setting,
+    place: Place,
+}
+
+impl Idle {
+    /// Whether it is `cores` of an NF.
+    pub(crate) fn is_cores(self) -> bool {
+        self.setting == Setting::Cores
+    }
+}
+
+/// In the order in which they are reported, and once each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Setting {
+    Replicas,
+    Run,
+    Cores,
+    Numa,
+    Domain,
+    Backpressure,
+    Program,
+}
+
+impl Setting {
+    const ALL: [Self; 7] = [
+        Self::Replicas,
+        Self::Run,
+        Self::Cores,
+        Self::Numa,
+        Self::Domain,
+        Self::Backpressure,
+        Self::Program,
+    ];
+
+    /// What it does not do, and what is done instead.
+    fn texts(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Replicas => (
+                "the upper end of a range of `replicas` has no effect",
+                "the lower end is what is started; write the number of instances that you want",
+            ),
+            Self::Run => (
+                "`run = container` has no effect",
+                "`onvm-run` starts processes. For containers, start it with `--nfs external`, and the containers with the \
+                 bundle's compose.yaml",
+            ),
+            Self::Cores => (
+                "`cores` of an NF has no effect",
+                "NFs share the manager's cores, which `cores` in the `manager` block names; leave it out",
+            ),
+            Self::Numa => (
+                "`numa` has no effect",
+                "NFs run where the kernel puts them, on the manager's cores; leave it out",
+            ),
+            Self::Domain => (
+                "`domain` separates no NFs",
+                "all NFs share one packet memory, and `onvm-run` refuses NFs of different domains; leave it out, or run them \
+                 under managers of their own",
+            ),
+            Self::Backpressure => (
+                "`backpressure = on` has no effect",
+                "captures wait for room, and packets from live ports are dropped at a full ring; leave it out",
+            ),
+            Self::Program => (
+                "`allow ... to program` has no effect",
+                "NFs cannot change flow tables; write the rules in a `steer` block, and change them with `onvmc apply`",
+            ),
+        }
+    }
+}
+
+pub(crate) fn of_nf(with: &Settings, record: Option<&Record>) -> Vec<Idle> {
+    let given = [
+        (Setting::Replicas, "replicas", has_upper_end(record)),
+        (
+            Setting::Run,
+            "run",
+            with.values.text("run").as_deref() == Some("container"),
+        ),
+        (Setting::Cores, "cores", with.values.number("cores").is_some()),
+        (Setting::Numa, "numa", with.values.number("numa").is_some()),
+        (Setting::Domain, "domain", with.values.text("domain").is_some()),
+    ];
+    placed(with, &given)
+}
+
+pub(crate) fn of_manager(read: &Settings) -> Vec<Idle> {
+    let on = read.values.text("backpressure").as_deref() == Some("on");
+    let given = [(Setting::Backpressure, "backpressure", on)];
+    placed(read, &given)
+}
+
+pub(crate) fn of_allow(cx: &Context<'_>, file: FileId, allow: &Allow) -> Option<Idle> {
+    let setting = Setting::Program;
+    match &allow.grant {
+        Grant::Program { port } => Some(Idle {
+            setting,
+            place: cx.place(file, port.span),
+        }),
+        Grant::Steer { .. } | Grant::Lookup => None,
+    }
+}
+
+fn placed(read: &Settings, given: &[(Setting, &str, bool)]) -> Vec<Idle> {
+    let idle = given.iter().filter(|(_, _, idle)| *idle);
+    idle.filter_map(|(setting, name, _)| {
+        let (setting, place) = (*setting, *read.places.get(*name)?);
+        Some(Idle { setting, place })
+    })
+    .collect()
+}
+
+/// The value that is read holds the lower end alone.
+fn has_upper_end(record: Option<&Record>) -> bool {
+    let fields = record.iter().flat_map(|r| &r.fields);
+    let mut replicas = fields.filter(|f| f.name.node == "replicas");
+    replicas.any(|f| matches!(&f.value.node, Value::Range(low, high) if low != high))
+}
+
+pub(crate) fn report(cx: &Context<'_>, idle: &[Idle]) {
+    for setting in Setting::ALL {
+        let mut places = idle.iter().filter(|i| i.setting == setting).map(|i| i.place);
+        if let Some(first) = places.next() {
+            let (what, instead) = setting.texts();
+            cx.report(no_effect_yet(first, what, instead, 1 + places.count()));
+        }
+    }
+}

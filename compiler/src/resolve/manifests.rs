@@ -1,0 +1,230 @@
+//! NF types: the standard NFs' manifests, and those that a source imports.
+
+use std::{cell::RefCell, collections::HashMap, rc::Rc};
+
+use onvm_bundle::Manifest;
+use onvm_lang::{
+    is_name,
+    syntax::{DeclKind, Ident, Span},
+};
+
+use crate::{
+    diagnostics::{bad_manifest, closest, unknown_type},
+    resolve::{
+        names::{Item, Names},
+        spec::Spec,
+    },
+    source::{
+        context::Context,
+        load::Unit,
+        sources::{FileId, Place, Sources},
+    },
+};
+
+/// The names of the standard NFs.
+pub fn standard_names() -> impl Iterator<Item = &'static str> + Clone {
+    stdlib_nfs::NFS.iter().map(|nf| nf.name)
+}
+
+/// The text of a standard NF's manifest.
+fn standard_text(name: &str) -> Option<&'static str> {
+    stdlib_nfs::find(name).map(|nf| nf.manifest)
+}
+
+/// A manifest that has been read and whose parameters have been understood.
+#[derive(Debug)]
+pub(crate) struct NfType {
+    pub(crate) manifest: Manifest,
+    pub(crate) specs: Vec<Spec>,
+}
+
+/// A manifest that a `use` names.
+#[derive(Debug, Clone, Copy)]
+struct Import {
+    manifest: FileId,
+    /// The file with the `use`, and the path that it gives.
+    from: FileId,
+    path: Span,
+}
+
+/// The NF types that a program can name.
+pub(crate) struct NfTypes<'a> {
+    /// Imported manifests by alias.
+    imported: HashMap<&'a str, Import>,
+    /// None: unusable, and reported.
+    read: RefCell<HashMap<String, Option<Rc<NfType>>>>,
+}
+
+impl<'a> NfTypes<'a> {
+    pub(crate) fn collect(units: &'a [Unit], manifests: &HashMap<(FileId, u32), FileId>) -> Self {
+        let mut imported = HashMap::new();
+        for unit in units {
+            for decl in &unit.tree.decls {
+                if let DeclKind::Use(import) = &decl.kind.node
+                    && let Some(alias) = &import.alias
+                    && let Some(manifest) = manifests.get(&(unit.file, import.path.span.start))
+                {
+                    let (manifest, from, path) = (*manifest, unit.file, import.path.span);
+                    let import = Import { manifest, from, path };
+                    imported.entry(alias.node.as_str()).or_insert(import);
+                }
+            }
+        }
+        Self {
+            imported,
+            read: RefCell::default(),
+        }
+    }
+
+    /// The imported types.
+    pub(crate) fn imports(&self) -> impl Iterator<Item = &'a str> {
+        self.imported.keys().copied()
+    }
+
+    /// The type of that name for who only looks: none when there is none or it cannot be used.
+    pub(crate) fn look_up(&self, sources: &Sources, name: &str) -> Option<NfType> {
+        match self.imported.get(name) {
+            Some(import) => parse(&sources.get(import.manifest).text).ok(),
+            None => parse(standard_text(name)?).ok(),
+        }
+    }
+
+    /// The type of that name; reports and returns none when there is none or it cannot be used.
+    pub(crate) fn get(
+        &self,
+        cx: &Context<'_>,
+        names: &Names<'a>,
+        file: FileId,
+        ty: &Ident,
+    ) -> Option<Rc<NfType>> {
+        let place = cx.place(file, ty.span);
+        let name = ty.node.as_str();
+        if let Some(done) = self.read.borrow().get(name) {
+            return done.clone();
+        }
+        let read = match (self.imported.get(name), standard_text(name)) {
+            (Some(import), _) => {
+                names.get(name);
+                let source = cx.sources.get(import.manifest);
+                read(cx, place, &source.name, &source.text, Some(*import))
+            }
+            // An import that failed has been reported.
+            (None, _) if matches!(names.get(name).map(|s| s.item), Some(Item::NfType | Item::Broken)) => None,
+            (None, Some(text)) => read(cx, place, &format!("of the standard NF `{name}`"), text, None),
+            (None, None) => {
+                let mut known: Vec<&str> = standard_names().collect();
+                known.extend(self.imported.keys());
+                known.sort_unstable();
+                let close = closest(name, known.iter().copied());
+                cx.report(unknown_type::unknown_type(
+                    place,
+                    "NF type",
+                    name,
+                    close,
+                    &known.join(", "),
+                ));
+                return None;
+            }
+        };
+        self.read.borrow_mut().insert(name.to_owned(), read.clone());
+        read
+    }
+}
+
+fn read(
+    cx: &Context<'_>,
+    place: Place,
+    path: &str,
+    text: &str,
+    import: Option<Import>,
+) -> Option<Rc<NfType>> {
+    match parse(text) {
+        Ok(nf_type) => Some(Rc::new(nf_type)),
+        Err(reason) => {
+            // What TOML cannot read has a place; of the rest the reason names the key.
+            let span = toml::from_str::<Manifest>(text).err().and_then(|e| e.span());
+            let span = span.filter(|s| !s.is_empty() && text.get(s.clone()).is_some());
+            let fault = import
+                .zip(span)
+                .map(|(import, s)| cx.place(import.manifest, Span::new(s.start, s.end)));
+            let imported = import.map(|import| cx.place(import.from, import.path));
+            cx.report(bad_manifest::bad_manifest(place, imported, path, &reason, fault));
+            None
+        }
+    }
+}
+
+/// Reads a manifest and checks that it says nothing that contradicts itself.
+pub(crate) fn parse(text: &str) -> Result<NfType, String> {
+    let manifest: Manifest = toml::from_str(text).map_err(|e| {
+        let line = e
+            .span()
+            .map_or(0, |s| text[..s.start.min(text.len())].matches('\n').count() + 1);
+        format!("line {line}: {}", e.message().replace('\n', " "))
+    })?;
+    let mut seen = std::collections::HashSet::new();
+    let names = [("NF", &manifest.name)].into_iter();
+    let names = names.chain(manifest.params.iter().map(|p| ("parameter", &p.name)));
+    let names = names.chain(manifest.outputs.iter().map(|o| ("output", &o.name)));
+    for (what, name) in names {
+        if !is_name(name) {
+            return Err(format!("the {what} `{name}` has no valid name ([a-z][a-z0-9_]*)"));
+        }
+        if !seen.insert((what, name)) {
+            return Err(format!("two {what}s are named `{name}`"));
+        }
+    }
+    let binary = &manifest.run.binary;
+    if !onvm_bundle::is_file_name(binary) {
+        return Err(format!(
+            "run.binary = {binary:?} is not the name of a program; its directory is named with `onvm-run --nf-path`"
+        ));
+    }
+    let effects = &manifest.effects;
+    for field in effects.reads.iter().chain(&effects.writes) {
+        crate::resolve::fields::check(field)?;
+    }
+    if crate::resolve::spec::memory_bytes(&manifest.resources.memory).is_none() {
+        return Err(format!(
+            "resources.memory = \"{}\" is not a size such as \"16 MiB\"",
+            manifest.resources.memory
+        ));
+    }
+    let specs = manifest
+        .params
+        .iter()
+        .map(Spec::from_param)
+        .collect::<Result<_, _>>()?;
+    Ok(NfType { manifest, specs })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_standard_manifest_is_usable() {
+        for nf in stdlib_nfs::NFS {
+            let nf_type = parse(nf.manifest).unwrap_or_else(|e| panic!("{}: {e}", nf.name));
+            assert_eq!(nf_type.manifest.name, nf.name);
+        }
+    }
+
+    #[test]
+    fn contradictions_are_refused() {
+        let base = "name = \"x\"\nversion = \"1\"\nsummary = \"s\"\n[run]\nbinary = \"x\"\n";
+        assert!(parse(base).is_ok());
+        let refused = |extra: &str| parse(&format!("{base}{extra}")).unwrap_err();
+        let param = "[[params]]\nname = \"a\"\ndoc = \"\"\ntype = \"time\"\n";
+        assert!(refused(&format!("{param}default = \"7\"\n")).contains("default"));
+        assert!(refused(&format!("{param}{param}")).contains("two parameters"));
+        assert!(refused("[effects]\nflies = true\n").contains("unknown field"));
+        for path in ["../x", "/bin/x", "", ".."] {
+            let text = base.replace("binary = \"x\"", &format!("binary = {path:?}"));
+            assert!(
+                parse(&text).unwrap_err().contains("not the name of a program"),
+                "{path}"
+            );
+        }
+    }
+}
