@@ -12,7 +12,7 @@
 CARGO ?= cargo
 PREFIX ?= /usr/local
 PROGRAMS = onvmc onvm-run onvm-nf
-PACKAGES = -p onvmc -p onvm-run -p stdlib-nfs
+PACKAGES = -p onvmc-cli -p onvm-run -p stdlib-nfs
 # The language server outlives a defect in one answer; the manager and NFs end with one.
 UNWIND = --config 'profile.release.panic="unwind"'
 SECONDS ?= 60
@@ -59,7 +59,7 @@ docs:
 release:
 	@sh .ci/setup build
 	$(CARGO) build --release -p onvm-run -p stdlib-nfs --bins
-	$(CARGO) build --release -p onvmc --bins $(UNWIND)
+	$(CARGO) build --release -p onvmc-cli --bins $(UNWIND)
 
 # `make release && sudo make install` where only the user has Rust.
 install:

@@ -1,7 +1,7 @@
 //! The chain compiler: checks `.chain` sources and lowers them to bundles.
 //!
-//! Nothing here touches the machine but [`disk`]: files come through [`host::Host`], and a finished bundle is an
-//! [`artifact::Artifact`] in memory.
+//! Nothing here touches the machine: files come through [`host::Host`], and a finished bundle is an
+//! [`artifact::Artifact`] in memory. The crate `onvmc-cli` has the commands.
 
 #![forbid(unsafe_code)]
 
@@ -33,4 +33,4 @@ pub use check::check;
 pub use lower::filter;
 pub use program::{Checked, Inputs, Program, Proof};
 pub use resolve::manifests::standard_names;
-pub use source::{disk, host, sources};
+pub use source::{host, sources};

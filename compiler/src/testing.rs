@@ -61,13 +61,8 @@ lookups = true
 
 /// The files that examples may name: these, and those of `chains/`.
 fn host(main: &str) -> MemoryHost {
-    let chains = Path::new(env!("CARGO_MANIFEST_DIR")).join("../chains");
-    let mut host = MemoryHost::default();
-    for entry in std::fs::read_dir(chains).unwrap() {
-        let entry = entry.unwrap();
-        host = host.with(entry.file_name(), std::fs::read(entry.path()).unwrap());
-    }
-    host.with("test.chain", main)
+    beside(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../chains/edge.chain"))
+        .with("test.chain", main)
         .with("again.chain", "use \"test.chain\"\n")
         .with("library.chain", "let inside = [10.0.0.0/8]\n")
         .with("guard.nf.toml", GUARD)
@@ -87,6 +82,16 @@ fn host(main: &str) -> MemoryHost {
             "-A INPUT -s 10.0.0.0/8 -p tcp --dport 22 -j ACCEPT\n",
         )
         .with("trace.pcap", "")
+}
+
+/// The file and those in its directory, by their names.
+pub(crate) fn beside(file: &Path) -> MemoryHost {
+    let mut host = MemoryHost::default();
+    for entry in std::fs::read_dir(file.parent().unwrap()).unwrap() {
+        let entry = entry.unwrap();
+        host = host.with(entry.file_name(), std::fs::read(entry.path()).unwrap());
+    }
+    host
 }
 
 /// `// built with: --set NAME=VALUE` at the end of an example; `// checked with: --overlaps` stands there likewise.

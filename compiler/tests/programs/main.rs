@@ -1,8 +1,8 @@
-//! Whole programs given to the library: what is told of mistakes, what rules mean, and the bundles that are written.
+//! Whole programs given to the library: what is told of mistakes, and what rules mean. And what the library is made of.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod bundle;
+mod dependencies;
 mod edge_capture;
 mod firewall;
 mod mistakes;

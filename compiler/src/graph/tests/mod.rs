@@ -12,7 +12,7 @@ use any::any_graph;
 use page::{sound, svg_of};
 
 use super::{model::*, *};
-use crate::{Inputs, check, source::disk::DiskHost};
+use crate::{Inputs, check, testing::beside};
 
 /// What could end a string, an element or a comment in one of the formats.
 const HOSTILE: &str = "\"></title><script>alert(1)</script>]]>--> & \\\" \\ end; click n0 href \"x\" #quot; `x` \u{1}\u{202e}\u{fffe}é\ntwo";
@@ -22,7 +22,12 @@ fn edge() -> Graph {
 }
 
 fn of_file(path: &Path) -> Graph {
-    let checked = check(&DiskHost, path, &Inputs::default()).unwrap();
+    let checked = check(
+        &beside(path),
+        Path::new(path.file_name().unwrap()),
+        &Inputs::default(),
+    )
+    .unwrap();
     let program = checked.program.expect("no errors");
     let docs = Docs::new(checked.sources.files().iter().map(|f| f.text.as_str()));
     Graph::new(&program.name, program.contents(), &docs)
