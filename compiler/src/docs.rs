@@ -93,7 +93,7 @@ fn fences(text: &str) -> Vec<Fence> {
     fences
 }
 
-/// What is wrong with an example. None: nothing.
+/// The fault of an example, if any.
 fn fault(fence: &Fence, fragment: bool) -> Option<String> {
     let wanted = |severity: &str| -> BTreeSet<&str> {
         let codes = fence.info.iter().filter_map(|i| i.strip_prefix(severity));

@@ -1,7 +1,8 @@
-//! What the standard NFs do with packets, as data: the one source for proofs, for comparisons, for witnesses and for queries.
+//! The effects of the standard NFs on packets, as data: the one source for proofs, for comparisons, for witnesses and
+//! for queries.
 //!
-//! A model ([`stdlib_nfs::Model`]) says which packets an NF lets out on which way. What has none can do all that its manifest
-//! declares and the chain permits.
+//! A model ([`stdlib_nfs::Model`]) says which packets an NF lets out on which way. An NF without one can do all that
+//! its manifest declares and the chain permits.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +16,7 @@ use crate::{
     traffic::Scanner,
 };
 
-/// What an NF does with a packet, by the names of its manifest and of the program.
+/// An NF's treatment of a packet, by the names of its manifest and of the program.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Outcome {
     Next,
@@ -27,7 +28,7 @@ pub(crate) enum Outcome {
     Drop,
 }
 
-/// What an NF's outcomes depend on.
+/// The inputs of an NF's outcomes.
 #[derive(Debug)]
 pub(crate) enum Model {
     Passes,

@@ -12,7 +12,7 @@ use crate::{
     traffic::Question,
 };
 
-/// What a compilation starts from.
+/// The input of a compilation.
 #[derive(Debug, Clone, Default)]
 pub struct Inputs<'a> {
     /// `--set NAME=VALUE`, in order.
@@ -25,11 +25,11 @@ pub struct Inputs<'a> {
     pub packet: Option<(&'a str, &'a str)>,
     /// A port and a filter of packets that are asked of, see [`crate::traffic::query`].
     pub question: Option<(&'a str, &'a str)>,
-    /// Tell which rules overlap in part, too.
+    /// Report rules that overlap in part, too.
     pub overlaps: bool,
 }
 
-/// The outcome: the sources, what is to be said of them, and what they mean if nothing is wrong with them.
+/// The outcome: the sources, their diagnostics, and their meaning if there is no error.
 #[derive(Debug)]
 pub struct Checked {
     pub sources: Sources,
@@ -71,12 +71,12 @@ pub struct Program {
     pub files: BTreeMap<String, Vec<u8>>,
     /// In source order.
     pub tests: Vec<Test>,
-    /// What the command line asks.
+    /// The requests of the command line.
     pub question: Option<Question>,
 }
 
 impl Program {
-    /// What a comparison with another bundle looks at.
+    /// The part that a comparison with another bundle uses.
     pub fn contents(&self) -> onvm_bundle::diff::Contents<'_> {
         onvm_bundle::diff::Contents {
             manager: &self.manager,

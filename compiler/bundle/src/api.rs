@@ -59,14 +59,14 @@ pub enum ManagerState {
     Stopping,
 }
 
-/// What holds NFs.
+/// The means of isolation in use.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Isolation {
     /// By what they are held, e.g. `pid namespace`. None: the manager starts no NFs.
     pub means: Vec<String>,
-    /// What the host lacks.
+    /// Means that the host lacks.
     pub missing: Vec<Missing>,
-    /// What would limit NFs further and is not there; no promise depends on it.
+    /// Further limits that are not available; no promise depends on them.
     #[serde(default)]
     pub optional: Vec<Missing>,
     /// Parts of the jail that the operator does without, by `--waive`.
@@ -283,7 +283,7 @@ impl ApiError {
         let fixed = fixed.join(", ");
         Self::new(
             Self::NOT_CHANGEABLE,
-            format!("This edit changes what is fixed while the manager runs: {fixed}"),
+            format!("This edit changes settings that are fixed while the manager runs: {fixed}"),
             "Stop onvm-run and start it with the new bundle, or take that change back.",
         )
     }

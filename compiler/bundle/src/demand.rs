@@ -1,4 +1,4 @@
-//! What a configuration takes of a host; the manager does so, and the compiler says so beforehand.
+//! The demands of a configuration on a host; the manager takes them, and the compiler states them beforehand.
 
 use crate::{HEADROOM, ManagerConfig, PortKind};
 

@@ -1,4 +1,4 @@
-//! What differs between two bundles, declaration by declaration.
+//! The differences between two bundles, declaration by declaration.
 //!
 //! Where something stands in the source is not a difference. Rules are compared as a list per port: by what they match
 //! and where they lead; if the same rules stand in another order, that is one change.
@@ -13,7 +13,7 @@ use crate::{
     notation::{Notation, parameter, size},
 };
 
-/// What is compared.
+/// The compared part.
 #[derive(Debug, Clone, Copy)]
 pub struct Contents<'a> {
     pub manager: &'a ManagerConfig,
@@ -287,7 +287,7 @@ fn config_details(a: Option<&InstanceConfig>, b: Option<&InstanceConfig>) -> Vec
     params.chain(version).chain(manifest).collect()
 }
 
-/// Who may have packets looked up is told of the NFs.
+/// Permissions to have packets looked up are reported with the NFs.
 fn chain_details(a: &Chain, b: &Chain) -> Vec<Detail> {
     let unplaced = |c: &Chain| -> Vec<Hop> {
         let hops = c.hops.iter().cloned();

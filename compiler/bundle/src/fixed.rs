@@ -1,4 +1,4 @@
-//! What is fixed from the start of a manager to its end.
+//! Settings that are fixed from the start of a manager to its end.
 
 use crate::{ManagerConfig, Port, SourceRef};
 

@@ -20,7 +20,7 @@ pub struct Table {
     /// The chain of the packets that no rule matches.
     #[serde(rename = "else")]
     pub otherwise: String,
-    /// Where the source says so. Bundles of older compilers do not tell.
+    /// Where the source says so. Bundles of older compilers lack it.
     #[serde(rename = "else_source", default, skip_serializing_if = "Option::is_none")]
     pub otherwise_source: Option<SourceRef>,
     #[serde(rename = "rule", default, skip_serializing_if = "Vec::is_empty")]

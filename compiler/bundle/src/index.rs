@@ -114,7 +114,7 @@ mod tests {
         }
     }
 
-    /// What stands at the end of one list and at the beginning of the next are two things.
+    /// The end of one list and the beginning of the next are not interchangeable.
     #[test]
     fn lists_do_not_run_into_each_other() {
         let param = Index {

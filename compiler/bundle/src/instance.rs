@@ -1,4 +1,4 @@
-//! `nfs/<instance>.toml`: what one NF instance is given.
+//! `nfs/<instance>.toml`: the parameters of one NF instance.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,4 @@
-//! `NAME.nf.toml`: what an NF says of itself; checked by the compiler, enforced by the runtime.
+//! `NAME.nf.toml`: an NF's description of itself; checked by the compiler, enforced by the runtime.
 
 use serde::{Deserialize, Serialize};
 
@@ -133,7 +133,7 @@ pub struct Counter {
     pub doc: String,
 }
 
-/// What the NF does to packets. A field is named as in `ip.src`, `ip.ttl`, `tcp.dst_port`, `ether.dst`.
+/// The NF's effects on packets. A field is named as in `ip.src`, `ip.ttl`, `tcp.dst_port`, `ether.dst`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Effects {

@@ -11,7 +11,7 @@ const LONGEST_PATH: usize = 1024;
 pub const NAME_RULE: &str = "up to 200 letters, digits, `-`, `_` and `.`, the first not a `.`";
 
 /// Whether this can be the name of an instance or of a secret, and so of a directory or a file: 1 to 200 ASCII letters, digits,
-/// `-`, `_` and `.`, of which the first is no `.`.
+/// `-`, `_` and `.`, of which the first is not `.`.
 pub fn is_name(name: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     (1..=LONGEST_NAME).contains(&name.len()) && !name.starts_with('.') && name.chars().all(plain)
@@ -22,7 +22,7 @@ pub fn is_bundle_name(name: &str) -> bool {
     name.len() <= LONGEST_BUNDLE_NAME && !name.contains('.') && is_name(name)
 }
 
-/// Whether this is the name of a file and no path: 1 to 255 bytes without `/`, and not `.` or `..`.
+/// Whether this is the name of a file, not a path: 1 to 255 bytes without `/`, and not `.` or `..`.
 pub fn is_file_name(name: &str) -> bool {
     (1..=LONGEST_FILE_NAME).contains(&name.len())
         && !matches!(name, "." | "..")
@@ -42,7 +42,7 @@ mod tests {
 
     use super::*;
 
-    /// What a careless check lets through, beside arbitrary text.
+    /// Names that a careless check lets through, and arbitrary text.
     fn texts() -> impl Strategy<Value = String> {
         let parts = prop::sample::select(vec![
             "..", ".", "/", "", "a", "-", "\0", "etc", "\\", " ", "\n", "\u{2025}",

@@ -1,4 +1,4 @@
-//! The tables that decide where a packet goes, by number: what the manager works with, and `onvmc trace` too.
+//! The tables that decide where a packet goes, by number: used by the manager and by `onvmc trace`.
 
 use std::{
     collections::HashMap,
@@ -70,7 +70,7 @@ pub struct ChainTable {
 #[derive(Debug)]
 pub struct PortTable {
     pub rules: Vec<(Expr, HopIndex)>,
-    /// [`NO_HOP`] for a port without `steer`: what it receives is dropped as `chain`.
+    /// [`NO_HOP`] for a port without `steer`: packets that it receives are dropped as `chain`.
     pub otherwise: HopIndex,
     /// The decision is the same for all packets of a flow, so that a flow cache may keep it.
     pub by_flow: bool,
@@ -86,7 +86,7 @@ pub struct PortTable {
 /// So many frames are classified by a walk over the rules before an index is made, which takes as long as some dozen walks.
 const WALKS: u32 = 64;
 
-/// What an NF wants of a packet that it does not drop.
+/// An NF's request for a packet that it does not drop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Request {
     Next,

@@ -151,7 +151,7 @@ impl<'a> Check<'a> {
         Ok(names)
     }
 
-    /// What an NF does not declare, no proof has reckoned with.
+    /// Proofs have not considered effects that an NF does not declare.
     fn permissions(&self, m: &ManagerConfig) -> Checked {
         let permitted = m.permitted_lookups();
         let declares = |service: &Service| {

@@ -23,7 +23,7 @@ use super::{
     traffic,
 };
 
-/// What would be done, and to which manager.
+/// The planned change and its manager.
 struct Planned {
     client: Client,
     status: Status,
@@ -65,7 +65,7 @@ pub(super) fn apply(out: &Output, args: &ApplyArgs) -> Outcome {
         }
         return Outcome::Done;
     }
-    // What the manager would refuse is not asked about.
+    // A change that the manager would refuse is not asked about.
     if !planned.diff.needs_restart.is_empty() {
         return ClientError::Refused(ApiError::not_changeable(&planned.diff.needs_restart)).report(out);
     }

@@ -33,7 +33,7 @@ pub(crate) enum ErrorFormat {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Check sources and report everything that is wrong with them
+    /// Check sources and report every mistake
     Check(CheckArgs),
     /// Format sources
     Fmt(FmtArgs),
@@ -45,7 +45,7 @@ pub(crate) enum Command {
     Explain(ExplainArgs),
     /// Write a working starting point
     New(NewArgs),
-    /// Show what a running manager does
+    /// Show the state of a running manager
     Status(StatusArgs),
     /// Stop a running manager in order, as SIGTERM does, and wait for its end
     Stop(StopArgs),
@@ -53,7 +53,7 @@ pub(crate) enum Command {
     Plan(PlanArgs),
     /// Change a running manager to a source or bundle
     Apply(ApplyArgs),
-    /// Show what differs between two sources or bundles
+    /// Show the differences between two sources or bundles
     Diff(DiffArgs),
     /// Draw ports, steering rules and chains
     Graph(GraphArgs),
@@ -61,11 +61,11 @@ pub(crate) enum Command {
     Lsp,
     /// Show what would happen to a packet, or to those of a capture
     Trace(TraceArgs),
-    /// Show where packets can go, and which packets can get somewhere
+    /// Show where packets can go, and which packets can reach a port
     Query(QueryArgs),
     /// Run the tests of sources
     Test(TestArgs),
-    /// Compare what a program asks with what this host has
+    /// Compare a program's requirements with this host
     Doctor(DoctorArgs),
     /// Print the version
     Version,
@@ -79,7 +79,7 @@ pub(crate) enum Command {
     Man(ManArgs),
 }
 
-/// What belongs to the compilation of a source.
+/// Options of the compilation of a source.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct SourceArgs {
     /// Value of a `param`, e.g. --set uplink=wan0
@@ -95,10 +95,10 @@ pub(crate) struct CheckArgs {
     /// The sources, each a program of its own
     #[arg(required = true, value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
-    /// Show what runs on which cores, what memory is asked of the host, and the sums
+    /// Show the cores of each part, the memory required of the host, and the sums
     #[arg(long)]
     pub(crate) explain_placement: bool,
-    /// Tell which steering rules overlap in part, each pair with a packet of both
+    /// Report steering rules that overlap in part, each pair with a packet of both
     #[arg(long)]
     pub(crate) overlaps: bool,
     /// Name each assertion that is proved, and the NFs whose rules the proof rests on
@@ -123,7 +123,7 @@ pub(crate) struct BuildArgs {
     /// The source
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
-    /// The bundle's directory; a bundle that is there is replaced
+    /// The bundle's directory; an existing bundle is replaced
     #[arg(short, long, value_name = "DIR")]
     pub(crate) out: PathBuf,
     /// The bundle's name [default: the file's, without its ending]
@@ -132,7 +132,7 @@ pub(crate) struct BuildArgs {
     /// Keep the service ids of this bundle
     #[arg(long, value_name = "BUNDLE")]
     pub(crate) previous: Option<PathBuf>,
-    /// Show what runs on which cores, what memory is asked of the host, and the sums
+    /// Show the cores of each part, the memory required of the host, and the sums
     #[arg(long)]
     pub(crate) explain_placement: bool,
     #[command(flatten)]
@@ -162,7 +162,7 @@ pub(crate) enum New {
     },
 }
 
-/// Which running manager is meant.
+/// The running manager to talk to.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct RuntimeArgs {
     /// Where managers keep their sockets [default: /run/onvm, or a directory of the user's]
@@ -259,7 +259,7 @@ pub(crate) struct GraphArgs {
     /// A source or a bundle
     #[arg(value_name = "FILE|BUNDLE")]
     pub(crate) target: PathBuf,
-    /// What is written [default: by the ending of --out, else svg]
+    /// The output format [default: by the ending of --out, else svg]
     #[arg(long, value_enum, value_name = "FORMAT")]
     pub(crate) format: Option<GraphFormat>,
     /// Where to [default: stdout]
@@ -330,13 +330,13 @@ pub(crate) struct TestArgs {
     /// The sources, each a program of its own
     #[arg(required = true, value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
-    /// Only tests whose name holds this text
+    /// Only tests whose name contains this text
     #[arg(long, value_name = "TEXT")]
     pub(crate) filter: Option<String>,
     /// In place of the tests: make a packet for every way through the chains, and send them through onvm-run
     #[arg(long, conflicts_with = "filter")]
     pub(crate) witness: bool,
-    /// Where the packets and what is expected of them are written, as captures
+    /// Where the packets and the expected results are written, as captures
     #[arg(short, long, value_name = "DIR", requires = "witness")]
     pub(crate) out: Option<PathBuf>,
     /// The longest that one run of onvm-run may take

@@ -96,7 +96,7 @@ pub(super) fn compile(out: &Output, file: &Path, args: &SourceArgs, inputs: &Inp
     (!refused).then_some(checked)
 }
 
-/// The same, for a program that is looked at and not run: an assertion that does not hold is shown, and refuses nothing.
+/// The same, for a program that is shown and not run: an assertion that does not hold is shown, and refuses nothing.
 pub(super) fn look(
     out: &Output,
     file: &Path,

@@ -20,7 +20,7 @@ pub struct DiskHost;
 
 impl Host for DiskHost {
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        // Reading a FIFO waits for its writer. What a shell hands over, as `/dev/stdin`, is meant.
+        // Reading a FIFO waits for its writer. A FIFO that a shell hands over, as `/dev/stdin`, is intended.
         if fs::metadata(path)?.file_type().is_fifo() && !path.starts_with("/dev") {
             let text = "this is a FIFO, expected a file";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));

@@ -1,4 +1,4 @@
-//! `onvmc man` and `onvmc completions`: what is made from the definition of the command line.
+//! `onvmc man` and `onvmc completions`: generated from the definition of the command line.
 
 use std::{fs, path::Path};
 

@@ -3,7 +3,7 @@
 use comfy_table::{ContentArrangement, Table, presets};
 use onvmc::placement::{Placement, Seat, bytes, rows};
 
-/// For people: who runs where, and the sums.
+/// For people: the place of each part, and the sums.
 pub(super) fn text(placement: &Placement) -> String {
     let mut table = Table::new();
     table.load_style(presets::UTF8_HORIZONTAL_ONLY);

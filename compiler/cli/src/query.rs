@@ -88,7 +88,7 @@ fn text(filter: &str, found: &Answers) -> String {
         }
         Certainty::Partial => {
             let ways = count(found.ways.len(), "way");
-            format!("{ways} found. There may be more: not everything was looked at.\n")
+            format!("{ways} found. There may be more: not everything was searched.\n")
         }
     };
     text

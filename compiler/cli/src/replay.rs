@@ -26,7 +26,7 @@ use super::{disk::write_bundle, limited};
 
 const MANAGER: &str = "onvm-run";
 
-/// What drops mean that a chain and its NFs decided on; any other drop is a fault of the run.
+/// Reasons of drops that a chain or its NFs decided on; any other drop is a fault of the run.
 const DECIDED: [&str; 5] = ["chain", "nf_verdict", "hop_limit", "too_long", "malformed"];
 
 /// Runs the captures of a test to their end. Gives the expectations that do not hold.
@@ -147,7 +147,7 @@ fn manage(bundle: &Path, run_dir: &Path, limit: Duration) -> Result<Summary, Str
         .map_err(|e| format!("{MANAGER} is of another version than onvmc: its balance cannot be read ({e})"))
 }
 
-/// What is left of a run.
+/// The results of a run.
 pub(super) struct Seen {
     pub(super) summary: Summary,
     /// With what left by each port.

@@ -59,7 +59,7 @@ fn await_manager(args: &StatusArgs) -> Result<Client, ClientError> {
     }
 }
 
-/// What holds the NFs, and what of the jail the operator does without.
+/// The means of isolation, and the parts of the jail that the operator waived.
 fn isolation(isolation: &Isolation) -> String {
     let mut text = match isolation.means.as_slice() {
         [] => "isolation: none by onvm-run, which starts no NFs".to_owned(),

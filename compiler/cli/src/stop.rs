@@ -31,7 +31,7 @@ pub(super) fn run(out: &Output, args: &StopArgs) -> Outcome {
     if !process.ends_within(args.limit()) {
         let inside = match client.status() {
             Ok(now) => inside(&now),
-            Err(_) => "and it does not answer any more".to_owned(),
+            Err(_) => "and it no longer answers".to_owned(),
         };
         out.error(
             "not_stopped",
@@ -64,7 +64,7 @@ pub(super) fn run(out: &Output, args: &StopArgs) -> Outcome {
     Outcome::Done
 }
 
-/// What a manager waits for that does not stop.
+/// The reasons why a manager has not stopped yet.
 fn inside(status: &Status) -> String {
     let state = format!("{:?}", status.state).to_lowercase();
     let instances = status.services.iter().flat_map(|s| &s.instances);

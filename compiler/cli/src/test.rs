@@ -103,7 +103,7 @@ fn one_file(
     serde_json::json!({ "file": file.to_string_lossy(), "tests": reports })
 }
 
-/// What does not hold. None: the test could not be run, which has been said.
+/// The failures. None: the test could not be run, which has been said.
 fn judge(
     out: &Output,
     program: &Program,

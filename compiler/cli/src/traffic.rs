@@ -49,7 +49,7 @@ pub(super) fn text(found: &Changes) -> String {
         .for_each(|change| text.push_str(&one(change)));
     if found.paths.len() > MAX_SHOWN {
         let left = found.paths.len() - MAX_SHOWN;
-        text.push_str(&format!("  and {left} kinds more; --json shows all\n"));
+        text.push_str(&format!("  and {left} more kinds; --json shows all\n"));
     }
     let other = if found.paths.is_empty() {
         "traffic"
@@ -62,7 +62,7 @@ pub(super) fn text(found: &Changes) -> String {
             "No {other} changes path, by the rules and patterns of the NFs; malformed packets, and payloads behind several \
              VLAN tags, are not looked at.\n"
         ),
-        Certainty::Partial => "There may be more: not everything was looked at.\n".to_owned(),
+        Certainty::Partial => "There may be more: not everything was searched.\n".to_owned(),
     });
     for nf in &found.unknown {
         text.push_str(&format!(
@@ -71,7 +71,7 @@ pub(super) fn text(found: &Changes) -> String {
     }
     for nf in &found.looked_up {
         text.push_str(&format!(
-            "What `{nf}` has looked up goes by rules that are changed: which packets these are is not known here.\n"
+            "Packets that `{nf}` has looked up go by changed rules: their headers are not known here.\n"
         ));
     }
     text

@@ -64,7 +64,7 @@ pub(super) fn run(
         }
     };
     if in_place {
-        // What was seen last stays.
+        // The last output stays.
         out.data(LEAVE);
         out.data(&last.clone().unwrap_or_default());
     }

@@ -9,7 +9,7 @@ use onvm_bundle::{FORMAT_VERSION, FileEntry, Index, SourceRef, generation_id, ha
 
 use crate::{program::Program, source::sources::Sources};
 
-/// What is written to disk.
+/// The files written to disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Artifact {
     pub index: Index,

@@ -1,4 +1,4 @@
-//! C0408: arms on something that is no NF.
+//! C0408: arms on something that is not an NF.
 
 use onvm_lang::{Diagnostic, Severity};
 
@@ -7,7 +7,7 @@ use crate::source::sources::Place;
 
 pub(crate) const PAGE: Page = Page {
     code: "C0408",
-    title: "arms on something that is no NF",
+    title: "arms on something that is not an NF",
     severity: Severity::Error,
     text: r#"Only NFs have outputs, so only an NF step may be followed by arms in braces."#,
     wrong: r#"port wan = null {}

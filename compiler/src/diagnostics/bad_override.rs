@@ -26,7 +26,7 @@ steer wan { else -> drop }
 pub(crate) fn no_such_input(place: Place, name: &str, close: Option<&str>) -> Diagnostic {
     let found = PAGE.at(
         place,
-        format!("`--set` names `{name}`, and there is no such `param`"),
+        format!("`--set` names `{name}`, but no such `param` exists"),
         "set here",
     );
     match close {
@@ -39,7 +39,7 @@ pub(crate) fn unreadable_override(place: Place, name: &str) -> Diagnostic {
     PAGE.at(
         place,
         format!("the value for `{name}` cannot be read"),
-        "no value of the language",
+        "not a value of the language",
     )
     .help("write it as in the source, e.g. `--set every='10 s'` or `--set nets='[10.0.0.0/8]'`")
 }

@@ -9,9 +9,10 @@ pub(crate) const PAGE: Page = Page {
     code: "C0707",
     title: "two ports on one device or file",
     severity: Severity::Error,
-    text: r#"Two ports are on the same kernel interface, the same network card, or the same output file. Both would receive every packet
-of the interface, so that all are doubled, and each would overwrite what the other writes. One port may read and write one interface;
-captures that are only read may be shared. Names are compared as they are after `--set`."#,
+    text: r#"Two ports are on the same kernel interface, the same network card, or the same output file. Both would receive
+every packet of the interface, so that all are doubled, and each would overwrite what the other writes. One
+port may read and write one interface; captures that are only read may be shared. Names are compared as they
+are after `--set`."#,
     wrong: r#"port wan = af_packet { interface = "eth0" }
 port lan = af_packet { interface = "eth0" }
 steer wan { else -> lan }

@@ -10,10 +10,10 @@ pub(crate) const PAGE: Page = Page {
     title: "name declared twice",
     severity: Severity::Error,
     text: r#"Two declarations have the same name. All kinds of declarations share one set of names, imported files
-included, so that a name means the same wherever it stands. A parameter of a chain is known in that chain alone: it may
-have the name of a declaration of another file, which it hides there, but not of one of its own file. There may be one
-`manager` block. Two tests of one name are only warned of: `onvmc test` runs both, but its report and `--filter` cannot
-tell them apart."#,
+included, so that a name means the same wherever it stands. A parameter of a chain is known in that chain
+alone: it may have the name of a declaration of another file, which it hides there, but not of one of its own
+file. There may be one `manager` block. Two tests of one name are only warned of: `onvmc test` runs both, but
+its report and `--filter` cannot tell them apart."#,
     wrong: r#"port wan = null {}
 nf wan = forward
 chain fast = wan

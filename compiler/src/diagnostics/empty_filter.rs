@@ -9,9 +9,9 @@ pub(crate) const PAGE: Page = Page {
     code: "C0506",
     title: "filter that no packet matches",
     severity: Severity::Warning,
-    text: r#"The parts of this filter contradict each other: no packet is both TCP and UDP, and an ARP packet has no ports. A rule
-with such a filter never decides, a class stands for nothing, and an assertion says nothing. It is said only when it is
-proved."#,
+    text: r#"The parts of this filter contradict each other: no packet is both TCP and UDP, and an ARP packet has no ports.
+A rule with such a filter never decides, a class stands for nothing, and an assertion says nothing. This is
+reported only when it is proved."#,
     wrong: r#"port wan = null {}
 port lan = null {}
 

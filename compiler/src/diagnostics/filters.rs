@@ -173,21 +173,21 @@ const UNGUARDED: Page = Page {
     severity: Severity::Warning,
     text: "\
 `tcp[13]` implies a test for TCP, but as in libpcap only the leftmost load of an arithmetic expression
-does: `1 + tcp[13]` reads that byte of any packet, and computes with whatever stands there.",
+does: `1 + tcp[13]` reads that byte of any packet, and computes with any value there.",
     wrong: source!("class traffic = 1 + tcp[12] > 100"),
     right: source!("class traffic = tcp[12] + 1 > 100"),
 };
 
 const MISPLACED: Page = Page {
     code: "C0312",
-    title: "test that has no meaning behind what stands before it",
+    title: "test without a meaning behind the headers before it",
     severity: Severity::Error,
     text: "\
 Right of `mpls`, `pppoes`, `geneve` and `vxlan` a filter looks at what they carry. Behind an MPLS label
-only IPv4 and IPv6 can be told, and a PPPoE session has no Ethernet addresses. Where the payload of
-`geneve` or `vxlan` begins stands in the packet, so what looks at it must be joined by `and`: in
-`geneve or tcp` there is nothing to look into. libpcap refuses the former; the latter it reads at
-whatever place it had in mind.",
+only IPv4 and IPv6 can be told apart, and a PPPoE session has no Ethernet addresses. The place of the payload
+of `geneve` or `vxlan` is known only from the packet, so tests of it must be joined by `and`: in
+`geneve or tcp` there is nothing to look into. libpcap refuses the former, and reads the latter at an
+arbitrary place.",
     wrong: source!("class traffic = geneve 5 or tcp"),
     right: source!("class traffic = tcp or geneve 5"),
 };
@@ -216,7 +216,7 @@ fn on_value(page: &Page, value: &Described, message: impl Into<String>, label: S
 
 /// `op`: the first operator unlike the one before; `left`: everything left of it.
 pub(crate) fn mixed(op: Span, left: Span, held: &str, other: &str) -> Diagnostic {
-    Diagnostic::warning(MIXED.code, MIXED.title, op, "joins all that stands left of it")
+    Diagnostic::warning(MIXED.code, MIXED.title, op, "joins everything left of it")
         .label(left, "this is taken together first")
         .help(format!(
             "read as: {held}\nif you mean the other reading, write: {other}\nparentheses silence this"
@@ -230,7 +230,7 @@ pub(crate) fn in_parentheses(mixed: Diagnostic, left: Span, text: &str) -> Diagn
 }
 
 /// `cycle`: the classes from the first occurrence on, each with the span that names it; `span` names the first again.
-/// A circle is told in the same words wherever it is entered, so that it is told once.
+/// A circle is reported in the same words wherever it is entered, so that it is reported once.
 pub(crate) fn class_cycle(cycle: &[(String, Span)], name: &str, span: Span) -> Diagnostic {
     let mut mentions: Vec<(&str, Span)> = cycle.iter().skip(1).map(|(c, s)| (c.as_str(), *s)).collect();
     mentions.push((name, span));
@@ -402,8 +402,8 @@ fn layer_name(layer: Layer) -> &'static str {
 
 pub(crate) fn outside_tunnel(span: Span, by: Span, word: &str) -> Diagnostic {
     let message = format!("this looks inside `{word}` of packets that may not have it");
-    error(&MISPLACED, message, span, "looks at what is carried")
-        .label(by, format!("everything right of `{word}` looks at what is carried"))
+    error(&MISPLACED, message, span, "looks at the carried packet")
+        .label(by, format!("everything right of `{word}` looks at the carried packet"))
         .help(format!(
             "put tests of other packets first, as in `tcp or ({word} and tcp)`; for several networks write `{word} [5, 6]`"
         ))
@@ -414,9 +414,9 @@ pub(crate) fn misplaced(span: Span, by: Span, reason: &str) -> Diagnostic {
         &MISPLACED,
         "this test has no meaning here",
         span,
-        "looks behind what stands before it",
+        "looks behind the headers before it",
     )
-    .label(by, "everything to the right of this looks at what is carried")
+    .label(by, "everything to the right of this looks at the carried packet")
     .help(reason)
 }
 

@@ -9,10 +9,10 @@ pub(crate) const PAGE: Page = Page {
     code: "C0612",
     title: "assertion about whole packets and first fragments alone",
     severity: Severity::Warning,
-    text: r#"A later fragment of an IPv4 packet has no transport header, so that a filter which reads ports does not take it, as in tcpdump.
-The assertion is proved, and later fragments of the same packets break it; one of them is shown. Drop later fragments before the rule
-that lets them through, or say in the assertion that it is not about them: a filter that names the fragment offset gets no
-warning."#,
+    text: r#"A later fragment of an IPv4 packet has no transport header, so that a filter which reads ports does not take
+it, as in tcpdump. The assertion is proved, and later fragments of the same packets break it; one of them is
+shown. Drop later fragments before the rule that lets them through, or say in the assertion that it is not
+about them: a filter that names the fragment offset gets no warning."#,
     wrong: r#"port wan = af_packet { interface = "eth0", tags = ignored }
 port lan = af_packet { interface = "eth1", tags = ignored }
 

@@ -9,7 +9,7 @@ pub(crate) const PAGE: Page = Page {
     code: "C0803",
     title: "a test that expects nothing",
     severity: Severity::Warning,
-    text: r#"The last statement of the test is no `expect`, so nothing looks at what became of its packets: the test passes
+    text: r#"The last statement of the test is not an `expect`, so nothing checks its packets: the test passes
 whatever the chains do with them."#,
     wrong: r#"port wan = null {}
 port lan = null {}
@@ -44,7 +44,7 @@ pub(crate) fn idle_test(test: Place, name: &str, last: Option<Place>) -> Diagnos
             "sends and expects nothing",
         ),
     };
-    found.help("say what becomes of the packets, as in `expect fw -> lan` or `expect drop`")
+    found.help("state the expected outcome, as in `expect fw -> lan` or `expect drop`")
 }
 
 #[cfg(test)]

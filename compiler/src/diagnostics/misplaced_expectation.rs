@@ -10,9 +10,9 @@ pub(crate) const PAGE: Page = Page {
     title: "an expectation that its test cannot answer",
     severity: Severity::Error,
     text: r#"A test either sends packets, whose paths are followed one by one, or replays captures through running NFs,
-where packets are counted and compared as they leave. A path, `passes` and `drop` are expectations for packets that
-were sent; `same as` is one for a replay. `packets` and `counter` belong to both. An expectation speaks of the packets
-before it, so there must be some."#,
+where packets are counted and compared as they leave. A path, `passes` and `drop` are expectations for packets
+that were sent; `same as` is one for a replay. `packets` and `counter` belong to both. An expectation is about
+the packets before it, so there must be some."#,
     wrong: r#"port wan = null {}
 port lan = null {}
 nf fw = firewall
@@ -49,7 +49,7 @@ pub(crate) fn nothing_sent(place: Place) -> Diagnostic {
     PAGE.at(
         place,
         "nothing has been sent before this expectation",
-        "which packets does it speak of?",
+        "it is about no packets",
     )
     .help("write `send PORT PROTO { ... }` or `replay PORT file(\"...\")` before it")
 }
@@ -58,11 +58,11 @@ pub(crate) fn nothing_sent(place: Place) -> Diagnostic {
 pub(crate) fn of_the_other_kind(place: Place, what: &str, replay: bool) -> Diagnostic {
     let (message, help) = match replay {
         true => (
-            format!("a replay does not tell {what}"),
+            format!("a replay cannot check {what}"),
             "expect `PORT N packets`, `PORT same as file(\"...\")` or `NF counter NAME == N`, or `send` single packets",
         ),
         false => (
-            format!("packets that are sent one by one do not tell {what}"),
+            format!("packets sent one by one cannot check {what}"),
             "expect a path, `passes`, `drop`, `PORT N packets` or `NF counter NAME == N`, or `replay` a capture",
         ),
     };

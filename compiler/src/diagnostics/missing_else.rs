@@ -10,7 +10,7 @@ pub(crate) const PAGE: Page = Page {
     title: "steering without `else`",
     severity: Severity::Error,
     text: r#"Every packet that a port receives goes somewhere. The last rule of a `steer` block is `else`, which takes the
-packets that no other rule matches; `else -> drop` is the usual end of a list of what is allowed."#,
+packets that no other rule matches; `else -> drop` is the usual end of a list of allowed traffic."#,
     wrong: r#"port wan = null {}
 port lan = null {}
 

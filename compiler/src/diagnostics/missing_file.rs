@@ -11,7 +11,7 @@ pub(crate) const PAGE: Page = Page {
     severity: Severity::Error,
     text: r#"A file named by `file("...")` cannot be read. It is looked for relative to the source file and copied into
 the bundle, so it must be there when the bundle is built. A plain string is a path on the host that runs the
-bundle, and is not looked at."#,
+bundle, and is not checked."#,
     wrong: r#"port wan = null {}
 port lan = null {}
 

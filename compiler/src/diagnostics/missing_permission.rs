@@ -9,8 +9,8 @@ pub(crate) const PAGE: Page = Page {
     code: "C0602",
     title: "NF that needs a permission and has none",
     severity: Severity::Warning,
-    text: r#"The manifest says that the NF chooses destinations (`steers`), has packets classified again (`lookups`) or changes
-flow tables (`programs`), and no `allow` permits it. The manager will overrule and count each attempt."#,
+    text: r#"The manifest says that the NF chooses destinations (`steers`), has packets classified again (`lookups`) or
+changes flow tables (`programs`), and no `allow` permits it. The manager will overrule and count each attempt."#,
     wrong: r#"use "guard.nf.toml" as guard
 port wan = null {}
 nf g = guard

@@ -135,7 +135,7 @@ pub(crate) const PAGES: &[&Page] = &[
     &device_twice::PAGE,
 ];
 
-/// What `onvmc explain CODE` shows.
+/// The page that `onvmc explain CODE` shows.
 #[derive(Debug, Clone, Copy)]
 pub struct Page {
     pub code: &'static str,

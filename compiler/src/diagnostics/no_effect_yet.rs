@@ -9,9 +9,11 @@ pub(crate) const PAGE: Page = Page {
     code: "C0606",
     title: "without effect in this version",
     severity: Severity::Warning,
-    text: r#"The setting belongs to the language and is kept in the bundle, and the `onvm-run` of this version does not act on
-it. The warning comes once for each setting, so that nobody relies on it. In `with`: `cores`, `numa`,
-`run = container`, `domain` (`onvm-run` refuses NFs of different domains) and the upper end of a range of `replicas`. In `manager`: `backpressure = on`. `allow ... to program`: NFs cannot change flow tables. Values that say what is done anyway get no warning."#,
+    text: r#"The setting belongs to the language and is kept in the bundle, but the `onvm-run` of this version does not act
+on it. The warning comes once for each setting, so that nobody relies on it. In `with`: `cores`, `numa`,
+`run = container`, `domain` (`onvm-run` refuses NFs of different domains) and the upper end of a range of
+`replicas`. In `manager`: `backpressure = on`. `allow ... to program`: NFs cannot change flow
+tables. Values that match the actual behaviour get no warning."#,
     wrong: r#"port wan = null {}
 
 nf fw = firewall with { cores = 2 }

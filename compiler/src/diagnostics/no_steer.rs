@@ -7,10 +7,10 @@ use crate::source::sources::Place;
 
 pub(crate) const PAGE: Page = Page {
     code: "C0504",
-    title: "what the port receives is dropped",
+    title: "all packets that the port receives are dropped",
     severity: Severity::Warning,
     text: r#"A `steer` block says which chain the packets of a port enter. Without one, all that the port receives is
-dropped. Where a port is there to send only, a block with `else -> drop` says that this is meant. Ports that cannot
+dropped. If a port is only to send, a block with `else -> drop` says so. Ports that cannot
 receive, `pcap` without `read`, need none; nor does `null`, which then only discards."#,
     wrong: r#"port wan = tap {}
 port lan = tap {}

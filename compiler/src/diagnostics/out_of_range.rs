@@ -9,7 +9,7 @@ pub(crate) const PAGE: Page = Page {
     code: "C0203",
     title: "value out of range",
     severity: Severity::Error,
-    text: r#"The value has the right type, and lies outside of what the setting takes."#,
+    text: r#"The value has the right type, but lies outside the range of the setting."#,
     wrong: r#"port wan = null { queues = 0 }
 steer wan { else -> drop }
 "#,

@@ -1,4 +1,4 @@
-//! C0507: rules that overlap in part, told on request.
+//! C0507: rules that overlap in part, reported on request.
 
 use onvm_lang::{Diagnostic, Severity};
 
@@ -12,11 +12,12 @@ pub(crate) const PAGE: Page = Page {
     code: "C0507",
     title: "rules that overlap in part",
     severity: Severity::Note,
-    text: r#"Two rules match some packets in common, each matches others besides, and they lead to different targets: so the order in
-which they stand decides where those packets go. That is often meant, and nothing is wrong with it; therefore this is a note,
-which refuses nothing, and it is told only where it is asked for, by `onvmc check --overlaps`. A narrow rule before a wide one
-is not told: that is how exceptions are written. The packet that is shown matches both rules and no rule before them. Pairs
-beyond the first 50 of a block are counted, and where a list is too large to be looked through that is said."#,
+    text: r#"Two rules match some packets in common, each matches others besides, and they lead to different targets: so
+the order in which they stand decides where those packets go. That is often intended; so this is a note, which
+refuses nothing, and it is reported only on request, by `onvmc check --overlaps`. A narrow rule before a wide
+one is not reported: that is how exceptions are written. The packet shown matches both rules and no rule
+before them. Pairs beyond the first 50 of a block are counted, and a note says so if a list is too large to be
+searched."#,
     wrong: r#"port wan = null {}
 port lan = null {}
 
@@ -48,21 +49,21 @@ pub(crate) fn partial_overlap(later: Place, earlier: Place, at: Position, packet
         "matches it too",
     )
     .label(earlier.span(), format!("takes {packet}, for example"))
-    .help("if this order is meant, nothing is to be done; else move this rule up, or narrow one of the two")
+    .help("if this order is intended, keep it; else move this rule up, or narrow one of the two")
 }
 
-/// What else is to be said of the rules of a port, when some overlaps are not shown.
+/// A note on the rules of a port of which some overlaps are not shown.
 pub(crate) fn not_all(port: Place, name: &str, more: usize, complete: bool) -> Diagnostic {
     let counted = match more {
         0 => String::new(),
-        1 => "one pair of rules more overlaps".to_owned(),
-        n => format!("{n} pairs of rules more overlap"),
+        1 => "one more pair of rules overlaps".to_owned(),
+        n => format!("{n} more pairs of rules overlap"),
     };
     let message = match (more, complete) {
-        (0, _) => format!("not every pair of the rules of `{name}` could be looked at for overlaps"),
+        (0, _) => format!("not every pair of the rules of `{name}` could be checked for overlaps"),
         (_, true) => format!("{counted} in the rules of `{name}`"),
         (_, false) => {
-            format!("at least {counted} in the rules of `{name}`: not every pair could be looked at")
+            format!("at least {counted} in the rules of `{name}`: not every pair could be checked")
         }
     };
     PAGE.at(port, message, "of this block")
@@ -146,7 +147,7 @@ mod tests {
         let told = told(&rules);
         assert_eq!(told.len(), 51);
         assert!(
-            told.contains(&"14 pairs of rules more overlap in the rules of `wan`".to_owned()),
+            told.contains(&"14 more pairs of rules overlap in the rules of `wan`".to_owned()),
             "{told:?}"
         );
     }
@@ -159,7 +160,7 @@ mod tests {
         let rules = format!("{} -> drop\ntcp -> lan", bits.join(" and "));
         assert_eq!(
             told(&rules),
-            ["not every pair of the rules of `wan` could be looked at for overlaps"]
+            ["not every pair of the rules of `wan` could be checked for overlaps"]
         );
     }
 

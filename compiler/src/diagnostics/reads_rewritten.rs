@@ -10,9 +10,9 @@ pub(crate) const PAGE: Page = Page {
     title: "step reads a rewritten header field",
     severity: Severity::Error,
     text: r#"Manifests say which header fields an NF reads and which it writes. A firewall that decides by source addresses
-does not see those of the clients when a NAT before it on the path has replaced them, and its rules match nothing or too
-much. Put the step that reads before the one that writes. Where the rewritten packet is what the NF is for, say so:
-`with { sees = rewritten }`."#,
+does not see those of the clients when a NAT before it on the path has replaced them, and its rules match
+nothing or too much. Put the step that reads before the one that writes. If the NF is meant to see rewritten
+packets, say so: `with { sees = rewritten }`."#,
     wrong: r#"use "nat.nf.toml" as nat
 port wan = null {}
 port lan = null {}
@@ -84,7 +84,7 @@ mod tests {
         assert_eq!(
             found("steer wan { else -> out -> out -> wan }"),
             [""; 0],
-            "C0405 tells that"
+            "C0405 reports that"
         );
     }
 

@@ -11,7 +11,7 @@ pub(crate) const PAGE: Page = Page {
     severity: Severity::Error,
     text: r#"A standard NF would not start with this parameter. The NF's own code reads its parameters when the program is
 checked, the files that they name included, so that every mistake in a patterns file is reported here, at its
-place in that file. Third-party NFs are not run by the compiler: what they refuse shows when they start."#,
+place in that file. Third-party NFs are not run by the compiler: their refusals show when they start."#,
     wrong: r#"port wan = null {}
 port lan = null {}
 

@@ -9,12 +9,12 @@ pub(crate) const PAGE: Page = Page {
     code: "C0607",
     title: "assertion that does not hold",
     severity: Severity::Error,
-    text: r#"An `assert` is proved for every packet of its filter and for every path that the source allows: the main line, every
-arm, every steer and every lookup that an `allow` permits. Here is a packet for which it fails, the rule that takes it, and
-the step where its path goes wrong. A firewall on the way does what its rules say: the packet has been through it, and
-the rule that let it on is named. Other NFs are taken to do whatever their outputs and permissions allow. A packet that is
-looked up is shown as it is then, too: header fields that the manifests of the NFs on its path declare in
-`effects.writes` may have any value by then."#,
+    text: r#"An `assert` is proved for every packet of its filter and for every path that the source allows: the main line,
+every arm, every steer and every lookup that an `allow` permits. Here is a packet for which it fails, the rule
+that takes it, and the step where its path goes wrong. A firewall on the way does what its rules say: the
+packet has been through it, and the rule that let it on is named. Other NFs are assumed to do anything that
+their outputs and permissions allow. A packet that is looked up is shown as it is then, too: header fields
+that the manifests of the NFs on its path declare in `effects.writes` may have any value by then."#,
     wrong: r#"port wan = null {}
 port lan = null {}
 
@@ -45,18 +45,18 @@ assert wan: tcp passes ids before lan
 
 /// A packet that was rewritten and classified again.
 pub(crate) struct LookedUp<'a> {
-    /// Who had it looked up.
+    /// The NF that had it looked up.
     pub(crate) nf: &'a str,
-    /// What it is then.
+    /// The packet at that time.
     pub(crate) packet: String,
     pub(crate) rule: Option<Place>,
 }
 
-/// What a firewall on the path does with the packet.
+/// The verdict of a firewall on the path.
 pub(crate) struct Decided<'a> {
     pub(crate) nf: &'a str,
     pub(crate) outcome: &'a Outcome,
-    /// The rule, as the NF tells it.
+    /// The rule, as the NF names it.
     pub(crate) rule: &'a str,
 }
 
@@ -118,7 +118,7 @@ pub(crate) fn beside(mut warning: Diagnostic, refutation: &Diagnostic, remedy: &
 pub(crate) fn nothing_enters(claim: Place, port: &str) -> Diagnostic {
     PAGE.at(
         claim,
-        format!("`{port}` has no `steer` block: what it receives is dropped"),
+        format!("`{port}` has no `steer` block: everything that it receives is dropped"),
         "does not hold",
     )
     .help(format!("say where packets go: `steer {port} {{ else -> ... }}`"))

@@ -10,8 +10,8 @@ pub(crate) const PAGE: Page = Page {
     title: "rings too deep for the buffers",
     severity: Severity::Error,
     text: r#"Each instance has, for each worker, a ring to it and a ring back. One instance that falls behind fills both;
-so together they may hold at most half of the packet buffers, or it would starve every other path. Without
-`ring` the compiler chooses the largest power of two up to 4096 for which this holds."#,
+so together they may hold at most half of the packet buffers; otherwise it could starve every other path.
+Without `ring` the compiler chooses the largest power of two up to 4096 for which this holds."#,
     wrong: r#"port wan = null {}
 manager { ring = 4096, buffers = 8192 }
 steer wan { else -> drop }

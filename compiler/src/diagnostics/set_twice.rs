@@ -9,7 +9,7 @@ pub(crate) const PAGE: Page = Page {
     code: "C0207",
     title: "set twice",
     severity: Severity::Error,
-    text: r#"One block sets the same thing twice. Which of the two is meant cannot be known."#,
+    text: r#"One block sets the same thing twice. It is not known which of the two is intended."#,
     wrong: r#"port wan = null { size = 64, size = 128 }
 steer wan { else -> drop }
 "#,

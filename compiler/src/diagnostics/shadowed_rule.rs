@@ -9,10 +9,10 @@ pub(crate) const PAGE: Page = Page {
     code: "C0505",
     title: "rule that no packet reaches",
     severity: Severity::Warning,
-    text: r#"The first rule that matches a packet takes it. Every packet of this rule is taken by earlier ones, by one of them
-or by several together, so it never decides anything. This is said only when it is proved; the labels show a set of earlier
-rules that suffices. Frames that end within the headers that an earlier rule reads are rejected by that rule; where they
-alone are left over, the message says so."#,
+    text: r#"The first rule that matches a packet takes it. Every packet of this rule is taken by earlier ones, by one of
+them or by several together, so it never decides anything. This is reported only when it is proved; the labels
+show a set of earlier rules that suffices. Frames that end within the headers that an earlier rule reads are
+rejected by that rule; where they alone are left over, the message says so."#,
     wrong: r#"port wan = null {}
 port lan = null {}
 
@@ -45,7 +45,7 @@ pub(crate) fn shadowed_rule(place: Place, by: &[Place], but_cut_off: bool) -> Di
     };
     let (but, left) = match but_cut_off {
         true => (
-            " but frames cut off within their headers",
+            " except frames cut off within their headers",
             "decides only on such frames",
         ),
         false => ("", "never decides"),
@@ -83,7 +83,7 @@ mod tests {
         assert!(
             found[0]
                 .message
-                .ends_with("but frames cut off within their headers"),
+                .ends_with("except frames cut off within their headers"),
             "{found:?}"
         );
         assert_eq!(found[0].labels[0].text, "decides only on such frames");

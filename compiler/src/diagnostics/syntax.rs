@@ -51,7 +51,7 @@ pub(crate) const PAGES: &[&Page] = &[
     &error(
         "C0001",
         "unexpected text",
-        "The text does not follow the grammar here. One declaration is skipped; those after it are read as if it were \
+        "The text does not follow the grammar here. One declaration is skipped; those after it are read as if it were\n\
          right.",
         "port wan null {}\nport lan = null {}\nsteer lan { else -> drop }\n",
         "port lan = null {}\nsteer lan { else -> drop }\n",
@@ -59,7 +59,7 @@ pub(crate) const PAGES: &[&Page] = &[
     &error(
         "C0002",
         "malformed name",
-        "Names begin with a lower-case letter and go on with lower-case letters, digits and `_`, so that a name reads \
+        "Names begin with a lower-case letter and go on with lower-case letters, digits and `_`, so that a name reads\n\
          the same in a source, a file name and a metric.",
         "port WAN = null {}\n",
         TAIL,
@@ -67,7 +67,7 @@ pub(crate) const PAGES: &[&Page] = &[
     &error(
         "C0003",
         "bracket without its partner",
-        "Each `{`, `[` and `(` needs its `}`, `]` or `)`. A bracket that is never closed swallows what follows, so the \
+        "Each `{`, `[` and `(` needs its `}`, `]` or `)`. A bracket that is never closed swallows what follows, so the\n\
          place where it was opened is shown.",
         "port wan = null {\n",
         TAIL,
@@ -75,7 +75,7 @@ pub(crate) const PAGES: &[&Page] = &[
     &error(
         "C0004",
         "malformed string",
-        "A string ends on the line on which it begins. The escapes are `\\\"`, `\\\\`, `\\n`, `\\r`, `\\t`, `\\0`, \
+        "A string ends on the line on which it begins. The escapes are `\\\"`, `\\\\`, `\\n`, `\\r`, `\\t`, `\\0`,\n\
          `\\xNN` and `\\u{N}`.",
         "port wan = tap { name = \"wan0 }\nsteer wan { else -> drop }\n",
         "port wan = tap { name = \"wan0\" }\nsteer wan { else -> drop }\n",
@@ -90,7 +90,7 @@ pub(crate) const PAGES: &[&Page] = &[
     &error(
         "C0006",
         "unknown unit",
-        "Quantities carry one of the units of the language: time `ns us ms s min h`, size `B KiB MiB GiB`, bit rate \
+        "Quantities carry one of the units of the language: time `ns us ms s min h`, size `B KiB MiB GiB`, bit rate\n\
          `bps kbps Mbps Gbps`, packet rate `pps kpps Mpps`. Sizes are powers of 1024, rates powers of 1000.",
         "let a = 64 MB\nport wan = null {}\nsteer wan { else -> drop }\n",
         TAIL,
@@ -98,15 +98,15 @@ pub(crate) const PAGES: &[&Page] = &[
     &error(
         "C0007",
         "malformed number, address, prefix or range",
-        "The value looks like a number or an address, and is none: a part is missing or too large.",
+        "The value looks like a number or an address but is not: a part is missing or too large.",
         "let a = 10.0.0.256\nport wan = null {}\nsteer wan { else -> drop }\n",
         TAIL,
     ),
     &error(
         "C0008",
         "unknown declaration",
-        "A declaration begins with one of the words `use param let class port nf chain steer allow assert test \
-         manager`.",
+        "A declaration begins with one of the words\n\
+         `use param let class port nf chain steer allow assert test manager`.",
         "prot wan = null {}\n",
         TAIL,
     ),
@@ -121,8 +121,7 @@ pub(crate) const PAGES: &[&Page] = &[
         code: "C0010",
         title: "doc comment without a declaration",
         severity: Severity::Warning,
-        text: "A `///` comment documents the declaration below it. One that has none is lost; `//` is for other \
-               comments.",
+        text: "A `///` comment documents the declaration below it. One that has none is lost; `//` is for other comments.",
         wrong: "port wan = null {}\nsteer wan { else -> drop }\n/// for nothing\n",
         right: TAIL,
     },
@@ -136,9 +135,9 @@ pub(crate) const PAGES: &[&Page] = &[
     &error(
         "C0012",
         "text that is displayed differently from its meaning",
-        "Characters such as U+202E make an editor show a line in another order than the compiler reads it, so that a \
-         rule can look like another. They may not stand in comments and strings; elsewhere nothing invisible may. A \
-         carriage return without a line feed may not stand in a comment: editors show a new line behind it, and the \
+        "Characters such as U+202E make an editor show a line in another order than the compiler reads it, so that a\n\
+         rule can look like another. They may not stand in comments and strings; elsewhere nothing invisible may. A\n\
+         carriage return without a line feed may not stand in a comment: editors show a new line behind it, and the\n\
          comment goes on.",
         "port wan = null {} // not for \u{202e}eluR eht\nsteer wan { else -> drop }\n",
         TAIL,
@@ -146,8 +145,8 @@ pub(crate) const PAGES: &[&Page] = &[
     &error(
         "C0013",
         "formatting would change the meaning",
-        "`onvmc fmt` reads what it has written once more, and writes no file that would then mean something else. That \
-         it would is a bug in the formatter; please report it with the declaration.",
+        "`onvmc fmt` reads what it has written once more, and does not write a file that would then mean something\n\
+         else. Such a change would be a bug in the formatter; please report it with the declaration.",
         "",
         "",
     ),
@@ -175,7 +174,7 @@ pub(crate) const PAGES: &[&Page] = &[
     &error(
         "C0023",
         "unknown service, protocol or constant",
-        "The word is not a service such as `https`, a protocol or a constant such as `tcp-syn`, and no class of this \
+        "The word is not a service such as `https`, a protocol or a constant such as `tcp-syn`, and no class of this\n\
          name is declared.",
         filter!("port htttps"),
         filter!("port https"),
@@ -183,7 +182,7 @@ pub(crate) const PAGES: &[&Page] = &[
     &error(
         "C0024",
         "primitive not supported",
-        "The primitive belongs to pcap-filter(7), and this language leaves it out: it needs a name server, a routing \
+        "The primitive belongs to pcap-filter(7), and this language leaves it out: it needs a name server, a routing\n\
          table, or a link layer that is not Ethernet.",
         filter!("gateway snup"),
         filter!("ether host 02:00:00:00:00:01"),
@@ -192,7 +191,7 @@ pub(crate) const PAGES: &[&Page] = &[
         code: "C0025",
         title: "surprising grouping",
         severity: Severity::Warning,
-        text: "In libpcap's grammar `^` and `%` have no precedence: they take in all that follows, so `a % b + c` is \
+        text: "In libpcap's grammar `^` and `%` have no precedence: they take in all that follows, so `a % b + c` is\n\
                `a % (b + c)`. Parentheses say which reading is meant.",
         wrong: filter!("ip[0] % 2 + 1 = 1"),
         right: filter!("ip[0] % (2 + 1) = 1"),
@@ -200,8 +199,8 @@ pub(crate) const PAGES: &[&Page] = &[
     &error(
         "C0026",
         "line of another firewall",
-        "A line of iptables, nftables or a Cisco access list stands among rules. Where a rule can say the same, the help shows it; \
-         what looks at connections, interfaces or users has no counterpart in a stateless filter.",
+        "A line of iptables, nftables or a Cisco access list stands among rules. Where a rule can say the same, the\n\
+         help shows it; matches on connections, interfaces or users have no counterpart in a stateless filter.",
         rules!("-A INPUT -p tcp --dport 22 -j ACCEPT"),
         rules!("accept tcp and dst port 22"),
     ),

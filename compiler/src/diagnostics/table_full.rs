@@ -9,8 +9,9 @@ pub(crate) const PAGE: Page = Page {
     code: "C0701",
     title: "too many for the runtime's tables",
     severity: Severity::Error,
-    text: r#"The runtime's tables have fixed sizes: 64 ports, 32 of them of the kinds that DPDK serves (`pci`, `af_xdp`, `memif`, `null` and
-`vdev`), 1024 services, 1024 instances, 65535 chains, and 65535 hops of all chains together. A chain that is spliced into another adds its hops there again."#,
+    text: r#"The runtime's tables have fixed sizes: 64 ports, 32 of them of the kinds that DPDK serves (`pci`, `af_xdp`,
+`memif`, `null` and `vdev`), 1024 services, 1024 instances, 65535 chains, and 65535 hops of all chains
+together. A chain that is spliced into another adds its hops there again."#,
     wrong: r#"port wan = null {}
 port lan = null {}
 nf s = payload_scan { patterns = file("web.patterns") }

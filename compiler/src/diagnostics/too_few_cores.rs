@@ -9,9 +9,10 @@ pub(crate) const PAGE: Page = Page {
     code: "C0706",
     title: "more cores asked for than the manager may use",
     severity: Severity::Error,
-    text: r#"`cores` in the `manager` block names the cores that the workers and the NFs run on. Each worker needs one, each
-instance of an NF with `with { cores = N }` needs N, and NFs without such a wish need at least one that nobody has to
-itself. `onvmc build --explain-placement` shows the sum of a program that is accepted, and who runs where."#,
+    text: r#"`cores` in the `manager` block names the cores that the workers and the NFs run on. Each worker needs one,
+each instance of an NF with `with { cores = N }` needs N, and NFs without `cores` need at least one that is
+not reserved. `onvmc build --explain-placement` shows the sum of an accepted program, and the place of each
+part."#,
     wrong: r#"port wan = null {}
 
 nf scan = payload_scan { patterns = file("web.patterns") } with { replicas = 2, cores = 2 }

@@ -7,12 +7,12 @@ use crate::{proofs::Request, source::sources::Place};
 
 pub(crate) const PAGE: Page = Page {
     code: "C0613",
-    title: "firewall drops what hosts find each other by",
+    title: "firewall drops address resolution",
     severity: Severity::Warning,
-    text: r#"Hosts ask for each other's Ethernet addresses by ARP, and by ICMPv6 for IPv6. Packets of a live port (`pci`, `tap`, `af_packet`,
-`af_xdp`) come to a firewall that no rule of which takes such a request, and its `default = drop` drops it: behind it no traffic begins,
-whatever its rules accept. Add a rule that accepts it, let `steer` lead it past the firewall, or write a rule that drops it where that is
-meant."#,
+    text: r#"Hosts ask for each other's Ethernet addresses by ARP, and by ICMPv6 for IPv6. Packets of a live port (`pci`,
+`tap`, `af_packet`, `af_xdp`) come to a firewall that no rule of which takes such a request, and its
+`default = drop` drops it: behind it no traffic begins, whatever its rules accept. Add a rule that accepts it,
+let `steer` lead it past the firewall, or write a rule that drops it where that is meant."#,
     wrong: r#"port wan = af_packet { interface = "eth0" }
 port lan = af_packet { interface = "eth1" }
 

@@ -9,8 +9,8 @@ pub(crate) const PAGE: Page = Page {
     code: "C0402",
     title: "unknown output",
     severity: Severity::Error,
-    text: r#"An arm names an output, or a test a counter, that the NF does not have. The outputs and counters of an NF stand in
-its manifest."#,
+    text: r#"An arm names an output, or a test a counter, that the NF does not have. The outputs and counters of an NF
+stand in its manifest."#,
     wrong: r#"port wan = null {}
 port lan = null {}
 

@@ -9,10 +9,10 @@ pub(crate) const PAGE: Page = Page {
     code: "C0608",
     title: "assertion that could not be proved",
     severity: Severity::Error,
-    text: r#"Whether a packet can take this rule could not be decided. That happens where filters relate bytes of a packet to each
-other (`ip[8] * 2 = ip[9]`), look at the same bytes by different names, or have very many cases; or where a packet would have
-to be looked up several times to come there. An assertion that is not
-proved is an error: say what is meant in simpler terms, or steer such packets by a rule of their own."#,
+    text: r#"Whether a packet can take this rule could not be decided. That happens where filters relate bytes of a packet
+to each other (`ip[8] * 2 = ip[9]`), look at the same bytes by different names, or have very many cases; or
+where a packet would have to be looked up several times to come there. An assertion that is not proved is an
+error: state it in simpler terms, or steer such packets by a rule of their own."#,
     wrong: r#"port wan = null {}
 port lan = null {}
 

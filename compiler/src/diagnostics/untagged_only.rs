@@ -9,10 +9,10 @@ pub(crate) const PAGE: Page = Page {
     code: "C0611",
     title: "assertion about untagged packets alone",
     severity: Severity::Warning,
-    text: r#"As in tcpdump, a filter does not look behind VLAN tags: `tcp` takes no tagged packet. The assertion is
-proved, and the same packets with a tag break it; one of them is shown. `tags = ignored` at the port has every filter look at its
-packets as if they had no tags. Where tagged packets are meant to go another way, or none come, `tags = visible` says so. Ports of
-the kind `null` carry no tags."#,
+    text: r#"As in tcpdump, a filter does not look behind VLAN tags: `tcp` takes no tagged packet. The assertion is proved,
+and the same packets with a tag break it; one of them is shown. `tags = ignored` at the port has every filter
+look at its packets as if they had no tags. Where tagged packets are meant to go another way, or none come,
+`tags = visible` says so. Ports of the kind `null` carry no tags."#,
     wrong: r#"port wan = af_packet { interface = "eth0" }
 port lan = af_packet { interface = "eth1" }
 

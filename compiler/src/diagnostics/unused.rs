@@ -9,9 +9,10 @@ pub(crate) const PAGE: Page = Page {
     code: "C0104",
     title: "unused declaration",
     severity: Severity::Warning,
-    text: r#"Nothing uses the declaration. It is often the trace of a misspelt name or of an edit that was left half
-done. The same is told of a parameter that its chain's steps do not name. Declarations and parameters of imported files are
-not reported: a library may offer more than one file uses. An input (`param`) is not used by `--set` alone."#,
+    text: r#"Nothing uses the declaration. It is often the trace of a misspelt name or of an edit that was left half done.
+The same is reported for a parameter that its chain's steps do not name. Declarations and parameters of
+imported files are not reported: a library may offer more than one file uses. An input (`param`) is not used
+by `--set` alone."#,
     wrong: r#"port wan = null {}
 port lan = null {}
 

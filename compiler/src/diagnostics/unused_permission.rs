@@ -9,9 +9,10 @@ pub(crate) const PAGE: Page = Page {
     code: "C0601",
     title: "permission that the NF never uses",
     severity: Severity::Warning,
-    text: r#"`allow` permits an NF to choose destinations (`steer`), to have packets classified again by their present headers
-(`lookup`) or to change flow tables (`program`). An NF whose manifest does not declare that effect never does it, so the
-permission is not needed, or the manifest is wrong. It is not granted: should the NF try, the manager overrules it."#,
+    text: r#"`allow` permits an NF to choose destinations (`steer`), to have packets classified again by their present
+headers (`lookup`) or to change flow tables (`program`). An NF whose manifest does not declare that effect
+never does it, so the permission is not needed, or the manifest is wrong. It is not granted: should the NF
+try, the manager overrules it."#,
     wrong: r#"port wan = null {}
 port lan = null {}
 

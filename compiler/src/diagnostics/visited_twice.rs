@@ -9,8 +9,8 @@ pub(crate) const PAGE: Page = Page {
     code: "C0405",
     title: "NF twice in one path",
     severity: Severity::Warning,
-    text: r#"A packet on this path visits the same NF twice. That is allowed and bounded; it is also often a slip, and what
-the NF counts or remembers then counts such packets twice."#,
+    text: r#"A packet on this path visits the same NF twice. That is allowed and bounded; it is also often a slip, and the
+NF's counters and state then count such packets twice."#,
     wrong: r#"port wan = null {}
 port lan = null {}
 

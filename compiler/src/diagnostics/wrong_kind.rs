@@ -9,7 +9,7 @@ pub(crate) const PAGE: Page = Page {
     code: "C0103",
     title: "name of the wrong kind",
     severity: Severity::Error,
-    text: r#"The name is known, but what it names cannot stand in this place: a `class` where a port is needed, for
+    text: r#"The name is known, but it is of a kind that cannot stand in this place: a `class` where a port is needed, for
 example."#,
     wrong: r#"port wan = null {}
 port lan = null {}

@@ -18,7 +18,7 @@ pub(super) fn port(machine: &dyn Machine, port: &Port) -> Check {
         PortKind::Pcap { read, write, .. } => pcap(machine, read.as_ref(), write.as_ref()),
         PortKind::Memif { socket, role, .. } => memif(machine, socket, *role),
         PortKind::Null { .. } => Ok("null: nothing is needed".to_owned()),
-        PortKind::Vdev { device } => Ok(format!("{device}: not looked at")),
+        PortKind::Vdev { device } => Ok(format!("{device}: not checked")),
     };
     match found {
         Ok(found) => Check::ok(name, found),
@@ -26,7 +26,7 @@ pub(super) fn port(machine: &dyn Machine, port: &Port) -> Check {
     }
 }
 
-/// What was found, or what is wrong and how to fix it.
+/// The finding, or the fault and its fix.
 type Found = Result<String, (String, String)>;
 
 fn pci(machine: &dyn Machine, address: &str) -> Found {
@@ -61,7 +61,7 @@ fn tap(machine: &dyn Machine, name: &str) -> Found {
     }
     match machine.exists(&interface(name)) {
         true => Err((
-            format!("the interface {name}, which the port makes, is there already"),
+            format!("the interface {name}, which the port creates, exists already"),
             format!("sudo ip link delete {}", quoted(name)),
         )),
         false => Ok(format!("the interface {name} can be made")),
@@ -108,7 +108,7 @@ fn need(machine: &dyn Machine, capability: u32, called: &str) -> Result<(), (Str
     ))
 }
 
-/// What `setcap` gave to onvm-run, in the notation of `getcap`.
+/// The capabilities that `setcap` gave to onvm-run, in the notation of `getcap`.
 fn file_capabilities(machine: &dyn Machine) -> String {
     let programs = machine
         .program("onvm-run", &[])
@@ -157,7 +157,7 @@ fn memif(machine: &dyn Machine, socket: &str, role: MemifRole) -> Found {
             writable(machine, directory(path))?;
             Ok(format!("the socket {socket} can be made"))
         }
-        MemifRole::Client if machine.exists(path) => Ok(format!("the socket {socket} is there")),
+        MemifRole::Client if machine.exists(path) => Ok(format!("the socket {socket} exists")),
         MemifRole::Client => Err((
             format!("there is no socket {socket}"),
             "start its server first, or write `role = server`".to_owned(),

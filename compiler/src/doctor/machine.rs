@@ -12,7 +12,7 @@ pub enum Access {
     Write,
 }
 
-/// What is asked of a host. Most facts are text under `/proc` and `/sys`.
+/// Questions about a host. Most facts are text under `/proc` and `/sys`.
 pub trait Machine {
     /// A small text file.
     ///
@@ -20,7 +20,7 @@ pub trait Machine {
     /// Why it cannot be read.
     fn read(&self, path: &Path) -> io::Result<String>;
 
-    /// The last part of where a link leads; none: there is no such link.
+    /// The last part of where a link leads; none: the link does not exist.
     fn link(&self, path: &Path) -> Option<String>;
 
     fn exists(&self, path: &Path) -> bool;

@@ -1,4 +1,4 @@
-//! `onvmc doctor`: what a program asks, against what a host has.
+//! `onvmc doctor`: the requirements of a program, compared with a host.
 //!
 //! Facts come through [`Machine`], so that tests can make up hosts; nothing is changed and nothing is kept open.
 
@@ -25,7 +25,7 @@ pub struct Check {
     pub state: State,
     /// One line of what was found.
     pub found: String,
-    /// What to type, or to write into the source, where something is to be fixed.
+    /// The command or the change of the source that fixes it.
     pub fix: Option<String>,
 }
 
@@ -49,7 +49,7 @@ pub struct Subject<'a> {
     pub secrets: &'a [String],
 }
 
-/// What `onvm-run` would be told, as far as it matters here.
+/// The options of `onvm-run` that matter here.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
     /// Where sockets are made.

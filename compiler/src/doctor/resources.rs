@@ -78,7 +78,7 @@ fn numa(machine: &dyn Machine, placement: Option<&Placement>) -> Option<Check> {
         .iter()
         .find(|s| s.numa.is_some_and(|n| !nodes.contains(&u64::from(n))));
     if let Some((seat, node)) = lost.and_then(|s| Some((s, s.numa?))) {
-        let found = format!("{} asks for node {node}, and there is {shown}", seat.name);
+        let found = format!("{} asks for node {node}, but the host has {shown}", seat.name);
         return Some(Check::failed(
             NAME,
             found,
@@ -92,7 +92,7 @@ fn numa(machine: &dyn Machine, placement: Option<&Placement>) -> Option<Check> {
 fn memory(machine: &dyn Machine, manager: Option<&ManagerConfig>, placement: Option<&Placement>) -> Check {
     const NAME: &str = "memory";
     let Some(free) = facts::free_memory(machine) else {
-        return Check::warning(NAME, "/proc/meminfo does not say what is free", "free -h");
+        return Check::warning(NAME, "/proc/meminfo does not state the free memory", "free -h");
     };
     let (Some(manager), Some(placement)) = (manager, placement) else {
         return Check::ok(NAME, format!("{} free", bytes(free)));

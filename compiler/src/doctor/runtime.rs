@@ -41,7 +41,7 @@ fn version(machine: &dyn Machine) -> Check {
     }
 }
 
-/// What holds NFs, which `onvm-run` tries; see the page on running.
+/// The means of isolation, which `onvm-run` tries; see the page on running.
 fn isolation(machine: &dyn Machine) -> Check {
     const NAME: &str = "isolation";
     let install = "make release && sudo make install";
@@ -51,12 +51,12 @@ fn isolation(machine: &dyn Machine) -> Check {
     let text = match machine.run(&path, &["--isolation", "--json"]) {
         Ok(text) => text,
         Err(why) => {
-            let fix = "fix what it names, or start onvm-run with the `--waive` that it names";
+            let fix = "fix the reported problem, or start onvm-run with the reported `--waive`";
             return Check::failed(NAME, why, fix);
         }
     };
     let Ok(isolation) = serde_json::from_str::<Isolation>(&text) else {
-        let found = format!("onvm-run says what onvmc does not know: {}", text.trim());
+        let found = format!("onvm-run reports something unknown to onvmc: {}", text.trim());
         return Check::failed(NAME, found, install);
     };
     let found = isolation.means.join(", ");

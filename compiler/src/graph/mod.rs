@@ -14,7 +14,7 @@ mod view;
 pub use docs::Docs;
 pub use model::{At, Chain, Graph, Hop, Port, Rule, Service, Steering};
 
-/// What a graph is written as.
+/// The formats of a graph.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// A picture of its own, for screens and paper.

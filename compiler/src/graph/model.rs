@@ -1,4 +1,4 @@
-//! What a graph shows: version 1 of `onvmc graph --format json`.
+//! The content of a graph: version 1 of `onvmc graph --format json`.
 
 use std::collections::{BTreeMap, BTreeSet};
 

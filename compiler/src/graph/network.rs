@@ -1,4 +1,4 @@
-//! The graph as nodes and edges, each service one node: what the formats with a layout of their own are made from.
+//! The graph as nodes and edges, each service one node: the input of formats with a layout of their own.
 
 use std::collections::HashMap;
 
@@ -215,7 +215,7 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// Ports that are only declared are shown all the same.
+    /// Ports that are only declared are shown, too.
     fn unused_ports(&mut self) {
         for port in &self.graph.ports {
             let at = At::Port(port.name.clone());

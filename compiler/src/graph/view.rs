@@ -1,4 +1,4 @@
-//! What pictures leave out: of a long list of rules the first ones are shown, and how many more lead where.
+//! The parts that pictures leave out: of a long list of rules the first ones are shown, and how many more lead where.
 
 use std::collections::HashMap;
 
@@ -69,7 +69,7 @@ pub(super) fn rows(graph: &Graph, steering: &Steering) -> Vec<Row> {
 fn row(chains: &HashMap<&str, usize>, steering: &Steering, rule: &super::Rule) -> Option<Row> {
     let what = match (&rule.filter, &rule.meaning) {
         (Some(filter), Some(meaning)) => format!("{filter}\nthat is {meaning}"),
-        _ => "else: what no other rule matches".to_owned(),
+        _ => "else: packets that no other rule matches".to_owned(),
     };
     Some(Row {
         order: rule.order.to_string(),

@@ -62,7 +62,7 @@ pub struct Path {
     pub exit: Exit,
 }
 
-/// What put the packet onto its first chain.
+/// The rule that put the packet onto its first chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Steered {
     /// A rule of the port's `steer` block, counted from 0.

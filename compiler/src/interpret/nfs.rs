@@ -1,4 +1,4 @@
-//! What an NF does with a packet here: a standard NF itself, or the assumption that it passes everything on.
+//! NFs in the interpreter: a standard NF itself, or the assumption that it passes everything on.
 
 use std::{collections::BTreeMap, convert::Infallible, fmt};
 

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::{Exit, Interpreter, Moved, Path, Said, Steered, Step};
 use nflib::Verdict;
 
-/// What became of a packet, for people and programs.
+/// The fate of a packet, for people and programs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Story {
     /// Where it arrived.
@@ -87,7 +87,7 @@ pub struct StoryExit {
     /// The reason for the drop, as in `onvmc status`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dropped: Option<&'static str>,
-    /// What it reached last; the port where it arrived, if nothing.
+    /// The last place that it reached; the port where it arrived, if nothing.
     pub at: String,
 }
 
@@ -115,7 +115,7 @@ impl Story {
 }
 
 impl Interpreter<'_> {
-    /// Tells a path; `moved` as [`Interpreter::send_and_watch`] gave it, or nothing.
+    /// Describes a path; `moved` as [`Interpreter::send_and_watch`] gave it, or nothing.
     pub fn tell(&self, path: &Path, moved: &[Moved]) -> Story {
         let port = self.port_name(path.port);
         let hops: Vec<StoryHop> = path

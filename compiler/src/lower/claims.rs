@@ -155,7 +155,7 @@ impl Claims<'_, '_> {
             let place = graph.cx.place(file, name.span);
             graph.cx.report(
                 unknown_name::unknown_name(place, "drop", "an NF or a port", None)
-                    .help("that packets are dropped is the claim `dropped`; that none is, `reaches PORT`"),
+                    .help("to claim that packets are dropped, write `dropped`; that none is, `reaches PORT`"),
             );
             return false;
         }

@@ -107,7 +107,7 @@ impl<'g, 'a> Steering<'g, 'a> {
         self.lowered.get(name).copied().flatten()
     }
 
-    /// What the manifest of an NF says that it does to packets.
+    /// The effects on packets that the manifest of an NF declares.
     pub(crate) fn effects(&self, nf: &str) -> Option<&Effects> {
         let nf = self.graph.by_name.get(nf)?;
         Some(&self.graph.nfs[*nf].ty.manifest.effects)
@@ -185,7 +185,7 @@ impl<'g, 'a> Steering<'g, 'a> {
             }
         }
         let body = cx.place(file, steer.block.span);
-        // What could not be read may have been a rule.
+        // Unreadable text may have been a rule.
         complete &= !cx.is_damaged(body);
         let last = steer.rules.last().map(|rule| cx.place(file, rule.matcher.span()));
         self.blocks.push(Block {
@@ -256,7 +256,7 @@ impl<'g, 'a> Steering<'g, 'a> {
                 _ => {}
             }
         }
-        // What is written twice is one chain, and its counters go on wherever it stands in the block.
+        // A chain that is written twice is one chain, and its counters go on wherever it stands in the block.
         let name = format!("{port} -> {}", written(&rule.target));
         self.chain(name, place, matched, file, &rule.target)
     }

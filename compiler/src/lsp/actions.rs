@@ -10,7 +10,7 @@ use super::{
     programs::Programs,
 };
 
-/// The fixes of all that is told of a range of a file, in whichever program it is told.
+/// The fixes of all diagnostics of a range of a file, in any of its programs.
 pub(super) fn fixes(
     programs: &Programs,
     documents: &Documents,

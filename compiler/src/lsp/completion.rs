@@ -1,4 +1,4 @@
-//! What can be written at the cursor, each with what it is.
+//! Completions at the cursor, each with its kind.
 
 use gen_lsp_types::{
     CompletionItem, CompletionItemKind, CompletionItemTextEdit, Documentation, MarkupContent, MarkupKind,

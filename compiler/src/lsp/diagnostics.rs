@@ -86,7 +86,7 @@ pub(super) fn by_file(
     found
 }
 
-/// An input without a default is right as it stands; who builds gives it.
+/// An input without a default is right as it stands; the build sets it.
 fn severity(d: &onvm_lang::Diagnostic) -> DiagnosticSeverity {
     match d.severity {
         _ if d.code == missing_input::PAGE.code => DiagnosticSeverity::Information,

@@ -24,7 +24,7 @@ pub(super) struct Document {
     pub(super) kind: Kind,
 }
 
-/// What a buffer holds, by its name or because the client says so.
+/// The kind of a buffer, by its name or because the client says so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Chain,

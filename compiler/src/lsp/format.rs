@@ -8,7 +8,7 @@ use super::{
     position::{Encoding, Lines},
 };
 
-/// What to replace; nothing where the file is as it should be.
+/// The edits; none where the file is as it should be.
 pub(super) fn format(document: &Document, encoding: Encoding) -> Result<Vec<TextEdit>, Fault> {
     let text = document.text.as_str();
     let format = match document.kind {

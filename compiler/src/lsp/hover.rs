@@ -1,4 +1,4 @@
-//! What is said of the word under the cursor.
+//! The text about the word under the cursor.
 
 use std::fmt::Write as _;
 
@@ -155,15 +155,18 @@ fn traffic(view: &View<'_>, mark: &Mark<'_>, found: &Declared<'_>) -> Option<Str
         text.push_str(&line(view.analysis, &mut reach, entry));
     }
     if entries.len() > MAX_RULES {
-        let _ = writeln!(text, "- and by {} rules more", entries.len() - MAX_RULES);
+        let _ = writeln!(text, "- and by {} more rules", entries.len() - MAX_RULES);
     }
     if !entries.is_empty() {
         for nf in looked_up_by(view.analysis) {
-            let _ = writeln!(text, "- what these rules take when `{nf}` has it looked up again");
+            let _ = writeln!(
+                text,
+                "- packets that these rules take when `{nf}` has them looked up again"
+            );
         }
     }
     for nf in steered {
-        let _ = writeln!(text, "- what `{nf}` steers here");
+        let _ = writeln!(text, "- packets that `{nf}` steers here");
     }
     Some(text)
 }
@@ -171,32 +174,32 @@ fn traffic(view: &View<'_>, mark: &Mark<'_>, found: &Declared<'_>) -> Option<Str
 fn line(analysis: &Analysis, reach: &mut Reach<'_>, entry: &Entry<'_>) -> String {
     let filter = match entry.filter(analysis) {
         Some(filter) => format!("`{filter}`"),
-        None => "what no other rule takes (`else`)".to_owned(),
+        None => "packets that no other rule takes (`else`)".to_owned(),
     };
     let left = reach.left(entry.file, entry.steer, entry.rule);
     let (port, left) = (&entry.steer.port.node, reach.words(&left));
     format!("- from `{port}`: {filter}; {left}{}\n", by_outputs(&entry.ways))
 }
 
-/// What of a rule's packets comes to the stop, where some output lies on every way to it.
+/// The part of a rule's packets that comes to the stop, where some output lies on every way to it.
 fn by_outputs(ways: &Ways<'_>) -> String {
     let way = |way: &Way<'_>| {
         let parts = way
             .iter()
-            .map(|(nf, output)| format!("what `{nf}` puts out on `{output}`"));
-        parts.collect::<Vec<_>>().join(" and of that ")
+            .map(|(nf, output)| format!("`{nf}` puts out on `{output}`"));
+        parts.collect::<Vec<_>>().join(" and ")
     };
     if ways.known.first().is_some_and(Vec::is_empty) {
         return String::new();
     }
     let mut all: Vec<String> = ways.known.iter().map(way).collect();
     if ways.more {
-        all.push("what comes by more outputs".to_owned());
+        all.push("leave by further outputs".to_owned());
     }
-    format!("; of that, {}", all.join(", or "))
+    format!("; only packets that {}", all.join(", or that "))
 }
 
-/// What the rule takes whose filter, or `else`, is under the cursor.
+/// The packets of the rule whose filter, or `else`, is under the cursor.
 fn rule(view: &View<'_>) -> Option<String> {
     let DeclKind::Steer(steer) = &view.decl()?.kind.node else {
         return None;

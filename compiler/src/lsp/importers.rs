@@ -9,7 +9,7 @@ use onvm_lang::syntax::{DeclKind, Value};
 
 use crate::source::host::{Entry, Host, clean};
 
-/// A workspace is looked through no further than this, for it may be somebody's whole home.
+/// A workspace is looked through no further than this, since it may be a whole home directory.
 const MAX_DEPTH: usize = 8;
 const MAX_ENTRIES: usize = 20_000;
 

@@ -1,8 +1,8 @@
-//! What stands where in a tree: every name, and every word whose meaning a declaration or a manifest gives.
+//! The marks in a tree: every name, and every word whose meaning a declaration or a manifest gives.
 //!
-//! Names are file-global except for the parameters of chains, so that a name's meaning is told from the tree alone. The
-//! checker's own look-ups would not do: it passes a chain once for each place where that is spliced in, and does not
-//! pass what stands behind an error.
+//! Names are file-global except for the parameters of chains, so that a name's meaning is known from the tree alone.
+//! The checker's own look-ups would not do: it passes a chain once for each place where that is spliced in, and stops
+//! at errors.
 
 use onvm_lang::{
     TokenKind,

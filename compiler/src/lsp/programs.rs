@@ -16,7 +16,7 @@ use super::{
 };
 use crate::source::host::Host;
 
-/// The checked programs, and what the client was told of their files.
+/// The checked programs, and the diagnostics that the client has of their files.
 #[derive(Default)]
 pub(super) struct Programs {
     checked: Vec<Analysis>,
@@ -87,7 +87,7 @@ impl Programs {
         self.checked.iter().filter(move |a| a.unit(path).is_some())
     }
 
-    /// What is to be sent so that the client shows what is known now.
+    /// The messages that bring the client up to date.
     pub(super) fn publish(
         &mut self,
         documents: &Documents,

@@ -1,4 +1,4 @@
-//! What is left to a steering rule once the rules before it have taken theirs, by exact sets of packets.
+//! The packets left to a steering rule after the rules before it, by exact sets of packets.
 //!
 //! A packet is named only where the rules themselves give it to the rule in question, and nothing is said to be left only
 //! where that is proved; see [`crate::sets`].
@@ -19,7 +19,7 @@ const RULE_BUDGET: u64 = 250_000;
 /// Of more covering rules the rest is only counted.
 const MAX_COVERING: usize = 4;
 
-/// What is left to a rule.
+/// The packets left to a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Left {
     /// Such packets. The first rule of a block has no others to leave it something.
@@ -46,7 +46,7 @@ impl<'a> Reach<'a> {
         Self { analysis, budget }
     }
 
-    /// What is left to a rule of a block.
+    /// The packets left to a rule of a block.
     pub(super) fn left(&mut self, file: FileId, steer: &Steer, rule: &Rule) -> Left {
         match self.find(file, steer, rule) {
             Some((block, taker)) => self.ask(block, taker),
@@ -117,16 +117,16 @@ impl<'a> Reach<'a> {
             Left::Empty => "no packet matches this filter".to_owned(),
             Left::Taken { by, but_cut_off } => {
                 let but = if *but_cut_off {
-                    " but frames cut off within their headers"
+                    " except frames cut off within their headers"
                 } else {
                     ""
                 };
                 format!("nothing is left to it: {} every packet{but}", self.who(by))
             }
             Left::Broken => {
-                "what is left to it is not known while it, or a rule before it, has errors".to_owned()
+                "the packets left to it are not known while it, or a rule before it, has errors".to_owned()
             }
-            Left::Unknown => "what earlier rules leave to it could not be found out".to_owned(),
+            Left::Unknown => "the packets left to it could not be determined".to_owned(),
         }
     }
 

@@ -76,7 +76,7 @@ pub(super) fn in_file(view: &View<'_>, meaning: &Meaning) -> Vec<Range> {
     here.map(|at| view.lines.range(at.span)).collect()
 }
 
-/// What to change so that a name is called otherwise everywhere.
+/// The edits that rename a name everywhere.
 pub(super) fn rename(
     programs: &Programs,
     documents: &Documents,
@@ -127,7 +127,7 @@ fn check_name(programs: &Programs, meaning: &Meaning, new: &str) -> Result<(), F
     Ok(())
 }
 
-/// What does not parse could hold the name, and would keep it.
+/// Text that does not parse could hold the name, and would keep it.
 fn check_readable(programs: &Programs, meaning: &Meaning) -> Result<(), Fault> {
     for analysis in programs.of(&meaning.declared.0) {
         for unit in analysis.units() {
@@ -135,7 +135,7 @@ fn check_readable(programs: &Programs, meaning: &Meaning) -> Result<(), Fault> {
             if let Some(mark) = guessed.into_iter().find(|m| m.text == meaning.name) {
                 let source = analysis.source(unit.file);
                 let line = source.position(mark.span.start).line;
-                let why = "that declaration does not parse, so it cannot be told whether this name is meant";
+                let why = "that declaration does not parse, so its use of the name is unclear";
                 let (name, file) = (&meaning.name, &source.name);
                 return Err(Fault::refused(format!(
                     "`{name}` stands in {file}, line {line}: {why}"

@@ -1,4 +1,4 @@
-//! What the server knows, and which message is whose.
+//! The state of the server, and the handlers of messages.
 
 use gen_lsp_types as lsp;
 use lsp::{TextDocumentPositionParams, Uri};
@@ -28,7 +28,7 @@ pub(super) struct Server<'s> {
     client: Client,
     documents: Documents,
     programs: Programs,
-    /// What the client is to be told besides diagnostics.
+    /// Messages to the client besides diagnostics.
     outgoing: Vec<Message>,
 }
 
@@ -174,7 +174,7 @@ impl<'s> Server<'s> {
         }
     }
 
-    /// Checks what changed; returns what the client is to be told.
+    /// Checks what changed; returns the messages to the client.
     pub(super) fn settle(&mut self) -> Vec<Message> {
         self.programs.refresh(&self.documents, self.disk, &self.client);
         let messages = self.programs.publish(&self.documents, &self.client);
@@ -228,7 +228,7 @@ impl<'s> Server<'s> {
     }
 }
 
-/// Asks to be told of files: a source can name any.
+/// Asks for reports of changed files: a source can name any.
 fn watch() -> Message {
     let watcher = serde_json::json!({ "globPattern": "**/*" });
     let registration = serde_json::json!({

@@ -1,7 +1,7 @@
 //! Which steering rules lead packets to a step.
 //!
-//! A rule leads to a step if the chain that holds it is the rule's target, or is spliced into that, at any depth. What NFs on
-//! the way drop is not looked at; what earlier rules take away is, see [`super::reach`].
+//! A rule leads to a step if the chain that holds it is the rule's target, or is spliced into that, at any depth.
+//! Drops by NFs on the way are not considered; packets taken by earlier rules are, see [`super::reach`].
 
 use std::collections::BTreeSet;
 

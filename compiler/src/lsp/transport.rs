@@ -1,6 +1,6 @@
 //! Messages over a pair of streams.
 //!
-//! The framing is read here rather than by `lsp-server`, whose reader ends with the first message that is no JSON and
+//! The framing is read here rather than by `lsp-server`, whose reader ends with the first message that is not JSON and
 //! believes any `Content-Length`.
 
 use std::io::{self, BufRead, Read, Write};
@@ -28,7 +28,7 @@ pub fn read(input: &mut dyn BufRead, send: impl Fn(Message) -> bool) -> io::Resu
             }
             // Its id, if it has one, is not known: there is no request to answer.
             Err(e) => {
-                let text = format!("a message was passed over, for it cannot be read: {e}");
+                let text = format!("an unreadable message was ignored: {e}");
                 let problem = Message::Notification(Notification::new(UNREADABLE.to_owned(), text));
                 if !send(problem) {
                     break;
@@ -39,7 +39,7 @@ pub fn read(input: &mut dyn BufRead, send: impl Fn(Message) -> bool) -> io::Resu
     Ok(())
 }
 
-/// How [`read`] tells the server of a message that is none; `$/` notifications that a server does not know are ignored.
+/// How [`read`] reports a malformed message to the server; `$/` notifications that a server does not know are ignored.
 pub(super) const UNREADABLE: &str = "$/onvmc/unreadable";
 
 /// Writes messages as they come.

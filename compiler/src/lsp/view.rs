@@ -47,7 +47,7 @@ impl<'a> View<'a> {
         })
     }
 
-    /// What the cursor is on, or stands directly behind.
+    /// The mark under the cursor, or directly before it.
     pub(super) fn mark(&self) -> Option<Mark<'a>> {
         let before = self.text.get(self.offset..).is_some_and(|t| t.starts_with('$'));
         let offset = Span::new(0, self.offset + usize::from(before)).end;

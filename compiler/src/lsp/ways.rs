@@ -1,7 +1,7 @@
 //! The ways from the beginning of a line of steps to a stop in it: by which outputs of NFs packets must leave to come there.
 //!
-//! Told from the trees, so that a chain with errors elsewhere still has its ways. A chain that is spliced in leads on from
-//! where it stands; an argument of a call stands where the called chain has its parameter.
+//! Found from the trees, so that a chain with errors elsewhere still has its ways. A chain that is spliced in leads
+//! on from where it stands; an argument of a call stands where the called chain has its parameter.
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
@@ -22,7 +22,7 @@ pub(super) enum Stop<'a> {
 /// NFs with the outputs by which packets leave them, the first first. Empty: all by main lines.
 pub(super) type Way<'a> = Vec<(&'a str, &'a str)>;
 
-/// Ways of more outputs than these are not told apart,
+/// Ways of more outputs than these are not distinguished,
 const MAX_OUTPUTS: usize = 4;
 /// nor more ways.
 const MAX_WAYS: usize = 3;
@@ -75,7 +75,7 @@ impl<'a> Ways<'a> {
     }
 }
 
-/// What is known of one chain: ways from its beginning.
+/// The known ways of one chain, from its beginning.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Known<'a> {
     to_stop: Ways<'a>,
@@ -138,7 +138,7 @@ impl<'a, 's> WaysTo<'a, 's> {
         while let Some(name) = open.pop_front() {
             waiting.remove(name);
             let Some(now) = self.look_at(name) else { continue };
-            // Added to, and not replaced: so that this ends in circles too, which are an error told elsewhere.
+            // Added to, and not replaced: so that this ends in circles too, which are an error reported elsewhere.
             if self.known.entry(name).or_default().add(&now) {
                 let outer = mentioning.get(name).into_iter().flatten();
                 open.extend(outer.filter(|outer| waiting.insert(**outer)));

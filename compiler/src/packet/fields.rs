@@ -36,7 +36,7 @@ const DESTINATION_V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 
 const SOURCE_PORT: u16 = 40_000;
 const DESTINATION_PORT: u16 = 9;
 
-/// What a packet of this protocol takes.
+/// The fields of a packet of this protocol.
 pub(crate) fn specs(proto: PacketProto) -> Vec<Spec> {
     let mac = |name, doc| Spec::plain(name, ParamKind::Mac, doc);
     let address = |name, doc| Spec::plain(name, ParamKind::Address, doc);
@@ -81,7 +81,7 @@ pub(crate) fn specs(proto: PacketProto) -> Vec<Spec> {
         specs.push(Spec::plain(
             "payload",
             ParamKind::String,
-            "what follows the headers",
+            "the bytes after the headers",
         ));
     }
     specs.extend([

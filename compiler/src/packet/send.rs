@@ -348,7 +348,7 @@ mod tests {
 
     use super::*;
 
-    /// What is read from the frame of a `send` is that `send`, without what is left to the defaults.
+    /// Reading the frame of a `send` gives that `send`, without its defaults.
     #[track_caller]
     fn same(text: &str) {
         let source = format!("test \"t\" {{ send wan {text} }}");

@@ -1,4 +1,4 @@
-//! What a program asks of a host, and where its parts run: cores, NUMA nodes, memory, huge pages, buffers.
+//! The requirements of a program, and the places of its parts: cores, NUMA nodes, memory, huge pages, buffers.
 //!
 //! The sizes are those that the manager takes: [`ManagerConfig`]'s own of a buffer and of DPDK's memory, and `nflib`'s
 //! layout of an instance's region.

@@ -48,7 +48,7 @@ pub fn bytes(n: u64) -> String {
         1_048_576..1_073_741_824 => ("MiB", 20),
         _ => ("GiB", 30),
     };
-    // In tenths, rounded up: what is asked is never shown as less.
+    // In tenths, rounded up: a demand is never shown as less.
     let tenths = (u128::from(n) * 10).div_ceil(1 << size);
     format!("{}.{} {unit}", tenths / 10, tenths % 10)
 }

@@ -1,7 +1,7 @@
 //! Assertions. What each form means stands in `docs/language/assertions.md`.
 //!
 //! A claim fails when some chain has a faulty path ([`super::faults`]) and some packet of the assertion enters that chain and is
-//! sent along that path by the firewalls on it. What NFs without a model do with it can be anything that the chain permits.
+//! sent along that path by the firewalls on it. NFs without a model may do anything with it that the chain permits.
 //! Header fields that such an NF may have rewritten can have any value for the firewalls behind it: a path is shown where the
 //! packet takes it as it came, and is excluded where the firewalls before suffice for that. Where neither holds, nothing is
 //! said to be proved. Only a permitted lookup makes the chain depend on the packet again: see [`super::lookups`].
@@ -110,7 +110,7 @@ pub(super) fn check<'a>(
                     }
                 }
             }
-            // What is wrong with the block has been reported.
+            // Mistakes in the block have been reported.
             Some(_) => {}
             None if matches!(assertion.claim, Claim::Reaches { .. }) => {
                 cx.report(refuted::nothing_enters(assertion.place, assertion.port));

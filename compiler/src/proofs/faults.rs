@@ -23,7 +23,7 @@ const MAX_FAULTY: usize = 256;
 /// Places with what was decided before them, at most.
 const MAX_STATES: usize = 1024;
 
-/// What an NF has to decide.
+/// The required decision of an NF.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Decision {
     pub(super) nf: String,
@@ -64,7 +64,7 @@ struct State {
 }
 
 impl State {
-    /// Whoever can come on by the other state can come on by this.
+    /// A packet that can go on from the other state can go on from this.
     fn includes(&self, other: &Self) -> bool {
         self.hop == other.hop
             && (self.rewritten || !other.rewritten)
@@ -73,7 +73,7 @@ impl State {
 }
 
 impl Faults {
-    /// `writes` tells whether an NF may rewrite headers.
+    /// `writes`: whether an NF may rewrite headers.
     pub(super) fn new(
         fault: &Fault<'_>,
         chain: &Chain,

@@ -1,4 +1,4 @@
-//! What proofs know of the NFs on the way: their models, as tables of the algebra.
+//! The NFs on the way, as proofs know them: their models, as tables of the algebra.
 
 use std::{cell::RefCell, collections::HashMap};
 
@@ -39,7 +39,7 @@ impl std::fmt::Debug for Known {
 }
 
 impl Models {
-    /// Reads the parameters of NFs that have no errors. What refuses them has no model.
+    /// Reads the parameters of NFs that have no errors. An NF that refuses them has no model.
     pub(crate) fn new(nfs: &[Nf<'_>], files: &std::collections::BTreeMap<String, Vec<u8>>) -> Self {
         let known = nfs.iter().filter_map(|nf| {
             let built = nf.built.as_ref()?;
@@ -82,7 +82,8 @@ impl Models {
         }
     }
 
-    /// What the NF itself does with a packet, of a port that ignores tags or another. None: that is not known, or it does not start.
+    /// The verdict of the NF itself on a packet, of a port that ignores tags or another. None: that is not known, or
+    /// it does not start.
     fn tried(&self, nf: &str, frame: &Frame, ignore_tags: bool) -> Option<Outcome> {
         let known = self.by_name.get(nf).filter(|_| frame.bytes.len() <= LONGEST)?;
         let mut bench = known.bench.borrow_mut();
@@ -146,7 +147,7 @@ impl<'m> Firewalls<'m> {
         }
     }
 
-    /// What the NF itself does with a packet. None: that is not known, or it does not start.
+    /// The verdict of the NF itself on a packet. None: that is not known, or it does not start.
     pub(super) fn tried(&self, nf: &str, frame: &Frame) -> Option<Outcome> {
         self.models.tried(nf, frame, self.ignore_tags)
     }

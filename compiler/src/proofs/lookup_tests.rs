@@ -14,7 +14,7 @@ use crate::{
     source::host::MemoryHost,
 };
 
-/// Rewrites what it is told to, and answers `lookup`.
+/// Rewrites the given fields, and answers `lookup`.
 fn manifest(name: &str, effects: &str) -> String {
     format!(
         "name = \"{name}\"\nversion = \"0.1.0\"\nsummary = \"x\"\n[run]\nbinary = \"{name}\"\n[effects]\n{effects}\n"

@@ -5,8 +5,8 @@
 //! some rewriting of a packet of the assertion can be. Fields once rewritten may have any value from then on: what the rules of
 //! earlier lookups say of them is not used, which leaves more paths possible than there are.
 //!
-//! What firewalls decide of a packet that is looked up is not asked when paths are looked for, which leaves more of them possible
-//! than there are; of a path that is shown it is.
+//! Decisions of firewalls on a packet that is looked up are ignored while paths are searched, which leaves more of
+//! them possible than there are; of a path that is shown it is.
 //!
 //! A path that is shown has its packets: one before, and one for each lookup, each differing from the one before it in fields
 //! that may have been rewritten between them, and taken by the rule that is named. Where they are not found, nothing is said
@@ -27,7 +27,7 @@ use crate::{
     sets::{Answer, Budget, Fields, Frame, Rewriting, Rewritten, Shape, Taker, Witness, Written, shapes},
 };
 
-/// What proofs reckon with where lookups are permitted.
+/// The assumptions of proofs where lookups are permitted.
 #[derive(Debug)]
 pub(super) struct World {
     shapes: Vec<Shape>,
@@ -72,7 +72,7 @@ impl World {
     }
 }
 
-/// What was found for the packets of one rule.
+/// The result for the packets of one rule.
 pub(super) enum Found {
     Nothing,
     Fault(Box<Fault>),
@@ -89,9 +89,9 @@ pub(super) struct Fault {
 }
 
 pub(super) struct Lookup {
-    /// Who had the packet looked up.
+    /// The NF that had the packet looked up.
     pub(super) nf: String,
-    /// What it was then.
+    /// The packet at that time.
     pub(super) packet: Witness,
     pub(super) taker: Taker,
 }
@@ -252,7 +252,7 @@ struct Ways<'w, 'l, 'p, 'a, 'g, 's> {
     taker: Taker,
     budget: &'w mut Budget,
     known: HashMap<Written, Vec<(usize, Jump)>>,
-    /// What is not known to be impossible counts as possible.
+    /// Anything not known to be impossible counts as possible.
     doubtful: bool,
 }
 

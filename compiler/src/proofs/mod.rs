@@ -1,4 +1,4 @@
-//! What is proved of steering: rules that no packet reaches, packets that no rule takes, assertions.
+//! Proofs about steering: rules that no packet reaches, packets that no rule takes, assertions.
 //!
 //! Warnings are given only for what is proved, and packets are shown only when the rules themselves have taken them the way
 //! that is claimed; see [`crate::sets`].

@@ -16,7 +16,7 @@ use crate::{
     source::{context::Context, sources::Place},
 };
 
-/// What hosts ask, and how a rule names it.
+/// The requests of hosts, and the filters for them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Request {
     Arp,

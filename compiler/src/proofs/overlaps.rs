@@ -1,4 +1,4 @@
-//! Rules whose order decides where some packets go, told on request.
+//! Rules whose order decides where some packets go, reported on request.
 
 use std::collections::HashMap;
 
@@ -27,7 +27,7 @@ pub(super) fn report(
     verdicts: &[Verdict],
 ) {
     let targets = targets(steering, block);
-    // A rule that never decides has been told already.
+    // A rule that never decides has been reported already.
     let decides = |rule: usize| verdicts.get(rule) == Some(&Verdict::Useful);
     let asked = |earlier: usize, later: usize| {
         targets[earlier] != targets[later] && decides(earlier) && decides(later)

@@ -11,7 +11,7 @@ use crate::sets::Written;
 /// Of more sets of rewritten fields at one hop, all others count as everything.
 const MAX_WRITTEN: usize = 32;
 
-/// What a path must not do: come to a goal without having visited the NF of `avoid`.
+/// The forbidden paths: come to a goal without having visited the NF of `avoid`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Fault<'c> {
     pub(super) goal: Goal<'c>,
@@ -28,7 +28,7 @@ pub(super) enum Goal<'c> {
 }
 
 impl<'c> Fault<'c> {
-    /// What breaks the claim.
+    /// The breach of the claim.
     pub(super) fn of(claim: &'c Claim) -> Self {
         let (goal, avoid) = match claim {
             Claim::Passes { nf, before: None } => (Goal::AnyPort, Some(nf)),
@@ -145,7 +145,7 @@ impl<'c> Fault<'c> {
     }
 }
 
-/// What a search over chains knows beside the chains.
+/// The knowledge of a search beside the chains.
 pub(super) trait Beyond {
     type Jump;
 
@@ -155,7 +155,7 @@ pub(super) trait Beyond {
     /// The chains that a packet may come to that is looked up after so much was rewritten.
     fn jumps(&mut self, written: Written) -> Vec<(usize, Self::Jump)>;
 
-    /// What standard NFs do.
+    /// The models of standard NFs.
     fn models(&self) -> &Models;
 
     /// NFs that a packet may visit.

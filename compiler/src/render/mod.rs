@@ -184,7 +184,7 @@ impl std::error::Error for Shown<'_> {}
 impl miette::Diagnostic for Shown<'_> {
     fn code<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
         let Diagnostic { code, severity, .. } = self.diagnostic;
-        // What failed in a test is not a diagnostic of the language, and has a word in place of a code.
+        // A failure of a test is not a diagnostic of the language, and has a word in place of a code.
         let is_word = code.starts_with(|c: char| c.is_ascii_lowercase());
         Some(match is_word {
             true => Box::new(*code),

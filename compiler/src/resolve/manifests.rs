@@ -141,7 +141,7 @@ fn read(
     match parse(text) {
         Ok(nf_type) => Some(Rc::new(nf_type)),
         Err(reason) => {
-            // What TOML cannot read has a place; of the rest the reason names the key.
+            // Text that TOML cannot read has a place; otherwise the reason names the key.
             let span = toml::from_str::<Manifest>(text).err().and_then(|e| e.span());
             let span = span.filter(|s| !s.is_empty() && text.get(s.clone()).is_some());
             let fault = import

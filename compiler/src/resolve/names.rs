@@ -179,7 +179,7 @@ impl<'a> Names<'a> {
     }
 }
 
-/// What a declaration that could not be read may have used is not unused.
+/// Names that an unreadable declaration may have used are not reported as unused.
 fn mention_broken(cx: &Context<'_>, units: &[Unit], map: &HashMap<&str, Symbol<'_>>) {
     for unit in units {
         let broken = unit

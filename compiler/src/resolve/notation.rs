@@ -3,7 +3,7 @@
 use onvm_bundle::ParamKind;
 use onvm_lang::syntax::{DeclKind, Number, Value};
 
-/// What was probably meant by a value of the wrong type.
+/// The probable meaning of a value of the wrong type.
 pub(crate) fn fix_for(kind: ParamKind, value: &Value) -> Option<String> {
     match (kind, value) {
         (ParamKind::String, Value::Word(word)) => Some(format!("put it in quotes: \"{word}\"")),

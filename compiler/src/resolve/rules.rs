@@ -70,7 +70,7 @@ impl Loaded {
         }
     }
 
-    /// The paths, each once. What is wrong with the program is left to the check.
+    /// The paths, each once. Mistakes in the program are left to the check.
     fn named(&self, host: &dyn Host, command_line: Option<FileId>, set: &[(String, String)]) -> Vec<PathBuf> {
         let cx = Context::new(&self.sources, host, Vec::new());
         let names = Names::collect(&cx, &self.units);

@@ -1,4 +1,4 @@
-//! What a setting takes, and reading a value as that.
+//! The types of settings, and reading values as these.
 //!
 //! One mechanism serves NF parameters (from manifests) and the language's own settings (ports, `with`, `manager`).
 
@@ -15,7 +15,7 @@ use crate::resolve::{
     units,
 };
 
-/// What kind of value a setting takes.
+/// The kind of value that a setting takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Plain(ParamKind),

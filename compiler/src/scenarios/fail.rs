@@ -1,4 +1,4 @@
-//! How a failed expectation is told: the path taken against the path expected, in the places of the source.
+//! The report of a failed expectation: the path taken against the path expected, in the places of the source.
 
 use onvm_lang::Diagnostic;
 use serde::Serialize;
@@ -23,7 +23,7 @@ pub struct Failure {
     pub taken: Option<Story>,
 }
 
-/// What programs are told of it.
+/// The report of it to programs.
 #[derive(Debug, Serialize)]
 pub struct FailureReport<'a> {
     pub message: &'a str,

@@ -1,4 +1,4 @@
-//! The engine against enumeration: random rules over few values, and every packet that these values tell apart.
+//! The engine against enumeration: random rules over few values, and every packet that these values distinguish.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -68,7 +68,7 @@ fn transport() -> Vec<Vec<u8>> {
     PORTS.iter().map(header).collect()
 }
 
-/// Every packet that the filters below can tell apart, except for those cut short.
+/// Every packet that the filters below can distinguish, except those cut short.
 pub(crate) fn whole_frames() -> Vec<Frame> {
     let mut all = vec![frame(0x88b5, &[0; 46])];
     for src in V4 {

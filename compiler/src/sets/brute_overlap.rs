@@ -89,7 +89,7 @@ fn what_is_left_out_is_said() {
     });
 }
 
-/// Rules that are shadowed by several others are told as such; whether they overlap is then not asked.
+/// Rules that are shadowed by several others are reported as such; whether they overlap is then not asked.
 #[test]
 fn a_shadowed_rule_can_overlap() {
     let rules = [

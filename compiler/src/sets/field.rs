@@ -1,4 +1,4 @@
-//! What of a packet a test can look at.
+//! The parts of a packet that a test can look at.
 
 use hashbrown::HashMap;
 use onvm_bundle::filter::{Expr, Version};
@@ -69,7 +69,7 @@ impl Bytes {
         self.max() & self.max().wrapping_add(1) != 0
     }
 
-    /// As much of it as there is; what is missing is 0.
+    /// As much of it as there is; missing bytes are 0.
     fn read(self, frame: &[u8], base: usize) -> u128 {
         let mut value = 0;
         for i in 0..usize::from(self.size) {

@@ -63,7 +63,7 @@ impl Frame {
         bits.write(&mut self.bytes);
         self.write(&wanted);
         if wanted.has_outcomes() {
-            // What one of them wrote may have spoilt another value.
+            // One of them may have overwritten another's value.
             self.write(&wanted);
         }
         self.measure(&wanted);
@@ -210,7 +210,7 @@ impl Frame {
     }
 }
 
-/// What a cube asks of a frame.
+/// The demands of a cube on a frame.
 pub(super) struct Wanted<'c> {
     pub(super) fields: &'c Fields,
     pub(super) cube: &'c Cube,

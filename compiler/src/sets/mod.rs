@@ -7,7 +7,7 @@
 //! geometry of header space analysis (Kazemian, Varghese, McKeown, NSDI 2012), with sets of ranges in place of bits and
 //! wildcards.
 //!
-//! Rules are not subtracted from each other: what is left of a set would fall into ever more pieces. Instead a packet is
+//! Rules are not subtracted from each other: the rest of a set would fall into ever more pieces. Instead a packet is
 //! looked for ([`search`]):
 //!
 //! ```text
@@ -36,7 +36,7 @@
 //!
 //! Points are made as frames ([`frame`]). Where no frame has a point's values, the bits that fields share are looked at
 //! ([`agree`]): either they cannot agree, and no packet is in the cube, which is then left out; or the frame is made with bits
-//! on which they do. A [`Witness`] has been confirmed by evaluating the filters on its bytes. What stays unknown are tests
+//! on which they do. A [`Witness`] has been confirmed by evaluating the filters on its bytes. Still unknown are tests
 //! that are not a set of values of one field, such as a load whose offset another load computes.
 //!
 //! # Effort

@@ -81,7 +81,7 @@ impl<'f> Point<'f> {
     }
 
     pub(crate) fn is_in(&mut self, cube: &Cube) -> bool {
-        // The fields named last tell cubes apart best: every filter begins with the EtherType.
+        // The fields named last distinguish cubes best: every filter begins with the EtherType.
         cube.terms()
             .iter()
             .rev()

@@ -40,7 +40,7 @@ pub(super) struct Tests<'f> {
     place: &'f Place,
     /// The first byte of the network header, unless a tunnel has a say in it.
     pub(super) l3: u16,
-    /// What else is known of the packets, if anything.
+    /// Further knowledge of the packets, if any.
     among: &'f [Cube],
 }
 
@@ -169,7 +169,7 @@ impl<'f> Tests<'f> {
             Test::Relation { left, right, .. } if left.reads_link() || right.reads_link() => {
                 !self.place.begins_link()
             }
-            // What tells the type of the frame stands before the labels.
+            // The type of the frame stands before the labels.
             Test::Vlan(_) | Test::Pppoes(_) if self.place.framing() == Framing::Mpls => false,
             _ => self.l3 > 0,
         }

@@ -61,7 +61,7 @@ impl Cover<'_> {
     }
 }
 
-/// What a search found out.
+/// The result of a search.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Outcome {
     /// No packet is left over, but perhaps some that end within their headers.
@@ -77,7 +77,7 @@ pub(crate) enum Outcome {
     Unknown,
 }
 
-/// What is looked for.
+/// The goal of a search.
 pub(crate) struct Search<'s> {
     /// A packet in one of these is not.
     pub(crate) covers: &'s [Cover<'s>],

@@ -5,7 +5,7 @@ use onvm_bundle::filter::{Arith, ArithOp, Base, Comparison, Expr, Size, Test};
 
 use super::field::behind_ip4;
 
-/// Tries to make `test` true by writing into the frame. Whoever needs to know looks afterwards.
+/// Tries to make `test` true by writing into the frame. The caller checks the result.
 pub(super) fn make_true(test: &Expr, frame: &mut [u8]) {
     let Expr::Test(primitive) = test else { return };
     let Test::Relation { op, left, right } = &primitive.test else {

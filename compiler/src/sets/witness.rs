@@ -13,7 +13,7 @@ pub struct Witness {
 
 impl Witness {
     /// Takes the packet of a `send` in place of the frame where it shows the same, so that an operator can repeat it. Else
-    /// mends lengths and checksums, unless the packet then no longer shows what it is to show.
+    /// fixes lengths and checksums, unless the packet then no longer shows what it is to show.
     pub(crate) fn new(frame: Frame, confirm: &dyn Fn(&Frame) -> bool) -> Self {
         let sent = Send::like(&frame.bytes)
             .into_iter()
@@ -50,7 +50,7 @@ impl Frame {
         })
     }
 
-    /// What it carries, also where its header does not say so; without zeros at the end.
+    /// Its payload, also where its header does not say so; without zeros at the end.
     pub(crate) fn payload(&self) -> &[u8] {
         let begin = layers(&self.bytes).and_then(|layers| layers.payload_at(&self.bytes));
         let payload = begin
@@ -63,8 +63,8 @@ impl Frame {
         &payload[..end]
     }
 
-    /// The same headers before another payload, lengths and checksums mended; a long frame does not become shorter. None:
-    /// there is no place for a payload.
+    /// The same headers before another payload, lengths and checksums fixed; a long frame does not become shorter.
+    /// None: there is no place for a payload.
     pub(crate) fn with_payload(&self, payload: &[u8]) -> Option<Self> {
         let mut bytes = self.bytes.clone();
         let layers = layers(&bytes)?;

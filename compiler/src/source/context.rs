@@ -1,4 +1,4 @@
-//! What every check shares: the sources, the host, and the list of diagnostics.
+//! The state that every check shares: the sources, the host, and the list of diagnostics.
 
 use std::{
     cell::RefCell,
@@ -80,7 +80,7 @@ impl<'a> Context<'a> {
         self.sources.get(file).path.parent().unwrap_or(Path::new(""))
     }
 
-    /// What was reported, in the sources and elsewhere.
+    /// The reports, in the sources and elsewhere.
     pub(crate) fn into_found(self) -> (Vec<Diagnostic>, Vec<Elsewhere>) {
         (self.found.into_inner(), self.elsewhere.into_inner())
     }

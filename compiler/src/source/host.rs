@@ -6,7 +6,7 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-/// What the compiler asks of the machine that it runs on.
+/// The compiler's access to the machine that it runs on.
 pub trait Host {
     /// The content of a file.
     ///
@@ -22,7 +22,8 @@ pub trait Host {
         self.read(path).map(|content| content.len() as u64)
     }
 
-    /// What a directory holds, in any order. Only the language server asks, to find the programs that import a file.
+    /// The entries of a directory, in any order. Only the language server asks, to find the programs that import a
+    /// file.
     ///
     /// # Errors
     /// Why it cannot be told.

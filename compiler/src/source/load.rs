@@ -27,7 +27,7 @@ pub(crate) struct Loaded {
     pub(crate) found: Vec<Diagnostic>,
 }
 
-/// What parsing leaves behind for who goes on asking of the sources.
+/// The results of parsing, kept for later questions about the sources.
 pub(crate) struct Trees {
     /// Those of the sources, then those of files of rules.
     pub(crate) units: Vec<Unit>,

@@ -22,12 +22,12 @@ const BUDGET: u64 = 20_000_000;
 /// More changes of path than these are not shown.
 const MAX_CHANGES: usize = 1000;
 
-/// What an edit does to packets.
+/// The effect of an edit on packets.
 #[derive(Debug)]
 pub struct Changes {
     /// One for each port, way before and way after, in the order of the ports.
     pub paths: Vec<PathChange>,
-    /// That there is no other.
+    /// How certain it is that there is no other.
     pub certainty: Certainty,
     /// Third-party NFs that are changed: whether they decide otherwise now cannot be known.
     pub unknown: Vec<String>,
@@ -47,14 +47,14 @@ pub struct PathChange {
     pub given: Vec<Condition>,
 }
 
-/// What a third-party NF does to the packet: `waf` `puts out on blocked`
+/// A third-party NF's decision on the packet: `waf` `puts out on blocked`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Condition {
     pub nf: String,
     pub does: String,
 }
 
-/// What takes a packet, and its way.
+/// The rule that takes a packet, and its way.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Taken {
     /// None: the port has no `steer` block.
@@ -122,7 +122,7 @@ impl<'s, 'a> Search<'s, 'a> {
         };
         let mut lookups = old.lookups().chain(new.lookups()).peekable();
         if lookups.peek().is_some() && !self.treats_alike(old, new) {
-            // What a packet is when it is looked up cannot be known, and so not where it goes by the new rules.
+            // The headers of a packet that is looked up cannot be known, and so neither can its way by the new rules.
             self.found.looked_up.extend(lookups.map(str::to_owned));
             self.found.certainty = Certainty::Partial;
         }
@@ -208,7 +208,7 @@ impl<'s, 'a> Search<'s, 'a> {
     }
 }
 
-/// What third-party NFs have to decide on a route, other than to pass the packet on.
+/// The decisions of third-party NFs on a route, other than to pass the packet on.
 pub(super) fn given(sides: &[&Side<'_>], route: &Route<'_>) -> Vec<Condition> {
     let decisions = route.decisions.iter();
     let opaque = decisions.filter(|d| sides.iter().any(|side| side.is_opaque(d.nf)));
@@ -229,7 +229,7 @@ pub(super) fn given(sides: &[&Side<'_>], route: &Route<'_>) -> Vec<Condition> {
         .collect()
 }
 
-/// What the packet visits: `fw`, `ids`, `drop`
+/// The places that the packet visits: `fw`, `ids`, `drop`
 fn follow(interpreter: &mut Interpreter<'_>, port: &str, frame: &Frame) -> Vec<String> {
     let Some(id) = interpreter.port(port) else {
         return Vec::new();

@@ -6,7 +6,7 @@
 //! decided to bring it about; two chains are walked in step up to where they part, and then each to its end. For a rule and a
 //! route a packet is looked for ([`search`]) that the rule takes and of which the NFs decide so. The packets of a steering rule,
 //! and of a rule of a firewall, are sets ([`crate::sets`]); a payload is made of the patterns that an NF looks for ([`scanner`]).
-//! What an NF decides by is told by its model ([`stdlib_nfs::Model`]).
+//! An NF's model ([`stdlib_nfs::Model`]) states the inputs of its decisions.
 //!
 //! ```text
 //! steer wan { tcp -> fw -> lan   else -> drop }      fw accepts what goes to port 80
@@ -18,7 +18,7 @@
 //! # What is exact
 //! A packet that is found has gone its way through the interpreter, through the standard NFs' own code. That there is none is a
 //! proof where only steering decides; models leave out malformed packets, and payloads behind several VLAN tags ([`Certainty`]). A third-party NF
-//! can do all that its manifest and the chain permit; what it decides on cannot be known, and is said.
+//! can do all that its manifest and the chain permit; its inputs cannot be known, which is reported.
 //!
 //! # Effort
 //! An edit of a few rules is looked at by the rules that have no counterpart ([`aligned`]), not by every pair; chains that are

@@ -21,10 +21,10 @@ use crate::{
 const BUDGET: u64 = 60_000_000;
 /// For whether packets of the filter come to a rule at all.
 const RULE_BUDGET: u64 = 300_000;
-/// More ways than these are not told.
+/// More ways than these are not reported.
 const MAX_WAYS: usize = 1000;
 
-/// What is asked.
+/// The question.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Question {
     /// Where the packets arrive.
@@ -48,11 +48,11 @@ pub struct Reached {
     /// The NF or the port where they were last, if they are dropped.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dropped_at: Option<String>,
-    /// What takes them.
+    /// The rule that takes them.
     pub rule: StoryRule,
     /// `fw -> ids -(match)-> drop`
     pub path: String,
-    /// What firewalls on the way decide of the packet that is shown, by which rule.
+    /// Decisions of firewalls on the packet shown, and the rules.
     pub decided: Vec<Decided>,
     /// Only those of which third-party NFs decide so.
     pub given: Vec<Condition>,
@@ -68,7 +68,7 @@ pub struct Decided {
     pub nf: String,
     /// `lets it on`, `drops it`, `puts it out on denied`
     pub does: String,
-    /// As the NF tells it: `rule_3`
+    /// As the NF names it: `rule_3`
     pub rule: String,
 }
 

@@ -52,7 +52,7 @@ pub(crate) struct Through<'s, 'a> {
 enum Place<'a> {
     Nf(&'a str, &'a Hop),
     Port(&'a str),
-    /// At the rules of its port again. What it is then cannot be known: routes end here.
+    /// At the rules of its port again. Its headers cannot be known then: routes end here.
     Rules,
     Dropped,
 }

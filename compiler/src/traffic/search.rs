@@ -284,7 +284,8 @@ impl<'f, 'a> Attempt<'_, 'f, 'a> {
         self.go(decisions, first, budget)
     }
 
-    /// Chooses a way to bring each of the decisions about, after those that are in `taken` already, of which `answer` tells.
+    /// Chooses a way to bring each of the decisions about, after those that are in `taken` already, as `answer`
+    /// reports.
     fn go(&mut self, decisions: &[Decision<'a>], answer: Answer, budget: &mut Budget) -> Option<Witness> {
         let packet = match answer {
             Answer::No => return None,

@@ -315,7 +315,7 @@ fn some_rules() -> impl Strategy<Value = (String, String)> {
     })
 }
 
-/// Packets that filters, firewalls and scanners tell apart, well-formed and with one VLAN tag at most.
+/// Packets that filters, firewalls and scanners distinguish, well-formed and with one VLAN tag at most.
 fn world() -> Vec<Frame> {
     let plain = whole_frames()
         .into_iter()

@@ -55,7 +55,7 @@ pub struct Missing {
     pub rule: StoryRule,
     /// `fw -> ids -(match)-> drop`; none: no packet comes to the rule at all.
     pub path: Option<String>,
-    /// That there is no packet.
+    /// How certain it is that there is no packet.
     pub certainty: Certainty,
 }
 

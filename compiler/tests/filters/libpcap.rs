@@ -135,7 +135,7 @@ fn simple() -> Texts {
     .boxed()
 }
 
-/// Classes and lists of [`Library::example`], with what libpcap is told instead.
+/// Classes and lists of [`Library::example`], with the text that libpcap gets instead.
 const NAMED: [(&str, &str); 8] = [
     ("web", "(tcp and dst port 80 or 443)"),
     ("tagged", "(vlan 5)"),

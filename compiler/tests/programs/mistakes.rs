@@ -1,4 +1,4 @@
-//! All mistakes of all files are found in one run and told in source order.
+//! All mistakes of all files are found in one run and reported in source order.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! What operators are told who write as in another language, or make two mistakes at once: source and text together.
+//! Reports to operators who write as in another language, or make two mistakes at once: source and text together.
 
 use std::{fmt::Write as _, path::Path};
 

@@ -1,5 +1,5 @@
-//! Whose socket it is. An apply is said to the user's own manager or to root's, not to whoever put a socket where theirs would
-//! be, as anybody may in `/tmp`.
+//! The owner of a socket. An apply goes only to the user's own manager or to root's, not to another user's socket at
+//! the place where theirs would be, as anybody may in `/tmp`.
 
 use std::{
     os::fd::{AsFd, AsRawFd, OwnedFd},
@@ -40,7 +40,7 @@ impl Directory {
                 let is_link = path.is_symlink();
                 let found = match is_link {
                     true => "it is a symbolic link".to_owned(),
-                    false => format!("it cannot be looked at ({e})"),
+                    false => format!("it cannot be checked ({e})"),
                 };
                 return Err(foreign(&path, found));
             }
@@ -51,7 +51,7 @@ impl Directory {
         if found.st_mode & WRITTEN_BY_OTHERS != 0 && found.st_mode & STICKY == 0 {
             return Err(foreign(
                 &path,
-                "others may replace what is in this directory".to_owned(),
+                "others may replace files in this directory".to_owned(),
             ));
         }
         Ok(Some(Self { fd, path }))
@@ -73,7 +73,7 @@ impl Directory {
         let found: Stat = match statat(&self.fd, socket, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(found) => found,
             Err(Errno::NOENT) => return Err(ClientError::None(self.path.clone())),
-            Err(e) => return Err(foreign(&path, format!("it cannot be looked at ({e})"))),
+            Err(e) => return Err(foreign(&path, format!("it cannot be checked ({e})"))),
         };
         refuse_owner(&path, found.st_uid)?;
         match FileType::from_raw_mode(found.st_mode) {

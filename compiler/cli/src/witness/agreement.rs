@@ -1,4 +1,4 @@
-//! What the interpreter expects of a run, against what the run was.
+//! The interpreter's expectation of a run, compared with the run.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -13,7 +13,7 @@ use crate::replay::Seen;
 /// More disagreements are only counted.
 const MAX_SHOWN: usize = 20;
 
-/// What becomes of some packets.
+/// The fate of some packets.
 #[derive(Debug, Default)]
 pub(super) struct Expected<'w> {
     /// What leaves by each port, in the order of the ways.
@@ -94,7 +94,7 @@ impl<'w> Expected<'w> {
             let were = found.get(reason).copied().unwrap_or(0);
             if wanted != were {
                 lines.push(format!(
-                    "by reason `{reason}`, {wanted} packets should be dropped, and {were} were"
+                    "drops by reason `{reason}`: expected {wanted} packets, got {were}"
                 ));
             }
         }
@@ -123,9 +123,11 @@ impl<'w> Expected<'w> {
         read.map_err(unread)?;
         let mut missing: Vec<usize> = missing.into_values().flatten().collect();
         missing.sort_unstable();
-        lines.extend(missing.iter().map(|n| {
-            format!("packet {n} of those that should leave by `{port}` (out-{port}.pcap) does not")
-        }));
+        lines.extend(
+            missing.iter().map(|n| {
+                format!("packet {n} that is expected to leave by `{port}` (out-{port}.pcap) did not")
+            }),
+        );
         Ok(lines)
     }
 }

@@ -90,7 +90,7 @@ fn one_file(
         let title = format!("{} of {}\n", count(found.ways.len(), "way"), file.display());
         out.data(&(title + &text(&found) + "\n"));
     }
-    // What an NF that is not run here does, the interpreter only assumes.
+    // The interpreter only assumes the effect of an NF that is not run here.
     let assumed = |way: &&Way| way.story.hops.iter().any(|hop| hop.assumed);
     let (left_out, sent): (Vec<&Way>, Vec<&Way>) = found.ways.iter().partition(assumed);
     let expected = Expected::new(&interpreter, &sent);
@@ -185,11 +185,11 @@ fn text(found: &Witnesses) -> String {
         .for_each(|missing| text.push_str(&one_missing(missing)));
     for nf in &found.undecided {
         text.push_str(&format!(
-            "  ways on which `{nf}` does more than pass a packet on are left out: when it does is not known here\n"
+            "  ways on which `{nf}` does more than pass a packet on are left out: its decisions are not known here\n"
         ));
     }
     if found.more {
-        text.push_str("  there are more ways than were looked at\n");
+        text.push_str("  there are more ways than were searched\n");
     }
     text
 }

@@ -11,7 +11,7 @@ use std::{
 
 use pcap_file::pcap::PcapReader;
 
-/// A filter of ours and what tcpdump is told instead: it has no classes, lists and `dscp`.
+/// A filter of ours and the text that tcpdump gets instead: it has no classes, lists and `dscp`.
 const WEB: &str = "(tcp and (dst port 80 or 443)) or (vlan and tcp and (dst port 80 or 443))";
 const DNS: &str = "(udp and port 53)";
 

@@ -197,7 +197,7 @@ fn cards(graph: &Graph) -> Vec<Card> {
             }
         })
         .collect();
-    // What nothing is steered from and nothing leads to is shown all the same.
+    // Ports that nothing is steered from or leads to are shown, too.
     let is_end = |name: &str| {
         graph
             .chains

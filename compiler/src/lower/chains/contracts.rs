@@ -1,4 +1,4 @@
-//! What manifests say of header fields, held against the order of the steps.
+//! The header fields in manifests, checked against the order of the steps.
 
 use std::collections::{BTreeMap, HashSet};
 

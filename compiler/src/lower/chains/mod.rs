@@ -31,7 +31,7 @@ pub(crate) use walk::Walk;
 /// Splices may not nest deeper than this.
 const MAX_SPLICES: usize = 64;
 
-/// What chains are made of.
+/// The parts of chains.
 pub(crate) struct Graph<'a> {
     pub(crate) cx: &'a Context<'a>,
     pub(crate) names: &'a Names<'a>,
@@ -41,7 +41,7 @@ pub(crate) struct Graph<'a> {
     cyclic: RefCell<HashSet<&'a str>>,
 }
 
-/// What a chain parameter is bound to within one splice.
+/// The binding of a chain parameter within one splice.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Bound<'a> {
     Port(&'a str),
@@ -136,7 +136,7 @@ mod tests {
         );
         let told = codes("", &format!("{segment}{steers}"));
         assert_eq!(told, [("C0104", "`q` is never used".to_owned())]);
-        // Who imports it cannot mend it.
+        // The importer cannot fix it.
         assert_eq!(codes(segment, steers), []);
     }
 }

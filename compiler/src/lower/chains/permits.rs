@@ -1,4 +1,4 @@
-//! `allow NF to steer A, B`, `allow NF to lookup`: who may send a packet where.
+//! `allow NF to steer A, B`, `allow NF to lookup`: permissions to send packets elsewhere.
 
 use std::collections::HashMap;
 
@@ -76,7 +76,7 @@ impl Effect {
 #[derive(Debug, Default)]
 pub(crate) struct Permits<'a> {
     pub(crate) of: Vec<Vec<Permit<'a>>>,
-    /// Who may look packets up.
+    /// NFs that may look packets up.
     pub(crate) lookups: Vec<bool>,
     /// The bounds of the counted permits.
     pub(crate) counters: Vec<u32>,
@@ -129,7 +129,7 @@ impl<'a> Permits<'a> {
         });
         let holder = holder.flatten();
         let place = cx.place(file, allow.nf.span);
-        // What the manifest does not declare is not granted.
+        // Effects that the manifest does not declare are not granted.
         let granted = |effect: Effect| {
             let nf = &graph.nfs[holder?];
             let declared = effect.is_declared(&nf.ty.manifest.effects);

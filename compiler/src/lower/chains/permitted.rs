@@ -1,4 +1,4 @@
-//! What permissions add to a hop table.
+//! The additions of permissions to a hop table.
 //!
 //! At a hop of an NF `a` with `allow a to steer s`, a packet may visit `s` and then go on where `a`'s `next` leads; if
 //! `s` is a port it leaves there. Each such visit is a hop of its own. It depends only on the NF, on where it goes on

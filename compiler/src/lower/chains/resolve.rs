@@ -1,4 +1,4 @@
-//! What the names in a chain stand for.
+//! Resolving the names in a chain.
 
 use onvm_lang::syntax::{self, Ident, ParamKind};
 

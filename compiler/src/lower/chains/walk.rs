@@ -200,7 +200,7 @@ impl<'g, 'a> Walk<'g, 'a> {
         self.steps(&chain.steps, file, &Rc::new(bindings), line, depth + 1);
     }
 
-    /// What stands here is not known and has been reported: nothing is said about what follows from it.
+    /// This step is unknown and has been reported: its consequences are not.
     fn give_up(&mut self, _place: Place, line: &mut Line) {
         line.last = None;
         self.failed = true;
@@ -306,7 +306,7 @@ impl<'g, 'a> Walk<'g, 'a> {
         bindings: &Rc<Bindings<'a>>,
         line: &Line,
     ) {
-        // Where the step is no NF, or is none that is known, the arms' steps are still read for their own errors.
+        // Where the step is not an NF, or not a known one, the arms' steps are still read for their own errors.
         let scratch = !matches!(bound, Some(Bound::Nf(_)));
         for arm in arms {
             match line.open.filter(|_| !scratch && !self.full) {

@@ -49,12 +49,12 @@ impl Setting {
         Self::Program,
     ];
 
-    /// What it does not do, and what is done instead.
+    /// The missing effect, and the actual behaviour.
     fn texts(self) -> (&'static str, &'static str) {
         match self {
             Self::Replicas => (
                 "the upper end of a range of `replicas` has no effect",
-                "the lower end is what is started; write the number of instances that you want",
+                "the lower end is started; write the number of instances that you want",
             ),
             Self::Run => (
                 "`run = container` has no effect",

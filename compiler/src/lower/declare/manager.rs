@@ -71,12 +71,12 @@ pub(crate) fn specs() -> Vec<Spec> {
         Spec::new("hugepages", Kind::SizeOrWord, "`auto`, `off`, or the size of one").words(&["auto", "off"]),
         word(
             "idle",
-            "what a worker does without packets",
+            "behaviour of a worker without packets",
             &["adaptive", "spin"],
         ),
         word(
             "backpressure",
-            "shed at ingress what would be dropped later",
+            "shed packets at ingress that would be dropped later",
             &["on", "off"],
         ),
         int("ring", "descriptors in each ring").range(64, 65_536),

@@ -1,4 +1,4 @@
-//! What a standard NF would refuse at its start, found here: its own code reads its parameters.
+//! Refusals of a standard NF at its start, found here: its own code reads its parameters.
 
 use nflib::{FileMistake, FileSpan, ParamsError, SetupError};
 use onvm_bundle::InstanceConfig;

@@ -36,7 +36,7 @@ pub(crate) struct Nf<'a> {
     pub(crate) idle: Vec<effects::Idle>,
 }
 
-/// What goes into the bundle; the id is given later.
+/// The entry of the bundle; the id is given later.
 #[derive(Debug)]
 pub(crate) struct Built {
     pub(crate) service: Service,
@@ -100,7 +100,7 @@ pub(crate) fn nf<'a>(
     }
 }
 
-/// What can be told of an NF whose type is none: that has its own error, and may hide no others.
+/// The known part of an NF whose type is unknown: that has its own error, and may hide no others.
 pub(crate) fn of_no_type(cx: &Context<'_>, values: &Values<'_>, file: FileId, decl: &syntax::Nf) {
     let place = cx.place(file, decl.name.span);
     for field in decl.params.iter().flat_map(|p| &p.fields) {
@@ -131,7 +131,7 @@ pub(crate) fn with_specs() -> Vec<Spec> {
         ),
         word(
             "sees",
-            "whether it is meant for packets as they came in, or for what NFs before it made of them",
+            "whether it is meant for packets as received, or as rewritten by NFs before it",
             &["original", "rewritten"],
         ),
         Spec::plain("image", ParamKind::String, "container image"),

@@ -1,4 +1,4 @@
-//! `vlan`, `mpls`, `pppoes` and the tunnels: what they test, and what they make of the tests to their right.
+//! `vlan`, `mpls`, `pppoes` and the tunnels: their tests, and their effect on the tests to their right.
 
 use onvm_bundle::filter::{Expr, Framing, Layer, NumberSet, Place, Primitive, Test, Tunnel, Within};
 use onvm_lang::syntax::{Encapsulation, Operand, Span};
@@ -147,7 +147,7 @@ fn misplaced(primitive: &Primitive) -> Option<&'static str> {
             ..
         } => None,
         Test::EtherProto(_) | Test::Pppoes(_) | Test::Net { .. } => {
-            Some("of what follows an MPLS label only `ip` and `ip6` can be told")
+            Some("behind an MPLS label only `ip` and `ip6` can be told apart")
         }
         _ => None,
     }

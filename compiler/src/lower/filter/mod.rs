@@ -79,7 +79,7 @@ impl From<Diagnostic> for Unusable {
 pub struct Lowered {
     /// The meaning.
     pub expr: Expr,
-    /// What is odd about it.
+    /// The warnings about it.
     pub warnings: Vec<Diagnostic>,
 }
 

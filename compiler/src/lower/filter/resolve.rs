@@ -37,16 +37,16 @@ const FOREIGN: [(&str, &str); 7] = [
     ("ethernet", "ether"),
 ];
 
-/// Tells whether a filter that is none was probably meant to take what no other rule takes.
+/// Whether an invalid filter was probably meant to take the packets that no other rule takes.
 pub(crate) fn meant_else(filter: &str) -> bool {
     EVERYTHING.contains(&filter)
 }
 
-/// What was probably meant by an unknown class that is like no class.
+/// The probable meaning of an unknown class that is like no known one.
 fn meant(name: &str) -> Option<String> {
     if meant_else(name) {
         return Some(
-            "`else` as the last rule takes what no other takes; `all` is the filter that matches all"
+            "`else` as the last rule takes all other packets; `all` is the filter that matches all"
                 .to_owned(),
         );
     }
@@ -55,7 +55,7 @@ fn meant(name: &str) -> Option<String> {
     Some(format!("did you mean `{word}`?"))
 }
 
-/// A class that is too large makes all that name it too large: so many are told.
+/// A class that is too large makes all that name it too large: so many are reported.
 const MAX_OVERSIZED: usize = 10;
 
 impl Filters<'_> {

@@ -1,4 +1,5 @@
-//! What may stand at a place, told from the tokens before it: where somebody types, the declaration rarely parses.
+//! The words that fit at a place, found from the tokens before it: while it is being typed, a declaration rarely
+//! parses.
 
 mod path;
 mod statement;

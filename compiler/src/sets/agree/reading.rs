@@ -8,7 +8,8 @@ use super::{
     cases::Reason,
 };
 
-/// Bits that give each part one of its values in a frame of which so much may be captured. What is not captured counts as 0.
+/// Bits that give each part one of its values in a frame of which so much may be captured. Bytes that are not
+/// captured count as 0.
 pub(super) fn read(
     parts: &[Part],
     captured: &Values,

@@ -1,5 +1,5 @@
 //! Which cubes have a packet in common with this one? As a lookup of a point, but with a set of values at each node: every
-//! child is visited whose prefix holds one of them. What is visited in vain is little where the nodes tell cubes apart by the
+//! child is visited whose prefix holds one of them. Little is visited in vain where the nodes distinguish cubes by the
 //! fields that also keep them from meeting; so for lists of rules it stays near the number of cubes that do meet.
 
 use hashbrown::HashMap;
@@ -20,10 +20,10 @@ struct Children {
     hull: Option<Hull>,
 }
 
-/// What some cubes have in common.
+/// The common part of some cubes.
 #[derive(Debug, Clone)]
 struct Hull {
-    /// Holds all of them. What does not meet it, an ARP packet in a node for IPv4 addresses, meets none of them.
+    /// Holds all of them. A cube that does not meet it, an ARP packet in a node for IPv4 addresses, meets none of them.
     cube: Cube,
     /// The first of their rules.
     first: u32,
@@ -80,8 +80,8 @@ impl Index {
         }
     }
 
-    /// Tells the cubes, by number, of rules before `limit` that meet this one, some of them more than once. Counts the looks
-    /// that it takes.
+    /// Reports the cubes, by number, of rules before `limit` that meet this one, some of them more than once. Counts
+    /// the looks that it takes.
     pub(crate) fn meeting(
         &self,
         siblings: &Siblings,

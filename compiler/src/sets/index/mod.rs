@@ -1,10 +1,11 @@
 //! Which cube holds this point? The packet-classification problem, answered by tries over hashed prefixes (as in tuple
 //! space search, Srinivasan, Suri and Varghese 1999) that choose their own dimensions.
 //!
-//! A leaf is a short list. When it grows too long it becomes a node for the field that tells its cubes apart best: cubes
-//! with a prefix of that field go to the child of that prefix, and the others to the child `any`. A lookup visits `any` and,
-//! for each prefix length that the node has, at most one child more. Every cube is in one leaf, or in a few where its
-//! values are not a single prefix; so the index is linear in the cubes, wildcards and nested prefixes included.
+//! A leaf is a short list. When it grows too long it becomes a node for the field that distinguishes its cubes best:
+//! cubes with a prefix of that field go to the child of that prefix, and the others to the child `any`. A lookup
+//! visits `any` and, for each prefix length that the node has, at most one child more. Every cube is in one leaf, or
+//! in a few where its values are not a single prefix; so the index is linear in the cubes, wildcards and nested
+//! prefixes included.
 
 mod meeting;
 
@@ -151,7 +152,7 @@ impl Index {
         })
     }
 
-    /// Shows the leaves that may hold the point, until told to stop.
+    /// Shows the leaves that may hold the point, until asked to stop.
     fn visit(&self, point: &mut Point<'_>, mut leaf: impl FnMut(&[u32], &mut Point<'_>) -> bool) {
         let mut open = std::mem::take(&mut point.open);
         open.clear();
@@ -232,7 +233,7 @@ impl Index {
         child
     }
 
-    /// Turns a leaf into a node, unless no field tells its cubes apart.
+    /// Turns a leaf into a node, unless no field distinguishes its cubes.
     fn split(&mut self, fields: &Fields, at: u32, above: &mut Vec<FieldId>) {
         let Node::Leaf { cubes, limit } = &mut self.nodes[at as usize] else {
             return;

@@ -1,4 +1,4 @@
-//! What the rewriting of header fields can change of what filters read.
+//! The effect of rewritten header fields on filters.
 //!
 //! Where a header field stands depends on the packet: on its tags, on the length of its IPv4 header, on its protocol. So the
 //! space of packets is split into *shapes* of which that is known, and which no rewriting leaves: what moves other fields
@@ -121,7 +121,7 @@ impl Place {
     }
 }
 
-/// Whoever rewrites a header mends its checksum, whether the manifest says so or not.
+/// An NF that rewrites a header fixes its checksum, whether its manifest says so or not.
 fn checksum(protocol: u8) -> Option<Part> {
     Some(match protocol {
         TCP => (16, 18),
@@ -137,7 +137,7 @@ impl Written {
     /// Every byte, and the length.
     pub(crate) const ANYTHING: Self = Self(u64::MAX);
 
-    /// What an NF of these effects may rewrite.
+    /// The fields that an NF of these effects may rewrite.
     pub(crate) fn by(effects: &Effects) -> Self {
         if effects.payload == Payload::Write || effects.generates {
             return Self::ANYTHING;

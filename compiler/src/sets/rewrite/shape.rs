@@ -140,7 +140,7 @@ impl Make<'_> {
     }
 }
 
-/// What of a shape's packets may have been rewritten.
+/// The parts of a shape's packets that may have been rewritten.
 #[derive(Debug, Default)]
 pub(in crate::sets) struct Touched {
     /// Bytes of the frame, ends left out.

@@ -135,7 +135,7 @@ pub(crate) fn decided<'a>(
     }
 }
 
-/// What all of the sets have in common. None: too much.
+/// The intersection of all sets. None: too much.
 fn start(
     fields: &Fields,
     decided: &[Decided<'_, '_>],

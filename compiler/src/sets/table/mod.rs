@@ -65,7 +65,7 @@ struct Rule<'a> {
     cubes: Option<Range<usize>>,
 }
 
-/// Who gets a packet: a rule by its place, or nobody before `else`.
+/// The taker of a packet: a rule by its place, or none before `else`.
 pub type Taker = Option<usize>;
 
 /// Whether there is such a packet.
@@ -79,7 +79,7 @@ pub enum Answer {
     Unknown,
 }
 
-/// What is to be said of a rule.
+/// The verdict on a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     /// Some packets may be left to it.
@@ -213,13 +213,13 @@ impl<'a> Table<'a> {
             .collect()
     }
 
-    /// Who gets a packet.
+    /// The taker of a packet.
     pub fn taker(&self, frame: &Frame) -> Taker {
         (0..self.rules.len()).find(|rule| self.matches(*rule, frame))
     }
 }
 
-/// What a rule matches and no earlier rule takes.
+/// The packets that a rule matches and no earlier rule takes.
 #[derive(Debug, Clone, Copy)]
 pub struct Effective<'t, 'a> {
     table: &'t Table<'a>,

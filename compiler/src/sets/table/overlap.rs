@@ -1,9 +1,9 @@
 //! Pairs of rules that match some packets in common, while each also matches packets that the other does not.
 //!
 //! A rule within another is not such a pair: a narrow rule before a wide one is how exceptions are written, and a narrow rule
-//! behind a wide one is never reached, which [`Table::verdicts`] tells. The [`Index`](super::Index) finds the pairs whose
-//! cubes meet; each of them then takes three searches, for a packet of both that the earlier rule takes and for one of either
-//! rule alone. A pair is told only with all three found as frames.
+//! behind a wide one is never reached, which [`Table::verdicts`] reports. The [`Index`](super::Index) finds the pairs
+//! whose cubes meet; each of them then takes three searches, for a packet of both that the earlier rule takes and for
+//! one of either rule alone. A pair is reported only with all three found as frames.
 
 use super::{Frame, Point, Table, both, number, possible};
 use crate::sets::{

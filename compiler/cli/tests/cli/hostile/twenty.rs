@@ -1,5 +1,5 @@
-//! Twenty mistakes in one file, syntax and meaning mixed: each is told in its own words, in source order, and none hides
-//! another.
+//! Twenty mistakes in one file, syntax and meaning mixed: each is reported in its own words, in source order, and
+//! none hides another.
 
 use std::{collections::HashSet, path::Path};
 

@@ -37,7 +37,7 @@ fn a_step_says_what_traffic_reaches_it() {
         lines(&marked),
         [
             "- from `wan`: `tcp and port 80`; for example `tcp { src = 198.51.100.7:80, dst = 203.0.113.9:80 }`",
-            "- from `wan`: what no other rule takes (`else`); after earlier rules, for example \
+            "- from `wan`: packets that no other rule takes (`else`); after earlier rules, for example \
              `tcp { src = 198.51.100.7:4000, dst = 203.0.113.9:81 }`",
         ],
         "`back` is another step"
@@ -57,7 +57,7 @@ fn a_step_says_what_traffic_reaches_it() {
     let steered = "use \"guard.nf.toml\" as guard\nnf g = guard\nallow g to steer a\n";
     says(
         &format!("{}{steered}", HEAD.replace("nf a", "nf $0a")),
-        &["what `g` steers here"],
+        &["packets that `g` steers here"],
     );
     says(
         &format!(
@@ -86,9 +86,9 @@ fn what_earlier_rules_take_is_not_left() {
             "- from `wan`: `src net 10.0.0.0/7`; after earlier rules, for example \
              `tcp { src = 11.0.0.7:4000, dst = 203.0.113.9:80 }`",
             "- from `wan`: `tcp and udp`; no packet matches this filter",
-            "- from `wan`: what no other rule takes (`else`); after earlier rules, for example \
+            "- from `wan`: packets that no other rule takes (`else`); after earlier rules, for example \
              `tcp { src = 198.51.100.7:4000, dst = 203.0.113.9:80 }`",
-            "- from `lan`: what no other rule takes (`else`); nothing is left to it: the rules before it take every \
+            "- from `lan`: packets that no other rule takes (`else`); nothing is left to it: the rules before it take every \
              packet",
         ]
     );
@@ -108,14 +108,14 @@ fn outputs_on_the_way_are_named() {
             .unwrap()
     };
     let direct = of("", "tcp -> scan { match -> $0a -> drop } -> lan");
-    assert_eq!(direct, "; of that, what `scan` puts out on `match`");
+    assert_eq!(direct, "; only packets that `scan` puts out on `match`");
     let spliced = of(
         "chain bad = deep { match -> $0a -> drop } -> drop\n",
         "tcp -> scan { match -> bad } -> lan",
     );
     assert_eq!(
         spliced,
-        "; of that, what `scan` puts out on `match` and of that what `deep` puts out on `match`"
+        "; only packets that `scan` puts out on `match` and `deep` puts out on `match`"
     );
     let either = of(
         "chain bad = $0a -> drop\n",
@@ -123,7 +123,7 @@ fn outputs_on_the_way_are_named() {
     );
     assert_eq!(
         either,
-        "; of that, what `deep` puts out on `match`, or what `scan` puts out on `match`"
+        "; only packets that `deep` puts out on `match`, or that `scan` puts out on `match`"
     );
     let also_main = of("chain bad = $0a -> drop\n", "tcp -> scan { match -> bad } -> bad");
     assert_eq!(also_main, "");
@@ -134,7 +134,7 @@ fn arguments_stand_where_the_parameter_does() {
     let call = "chain seg(n: nf, p: port) = scan { match -> n -> drop } -> p\nsteer wan { tcp -> seg($0a, lan) else -> drop }\n";
     let found = lines(&format!("{HEAD}{SCAN}{call}"));
     assert!(
-        found[0].ends_with("of that, what `scan` puts out on `match`"),
+        found[0].ends_with("only packets that `scan` puts out on `match`"),
         "{found:?}"
     );
     let found = lines(&format!("{HEAD}{SCAN}{}", call.replace("$0a, lan", "a, la$0n")));
@@ -227,7 +227,7 @@ fn a_large_block_is_answered_at_once() {
         found["contents"]["value"]
             .as_str()
             .unwrap()
-            .contains("and by 1983 rules more"),
+            .contains("and by 1983 more rules"),
         "{found}"
     );
     println!("hover over 2,000 lines: {took:?}");
