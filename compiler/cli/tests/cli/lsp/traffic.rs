@@ -64,7 +64,7 @@ fn a_step_says_what_traffic_reaches_it() {
             "{}{chains}{steers}allow b to lookup\n",
             HEAD.replace("nf b", "nf $0b")
         ),
-        &["what these rules take when `b` has it looked up again"],
+        &["packets that these rules take when `b` has them looked up again"],
     );
 }
 
@@ -148,7 +148,7 @@ fn nothing_is_claimed_behind_an_error() {
     assert!(found[0].contains("for example `udp {"), "{found:?}");
     for line in &found[1..] {
         assert!(
-            line.ends_with("is not known while it, or a rule before it, has errors"),
+            line.ends_with("are not known while it, or a rule before it, has errors"),
             "{line}"
         );
     }
