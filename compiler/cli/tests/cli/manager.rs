@@ -52,6 +52,7 @@ fn manager(
                     previous: running.index.generation.clone(),
                     started: Vec::new(),
                     stopped: Vec::new(),
+                    draining: Vec::new(),
                     kept: Vec::new(),
                     took_ms: 1.5,
                 };
