@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use onvm_bundle::api::{CONTROL_SOCKET, InstanceState, ManagerState, STATUS_PATH, Status};
+use onvm_api::{CONTROL_SOCKET, InstanceState, ManagerState, STATUS_PATH, Status};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 

@@ -5,7 +5,7 @@
 use std::{io::Write, path::PathBuf, process::ExitCode, sync::LazyLock, time::Duration};
 
 use clap::Parser;
-use onvm_bundle::api::Isolation;
+use onvm_api::Isolation;
 use onvm_run::{
     api::notify_ready,
     control::{self, Options},

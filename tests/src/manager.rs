@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use onvm_bundle::api::{self as wire, ApiError, ApplyReply, ApplyRequest, InstanceStatus, Status};
+use onvm_api::{self as wire, ApiError, ApplyReply, ApplyRequest, InstanceStatus, Status};
 use rustix::process::Signal;
 
 use crate::{Scratch, http, process, programs};

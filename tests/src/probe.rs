@@ -1,6 +1,6 @@
 //! What the network function `probe` of `test-nf` tries.
 
-use onvm_bundle::api::InstanceStatus;
+use onvm_api::InstanceStatus;
 
 /// What the probe tried and did not get, in whatever jail.
 const REFUSED: [&str; 19] = [

@@ -9,7 +9,7 @@
 
 use std::time::{Duration, Instant};
 
-use onvm_bundle::api::ManagerState;
+use onvm_api::ManagerState;
 use onvm_tests::{
     Manager, Scratch, capture,
     manager::{SOON, dropped},

@@ -161,7 +161,7 @@ fn a_write_to_packets_mapped_read_only_ends_the_writer_alone() {
     );
     let bundle = scratch.build(&chain, "bundle");
     let manager = Manager::ready(&bundle, "test", &scratch.run_dir(), &[]);
-    let done = |s: &onvm_bundle::api::Status| s.ports[0].done && s.balance.in_flight == 0;
+    let done = |s: &onvm_api::Status| s.ports[0].done && s.balance.in_flight == 0;
     let status = manager.wait_until("the capture has passed", Duration::from_secs(30), done);
     assert!(instance(&status, "bad-0").restarts >= 1, "{status:#?}");
     assert_eq!(instance(&status, "fwd-0").restarts, 0);

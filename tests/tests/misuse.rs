@@ -154,11 +154,11 @@ fn a_log_and_an_output_that_nobody_reads_end_nothing() {
     let socket = scratch.run_dir().join("test/control.sock");
     let status = || {
         let (_, body) = onvm_tests::http::request(&socket, "GET", "/v1/status", None).ok()?;
-        serde_json::from_str::<onvm_bundle::api::Status>(&body).ok()
+        serde_json::from_str::<onvm_api::Status>(&body).ok()
     };
     let running = || {
         let s = status()?;
-        (s.state == onvm_bundle::api::ManagerState::Running)
+        (s.state == onvm_api::ManagerState::Running)
             .then(|| instance(&s, "pace-0").pid)
             .flatten()
     };

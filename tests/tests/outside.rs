@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use onvm_bundle::api::Status;
+use onvm_api::Status;
 use onvm_tests::{
     ByHand, Manager, Scratch,
     by_hand::Stubborn,

@@ -15,7 +15,7 @@ use std::{
     time::Instant,
 };
 
-use onvm_bundle::api::Status;
+use onvm_api::Status;
 use onvm_tests::{
     Manager, Scratch, capture,
     manager::{SOON, instance, lacks, unprivileged},

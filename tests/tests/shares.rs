@@ -7,7 +7,7 @@
     reason = "a failure here is a failed test"
 )]
 
-use onvm_bundle::api::Status;
+use onvm_api::Status;
 use onvm_tests::{
     Manager, Scratch,
     manager::{SOON, dropped, instance},

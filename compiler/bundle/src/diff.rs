@@ -81,7 +81,7 @@ pub struct InstanceChanges {
     pub started: Vec<String>,
     /// Only the old bundle has them.
     pub stopped: Vec<String>,
-    /// A new one is started, then the old one stopped; an [`ApplyReply`](crate::api::ApplyReply) names them under both.
+    /// A new one is started, then the old one stopped; an `ApplyReply` names them under both.
     pub replaced: Vec<String>,
     /// They go on with their process, state and counters.
     pub kept: Vec<String>,

@@ -5,7 +5,6 @@
 
 #![forbid(unsafe_code)]
 
-pub mod api;
 mod demand;
 pub mod diff;
 mod directory;

@@ -5,9 +5,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use onvm_api::{API_VERSION, ApiError, ApplyRequest, Status};
 use onvm_bundle::{
     Bundle,
-    api::{API_VERSION, ApiError, ApplyRequest, Status},
     diff::{Diff, diff},
 };
 use onvmc::{Inputs, traffic::Changes};

@@ -9,11 +9,8 @@ use std::{
     time::Duration,
 };
 
-use onvm_bundle::{
-    HugePages, PathRef, Port, PortKind, Workers,
-    api::{ChainStatus, Drop, PortStatus, ServiceStatus},
-    hash_bytes,
-};
+use onvm_api::{ChainStatus, Drop, PortStatus, ServiceStatus};
+use onvm_bundle::{HugePages, PathRef, Port, PortKind, Workers, hash_bytes};
 use onvm_captures::{Capture, CaptureError};
 use onvmc::{
     Program,

@@ -6,7 +6,7 @@ use std::{
 };
 
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
-use onvm_bundle::api::{InstanceState, Isolation, Status};
+use onvm_api::{InstanceState, Isolation, Status};
 
 use super::{
     Outcome,
@@ -264,7 +264,7 @@ fn uptime(seconds: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use onvm_bundle::api::*;
+    use onvm_api::*;
 
     use super::*;
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use onvm_bundle::api::{InstanceState, Status};
+use onvm_api::{InstanceState, Status};
 
 use super::{
     Outcome,

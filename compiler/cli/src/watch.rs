@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use onvm_bundle::api::Status;
+use onvm_api::Status;
 use tokio::{
     runtime::Runtime,
     signal::unix::{Signal, SignalKind, signal},

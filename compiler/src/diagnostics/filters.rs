@@ -333,7 +333,7 @@ pub(crate) fn qualifier(span: Span, word: &str, primitive: &str, fix: &str) -> D
 
 pub(crate) fn empty_list(span: Span) -> Diagnostic {
     error(&EMPTY_LIST, EMPTY_LIST.title, span, "has no members")
-        .help("give it a value, or leave the primitive out")
+        .help("give it a member, or leave the primitive out")
 }
 
 pub(crate) fn division_by_zero(span: Span) -> Diagnostic {

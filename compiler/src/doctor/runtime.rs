@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use onvm_bundle::{Run, api::Isolation};
+use onvm_api::Isolation;
+use onvm_bundle::Run;
 
 use super::{Check, Machine, Options, State, Subject, facts};
 

@@ -1,6 +1,6 @@
 //! `/metrics`: the status in the OpenMetrics text form.
 
-use onvm_bundle::api as wire;
+use onvm_api as wire;
 use prometheus_client::{
     encoding::text::encode,
     metrics::{counter::Counter, family::Family, gauge::Gauge},

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use onvm_bundle::api as wire;
+use onvm_api as wire;
 use serde::Serialize;
 
 use crate::{

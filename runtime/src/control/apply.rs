@@ -15,10 +15,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use onvm_bundle::{
-    Bundle,
-    api::{self as wire, ApiError},
-};
+use onvm_api::{self as wire, ApiError};
+use onvm_bundle::Bundle;
 
 use super::{Manager, place::slots_of, unsupported::refuse_unsupported};
 use crate::{

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use onvm_bundle::api::ApiError;
+use onvm_api::ApiError;
 use tokio::sync::{Notify, oneshot};
 
 use super::{Manager, apply::UNCHANGED};

@@ -22,7 +22,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use onvm_bundle::api as wire;
+use onvm_api as wire;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 pub use start::{Options, start};

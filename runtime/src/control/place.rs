@@ -5,7 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use onvm_bundle::{Bundle, api::ApiError};
+use onvm_api::ApiError;
+use onvm_bundle::Bundle;
 
 use super::{Manager, apply::UNCHANGED};
 use crate::fleet::{InstanceSpec, NfMode, Placed};

@@ -8,7 +8,8 @@ use std::{
 };
 
 use nflib::memory::HUGE_PAGE;
-use onvm_bundle::{Bundle, HugePages, ManagerConfig, api as wire};
+use onvm_api as wire;
+use onvm_bundle::{Bundle, HugePages, ManagerConfig};
 use rustix::process::{Resource, Rlimit};
 use tokio::sync::{mpsc::unbounded_channel, oneshot};
 

@@ -2,7 +2,8 @@
 
 use std::{collections::BTreeMap, sync::atomic::AtomicU64};
 
-use onvm_bundle::{api as wire, tables::ChainTable};
+use onvm_api as wire;
+use onvm_bundle::tables::ChainTable;
 
 use super::{Manager, totals::Totals};
 use crate::{

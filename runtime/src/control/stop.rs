@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use onvm_bundle::api as wire;
+use onvm_api as wire;
 
 use super::{Manager, TICK};
 use crate::{api::Summary, error::RunError, ports::OpenPort, worker::Command};

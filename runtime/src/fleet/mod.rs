@@ -22,10 +22,8 @@ use std::{
 };
 
 use nflib::{CounterSet, Region};
-use onvm_bundle::{
-    MadeFrom,
-    api::{InstanceState, Isolation},
-};
+use onvm_api::{InstanceState, Isolation};
+use onvm_bundle::MadeFrom;
 use tokio::sync::mpsc::UnboundedSender;
 
 pub use self::spec::{HostOptions, NfMode};

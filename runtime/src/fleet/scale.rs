@@ -7,7 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use onvm_bundle::{InstanceConfig, MadeFrom, Service, api::InstanceState};
+use onvm_api::InstanceState;
+use onvm_bundle::{InstanceConfig, MadeFrom, Service};
 
 use super::{
     Fleet, InstanceEntry, Role, ServiceEntry, free_slot, full, spec::InstanceSpec, supervise::Order,

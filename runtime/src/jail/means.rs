@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use onvm_bundle::api::{Isolation, Missing};
+use onvm_api::{Isolation, Missing};
 
 use super::{files, filter, groups::Groups, process::Namespaces};
 use crate::error::RunError;

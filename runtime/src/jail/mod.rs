@@ -28,7 +28,7 @@ use std::{
 };
 
 use nflib::session::SOCKET_VARIABLE;
-use onvm_bundle::api::Isolation;
+use onvm_api::Isolation;
 use rustix::{
     process::{PidfdFlags, Resource, pidfd_open},
     thread::CpuSet,

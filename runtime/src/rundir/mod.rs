@@ -26,7 +26,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use onvm_bundle::api::CONTROL_SOCKET;
+use onvm_api::CONTROL_SOCKET;
 use rustix::{
     fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, fchmod, flock, fstat, openat, statat, unlinkat},
     io::Errno,
@@ -253,12 +253,8 @@ pub(crate) fn private(path: &Path) -> Result<PathBuf, RunError> {
 
 /// Where run directories are when the operator names none.
 pub fn default_base() -> PathBuf {
-    let uid = rustix::process::geteuid();
-    match std::env::var_os("XDG_RUNTIME_DIR") {
-        _ if uid.is_root() => PathBuf::from("/run/onvm"),
-        Some(dir) if !dir.is_empty() => PathBuf::from(dir).join("onvm"),
-        _ => PathBuf::from(format!("/tmp/onvm-{}", uid.as_raw())),
-    }
+    let user = rustix::process::geteuid();
+    onvm_api::default_run_dir(user.as_raw(), std::env::var_os("XDG_RUNTIME_DIR"))
 }
 
 #[cfg(test)]

@@ -252,7 +252,7 @@ fn what_a_link_does_not_carry_is_refused_and_one_that_comes_back_is_used() {
     joined.manager.wait_for_log("its link is down");
     let before = joined.manager.status();
     joined.outside.tool(&["python3", "-c", SEND_TAGGED]);
-    let refused = |s: &onvm_bundle::api::Status| {
+    let refused = |s: &onvm_api::Status| {
         s.drops
             .iter()
             .filter(|d| d.reason == "port_refused")
@@ -262,7 +262,7 @@ fn what_a_link_does_not_carry_is_refused_and_one_that_comes_back_is_used() {
     let after = joined
         .manager
         .wait_until("all are refused", SOON, |s| refused(s) >= refused(&before) + 6);
-    let sent = |s: &onvm_bundle::api::Status| s.ports.iter().find(|p| p.name == "lan").unwrap().tx_packets;
+    let sent = |s: &onvm_api::Status| s.ports.iter().find(|p| p.name == "lan").unwrap().tx_packets;
     assert_eq!(sent(&after), sent(&before));
     assert_eq!(joined.link("lan").as_deref(), Some("down"));
     let capture = Capture::begin_when_up(&joined);

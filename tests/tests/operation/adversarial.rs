@@ -9,7 +9,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use onvm_bundle::api::Status;
+use onvm_api::Status;
 use onvm_tests::{Manager, Scratch, Summary, capture, random::Random};
 use program::{Assertion, Claim, FIELDS, IN_PORTS, PORTS, Program};
 

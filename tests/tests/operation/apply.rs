@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use onvm_bundle::api::{ApiError, ManagerState};
+use onvm_api::{ApiError, ManagerState};
 use onvm_tests::{
     Manager, Scratch, capture,
     manager::{self, SOON, dropped, instance},

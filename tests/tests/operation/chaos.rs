@@ -3,7 +3,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use onvm_bundle::api::ApiError;
+use onvm_api::ApiError;
 use onvm_tests::{Manager, Scratch, capture, process, random::Random};
 use rustix::process::Signal;
 

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use onvm_bundle::api::ApiError;
+use onvm_api::ApiError;
 use onvm_tests::{
     Manager, Scratch, capture, http,
     manager::{self, SOON},
@@ -179,7 +179,7 @@ fn onvmc_status_shows_what_runs() {
         assert!(text.contains(word), "{word} is missing:\n{text}");
     }
     let json = programs::tool(&onvmc, &["status", "--json", "--run-dir", &run_dir]);
-    let status: onvm_bundle::api::Status = serde_json::from_str(&json).unwrap();
+    let status: onvm_api::Status = serde_json::from_str(&json).unwrap();
     assert_eq!(status.pid, manager.pid());
     manager.terminate_whole(STOCK);
 }
@@ -247,7 +247,7 @@ fn a_verbose_status_counts_the_hits_of_each_rule() {
     );
     let hits = || {
         let (_, body) = manager.get("/v1/status?verbose");
-        let status: onvm_bundle::api::Status = serde_json::from_str(&body).unwrap();
+        let status: onvm_api::Status = serde_json::from_str(&body).unwrap();
         assert!(status.ports[1].rules.is_empty(), "no rules are written there");
         let rules = status.ports[0].rules.iter();
         let line = |source: &str| source.rsplit(':').nth(1).unwrap().to_owned();

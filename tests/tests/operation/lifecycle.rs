@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use onvm_bundle::api::ManagerState;
+use onvm_api::ManagerState;
 use onvm_tests::{
     Manager, Scratch, capture,
     manager::{self, SOON, instance, lacking},

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use onvm_bundle::api::InstanceState;
+use onvm_api::InstanceState;
 use onvm_tests::{
     Manager, Scratch, capture,
     manager::{SOON, instance},

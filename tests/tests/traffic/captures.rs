@@ -10,7 +10,7 @@ fn run(scratch: &Scratch, bundle: &Path, name: &str) -> Finished {
     Manager::start(bundle, name, &scratch.run_dir(), &["--exit-when-done"]).finish(LONG)
 }
 
-fn port<'a>(summary: &'a Summary, name: &str) -> &'a onvm_bundle::api::PortStatus {
+fn port<'a>(summary: &'a Summary, name: &str) -> &'a onvm_api::PortStatus {
     summary.ports.iter().find(|p| p.name == name).unwrap()
 }
 

@@ -1,6 +1,6 @@
 //! The flow cache beside a function that writes to packets that it does not hold.
 
-use onvm_bundle::api::InstanceState;
+use onvm_api::InstanceState;
 use onvm_tests::{
     Manager, Scratch, capture,
     manager::{SOON, instance},
@@ -35,7 +35,7 @@ fn a_writer_leaves_no_flow_on_a_wrong_chain() {
     );
     let bundle = scratch.build(&chain, "bundle");
     let manager = Manager::ready(&bundle, "test", &scratch.run_dir(), &[]);
-    let received = |s: &onvm_bundle::api::Status| s.ports[0].rx_packets;
+    let received = |s: &onvm_api::Status| s.ports[0].rx_packets;
     let status = manager.wait_until("half of the packets have come", SOON, |s| {
         received(s) >= FLOWS.into()
     });

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use onvm_bundle::{Bundle, api::CONTROL_SOCKET};
+use onvm_api::CONTROL_SOCKET;
+use onvm_bundle::Bundle;
 
 use super::{Client, ClientError, default_run_dir, own::Directory};
 use crate::args::RuntimeArgs;

@@ -12,7 +12,7 @@ use std::{
 use http_body_util::{BodyExt, Full};
 use hyper::{Method, Request, body::Bytes};
 use hyper_util::rt::TokioIo;
-use onvm_bundle::api::{
+use onvm_api::{
     APPLY_PATH, ApiError, ApplyReply, ApplyRequest, STATUS_PATH, STOP_PATH, Status, StopReply, VERBOSE,
 };
 use rustix::{
@@ -233,9 +233,5 @@ async fn exchange(
 /// As `onvm-run` chooses it.
 pub(super) fn default_run_dir() -> PathBuf {
     let user = rustix::process::geteuid();
-    match std::env::var_os("XDG_RUNTIME_DIR") {
-        _ if user.is_root() => PathBuf::from("/run/onvm"),
-        Some(dir) if !dir.is_empty() => PathBuf::from(dir).join("onvm"),
-        _ => PathBuf::from(format!("/tmp/onvm-{}", user.as_raw())),
-    }
+    onvm_api::default_run_dir(user.as_raw(), std::env::var_os("XDG_RUNTIME_DIR"))
 }

@@ -8,13 +8,11 @@ use std::{
     sync::mpsc,
 };
 
-use onvm_bundle::{
-    Bundle,
-    api::{
-        API_VERSION, ApiError, ApplyReply, ApplyRequest, Balance, BufferStatus, Isolation, ManagerState,
-        Status, StopReply,
-    },
+use onvm_api::{
+    API_VERSION, ApiError, ApplyReply, ApplyRequest, Balance, BufferStatus, Isolation, ManagerState, Status,
+    StopReply,
 };
+use onvm_bundle::Bundle;
 
 use crate::{CHAIN, run, text, workspace};
 

@@ -11,9 +11,20 @@
 //! Every failure is an [`ApiError`] with an HTTP status of 4xx (the request) or 5xx (the manager). Readers ignore
 //! fields that they do not know, so a newer manager may say more.
 
-use std::collections::BTreeMap;
+#![forbid(unsafe_code)]
+
+use std::{collections::BTreeMap, ffi::OsString, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
+
+/// Where managers of a user have their run directories when the operator names none. `session`: `$XDG_RUNTIME_DIR`.
+pub fn default_run_dir(user: u32, session: Option<OsString>) -> PathBuf {
+    match session {
+        _ if user == 0 => PathBuf::from("/run/onvm"),
+        Some(dir) if !dir.is_empty() => PathBuf::from(dir).join("onvm"),
+        _ => PathBuf::from(format!("/tmp/onvm-{user}")),
+    }
+}
 
 /// The version in every body.
 pub const API_VERSION: u32 = 1;
@@ -278,7 +289,7 @@ impl ApiError {
         }
     }
 
-    /// `fixed` as [`fixed_while_running`](crate::fixed_while_running) names it.
+    /// `fixed` as `onvm_bundle::fixed_while_running` names it.
     pub fn not_changeable(fixed: &[String]) -> Self {
         let fixed = fixed.join(", ");
         Self::new(
