@@ -4,7 +4,7 @@ use onvmc::{
     Inputs, Program,
     interpret::Interpreter,
     sets::Witness,
-    traffic::{Answers, Certainty, Models, Reached, query},
+    traffic::{Answers, Certainty, Models, Reached, Unwritten, Which, query},
 };
 
 use super::{
@@ -62,7 +62,7 @@ pub(super) fn run(out: &Output, args: &QueryArgs) -> Outcome {
     if out.json {
         out.data_json(&json(port, &filter, &found));
     } else {
-        out.data(&text(&filter, &found));
+        out.data(&text(&found));
     }
     Outcome::Done
 }
@@ -71,8 +71,8 @@ fn is_end(program: &Program, name: &str) -> bool {
     name == "drop" || program.manager.ports.iter().any(|p| p.name == name)
 }
 
-fn text(filter: &str, found: &Answers) -> String {
-    let ways = found.ways.iter().map(|way| one(filter, way));
+fn text(found: &Answers) -> String {
+    let ways = found.ways.iter().map(one);
     let mut text: String = ways.collect();
     let others = if found.ways.is_empty() {
         "No such packet gets there"
@@ -94,13 +94,16 @@ fn text(filter: &str, found: &Answers) -> String {
     text
 }
 
-fn one(filter: &str, way: &Reached) -> String {
+fn one(way: &Reached) -> String {
     let end = match &way.dropped_at {
         Some(at) => format!("dropped at `{at}`"),
         None => format!("`{}`", way.end),
     };
     let mut text = format!("{end}   {}\n", way.path);
-    text += &format!("    which    {}\n", set(filter, way));
+    text += &format!("    which    {}\n", set(&way.which, !way.given.is_empty()));
+    if way.which.except_cut_off {
+        text += "    except   frames that end before a byte that a rule reads: another rule may take them\n";
+    }
     text += &format!("    rule     {} at {}\n", way.rule, way.rule.source.0);
     for decided in &way.decided {
         text += &format!(
@@ -114,19 +117,18 @@ fn one(filter: &str, way: &Reached) -> String {
     text + &format!("    packet   {}\n", way.packet)
 }
 
-/// The packets as a filter, and whether these are all of it.
-fn set(filter: &str, way: &Reached) -> String {
-    let rule = &way.rule.text;
-    let set = match (filter, rule.as_str()) {
-        (filter, "else") => filter.to_owned(),
-        ("all", rule) => rule.to_owned(),
-        (filter, rule) if filter == rule => filter.to_owned(),
-        (filter, rule) => format!("({filter}) and ({rule})"),
+/// The packets as a filter, or why they are not written as one.
+fn set(which: &Which, conditional: bool) -> String {
+    let reason = match (&which.filter, which.unwritten) {
+        (Some(filter), _) if conditional => return format!("some of: {filter}"),
+        (Some(filter), _) => return format!("all of: {filter}"),
+        (None, Some(Unwritten::OnlyCutOff)) => {
+            return "only frames that end before a byte that a rule reads".to_owned();
+        }
+        (None, Some(Unwritten::TooLong)) => "their filter would be too long",
+        (None, _) => "filters that look behind labels or tunnels cannot be joined to one",
     };
-    match way.all {
-        true => format!("all of: {set}"),
-        false => format!("some of: {set}"),
-    }
+    format!("not shown: {reason}")
 }
 
 fn json(port: &str, filter: &str, found: &Answers) -> serde_json::Value {

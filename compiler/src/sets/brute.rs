@@ -136,7 +136,7 @@ pub(crate) fn whole_frames() -> Vec<Frame> {
     all
 }
 
-fn cut_short(frames: &[Frame]) -> Vec<Frame> {
+pub(crate) fn cut_short(frames: &[Frame]) -> Vec<Frame> {
     let lengths = [13, 15, 20, 23, 25, 28, 32, 35, 37, 40, 45, 56];
     let cut = |f: &Frame, n: usize| whole(f.bytes[..lengths[n % lengths.len()]].to_vec());
     let ways = frames.iter().enumerate().step_by(3);

@@ -15,9 +15,9 @@ use super::{cube::Cube, field::Fields, lower::lower};
 #[path = "../../../nflib/filter/tests/filters/packets/carried.rs"]
 mod carried;
 #[path = "../../../nflib/filter/tests/filters/packets/frames.rs"]
-pub(super) mod frames;
+pub(crate) mod frames;
 #[path = "../../../nflib/filter/tests/filters/packets/trees.rs"]
-pub(super) mod trees;
+pub(crate) mod trees;
 
 pub(crate) fn config(cases: u32, seed: u64) -> ProptestConfig {
     ProptestConfig {

@@ -74,7 +74,7 @@ mod brute_overlap;
 #[cfg(test)]
 mod brute_rewrite;
 #[cfg(test)]
-mod exact;
+pub(crate) mod exact;
 
 pub use field::Fields;
 pub use frame::Frame;

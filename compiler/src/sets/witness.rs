@@ -30,7 +30,7 @@ impl Witness {
 
 impl Frame {
     /// With lengths and checksums as they should be.
-    pub(super) fn mended(&self) -> Self {
+    pub(crate) fn mended(&self) -> Self {
         let mut mended = self.clone();
         mend(&mut mended.bytes);
         mended

@@ -27,12 +27,15 @@
 mod aligned;
 mod changes;
 mod query;
+#[cfg(test)]
+mod query_tests;
 mod routes;
 mod scanner;
 mod search;
 mod side;
 #[cfg(test)]
 mod tests;
+mod which;
 mod witnesses;
 
 pub use changes::{Changes, Condition, PathChange, Taken, changes};
@@ -40,4 +43,5 @@ pub use query::{Answers, Decided, Question, Reached, query};
 pub(crate) use scanner::Scanner;
 pub use search::Certainty;
 pub use side::Models;
+pub use which::{Unwritten, Which};
 pub use witnesses::{Missing, Way, Witnesses, witnesses};

@@ -10,6 +10,7 @@ use super::{
     routes::{Route, Routes, Through, describe, names},
     search::{Certainty, Finder, Found},
     side::{Models, Side},
+    which::{Taken, Which, which},
 };
 use crate::{
     interpret::{Interpreter, StoryRule},
@@ -19,6 +20,8 @@ use crate::{
 
 /// For one question; a few seconds.
 const BUDGET: u64 = 60_000_000;
+/// For writing the packets of all ways as filters.
+const WRITE_BUDGET: u64 = 60_000_000;
 /// For whether packets of the filter come to a rule at all.
 const RULE_BUDGET: u64 = 300_000;
 /// More ways than these are not reported.
@@ -54,10 +57,11 @@ pub struct Reached {
     pub path: String,
     /// Decisions of firewalls on the packet shown, and the rules.
     pub decided: Vec<Decided>,
-    /// Only those of which third-party NFs decide so.
+    /// All that go this way; if `given` says anything, those of them of which that holds.
+    #[serde(flatten)]
+    pub which: Which,
+    /// What NFs have to do with them that decide on more than headers, or on what they do not know.
     pub given: Vec<Condition>,
-    /// Every packet of the filter that the rule's filter matches goes this way.
-    pub all: bool,
     /// One of them.
     #[serde(serialize_with = "as_text")]
     pub packet: Witness,
@@ -101,13 +105,41 @@ pub fn query<'a>(
         asked: &asked,
         interpreter,
         budget: Budget::new(BUDGET),
-        found: Answers {
-            ways: Vec::new(),
-            certainty: Certainty::Proved,
-        },
+        certainty: Certainty::Proved,
+        found: Vec::new(),
     };
     search.port(&question.port, to);
-    search.found
+    let (found, certainty) = (search.found, search.certainty);
+    let Some(steering) = side.steering(&question.port) else {
+        return Answers {
+            ways: Vec::new(),
+            certainty,
+        };
+    };
+    let ports = &contents.manager.ports;
+    let mut budget = Budget::new(WRITE_BUDGET);
+    let ways = found.into_iter().map(|mut way| {
+        let taken = Taken {
+            steering,
+            rule: way.taker,
+            asked: &question.filter,
+            untagged: ports.iter().any(|p| p.name == question.port && p.ignore_tags),
+        };
+        way.reached.which = which(&mut fields, &side, &taken, &way.route.decisions, &mut budget);
+        way.reached
+    });
+    Answers {
+        ways: ways.collect(),
+        certainty,
+    }
+}
+
+/// A way, and what brings packets onto it.
+struct Way<'a> {
+    reached: Reached,
+    taker: Taker,
+    /// Without decisions on what other NFs may have made of the packet.
+    route: Route<'a>,
 }
 
 struct Search<'s, 'a> {
@@ -116,7 +148,8 @@ struct Search<'s, 'a> {
     asked: &'s Table<'a>,
     interpreter: &'s mut Interpreter<'a>,
     budget: Budget,
-    found: Answers,
+    certainty: Certainty,
+    found: Vec<Way<'a>>,
 }
 
 impl<'a> Search<'_, 'a> {
@@ -138,25 +171,19 @@ impl<'a> Search<'_, 'a> {
             let ways = routes.entry(chain.map(|c| c.name.as_str())).or_insert_with(|| {
                 let Routes { routes, more } = Routes::new(through, through);
                 if more {
-                    self.found.certainty = Certainty::Partial;
+                    self.certainty = Certainty::Partial;
                 }
                 routes
             });
-            let first = self.found.ways.len();
             for route in ways.iter() {
-                if self.found.ways.len() >= MAX_WAYS || self.budget.is_spent() {
-                    self.found.certainty = Certainty::Partial;
+                if self.found.len() >= MAX_WAYS || self.budget.is_spent() {
+                    self.certainty = Certainty::Partial;
                     return;
                 }
                 self.route(port, taker, &rule, route);
             }
-            let only = self.found.ways.len() == first + 1;
-            let all = only && self.found.certainty == Certainty::Proved && self.is_first(port, taker);
-            if let Some(way) = self.found.ways.get_mut(first).filter(|_| only) {
-                way.all = all;
-            }
         }
-        self.found.ways.retain(|way| to.is_none_or(|to| way.end == to));
+        self.found.retain(|way| to.is_none_or(|to| way.reached.end == to));
     }
 
     /// Packets of the filter come to the rule, or that is not known.
@@ -170,15 +197,9 @@ impl<'a> Search<'_, 'a> {
             crate::sets::common(finder.fields, &taken, &[], budget)
         });
         if answer == Answer::Unknown {
-            self.found.certainty = Certainty::Partial;
+            self.certainty = Certainty::Partial;
         }
         answer != Answer::No
-    }
-
-    /// No rule before this one takes packets of the filter: what it takes is the filter and the rule's own.
-    fn is_first(&mut self, port: &str, taker: Taker) -> bool {
-        let Some(rule) = taker else { return false };
-        (0..rule).all(|before| !self.comes_to(port, Some(before)))
     }
 
     fn route(&mut self, port: &str, taker: Taker, rule: &StoryRule, route: &Route<'a>) {
@@ -186,7 +207,8 @@ impl<'a> Search<'_, 'a> {
         let (Some(steering), Some(id)) = (side.steering(port), self.interpreter.port(port)) else {
             return;
         };
-        let given = given(&[side], route);
+        let mut given = given(&[side], route);
+        let route = &self.known(route, &mut given);
         let interpreter = &mut *self.interpreter;
         let mut confirm = |frame: &Frame| {
             let whole = frame.bytes.len() == frame.wire_len as usize;
@@ -202,19 +224,73 @@ impl<'a> Search<'_, 'a> {
                 let end = route.old.last().map_or("drop", |visit| visit.at);
                 let nfs = route.old.iter().rev().map(|visit| visit.at);
                 let last = nfs.into_iter().find(|at| *at != "drop").unwrap_or(port);
-                self.found.ways.push(Reached {
+                given.extend(self.payloads(route));
+                if route.decisions.iter().any(|d| self.finder.is_modelled(d)) {
+                    self.certainty = self.certainty.min(Certainty::Modelled);
+                }
+                let reached = Reached {
                     end: end.to_owned(),
                     dropped_at: (end == "drop").then(|| last.to_owned()),
                     rule: rule.clone(),
                     path: describe(&route.old),
                     decided: self.decided(route, &packet.frame),
+                    which: Which::default(),
                     given,
-                    all: false,
                     packet,
+                };
+                self.found.push(Way {
+                    reached,
+                    taker,
+                    route: route.clone(),
                 });
             }
-            Found::None(certainty) => self.found.certainty = self.found.certainty.min(certainty),
+            Found::None(certainty) => self.certainty = self.certainty.min(certainty),
         }
+    }
+
+    /// The route without what NFs decide by headers that others before them may have rewritten: that is said.
+    fn known(&self, route: &Route<'a>, given: &mut Vec<Condition>) -> Route<'a> {
+        let side = self.finder.old;
+        let mut writers: Vec<&str> = Vec::new();
+        let mut unknown: Vec<&str> = Vec::new();
+        for visit in &route.old {
+            let by_rules = matches!(side.model(visit.at), Model::Rules { .. } | Model::Payload { .. });
+            if !writers.is_empty() && by_rules && !unknown.contains(&visit.at) {
+                unknown.push(visit.at);
+                given.push(Condition {
+                    nf: visit.at.to_owned(),
+                    does: format!(
+                        "{} of what {} has made of them",
+                        does(&visit.by),
+                        quoted(&writers)
+                    ),
+                });
+            } else if side.rewrites(visit.at) && !writers.contains(&visit.at) {
+                writers.push(visit.at);
+            }
+        }
+        let mut route = route.clone();
+        route.decisions.retain(|decision| !unknown.contains(&decision.nf));
+        route
+    }
+
+    /// What scanners have to find in the payload, or not.
+    fn payloads(&self, route: &Route<'a>) -> Vec<Condition> {
+        let one = |decision: &super::routes::Decision<'a>| {
+            let Model::Payload { found, only, .. } = self.finder.old.model(decision.nf) else {
+                return None;
+            };
+            let does = match (decision.old.as_ref()? == found, only) {
+                (true, _) => "finds one of its patterns in them",
+                (false, None) => "finds none of its patterns in them",
+                (false, Some(_)) => "does not search them or finds none of its patterns",
+            };
+            Some(Condition {
+                nf: decision.nf.to_owned(),
+                does: does.to_owned(),
+            })
+        };
+        route.decisions.iter().filter_map(one).collect()
     }
 
     fn decided(&self, route: &Route<'a>, frame: &Frame) -> Vec<Decided> {
@@ -227,17 +303,25 @@ impl<'a> Search<'_, 'a> {
                 Some(rule) => said.get(rule)?.clone(),
                 None => "its default, as no rule takes it".to_owned(),
             };
-            let does = match decision.old.as_ref()? {
-                Outcome::Output(name) => format!("puts it out on {name}"),
-                Outcome::Drop => "drops it".to_owned(),
-                _ => "lets it on".to_owned(),
-            };
             Some(Decided {
                 nf: decision.nf.to_owned(),
-                does,
+                does: does(decision.old.as_ref()?),
                 rule,
             })
         };
         route.decisions.iter().filter_map(one).collect()
     }
+}
+
+fn does(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Output(name) => format!("puts it out on {name}"),
+        Outcome::Drop => "drops it".to_owned(),
+        _ => "lets it on".to_owned(),
+    }
+}
+
+fn quoted(names: &[&str]) -> String {
+    let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    names.join(" and ")
 }

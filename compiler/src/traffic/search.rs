@@ -125,7 +125,7 @@ impl<'f, 'a> Finder<'f, 'a> {
     }
 
     /// A model may leave packets out, so that nothing is proved by it.
-    fn is_modelled(&self, decision: &Decision<'a>) -> bool {
+    pub(crate) fn is_modelled(&self, decision: &Decision<'a>) -> bool {
         let models = [self.old.model(decision.nf), self.new.model(decision.nf)];
         models
             .iter()

@@ -57,6 +57,15 @@ impl Models {
         })
     }
 
+    /// Of all firewalls.
+    #[cfg(test)]
+    pub(super) fn filters(&self) -> impl Iterator<Item = &Expr> {
+        self.by_name.values().flat_map(|model| match model {
+            Model::Rules { filters, .. } => filters.as_slice(),
+            _ => &[],
+        })
+    }
+
     pub(crate) fn preferred(&self, fields: &mut Fields) -> Liked<'_> {
         Liked {
             with_payload: Set::new(fields, &self.with_payload),
@@ -157,6 +166,14 @@ impl<'a> Side<'a> {
     /// What it decides on cannot be known.
     pub(crate) fn is_opaque(&self, nf: &str) -> bool {
         matches!(self.models.by_name.get(nf), Some(Model::Unknown))
+    }
+
+    /// It may rewrite packets, as its manifest says.
+    pub(crate) fn rewrites(&self, nf: &str) -> bool {
+        self.is_opaque(nf)
+            && self
+                .config(nf)
+                .is_some_and(|c| c.manifest.effects.writes_packets())
     }
 
     pub(crate) fn steering(&self, port: &str) -> Option<&Steering<'a>> {

@@ -17,7 +17,7 @@ use hyper::{
     body::{Bytes, Incoming},
     header::CONTENT_TYPE,
 };
-use onvm_X;
+use onvm_api::{self as wire, ApiError};
 use serde::Serialize;
 use tokio::{
     net::UnixListener,

@@ -15,6 +15,7 @@ mod primitive;
 mod relation;
 mod resolve;
 mod values;
+mod written;
 
 use onvm_bundle::filter::{Expr, MAX_DEPTH, Place};
 use onvm_lang::{
@@ -23,7 +24,10 @@ use onvm_lang::{
 };
 
 use self::known::Known;
-pub(crate) use self::resolve::{Filters, meant_else};
+pub(crate) use self::{
+    resolve::{Filters, meant_else},
+    written::{simple, size as written_size, written},
+};
 use crate::diagnostics::filters;
 
 /// The most tests, values and operators in one lowered filter, classes and lists spelled out. Keeps
