@@ -68,7 +68,9 @@ mod tests {
                 "port wan = {kind}\nport lan = null\nsteer wan {{ {rules} else -> lan }}\n\
                  steer lan {{ else -> wan }}\nassert wan: {claim}\n"
             );
-            let found = checked(&source).diagnostics;
+            let mut found = checked(&source).diagnostics;
+            // The rule has a warning of its own where the claim has none.
+            found.retain(|d| d.code != "C0615");
             let help = found.first().and_then(|d| d.help.clone()).unwrap_or_default();
             (found.iter().map(|d| d.code).collect::<Vec<_>>(), help)
         };

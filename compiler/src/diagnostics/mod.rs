@@ -10,6 +10,8 @@ pub(crate) mod bad_override;
 pub(crate) mod chain_cycle;
 pub(crate) mod contradictory_packet;
 pub(crate) mod device_twice;
+pub(crate) mod drops_first_fragments_only;
+pub(crate) mod drops_untagged_only;
 pub(crate) mod duplicate_name;
 pub(crate) mod empty_filter;
 pub(crate) mod empty_program;
@@ -123,6 +125,8 @@ pub(crate) const PAGES: &[&Page] = &[
     &untagged_only::PAGE,
     &first_fragments_only::PAGE,
     &unanswered_neighbours::PAGE,
+    &drops_untagged_only::PAGE,
+    &drops_first_fragments_only::PAGE,
     &table_full::PAGE,
     &rings_and_buffers::PAGE,
     &too_many_hops::PAGE,

@@ -66,7 +66,9 @@ mod tests {
                 "port wan = tap {{ name = \"a\"{tags} }}\nport lan = null\nsteer wan {{ tcp -> drop else -> lan }}\n\
                  steer lan {{ else -> wan }}\nassert wan: {claim}\n"
             );
-            let found = checked(&source).diagnostics;
+            let mut found = checked(&source).diagnostics;
+            // The rule has a warning of its own where the claim has none.
+            found.retain(|d| d.code != "C0614");
             let help = found.first().and_then(|d| d.help.clone()).unwrap_or_default();
             (found.iter().map(|d| d.code).collect::<Vec<_>>(), help)
         };

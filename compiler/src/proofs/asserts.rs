@@ -60,7 +60,7 @@ impl Proved {
     }
 }
 
-/// Returns those that are proved.
+/// Returns those that are proved. `warned` gets the ports of claims that do not hold for packets beside theirs.
 pub(super) fn check<'a>(
     cx: &Context<'_>,
     common: &Common<'_, 'a, '_, '_>,
@@ -68,6 +68,7 @@ pub(super) fn check<'a>(
     assertions: &[Assertion<'_>],
     packets: &[Set<'a>],
     beside: &[Vec<(Beside, Set<'a>)>],
+    warned: &mut Vec<(String, Beside)>,
 ) -> Vec<Proved> {
     let mut budget = Budget::new(ASSERTIONS_BUDGET);
     let mut of_others = Budget::new(ASSERTIONS_BUDGET);
@@ -105,7 +106,9 @@ pub(super) fn check<'a>(
                         proved.push(Proved::new(cx, assertion, rests_on));
                         for (kind, packets) in beside {
                             let proof = Proof { packets, ..proof };
-                            proof.warn_of(cx, *kind, entries, &mut known, &mut of_others);
+                            if proof.warn_of(cx, *kind, entries, &mut known, &mut of_others) {
+                                warned.push((assertion.port.to_owned(), *kind));
+                            }
                         }
                     }
                 }
@@ -201,7 +204,7 @@ impl<'a> Proof<'_, 'a, '_, '_> {
         }
     }
 
-    /// Warns where packets beside those of the assertion break the claim.
+    /// Warns where packets beside those of the assertion break the claim; whether they do.
     fn warn_of(
         &self,
         cx: &Context<'_>,
@@ -209,18 +212,21 @@ impl<'a> Proof<'_, 'a, '_, '_> {
         entries: &[Entry],
         known: &mut Known,
         budget: &mut Budget,
-    ) {
-        if let Err(found) = self.attempt(entries, known, budget)
-            && found.code == refuted::PAGE.code
-        {
-            let Assertion { packets, port, .. } = self.assertion;
-            cx.report(match kind {
-                Beside::Tagged => untagged_only::untagged_only(*packets, port, &found),
-                Beside::Fragments => {
-                    first_fragments_only::first_fragments_only(*packets, cx.sources.text(*packets), &found)
-                }
-            });
+    ) -> bool {
+        let Err(found) = self.attempt(entries, known, budget) else {
+            return false;
+        };
+        if found.code != refuted::PAGE.code {
+            return false;
         }
+        let Assertion { packets, port, .. } = self.assertion;
+        cx.report(match kind {
+            Beside::Tagged => untagged_only::untagged_only(*packets, port, &found),
+            Beside::Fragments => {
+                first_fragments_only::first_fragments_only(*packets, cx.sources.text(*packets), &found)
+            }
+        });
+        true
     }
 
     /// A packet of the assertion that enters the chain.

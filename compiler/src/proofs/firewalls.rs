@@ -6,7 +6,7 @@ use nflib::{
     Params,
     testing::{AnyBench, LONGEST},
 };
-use onvm_bundle::{Hop, Target};
+use onvm_bundle::{Hop, Target, filter::Expr};
 use stdlib_nfs::StandardNf;
 
 use crate::{
@@ -150,6 +150,24 @@ impl<'m> Firewalls<'m> {
     /// The verdict of the NF itself on a packet. None: that is not known, or it does not start.
     pub(super) fn tried(&self, nf: &str, frame: &Frame) -> Option<Outcome> {
         self.models.tried(nf, frame, self.ignore_tags)
+    }
+
+    /// The rules of an NF in order, each with what it comes to, where it stands and what it says.
+    pub(super) fn rules(&self, nf: &str) -> Vec<(&'m Expr, &'m Outcome, &'m str)> {
+        let Some(Model::Rules {
+            filters,
+            untagged,
+            outcomes,
+            said,
+        }) = self.models.by_name.get(nf).map(|known| &known.model)
+        else {
+            return Vec::new();
+        };
+        let filters = if self.ignore_tags { untagged } else { filters };
+        let rules = filters.iter().zip(outcomes).zip(said);
+        rules
+            .map(|((filter, outcome), said)| (filter, outcome, said.as_str()))
+            .collect()
     }
 
     /// The packets of which an NF decides so. None: which these are is not known.

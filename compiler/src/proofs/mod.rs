@@ -4,6 +4,7 @@
 //! that is claimed; see [`crate::sets`].
 
 mod asserts;
+mod bypasses;
 mod faults;
 #[cfg(test)]
 mod firewall_tests;
@@ -92,7 +93,10 @@ pub(crate) fn check(
     };
     let firewalls = Firewalls::new(&mut fields, models, false, on_chains);
     neighbours::check(cx, steering, &tables, &firewalls);
-    let ignored = assertions.iter().any(|a| steering.ignores_tags(a.port));
+    let ports = steering.blocks.iter().filter_map(|block| block.port.as_deref());
+    let ignored = ports
+        .chain(assertions.iter().map(|a| a.port))
+        .any(|port| steering.ignores_tags(port));
     let untagged = Firewalls::new(&mut fields, models, true, |nf| ignored && on_chains(nf));
     let world = World::new(&mut fields, steering);
     let common = asserts::Common {
@@ -102,7 +106,17 @@ pub(crate) fn check(
         firewalls: &firewalls,
         untagged: &untagged,
     };
-    asserts::check(cx, &common, &tables, assertions, &packets, &beside)
+    let mut warned = Vec::new();
+    let proved = asserts::check(cx, &common, &tables, assertions, &packets, &beside, &mut warned);
+    bypasses::check(
+        cx,
+        &mut fields,
+        steering,
+        &tables,
+        [&firewalls, &untagged],
+        &warned,
+    );
+    proved
 }
 
 /// Packets that an operator may take an assertion to be about, and its filter does not take.
