@@ -5,13 +5,12 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
+use onvm_api::Reason;
 pub use onvm_bundle::tables::{At, Hop, HopIndex, NO_HOP, PortTable, Request, Way};
 use onvm_bundle::{
     Bundle, Flows,
     tables::{ChainTable, Tables},
 };
-
-use crate::reason::Reason;
 
 #[derive(Debug)]
 pub struct Generation {

@@ -13,7 +13,6 @@ pub mod generation;
 pub mod interface;
 pub mod jail;
 pub mod ports;
-pub mod reason;
 pub mod receiver;
 pub mod rundir;
 pub mod worker;

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use onvm_api::{ChainStatus, Drop, PortStatus, ServiceStatus};
+use onvm_api::{ChainStatus, Drop, PortStatus, Reason, ServiceStatus};
 use onvm_bundle::{HugePages, PathRef, Port, PortKind, Workers, hash_bytes};
 use onvm_captures::{Capture, CaptureError};
 use onvmc::{
@@ -22,9 +22,6 @@ use onvmc::{
 use super::{disk::write_bundle, limited};
 
 const MANAGER: &str = "onvm-run";
-
-/// Reasons of drops that a chain or its NFs decided on; any other drop is a fault of the run.
-const DECIDED: [&str; 5] = ["chain", "nf_verdict", "hop_limit", "too_long", "malformed"];
 
 /// Runs the captures of a test to their end. Gives the expectations that do not hold.
 pub(super) fn run(
@@ -39,7 +36,7 @@ pub(super) fn run(
         .collect();
     let seen = Seen::of_run(program, sources, &captures, limit)?;
     let lost = seen.summary.drops.iter();
-    let lost = lost.filter(|d| !DECIDED.contains(&d.reason.as_str()));
+    let lost = lost.filter(|d| !Reason::named(&d.reason).is_some_and(Reason::is_decided));
     let lost: Vec<String> = lost
         .map(|d| format!("{} {} at {}", d.packets, d.reason, d.place))
         .collect();

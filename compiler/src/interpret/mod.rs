@@ -10,6 +10,7 @@ mod story;
 use std::collections::{BTreeMap, HashMap};
 
 use nflib::Verdict;
+use onvm_api::Reason;
 use onvm_bundle::{
     Service, SourceRef,
     diff::Contents,
@@ -94,28 +95,6 @@ pub enum Exit {
     /// It left by the port of this id.
     Port(u16),
     Dropped(Reason),
-}
-
-/// Why a packet does not leave, by the manager's names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Reason {
-    /// The chain says `drop`, or the port has no `steer` block.
-    Chain,
-    NfVerdict,
-    HopLimit,
-    TooLong,
-}
-
-impl Reason {
-    /// As in `onvmc status`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Chain => "chain",
-            Self::NfVerdict => "nf_verdict",
-            Self::HopLimit => "hop_limit",
-            Self::TooLong => "too_long",
-        }
-    }
 }
 
 /// Counters that one packet moved at one hop, with by how much.

@@ -13,9 +13,13 @@
 
 #![forbid(unsafe_code)]
 
+mod reason;
+
 use std::{collections::BTreeMap, ffi::OsString, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
+
+pub use self::reason::Reason;
 
 /// Where managers of a user have their run directories when the operator names none. `session`: `$XDG_RUNTIME_DIR`.
 pub fn default_run_dir(user: u32, session: Option<OsString>) -> PathBuf {

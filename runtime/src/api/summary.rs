@@ -3,12 +3,10 @@
 use std::fmt;
 
 use onvm_api as wire;
+use onvm_api::Reason;
 use serde::Serialize;
 
-use crate::{
-    ports::{CutOutput, UnreadInput},
-    reason::Reason,
-};
+use crate::ports::{CutOutput, UnreadInput};
 
 /// The final state; `Display` for people, `Serialize` for machines.
 #[derive(Debug, Clone, Serialize)]

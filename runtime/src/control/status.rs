@@ -3,13 +3,13 @@
 use std::{collections::BTreeMap, sync::atomic::AtomicU64};
 
 use onvm_api as wire;
+use onvm_api::Reason;
 use onvm_bundle::tables::ChainTable;
 
 use super::{Manager, totals::Totals};
 use crate::{
     fleet::InstanceEntry,
     generation::RuleName,
-    reason::Reason,
     worker::{InstanceCounters, PortCounters},
 };
 

@@ -6,11 +6,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use onvm_api::Reason;
 use onvm_bundle::tables::ChainTable;
 
 use crate::{
     generation::{Generation, RuleName},
-    reason::Reason,
     worker::Workers,
 };
 

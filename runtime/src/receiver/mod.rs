@@ -15,6 +15,7 @@ use nflib::{
     memory::{PacketFile, PrivateCopy},
     session::IdlePolicy,
 };
+use onvm_api::Reason;
 use onvm_bundle::filter::flow::{self, flow_of};
 
 pub use self::handoff::{Giver, Taker, handoff};
@@ -22,7 +23,6 @@ use crate::{
     capture::{Stamp, Stamps},
     dpdk::{PacketPool, RxBurst, RxDesc},
     generation::add,
-    reason::Reason,
     worker::{BURST, Pace, Source, SourceKind, WorkerCounters},
 };
 

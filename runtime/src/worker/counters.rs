@@ -2,7 +2,9 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use crate::{generation::add, reason::Reason};
+use onvm_api::Reason;
+
+use crate::generation::add;
 
 #[derive(Debug, Default)]
 pub struct PortCounters {

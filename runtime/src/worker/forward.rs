@@ -3,6 +3,7 @@
 use std::sync::{Arc, atomic::Ordering};
 
 use nflib::{IGNORE_TAGS, memory::PacketFile};
+use onvm_api::Reason;
 use onvm_bundle::tables::PortTable;
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -19,7 +20,6 @@ use crate::{
     capture::Stamps,
     dpdk::{PacketPool, TxDesc},
     generation::{At, HopIndex, NO_HOP, add},
-    reason::Reason,
 };
 
 /// The way from one hop to the next, the same for a whole run of packets.

@@ -21,6 +21,7 @@ use std::{
 
 use crossbeam_queue::SegQueue;
 use nflib::{Region, layout::Layout, session::IdlePolicy};
+use onvm_api::Reason;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use self::{
@@ -34,7 +35,6 @@ use super::{
 use crate::{
     dpdk::{RxQueue, TxQueue},
     generation::{At, Generation, Hop, HopCounters, HopIndex, NO_HOP, PortTable},
-    reason::Reason,
 };
 
 /// Descriptors that a ring holds; fewer than the buffers, so that rings and shares both fill up.
@@ -213,7 +213,10 @@ impl<'b> World<'b> {
                 let slot = input.below(SLOTS);
                 self.attach(slot, input.u8() & 1 != 0);
             }
-            19 => self.detach(input.below(SLOTS)),
+            19 => match input.u8() {
+                how if how < 128 => self.detach(usize::from(how) % SLOTS),
+                how => self.release(usize::from(how) % SLOTS),
+            },
             20 => self.publish(input.u8()),
             21 => self.expire(),
             22 => self.pass(input.below(40)),
@@ -314,6 +317,35 @@ impl<'b> World<'b> {
         }
         self.commands.push(Command::Detach { slot: slot as u16 });
         self.worker.upkeep();
+        self.nfs[slot] = None;
+        self.faulty[slot] = false;
+        self.count_instance(slot);
+    }
+
+    /// As the control thread does with one that is to go: it gets nothing more, and goes when it holds nothing. One that does
+    /// hold something is lost before it has handed that back.
+    fn release(&mut self, slot: usize) {
+        if self.nfs[slot].is_none() {
+            return;
+        }
+        let service = SERVICE_OF[slot];
+        let mut chosen = self.running(service);
+        chosen.retain(|&other| usize::from(other) != slot);
+        self.commands.push(Command::Select {
+            service,
+            instances: Instances {
+                chosen,
+                by_flow: true,
+                ..Instances::default()
+            },
+        });
+        let held = self.held_by(slot);
+        self.commands.push(Command::Release { slot: slot as u16 });
+        self.worker.upkeep();
+        if self.worker.forward.links[slot].is_some() {
+            assert!(held > 0, "it is released at once where it holds nothing");
+            return self.detach(slot);
+        }
         self.nfs[slot] = None;
         self.faulty[slot] = false;
         self.count_instance(slot);

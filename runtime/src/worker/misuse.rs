@@ -1,7 +1,9 @@
 //! Misuse by instances, and the reaction to it. All of it is off the packet path.
 
+use onvm_api::Reason;
+
 use super::{Event, forward::Forward, ledger::Owner, packets::Packets};
-use crate::{generation::add, reason::Reason};
+use crate::generation::add;
 
 impl Forward {
     /// Does not serve an instance any more, and has it ended.

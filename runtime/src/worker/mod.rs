@@ -31,6 +31,7 @@ use std::{
 
 use crossbeam_queue::SegQueue;
 use nflib::memory::PacketFile;
+use onvm_api::Reason;
 use tokio::sync::mpsc::UnboundedSender;
 
 pub use age::KEEP_DEADLINE;
@@ -51,7 +52,6 @@ use self::{
 use crate::{
     dpdk::PacketPool,
     generation::{Generation, add},
-    reason::Reason,
 };
 
 /// Packets moved at once.

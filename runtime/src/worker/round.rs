@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use nflib::{
     Descriptor, VERDICT_DROP, VERDICT_LOOKUP, VERDICT_NEXT, VERDICT_OUT, VERDICT_OUTPUT, VERDICT_STEER,
 };
+use onvm_api::Reason;
 
 use super::{
     SourceKind, Worker,
@@ -14,10 +15,7 @@ use super::{
     ledger::{Entry, Owner, place},
     packets::Live,
 };
-use crate::{
-    generation::{HopIndex, Request, Way, add},
-    reason::Reason,
-};
+use crate::generation::{HopIndex, Request, Way, add};
 
 /// Packets that come from one hop and follow the chain.
 struct Run {
@@ -128,7 +126,7 @@ impl Worker {
         let at = &tables.hops[usize::from(hop)];
         let to = match verdict {
             VERDICT_DROP => return self.take_away(slot, buffer, Reason::NfVerdict),
-            _ => match at.way(wish(verdict, destination)) {
+            _ => match at.way(request(verdict, destination)) {
                 Way::To(to) => to,
                 Way::Lookup(otherwise) => {
                     let (offset, length) = entry.extent();
@@ -277,7 +275,7 @@ impl Worker {
 }
 
 /// What an NF wants, except for `drop`, which the caller handles itself.
-fn wish(verdict: u8, destination: u16) -> Request {
+fn request(verdict: u8, destination: u16) -> Request {
     match verdict {
         VERDICT_NEXT => Request::Next,
         VERDICT_OUTPUT => Request::Output(destination),

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use nflib::memory::PacketFile;
+use onvm_api::Reason;
 
 use super::{forward::Forward, ledger::Owner, packets::Packets};
 use crate::{
@@ -10,7 +11,6 @@ use crate::{
     dpdk::{PacketPool, Sent, TxDesc, TxQueue},
     generation::add,
     interface,
-    reason::Reason,
 };
 
 /// Where a port's packets go.

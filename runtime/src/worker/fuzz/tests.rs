@@ -1,7 +1,8 @@
 use std::sync::atomic::Ordering;
 
+use onvm_api::Reason;
+
 use super::{Bytes, Nf, Tally, World, bench, run};
-use crate::reason::Reason;
 
 /// The same sequences every time; `cargo fuzz` finds others.
 #[test]

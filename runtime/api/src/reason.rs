@@ -1,7 +1,7 @@
 //! Why a packet was not delivered.
 
 /// Every drop has one of these and a place, and is counted there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(usize)]
 pub enum Reason {
     /// The chain says `drop` here.
@@ -65,6 +65,19 @@ impl Reason {
         }
     }
 
+    /// That of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.name() == name)
+    }
+
+    /// A chain, a filter or an NF decided so; every other drop is a fault of the run, or of what leaves no room.
+    pub fn is_decided(self) -> bool {
+        matches!(
+            self,
+            Self::Chain | Self::NfVerdict | Self::HopLimit | Self::TooLong | Self::Malformed
+        )
+    }
+
     /// Packets are lost for it by the end of an NF, and by nothing that a chain, a filter or an NF decided.
     pub fn is_lost_nf(self) -> bool {
         matches!(self, Self::NfLost | Self::NoInstance)
@@ -79,7 +92,7 @@ mod tests {
     fn each_reason_has_its_index_and_a_name_of_its_own() {
         for (i, r) in Reason::ALL.into_iter().enumerate() {
             assert_eq!(r as usize, i);
-            assert!(Reason::ALL.iter().filter(|o| o.name() == r.name()).count() == 1);
+            assert_eq!(Reason::named(r.name()), Some(r));
         }
     }
 }
