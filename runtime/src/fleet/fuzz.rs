@@ -312,7 +312,7 @@ mod tests {
             "it named more than",
             "it sent a malformed",
             "the name of one",
-            "it said",
+            "it sent Hello",
         ] {
             assert!(why.iter().any(|w| w.starts_with(said)), "{said}: {why:?}");
         }

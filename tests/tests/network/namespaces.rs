@@ -31,13 +31,17 @@ impl Joined {
 
     /// With declarations beside those of the example.
     fn with(sides: [char; 2], more: &str) -> Self {
+        Self::edited(sides, |source| source.to_owned() + more)
+    }
+
+    fn edited(sides: [char; 2], edit: impl FnOnce(&str) -> String) -> Self {
         let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let outside = Namespace::new(sides[0], "10.9.0.1/24");
         let inside = Namespace::new(sides[1], "10.9.0.2/24");
         let scratch = Scratch::new();
         scratch.take_examples();
         let source = std::fs::read_to_string(scratch.path("veth.chain")).unwrap();
-        scratch.write("veth.chain", source + more);
+        scratch.write("veth.chain", edit(&source));
         let bundle = build(&scratch, "veth.chain", "veth.bundle", &outside, &inside);
         let manager = Manager::ready(&bundle, "veth", &scratch.run_dir(), &[]);
         Self {
@@ -200,6 +204,70 @@ fn ten_edits_lose_no_ping() {
             .unwrap_or_else(|e| panic!("{e}\n{}", joined.manager.log()));
         assert_ne!(reply.generation, reply.previous);
         joined.manager.wait_for_traffic(10, SOON);
+    }
+    assert_no_loss(&ping.finish(SOON));
+    joined.finish();
+}
+
+/// Replicas come and go under datagrams that carry sequence numbers, of flows that began before and after.
+#[test]
+fn edits_of_replicas_lose_and_reorder_nothing() {
+    let with = |n: u32| format!("{{ every = 1 s }} with {{ replicas = {n} }}");
+    let joined = Joined::edited(['m', 'n'], |source| {
+        source.replacen("{ every = 1 s }", &with(2), 1) + "manager { receivers = 1, workers = 2 }\n"
+    });
+    let source = std::fs::read_to_string(joined.scratch.path("veth.chain")).unwrap();
+    let replicas = |n: u32, rule: &str| {
+        let edited = source.replacen(&with(2), &with(n), 1);
+        let edited = edited.replacen("steer wan { ", &format!("steer wan {{ {rule} "), 1);
+        let name = format!("{n}{}.chain", rule.len());
+        joined.scratch.write(&name, edited);
+        let out = name.replace('.', "-");
+        build(&joined.scratch, &name, &out, &joined.outside, &joined.inside)
+    };
+    let apply = |bundle: &PathBuf| {
+        let reply = joined.manager.apply(bundle, None);
+        let reply = reply.unwrap_or_else(|e| panic!("{e}\n{}", joined.manager.log()));
+        joined.manager.wait_for_traffic(200, SOON);
+        reply
+    };
+    let iperf3 = |port: &str| {
+        let mut server = Background::start(
+            joined
+                .inside
+                .command("iperf3", &["-s", "-1", "--forceflush", "-p", port]),
+        );
+        server.wait_for_line("listening");
+        let arguments = [
+            "-c", INSIDE, "-p", port, "-u", "-b", "1M", "-l", "500", "-t", "6", "-P", "8", "-J",
+        ];
+        (
+            server,
+            Background::start(joined.outside.command("iperf3", &arguments)),
+        )
+    };
+    let ping = Background::start(joined.ping(250));
+    let before = iperf3("5201");
+    joined.manager.wait_for_traffic(1000, SOON);
+    assert_eq!(apply(&replicas(3, "")).started, ["mon-2"]);
+    let after = iperf3("5202");
+    joined.manager.wait_for_traffic(1000, SOON);
+    apply(&replicas(3, "udp port 9 -> drop"));
+    assert_eq!(apply(&replicas(1, "")).draining, ["mon-1", "mon-2"]);
+    let reply = apply(&replicas(2, "udp port 9 -> drop"));
+    assert!(reply.started.is_empty() && reply.stopped.is_empty(), "{reply:?}");
+    for (server, client) in [before, after] {
+        let report: serde_json::Value = serde_json::from_str(&client.finish(SOON)).unwrap();
+        let streams = report["end"]["streams"].as_array().unwrap();
+        assert_eq!(streams.len(), 8, "{report:#}");
+        for stream in streams {
+            assert_eq!(stream["udp"]["out_of_order"].as_u64(), Some(0), "{report:#}");
+            assert!(
+                stream["udp"]["packets"].as_u64().unwrap_or(0) > 1000,
+                "{report:#}"
+            );
+        }
+        drop(server);
     }
     assert_no_loss(&ping.finish(SOON));
     joined.finish();
