@@ -46,7 +46,7 @@ fn start(scratch: &Scratch, workers: u16, replicas: u16) -> (Manager, File) {
     capture::write(&scratch.path("in.pcap"), &twice);
     programs::tool("mkfifo", &[scratch.path("more").to_str().unwrap()]);
     let bundle = bundle(scratch, "first", workers, replicas);
-    let manager = Manager::start(&bundle, "test", &scratch.run_dir(), &["--flow-idle", "1"]);
+    let manager = Manager::start(&bundle, "test", &scratch.run_dir(), &["--flow-idle", "3"]);
     let mut more = File::options().write(true).open(scratch.path("more")).unwrap();
     more.write_all(&variants::pcap(&[], 1, false, 0xa1b2_c3d4, 65_535).bytes)
         .unwrap();
@@ -96,7 +96,7 @@ fn edits_move_no_live_flow(workers: u16) {
         instance(s, "mark-2").rx_packets > 30
     });
 
-    // It keeps its flows until they have been silent for a second, and then goes.
+    // It keeps its flows until they have been silent for that time, and then goes.
     let reply = manager.apply(&bundle(&scratch, "two", workers, 2), None).unwrap();
     assert_eq!(reply.draining, ["mark-2"]);
     assert_eq!(reply.kept, ["mark-0", "mark-1", "pace-0"]);
@@ -122,12 +122,9 @@ fn edits_move_no_live_flow(workers: u16) {
     assert_eq!(instance(&status, "mark-1").pid, pid("mark-1"));
 
     drop(more);
-    let summary = manager.terminate_whole(STOCK);
-    assert_eq!(
-        summary.balance.dropped,
-        summary.dropped("shutdown"),
-        "{summary:?}"
-    );
+    // What is inside at the end may not leave in time on a busy machine.
+    assert_eq!(manager.status().drops, []);
+    manager.terminate_whole(STOCK);
     let met = met(&scratch.path("out.pcap"));
     assert_eq!(met.len(), usize::from(FLOWS) + 300);
     for (flow, replicas) in &met {
@@ -156,12 +153,9 @@ fn flows_of_the_only_instance_stay_when_it_gets_a_sibling() {
     assert_eq!(reply.started, ["mark-1"]);
     manager.wait_for_traffic(2 * STOCK as u64, SOON);
     drop(more);
-    let summary = manager.terminate_whole(STOCK);
-    assert_eq!(
-        summary.balance.dropped,
-        summary.dropped("shutdown"),
-        "{summary:?}"
-    );
+    // What is inside at the end may not leave in time on a busy machine.
+    assert_eq!(manager.status().drops, []);
+    manager.terminate_whole(STOCK);
     assert!(met(&scratch.path("out.pcap")).values().all(|r| *r == [0].into()));
 }
 
