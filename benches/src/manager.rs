@@ -2,15 +2,12 @@
 
 use std::{
     fs::File,
-    io::{Read, Write},
-    os::unix::net::UnixStream,
-    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
-use onvm_api::{CONTROL_SOCKET, InstanceState, ManagerState, STATUS_PATH, Status};
+use onvm_api::{CONTROL_SOCKET, Client, InstanceState, ManagerState, Status};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
@@ -26,7 +23,7 @@ const LOG_LINES: usize = 12;
 #[derive(Debug)]
 pub struct Manager {
     child: Child,
-    socket: PathBuf,
+    client: Client,
     /// Holds the bundle, the run directory and the log.
     dir: TempDir,
 }
@@ -62,7 +59,7 @@ impl Manager {
             .map_err(BenchError::system("onvm-run cannot be started"))?;
         let mut manager = Self {
             child,
-            socket: run_dir.join("bench").join(CONTROL_SOCKET),
+            client: Client::new(run_dir.join("bench").join(CONTROL_SOCKET)),
             dir,
         };
         manager.await_running()?;
@@ -87,9 +84,8 @@ impl Manager {
 
     /// What `GET /v1/status` says now.
     pub fn status(&self) -> Result<Status, BenchError> {
-        let body = get(&self.socket, STATUS_PATH).map_err(BenchError::system("the control socket"))?;
-        serde_json::from_slice(&body)
-            .map_err(|e| self.failed(&format!("sent a status that cannot be read: {e}")))
+        let status = self.client.status();
+        status.map_err(|e| self.failed(&format!("gave no status: {e}")))
     }
 
     /// Processor time of the manager and its NFs together since they started.
@@ -154,22 +150,6 @@ impl Drop for Manager {
 fn is_running(status: &Status) -> bool {
     let mut instances = status.services.iter().flat_map(|s| &s.instances);
     status.state == ManagerState::Running && instances.all(|i| i.state == InstanceState::Running)
-}
-
-/// One request of HTTP/1.1 without keep-alive; returns the reply's body.
-fn get(socket: &Path, path: &str) -> std::io::Result<Vec<u8>> {
-    let mut stream = UnixStream::connect(socket)?;
-    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-    write!(
-        stream,
-        "GET {path} HTTP/1.1\r\nHost: onvm\r\nConnection: close\r\n\r\n"
-    )?;
-    let mut reply = Vec::new();
-    stream.read_to_end(&mut reply)?;
-    let end = b"\r\n\r\n";
-    let head = reply.windows(end.len()).position(|w| w == end);
-    head.map(|at| reply.split_off(at + end.len()))
-        .ok_or_else(|| std::io::Error::other("the reply has no head"))
 }
 
 /// User and system time of a process, all its threads together (`proc(5)`: fields 14 and 15 of `stat`, in clock ticks).

@@ -12,7 +12,6 @@ use onvm_run::{
     error::RunError,
     fleet::{HostOptions, NfMode},
     jail::{self, Part},
-    rundir,
 };
 use tracing_subscriber::EnvFilter;
 
@@ -92,7 +91,10 @@ fn run(arguments: &Arguments) -> Result<ExitCode, RunError> {
     };
     let options = Options {
         bundle,
-        run_dir: arguments.run_dir.clone().unwrap_or_else(rundir::default_base),
+        run_dir: arguments
+            .run_dir
+            .clone()
+            .unwrap_or_else(onvm_api::default_run_dir),
         host: HostOptions {
             mode: arguments.nfs,
             nf_path: arguments.nf_path.clone(),

@@ -438,7 +438,7 @@ impl Finished {
     }
 }
 
-/// An apply without the project's own client.
+/// An apply to a manager of any user.
 pub fn apply(socket: &Path, bundle: &Path, base: Option<&str>) -> Result<ApplyReply, ApiError> {
     let request = ApplyRequest {
         version: wire::API_VERSION,

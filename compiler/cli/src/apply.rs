@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use onvm_api::{API_VERSION, ApiError, ApplyRequest, Status};
+use onvm_api::{API_VERSION, ApiError, ApplyRequest, Client, ClientError, Status};
 use onvm_bundle::{
     Bundle,
     diff::{Diff, diff},
@@ -16,7 +16,7 @@ use super::{
     Outcome,
     args::{ApplyArgs, PlanArgs, SourceArgs, TargetArgs},
     build::write,
-    client::{Client, ClientError, Wanted},
+    client::{self, Failure, Wanted},
     diff::text,
     input::Side,
     output::Output,
@@ -67,7 +67,8 @@ pub(super) fn apply(out: &Output, args: &ApplyArgs) -> Outcome {
     }
     // A change that the manager would refuse is not asked about.
     if !planned.diff.needs_restart.is_empty() {
-        return ClientError::Refused(ApiError::not_changeable(&planned.diff.needs_restart)).report(out);
+        let refused = ClientError::Refused(ApiError::not_changeable(&planned.diff.needs_restart));
+        return Failure::from(refused).report(out);
     }
     if !args.auto_approve && !approved(out) {
         return Outcome::Usage;
@@ -83,7 +84,7 @@ pub(super) fn apply(out: &Output, args: &ApplyArgs) -> Outcome {
         bundle,
         base,
     }) {
-        Err(e) => match e.report(out) {
+        Err(e) => match Failure::from(e).report(out) {
             Outcome::NoRuntime => Outcome::NoRuntime,
             _ => Outcome::ApplyFailed,
         },
@@ -116,8 +117,8 @@ fn prepare(
         Some(name) => Wanted::Named(Some(name)),
         None => Wanted::For(target),
     };
-    let client = Client::find(&runtime.runtime, wanted).map_err(|e| e.report(out))?;
-    let status = client.status().map_err(|e| e.report(out))?;
+    let client = client::find(&runtime.runtime, wanted).map_err(|e| e.report(out))?;
+    let status = client.status().map_err(|e| Failure::from(e).report(out))?;
     let running = Bundle::load(Path::new(&status.bundle_dir)).map_err(|e| {
         out.error(
             "running_bundle",

@@ -5,7 +5,6 @@ use onvmc::doctor::{Check, Options, State, Subject, examine};
 use super::{
     Outcome,
     args::DoctorArgs,
-    client::default_run_dir,
     input::Side,
     machine::ThisMachine,
     output::{Output, count},
@@ -28,7 +27,7 @@ pub(super) fn run(out: &Output, args: &DoctorArgs) -> Outcome {
         secrets: side.secrets(),
     });
     let options = Options {
-        run_dir: args.run_dir.clone().unwrap_or_else(default_run_dir),
+        run_dir: args.run_dir.clone().unwrap_or_else(onvm_api::default_run_dir),
         secrets: args.secrets.clone(),
         nf_path: args.nf_path.clone(),
     };

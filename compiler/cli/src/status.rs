@@ -6,12 +6,12 @@ use std::{
 };
 
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
-use onvm_api::{InstanceState, Isolation, Status};
+use onvm_api::{Client, InstanceState, Isolation, Status};
 
 use super::{
     Outcome,
     args::StatusArgs,
-    client::{Client, ClientError, Wanted},
+    client::{self, Failure, Wanted},
     output::Output,
     watch,
 };
@@ -40,7 +40,7 @@ pub(super) fn run(out: &Output, args: &StatusArgs) -> Outcome {
         return watch::run(out, &client, period, look, show);
     }
     match look() {
-        Err(e) => e.report(out),
+        Err(e) => Failure::from(e).report(out),
         Ok(status) => {
             out.data(&show(&status));
             Outcome::Done
@@ -49,11 +49,11 @@ pub(super) fn run(out: &Output, args: &StatusArgs) -> Outcome {
 }
 
 /// The manager that is meant; one that was started just before, as by `onvm-run … &`, may have no socket yet.
-fn await_manager(args: &StatusArgs) -> Result<Client, ClientError> {
+fn await_manager(args: &StatusArgs) -> Result<Client, Failure> {
     let began = Instant::now();
     loop {
-        match Client::find(&args.runtime, Wanted::Named(args.name.as_deref())) {
-            Err(ClientError::None(_)) if began.elapsed() < START => thread::sleep(LOOK),
+        match client::find(&args.runtime, Wanted::Named(args.name.as_deref())) {
+            Err(Failure::None(_)) if began.elapsed() < START => thread::sleep(LOOK),
             found => return found,
         }
     }

@@ -7,7 +7,7 @@ use onvm_api::{InstanceState, Status};
 use super::{
     Outcome,
     args::StopArgs,
-    client::{Client, Wanted},
+    client::{self, Failure, Wanted},
     output::{Output, count},
 };
 
@@ -16,7 +16,7 @@ const REFUSED: Duration = Duration::from_secs(1);
 
 pub(super) fn run(out: &Output, args: &StopArgs) -> Outcome {
     let began = Instant::now();
-    let stopped = Client::find(&args.runtime, Wanted::Named(args.name.as_deref()))
+    let stopped = client::find(&args.runtime, Wanted::Named(args.name.as_deref()))
         .and_then(|client| Ok((client.status()?, client.process()?, client)));
     let (status, process, client) = match stopped {
         Ok(found) => found,
@@ -25,7 +25,7 @@ pub(super) fn run(out: &Output, args: &StopArgs) -> Outcome {
     if let Err(e) = client.stop()
         && !process.ends_within(REFUSED)
     {
-        return e.report(out);
+        return Failure::from(e).report(out);
     }
     let who = format!("{} (pid {})", status.bundle, status.pid);
     if !process.ends_within(args.limit()) {

@@ -5,17 +5,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use onvm_api::Status;
+use onvm_api::{Client, ClientError, Status};
 use tokio::{
     runtime::Runtime,
     signal::unix::{Signal, SignalKind, signal},
 };
 
-use super::{
-    Outcome,
-    client::{Client, ClientError},
-    output::Output,
-};
+use super::{Outcome, client::Failure, output::Output};
 
 /// For a manager that does not answer any more to remove its socket, as one that stops in order does.
 const END: Duration = Duration::from_secs(2);
@@ -70,11 +66,11 @@ pub(super) fn run(
     }
     match ended {
         None => Outcome::Done,
-        Some(_) if last.is_some() && client.goes_within(END) => {
+        Some(_) if last.is_some() && goes_within(client, END) => {
             out.note("The manager has stopped.");
             Outcome::Done
         }
-        Some(e) => e.report(out),
+        Some(e) => Failure::from(e).report(out),
     }
 }
 
@@ -126,18 +122,16 @@ impl Signals {
     }
 }
 
-impl Client {
-    /// Whether the manager removes its socket in that time.
-    fn goes_within(&self, time: Duration) -> bool {
-        let began = Instant::now();
-        while self.is_left() {
-            if began.elapsed() >= time {
-                return false;
-            }
-            std::thread::sleep(LOOK);
+/// Whether the manager removes its socket in that time.
+fn goes_within(client: &Client, time: Duration) -> bool {
+    let began = Instant::now();
+    while client.is_left() {
+        if began.elapsed() >= time {
+            return false;
         }
-        true
+        std::thread::sleep(LOOK);
     }
+    true
 }
 
 #[cfg(test)]

@@ -13,16 +13,28 @@
 
 #![forbid(unsafe_code)]
 
+pub mod client;
 mod reason;
+#[cfg(test)]
+mod shape;
 
 use std::{collections::BTreeMap, ffi::OsString, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-pub use self::reason::Reason;
+pub use self::{
+    client::{Client, ClientError},
+    reason::Reason,
+};
 
-/// Where managers of a user have their run directories when the operator names none. `session`: `$XDG_RUNTIME_DIR`.
-pub fn default_run_dir(user: u32, session: Option<OsString>) -> PathBuf {
+/// Where managers of this user have their run directories when the operator names none.
+pub fn default_run_dir() -> PathBuf {
+    let user = rustix::process::geteuid().as_raw();
+    run_dir_of(user, std::env::var_os("XDG_RUNTIME_DIR"))
+}
+
+/// `session`: `$XDG_RUNTIME_DIR`.
+fn run_dir_of(user: u32, session: Option<OsString>) -> PathBuf {
     match session {
         _ if user == 0 => PathBuf::from("/run/onvm"),
         Some(dir) if !dir.is_empty() => PathBuf::from(dir).join("onvm"),
@@ -30,7 +42,8 @@ pub fn default_run_dir(user: u32, session: Option<OsString>) -> PathBuf {
     }
 }
 
-/// The version in every body.
+/// The version in every body. A change of a message that a program of the other version could not read raises it
+/// (`shape`).
 pub const API_VERSION: u32 = 1;
 /// The socket's file name in `<run dir>/<bundle name>/`.
 pub const CONTROL_SOCKET: &str = "control.sock";
@@ -43,6 +56,7 @@ pub const METRICS_PATH: &str = "/metrics";
 
 /// Everything that `onvmc status` shows. Counters run since the manager started and never go back.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Status {
     pub version: u32,
     /// Name of the bundle.
@@ -65,6 +79,7 @@ pub struct Status {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ManagerState {
     Starting,
@@ -76,6 +91,7 @@ pub enum ManagerState {
 
 /// The means of isolation in use.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Isolation {
     /// By what they are held, e.g. `pid namespace`. None: the manager starts no NFs.
     pub means: Vec<String>,
@@ -89,12 +105,14 @@ pub struct Isolation {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Missing {
     pub means: String,
     pub reason: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PortStatus {
     pub name: String,
     /// As in the source: `pci`, `tap`, `pcap`, ...
@@ -120,6 +138,7 @@ pub struct PortStatus {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RuleStatus {
     /// The filter as it was written, or `else`.
     pub rule: String,
@@ -131,6 +150,7 @@ pub struct RuleStatus {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ChainStatus {
     pub name: String,
     /// Packets that entered.
@@ -140,6 +160,7 @@ pub struct ChainStatus {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct HopStatus {
     /// The NF's or port's name, or `drop`.
     pub at: String,
@@ -150,6 +171,7 @@ pub struct HopStatus {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ServiceStatus {
     pub name: String,
     pub id: u16,
@@ -159,6 +181,7 @@ pub struct ServiceStatus {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct InstanceStatus {
     pub name: String,
     pub state: InstanceState,
@@ -186,6 +209,7 @@ pub struct InstanceStatus {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum InstanceState {
     /// Started, not yet registered.
@@ -200,6 +224,7 @@ pub enum InstanceState {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Drop {
     /// `ring_full`, `nf_verdict`, `hop_limit`, ...
     pub reason: String,
@@ -209,6 +234,7 @@ pub struct Drop {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct BufferStatus {
     pub total: u64,
     pub in_use: u64,
@@ -216,6 +242,7 @@ pub struct BufferStatus {
 
 /// `received + generated = delivered + dropped + in_flight` whenever the system is quiet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Balance {
     pub received: u64,
     /// Packets made by NFs.
@@ -228,6 +255,7 @@ pub struct Balance {
 
 /// Asks the manager to go over to another bundle.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ApplyRequest {
     pub version: u32,
     /// Absolute path of the bundle's directory; the manager copies what it needs before it answers.
@@ -238,6 +266,7 @@ pub struct ApplyRequest {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ApplyReply {
     pub version: u32,
     /// The generation that runs now; the same as `previous` when there was nothing to change.
@@ -255,12 +284,14 @@ pub struct ApplyReply {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct StopReply {
     pub version: u32,
 }
 
 /// Why a request failed, and what to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ApiError {
     pub version: u32,
     /// One of the constants below.
@@ -311,3 +342,20 @@ impl std::fmt::Display for ApiError {
 }
 
 impl std::error::Error for ApiError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn run_directories_of_root_a_session_and_others() {
+        let session = |dir: &str| Some(OsString::from(dir));
+        assert_eq!(run_dir_of(0, session("/run/user/0")), PathBuf::from("/run/onvm"));
+        assert_eq!(
+            run_dir_of(7, session("/run/user/7")),
+            PathBuf::from("/run/user/7/onvm")
+        );
+        assert_eq!(run_dir_of(7, session("")), PathBuf::from("/tmp/onvm-7"));
+        assert_eq!(run_dir_of(7, None), PathBuf::from("/tmp/onvm-7"));
+    }
+}

@@ -1,4 +1,4 @@
-//! The control socket: HTTP and JSON over a Unix socket. See [`onvm_bundle::api`] for the messages.
+//! The control socket: HTTP and JSON over a Unix socket. See the crate `onvm-api` for the messages.
 //!
 //! Any user who may open the socket may stop the manager, so the limits here are against accidents and floods: one
 //! request a connection, each part of it within a size and a time, and a number of connections that newer ones push

@@ -97,7 +97,7 @@ impl Claim {
 
 /// Those of root are where every manager of root sees them, whatever its run directory; those of a user, with the user's.
 fn directory() -> PathBuf {
-    let mut path = rundir::default_base().into_os_string();
+    let mut path = onvm_api::default_run_dir().into_os_string();
     path.push(".ports");
     path.into()
 }

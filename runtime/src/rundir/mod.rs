@@ -251,12 +251,6 @@ pub(crate) fn private(path: &Path) -> Result<PathBuf, RunError> {
     Ok(own::open_base(path)?.path)
 }
 
-/// Where run directories are when the operator names none.
-pub fn default_base() -> PathBuf {
-    let user = rustix::process::geteuid();
-    onvm_api::default_run_dir(user.as_raw(), std::env::var_os("XDG_RUNTIME_DIR"))
-}
-
 #[cfg(test)]
 mod tests {
     use std::{

@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use onvm_api::CONTROL_SOCKET;
+use onvm_api::{CONTROL_SOCKET, Client, client::managers, default_run_dir};
 use onvm_bundle::Bundle;
 
-use super::{Client, ClientError, default_run_dir, own::Directory};
+use super::Failure;
 use crate::args::RuntimeArgs;
 
 /// How a command names its manager.
@@ -17,45 +17,37 @@ pub(crate) enum Wanted<'a> {
     For(&'a Path),
 }
 
-impl Client {
-    /// The manager that is meant: the socket that was named, the one with that name, or the only one.
-    pub(crate) fn find(args: &RuntimeArgs, wanted: Wanted<'_>) -> Result<Self, ClientError> {
-        if let Some(socket) = &args.socket {
-            return Ok(Self {
-                socket: socket.clone(),
-            });
-        }
-        let run_dir = args.run_dir.clone().unwrap_or_else(default_run_dir);
-        let Some(base) = Directory::open(&run_dir)? else {
-            return Err(ClientError::None(run_dir));
-        };
-        let mut names = base.with(CONTROL_SOCKET);
-        names.sort();
-        let name = choose(&names, wanted).map_err(|why| match why {
-            Unclear::NoneRuns => ClientError::None(run_dir.clone()),
-            Unclear::Unknown(name) => ClientError::Unknown {
-                name,
-                names: names.clone(),
-                run_dir: run_dir.clone(),
-            },
-            Unclear::Several => ClientError::Several {
-                names: names.clone(),
-                how: match wanted {
-                    Wanted::Named(_) => "behind the command, as in `onvmc status NAME`",
-                    Wanted::For(_) => "with `--to NAME`",
-                },
-            },
-            Unclear::Another { name, running } => ClientError::Another {
-                target: target(wanted).display().to_string(),
-                command: with_option(std::env::args(), &running),
-                name,
-                running,
-            },
-        })?;
-        Ok(Self {
-            socket: run_dir.join(name).join(CONTROL_SOCKET),
-        })
+/// The manager that is meant: the socket that was named, the one with that name, or the only one.
+pub(crate) fn find(args: &RuntimeArgs, wanted: Wanted<'_>) -> Result<Client, Failure> {
+    if let Some(socket) = &args.socket {
+        return Ok(Client::new(socket));
     }
+    let run_dir = args.run_dir.clone().unwrap_or_else(default_run_dir);
+    let Some(names) = managers(&run_dir)? else {
+        return Err(Failure::None(run_dir));
+    };
+    let name = choose(&names, wanted).map_err(|why| match why {
+        Unclear::NoneRuns => Failure::None(run_dir.clone()),
+        Unclear::Unknown(name) => Failure::Unknown {
+            name,
+            names: names.clone(),
+            run_dir: run_dir.clone(),
+        },
+        Unclear::Several => Failure::Several {
+            names: names.clone(),
+            how: match wanted {
+                Wanted::Named(_) => "behind the command, as in `onvmc status NAME`",
+                Wanted::For(_) => "with `--to NAME`",
+            },
+        },
+        Unclear::Another { name, running } => Failure::Another {
+            target: target(wanted).display().to_string(),
+            command: with_option(std::env::args(), &running),
+            name,
+            running,
+        },
+    })?;
+    Ok(Client::new(run_dir.join(name).join(CONTROL_SOCKET)))
 }
 
 /// Why no manager can be chosen.

@@ -17,8 +17,6 @@ use super::ClientError;
 
 const WRITTEN_BY_OTHERS: u32 = 0o022;
 const STICKY: u32 = 0o1000;
-const OWN: &str = "Talk to a manager as the user that it runs as, or to root's; name its run directory with `--run-dir` or its \
-                   socket with `--socket`.";
 
 /// A directory that is the user's or root's, held open.
 #[derive(Debug)]
@@ -72,7 +70,7 @@ impl Directory {
         let path = self.path.join(socket);
         let found: Stat = match statat(&self.fd, socket, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(found) => found,
-            Err(Errno::NOENT) => return Err(ClientError::None(self.path.clone())),
+            Err(Errno::NOENT) => return Err(ClientError::Missing(path)),
             Err(e) => return Err(foreign(&path, format!("it cannot be checked ({e})"))),
         };
         refuse_owner(&path, found.st_uid)?;
@@ -110,6 +108,5 @@ fn foreign(path: &Path, found: String) -> ClientError {
     ClientError::Foreign {
         path: path.to_path_buf(),
         found,
-        remedy: OWN,
     }
 }
