@@ -266,6 +266,15 @@ fn write_diagnostics() {
 }
 
 #[test]
+fn every_kind_of_port_has_a_row_and_a_section() {
+    let page = read(Path::new("docs/ports.md"));
+    for kind in onvm_bundle::PortKind::WORDS {
+        let (row, section) = (format!("| [`{kind}`](#{kind}) |"), format!("\n## {kind}\n"));
+        assert!(page.contains(&row) && page.contains(&section), "{kind}");
+    }
+}
+
+#[test]
 fn the_pages_of_diagnostics_are_those_of_the_code() {
     pages();
     let dir = root().join("docs/diagnostics");

@@ -146,6 +146,32 @@ pub enum PortKind {
 }
 
 impl PortKind {
+    /// The word of every kind.
+    pub const WORDS: [&str; 8] = [
+        "pci",
+        "tap",
+        "af_packet",
+        "af_xdp",
+        "pcap",
+        "memif",
+        "null",
+        "vdev",
+    ];
+
+    /// The kind as it is written in sources, in bundles, and in everything that is shown.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Pci { .. } => "pci",
+            Self::Tap { .. } => "tap",
+            Self::AfPacket { .. } => "af_packet",
+            Self::AfXdp { .. } => "af_xdp",
+            Self::Pcap { .. } => "pcap",
+            Self::Memif { .. } => "memif",
+            Self::Null { .. } => "null",
+            Self::Vdev { .. } => "vdev",
+        }
+    }
+
     /// Served by a driver of DPDK's, and not by `onvm-run` itself.
     pub fn is_dpdk(&self) -> bool {
         !matches!(self, Self::Tap { .. } | Self::AfPacket { .. } | Self::Pcap { .. })
@@ -305,5 +331,49 @@ pub struct SourceRef(pub String);
 impl std::fmt::Display for SourceRef {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, Serialize, Deserialize)]
+    struct Holder {
+        kind: PortKind,
+    }
+
+    #[test]
+    fn every_kind_of_port_has_the_word_by_which_a_bundle_is_read() {
+        let text = String::new;
+        let kinds = [
+            PortKind::Pci { address: text() },
+            PortKind::Tap { name: text() },
+            PortKind::AfPacket { interface: text() },
+            PortKind::AfXdp { interface: text() },
+            PortKind::Pcap {
+                read: None,
+                write: None,
+                repeat: false,
+            },
+            PortKind::Memif {
+                socket: text(),
+                role: MemifRole::Server,
+                id: 0,
+            },
+            PortKind::Null { size: 64 },
+            PortKind::Vdev { device: text() },
+        ];
+        assert_eq!(kinds.each_ref().map(PortKind::word), PortKind::WORDS);
+        for kind in kinds {
+            let word = kind.word();
+            let written = toml::to_string(&Holder { kind }).unwrap();
+            assert!(written.starts_with(&format!("[kind.{word}]\n")), "{written}");
+        }
+        // One that is missing above would be named here.
+        let unknown = toml::from_str::<Holder>("kind = { none = {} }");
+        let unknown = unknown.unwrap_err().to_string();
+        let words = PortKind::WORDS.map(|word| format!("`{word}`")).join(", ");
+        assert!(unknown.contains(&format!("expected one of {words}")), "{unknown}");
     }
 }

@@ -73,11 +73,10 @@ impl Notation for PathRef {
 
 impl Notation for PortKind {
     fn notation(&self) -> String {
-        match self {
-            Self::Pci { address } => format!("pci {{ address = {address:?} }}"),
-            Self::Tap { name } => format!("tap {{ name = {name:?} }}"),
-            Self::AfPacket { interface } => format!("af_packet {{ interface = {interface:?} }}"),
-            Self::AfXdp { interface } => format!("af_xdp {{ interface = {interface:?} }}"),
+        let settings = match self {
+            Self::Pci { address } => format!("address = {address:?}"),
+            Self::Tap { name } => format!("name = {name:?}"),
+            Self::AfPacket { interface } | Self::AfXdp { interface } => format!("interface = {interface:?}"),
             Self::Pcap { read, write, repeat } => {
                 let path = |name: &str, path: &Option<PathRef>| {
                     path.as_ref().map(|p| format!("{name} = {}", p.notation()))
@@ -85,15 +84,15 @@ impl Notation for PortKind {
                 let repeat = repeat.then(|| "repeat = true".to_owned());
                 let settings = [path("read", read), path("write", write), repeat];
                 let settings: Vec<String> = settings.into_iter().flatten().collect();
-                format!("pcap {{ {} }}", settings.join(", "))
+                settings.join(", ")
             }
             Self::Memif { socket, role, id } => {
-                let role = role.notation();
-                format!("memif {{ socket = {socket:?}, role = {role}, id = {id} }}")
+                format!("socket = {socket:?}, role = {}, id = {id}", role.notation())
             }
-            Self::Null { size } => format!("null {{ size = {size} }}"),
-            Self::Vdev { device } => format!("vdev {{ device = {device:?} }}"),
-        }
+            Self::Null { size } => format!("size = {size}"),
+            Self::Vdev { device } => format!("device = {device:?}"),
+        };
+        format!("{} {{ {settings} }}", self.word())
     }
 }
 

@@ -17,7 +17,7 @@ pub(super) fn port(machine: &dyn Machine, port: &Port) -> Check {
         }
         PortKind::Pcap { read, write, .. } => pcap(machine, read.as_ref(), write.as_ref()),
         PortKind::Memif { socket, role, .. } => memif(machine, socket, *role),
-        PortKind::Null { .. } => Ok("null: nothing is needed".to_owned()),
+        kind @ PortKind::Null { .. } => Ok(format!("{}: nothing is needed", kind.word())),
         PortKind::Vdev { device } => Ok(format!("{device}: not checked")),
     };
     match found {

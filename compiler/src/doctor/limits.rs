@@ -1,6 +1,6 @@
 //! Limits of the system that stop a manager.
 
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path};
 
 use onvm_bundle::{ManagerConfig, PortKind};
 
@@ -15,9 +15,11 @@ const ANYWAY: u64 = 64;
 
 pub(super) fn all(machine: &dyn Machine, manager: Option<&ManagerConfig>) -> Vec<Check> {
     let mut checks = vec![open_files(machine, manager), memory_files(machine)];
-    let pinned = |p: &onvm_bundle::Port| matches!(p.kind, PortKind::Pci { .. } | PortKind::AfXdp { .. });
-    if let Some(manager) = manager.filter(|m| m.ports.iter().any(pinned)) {
-        checks.push(locked_memory(machine, manager));
+    if let Some(manager) = manager {
+        let pinned = pinned(manager);
+        if !pinned.is_empty() {
+            checks.push(locked_memory(machine, manager, &pinned));
+        }
     }
     checks
 }
@@ -55,8 +57,15 @@ fn memory_files(machine: &dyn Machine) -> Check {
     }
 }
 
+/// The kinds of ports whose device reaches packets by itself.
+fn pinned(manager: &ManagerConfig) -> BTreeSet<&'static str> {
+    let kinds = manager.ports.iter().map(|port| &port.kind);
+    let pinned = kinds.filter(|kind| matches!(kind, PortKind::Pci { .. } | PortKind::AfXdp { .. }));
+    pinned.map(PortKind::word).collect()
+}
+
 /// A device reaches packets in memory that must stay where it is.
-fn locked_memory(machine: &dyn Machine, manager: &ManagerConfig) -> Check {
+fn locked_memory(machine: &dyn Machine, manager: &ManagerConfig, pinned: &BTreeSet<&str>) -> Check {
     const NAME: &str = "locked memory";
     let needed = manager.packet_bytes() + (u64::from(manager.dpdk_mib()) << 20);
     if facts::has_capability(machine, facts::IPC_LOCK) {
@@ -66,7 +75,8 @@ fn locked_memory(machine: &dyn Machine, manager: &ManagerConfig) -> Check {
         Some(limit) if limit < needed => Check::failed(
             NAME,
             format!(
-                "ports of kind pci and af_xdp lock {}, and {} are allowed",
+                "ports of kind {} lock {}, and {} are allowed",
+                pinned.iter().copied().collect::<Vec<_>>().join(" and "),
                 bytes(needed),
                 bytes(limit)
             ),

@@ -137,20 +137,19 @@ impl Service {
 }
 
 fn port(port: &onvm_bundle::Port, docs: &Docs) -> Port {
-    let (kind, device) = match &port.kind {
-        PortKind::Pci { address } => ("pci", address.clone()),
-        PortKind::Tap { name } => ("tap", name.clone()),
-        PortKind::AfPacket { interface } => ("af_packet", interface.clone()),
-        PortKind::AfXdp { interface } => ("af_xdp", interface.clone()),
-        PortKind::Pcap { read, write, repeat } => ("pcap", captures(read.as_ref(), write.as_ref(), *repeat)),
-        PortKind::Memif { socket, .. } => ("memif", socket.clone()),
-        PortKind::Null { size } => ("null", format!("{size} B")),
-        PortKind::Vdev { device } => ("vdev", device.clone()),
+    let device = match &port.kind {
+        PortKind::Pci { address } => address.clone(),
+        PortKind::Tap { name } => name.clone(),
+        PortKind::AfPacket { interface } | PortKind::AfXdp { interface } => interface.clone(),
+        PortKind::Pcap { read, write, repeat } => captures(read.as_ref(), write.as_ref(), *repeat),
+        PortKind::Memif { socket, .. } => socket.clone(),
+        PortKind::Null { size } => format!("{size} B"),
+        PortKind::Vdev { device } => device.clone(),
     };
     Port {
         doc: docs.of(&port.name),
         name: port.name.clone(),
-        kind,
+        kind: port.kind.word(),
         device,
     }
 }

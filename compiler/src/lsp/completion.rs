@@ -4,7 +4,7 @@ use gen_lsp_types::{
     CompletionItem, CompletionItemKind, CompletionItemTextEdit, Documentation, MarkupContent, MarkupKind,
     TextEdit,
 };
-use onvm_bundle::ParamKind;
+use onvm_bundle::{ParamKind, PortKind};
 use onvm_lang::{
     syntax::{DeclKind, Span},
     words,
@@ -16,14 +16,11 @@ use super::{
     marks::Owner,
     view::View,
 };
-use crate::{
-    lower::declare::ports,
-    resolve::{
-        manifests::standard_names,
-        overrides,
-        spec::{Kind, Spec},
-        units,
-    },
+use crate::resolve::{
+    manifests::standard_names,
+    overrides,
+    spec::{Kind, Spec},
+    units,
 };
 
 pub(super) fn complete(view: &View<'_>) -> Vec<CompletionItem> {
@@ -65,7 +62,7 @@ impl List<'_, '_> {
         match want {
             Want::Declaration => self.words(&words::DECLARATIONS),
             Want::Words(list) => self.words(list),
-            Want::PortKind => ports::KINDS
+            Want::PortKind => PortKind::WORDS
                 .iter()
                 .for_each(|k| self.add(k, CompletionItemKind::Struct, "port kind", hover::port_kind(k))),
             Want::NfType => self.nf_types(),

@@ -167,7 +167,7 @@ fn plan_one(bundle: &Bundle, port: &onvm_bundle::Port) -> Result<Plan, RunError>
     };
     Ok(Plan {
         name: port.name.clone(),
-        kind: kind_name(&port.kind),
+        kind: port.kind.word(),
         claim: claim(&port.kind),
         config,
         source,
@@ -246,19 +246,6 @@ fn claim(kind: &PortKind) -> Option<Claim> {
         | PortKind::Memif { .. }
         | PortKind::Null { .. }
         | PortKind::Vdev { .. } => None,
-    }
-}
-
-fn kind_name(kind: &PortKind) -> &'static str {
-    match kind {
-        PortKind::Pci { .. } => "pci",
-        PortKind::Tap { .. } => "tap",
-        PortKind::AfPacket { .. } => "af_packet",
-        PortKind::AfXdp { .. } => "af_xdp",
-        PortKind::Pcap { .. } => "pcap",
-        PortKind::Memif { .. } => "memif",
-        PortKind::Null { .. } => "null",
-        PortKind::Vdev { .. } => "vdev",
     }
 }
 

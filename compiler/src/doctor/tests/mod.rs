@@ -314,7 +314,13 @@ fn devices_lock_memory() {
             .unwrap()
     };
     assert_eq!(check(&fake).state, State::Ok, "root may");
-    assert_eq!(check(fake.not_root()).fix.as_deref(), Some("ulimit -l unlimited"));
+    let refused = check(fake.not_root());
+    assert_eq!(refused.fix.as_deref(), Some("ulimit -l unlimited"));
+    assert!(
+        refused.found.starts_with("ports of kind pci lock "),
+        "{}",
+        refused.found
+    );
 }
 
 #[test]
