@@ -1,5 +1,7 @@
 //! Completion.
 
+use std::{fs, path::Path};
+
 use onvm_bundle::PortKind;
 use serde_json::Value;
 
@@ -75,6 +77,25 @@ fn names_by_their_kind() {
     offers("chain c = f$0", &["fw", "scan", "lan", "wan", "tail", "drop"]);
 }
 
+/// By their pages, of which each has one.
+fn standard_nfs() -> Vec<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap();
+    let pages = fs::read_dir(root.join("docs/nfs")).unwrap();
+    let mut names: Vec<String> = pages
+        .map(|page| {
+            page.unwrap()
+                .path()
+                .file_stem()
+                .unwrap()
+                .to_str()
+                .unwrap()
+                .to_owned()
+        })
+        .collect();
+    names.sort();
+    names
+}
+
 /// A kind without settings in the compiler would have no description.
 #[test]
 fn every_kind_of_port_is_described() {
@@ -88,7 +109,10 @@ fn every_kind_of_port_is_described() {
 #[test]
 fn places() {
     offers("port x = $0", &PortKind::WORDS);
-    offers("nf x = $0", &["firewall", "forward", "monitor", "payload_scan"]);
+    let standard = standard_nfs();
+    let standard: Vec<&str> = standard.iter().map(String::as_str).collect();
+    assert!(standard.contains(&"firewall"), "{standard:?}");
+    offers("nf x = $0", &standard);
     offers("steer $0", &["lan", "wan"]);
     offers("allow $0", &["fw", "scan"]);
     offers("allow fw to $0", &["steer", "lookup", "program"]);
