@@ -82,7 +82,7 @@ impl Client {
         self.ask("POST", APPLY_PATH, Some(request), APPLY)
     }
 
-    /// Returns once the manager has the request; [`Self::process`] tells when it has ended.
+    /// Returns once the manager has the request; [`Self::process`] says when it has ended.
     pub fn stop(&self) -> Result<StopReply, ClientError> {
         self.ask("POST", STOP_PATH, None::<&()>, ANSWER)
     }
