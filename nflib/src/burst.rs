@@ -4,7 +4,12 @@
 
 use onvm_filter::{Expr, FlowRules, without_tags};
 
-use crate::{Descriptor, Verdict, descriptor::IGNORE_TAGS, memory::PacketFile};
+use crate::{
+    Descriptor, Verdict,
+    descriptor::IGNORE_TAGS,
+    headers::{Headers, HeadersMut},
+    memory::PacketFile,
+};
 
 /// Packets that the NF holds at the moment, in order. Each has the verdict `Next` until the NF says otherwise.
 #[derive(Debug)]
@@ -75,6 +80,18 @@ impl Packet<'_> {
         // SAFETY: the run loop made the burst of descriptors that this NF holds, each buffer once, so `&mut self` is the
         // only way to the buffer's bytes while the returned reference lives.
         unsafe { self.file.bytes_mut(d.buffer, d.offset, d.length) }.ok_or(ReadOnly)
+    }
+
+    /// The packet's headers.
+    #[inline]
+    pub fn headers(&self) -> Headers {
+        Headers::parse(self.data())
+    }
+
+    /// The packet's headers for reading and writing.
+    #[inline]
+    pub fn headers_mut(&mut self) -> Result<HeadersMut<'_>, ReadOnly> {
+        self.data_mut().map(HeadersMut::parse)
     }
 
     /// Bytes.

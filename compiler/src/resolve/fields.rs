@@ -37,6 +37,7 @@ pub(crate) const KNOWN: &[&str] = &[
     "sctp.checksum",
     "icmp.type",
     "icmp.code",
+    "icmp.id",
     "icmp.checksum",
 ];
 

@@ -4,9 +4,9 @@ use etherparse::{NetSlice, PacketBuilder, SlicedPacket, TransportSlice};
 use nflib::headers::{Fault, Fragment, Headers, L3, L4, Layer, TcpFlags};
 use proptest::prelude::*;
 
-const MACS: ([u8; 6], [u8; 6]) = ([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]);
+pub(super) const MACS: ([u8; 6], [u8; 6]) = ([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]);
 
-fn tcp4(payload: &[u8]) -> Vec<u8> {
+pub(super) fn tcp4(payload: &[u8]) -> Vec<u8> {
     let builder = PacketBuilder::ethernet2(MACS.0, MACS.1)
         .ipv4([10, 0, 0, 1], [192, 0, 2, 7], 64)
         .tcp(40_000, 80, 1, 1000)
@@ -16,7 +16,7 @@ fn tcp4(payload: &[u8]) -> Vec<u8> {
     packet
 }
 
-fn udp6(payload: &[u8]) -> Vec<u8> {
+pub(super) fn udp6(payload: &[u8]) -> Vec<u8> {
     let builder = PacketBuilder::ethernet2(MACS.0, MACS.1)
         .ipv6(
             "2001:db8::1".parse::<std::net::Ipv6Addr>().unwrap().octets(),
@@ -30,7 +30,7 @@ fn udp6(payload: &[u8]) -> Vec<u8> {
 }
 
 /// Puts bytes into a packet at an offset.
-fn insert(packet: &[u8], at: usize, bytes: &[u8]) -> Vec<u8> {
+pub(super) fn insert(packet: &[u8], at: usize, bytes: &[u8]) -> Vec<u8> {
     [&packet[..at], bytes, &packet[at..]].concat()
 }
 
@@ -193,7 +193,7 @@ fn reads_arp_and_leaves_802_3_alone() {
 }
 
 /// A packet of random addresses, ports, tags and payload, from etherparse.
-fn generated() -> impl Strategy<Value = Vec<u8>> {
+pub(super) fn generated() -> impl Strategy<Value = Vec<u8>> {
     let ports = any::<(u16, u16)>();
     (
         any::<bool>(),

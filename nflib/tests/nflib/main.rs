@@ -1,8 +1,9 @@
-//! What network functions and the manager share: headers, parameters, the region, and the ring under loom.
+//! What network functions and the manager share: headers and their rewriting, parameters, the region, and the ring under loom.
 
 #![allow(clippy::unwrap_used)]
 
 mod filter_params;
 mod headers;
 mod region;
+mod rewrite;
 mod ring_model;

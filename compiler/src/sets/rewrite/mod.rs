@@ -103,6 +103,7 @@ fn place(field: &str) -> Place {
         "icmp.type" => Place::Icmp((0, 1)),
         "icmp.code" => Place::Icmp((1, 2)),
         "icmp.checksum" => Place::Icmp((2, 4)),
+        "icmp.id" => Place::Icmp((4, 6)),
         _ => Place::Moves,
     }
 }
