@@ -87,7 +87,7 @@ fn is_short_name(name: &str) -> bool {
 
 /// Why what is made under this name could not be compiled.
 fn taken(name: &str, nf: bool) -> Option<&'static str> {
-    /// Names that cargo or rustc keep for themselves, and the crate that every NF depends on.
+    /// Names that cargo or rustc keep for themselves, and the crates that every NF depends on.
     const CRATES: &[&str] = &[
         "alloc",
         "build",
@@ -96,6 +96,7 @@ fn taken(name: &str, nf: bool) -> Option<&'static str> {
         "examples",
         "incremental",
         "nflib",
+        "nflib_testing",
         "proc_macro",
         "std",
         "test",
@@ -158,8 +159,8 @@ fn nf(name: &str, nflib: &Path) -> Files {
     let data = serde_json::json!({
         "name": name,
         "type": type_name(name),
-        // A JSON string is a TOML string.
-        "nflib": serde_json::Value::from(nflib.to_string_lossy()).to_string(),
+        "nflib": toml_string(nflib),
+        "nflib_testing": toml_string(&nflib.join("testing")),
     });
     Ok(vec![
         (
@@ -186,6 +187,11 @@ fn nf(name: &str, nflib: &Path) -> Files {
     ])
 }
 
+/// A JSON string is a TOML string.
+fn toml_string(path: &Path) -> String {
+    serde_json::Value::from(path.to_string_lossy()).to_string()
+}
+
 fn camel_case(name: &str) -> String {
     let capital = |part: &str| part[..1].to_uppercase() + &part[1..];
     name.split('_').filter(|p| !p.is_empty()).map(capital).collect()
@@ -194,7 +200,6 @@ fn camel_case(name: &str) -> String {
 /// The name of the NF's type; one that the program has already gets an ending.
 fn type_name(name: &str) -> String {
     const TAKEN: &[&str] = &[
-        "Bench",
         "Burst",
         "Counter",
         "Nf",

@@ -5,6 +5,8 @@ use nflib::{Verdict, testing::Bench};
 use super::*;
 use crate::test_packets as p;
 
+const MANIFEST: &str = include_str!("manifest.toml");
+
 const TELNET: &str = "(and (tcp) (port dst 23))";
 
 fn params(rules: &str) -> Params {
@@ -12,7 +14,7 @@ fn params(rules: &str) -> Params {
 }
 
 fn bench(rules: &str) -> Bench<Firewall> {
-    Bench::new(params(rules)).unwrap()
+    nflib_testing::bench(MANIFEST, params(rules)).unwrap()
 }
 
 #[test]
@@ -67,7 +69,9 @@ fn malformed() -> Vec<Vec<u8>> {
 #[test]
 fn malformed_packets_are_dropped_whatever_the_rules_say() {
     let cases = malformed();
-    let mut bench = Bench::<Firewall>::new(params("accept rule_1 (all)").with("on_deny", "output")).unwrap();
+    let mut bench =
+        nflib_testing::bench::<Firewall>(MANIFEST, params("accept rule_1 (all)").with("on_deny", "output"))
+            .unwrap();
     assert!(bench.send(&cases).iter().all(|h| h.verdict == Verdict::Drop));
     assert_eq!((bench.nf.malformed.get(), bench.nf.denied.get()), (8, 0));
 }
@@ -75,15 +79,20 @@ fn malformed_packets_are_dropped_whatever_the_rules_say() {
 #[test]
 fn the_rules_decide_on_malformed_packets_on_request() {
     let cases = malformed();
-    let mut bench =
-        Bench::<Firewall>::new(params("accept rule_1 (all)").with("malformed", "by_rules")).unwrap();
+    let mut bench = nflib_testing::bench::<Firewall>(
+        MANIFEST,
+        params("accept rule_1 (all)").with("malformed", "by_rules"),
+    )
+    .unwrap();
     assert!(bench.send(&cases).iter().all(|h| h.verdict == Verdict::Next));
     assert_eq!((bench.nf.malformed.get(), bench.nf.accepted.get()), (0, 8));
 }
 
 #[test]
 fn denied_packets_leave_by_the_output_on_request() {
-    let mut bench = Bench::<Firewall>::new(params("accept rule_1 (tcp)").with("on_deny", "output")).unwrap();
+    let mut bench =
+        nflib_testing::bench::<Firewall>(MANIFEST, params("accept rule_1 (tcp)").with("on_deny", "output"))
+            .unwrap();
     let packets = [p::ping(), p::syn(p::CLIENT, 1), vec![0; 3]];
     let verdicts: Vec<_> = bench.send(&packets).iter().map(|h| h.verdict).collect();
     assert_eq!(verdicts, [Verdict::Output(0), Verdict::Next, Verdict::Drop]);
@@ -91,14 +100,21 @@ fn denied_packets_leave_by_the_output_on_request() {
 
 #[test]
 fn without_rules_the_default_decides() {
-    let verdict = |params| Bench::<Firewall>::new(params).unwrap().send(&[p::ping()])[0].verdict;
+    let verdict = |params| {
+        nflib_testing::bench::<Firewall>(MANIFEST, params)
+            .unwrap()
+            .send(&[p::ping()])[0]
+            .verdict
+    };
     assert_eq!(verdict(Params::default()), Verdict::Drop);
     assert_eq!(
         verdict(Params::default().with("default", "accept")),
         Verdict::Next
     );
     let wrong = Params::default().with("default", "pass");
-    let reason = Bench::<Firewall>::new(wrong).unwrap_err().to_string();
+    let reason = nflib_testing::bench::<Firewall>(MANIFEST, wrong)
+        .unwrap_err()
+        .to_string();
     assert!(
         reason.contains("expected `accept` or `drop`, found `pass`"),
         "{reason}"

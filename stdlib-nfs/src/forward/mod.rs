@@ -29,13 +29,14 @@ impl Nf for Forward {
 
 #[cfg(test)]
 mod tests {
-    use nflib::{Verdict, testing::Bench};
+    use nflib::Verdict;
+    use nflib_testing::bench;
 
     use super::*;
 
     #[test]
     fn passes_on_and_counts() {
-        let mut bench = Bench::<Forward>::new(Params::default()).unwrap();
+        let mut bench = bench::<Forward>(include_str!("manifest.toml"), Params::default()).unwrap();
         let packets: Vec<Vec<u8>> = (60..160).map(|n| vec![n as u8; n]).collect();
         let handled = bench.send(&packets);
         assert!(

@@ -1,9 +1,11 @@
 use std::time::Duration;
 
-use nflib::{Verdict, testing::Bench};
+use nflib::Verdict;
 
 use super::*;
 use crate::test_packets as p;
+
+const MANIFEST: &str = include_str!("manifest.toml");
 
 fn count(m: &Monitor, name: &str) -> u64 {
     let names = NAMES.iter().chain(SIZES.iter().map(|(_, name)| name));
@@ -17,7 +19,7 @@ fn count(m: &Monitor, name: &str) -> u64 {
 
 #[test]
 fn counts_by_protocol_and_size_and_changes_nothing() {
-    let mut bench = Bench::<Monitor>::new(Params::default()).unwrap();
+    let mut bench = nflib_testing::bench::<Monitor>(MANIFEST, Params::default()).unwrap();
     let jumbo = p::udp(p::CLIENT, 1, 2, &[0; 3000]);
     let packets = [
         p::tcp(p::CLIENT, 80, b"x"),
@@ -66,7 +68,7 @@ fn counts_by_protocol_and_size_and_changes_nothing() {
 
 #[test]
 fn bucket_limits_are_inclusive() {
-    let mut bench = Bench::<Monitor>::new(Params::default()).unwrap();
+    let mut bench = nflib_testing::bench::<Monitor>(MANIFEST, Params::default()).unwrap();
     let sizes = [64, 65, 127, 128, 255, 256, 511, 512, 1023, 1024, 1518, 1519];
     bench.send(&sizes.map(|n| vec![0u8; n]));
     let counts: Vec<u64> = bench.nf.sizes.iter().map(Counter::get).collect();
@@ -75,7 +77,7 @@ fn bucket_limits_are_inclusive() {
 
 #[test]
 fn rates_are_over_the_time_that_passed() {
-    let mut bench = Bench::<Monitor>::new(Params::default()).unwrap();
+    let mut bench = nflib_testing::bench::<Monitor>(MANIFEST, Params::default()).unwrap();
     let start = bench.nf.last.at;
     bench.send(&vec![vec![0u8; 100]; 50]);
     bench.nf.publish(start + Duration::from_millis(500));
@@ -89,7 +91,7 @@ fn rates_are_over_the_time_that_passed() {
 
 #[test]
 fn publishes_the_busiest_senders() {
-    let mut bench = Bench::<Monitor>::new(Params::default().with("top", 2)).unwrap();
+    let mut bench = nflib_testing::bench::<Monitor>(MANIFEST, Params::default().with("top", 2)).unwrap();
     bench.send(&[
         p::udp6(9, 1, b""),
         p::ping(),
@@ -114,7 +116,7 @@ fn publishes_the_busiest_senders() {
 #[test]
 fn takes_fewer_ranks_and_nothing_else() {
     let params = |every: u64, top: usize| Params::default().with("every", every).with("top", top);
-    let mut bench = Bench::<Monitor>::new(params(1_000_000_000, 5)).unwrap();
+    let mut bench = nflib_testing::bench::<Monitor>(MANIFEST, params(1_000_000_000, 5)).unwrap();
     let mut ask = |every, top| bench.nf.reconfigure(&params(every, top)).unwrap();
     assert_eq!(ask(1_000_000_000, 3), Reconfigured::Done);
     assert_eq!(ask(1_000_000_000, 4), Reconfigured::Unsupported);
@@ -124,7 +126,7 @@ fn takes_fewer_ranks_and_nothing_else() {
 
 #[test]
 fn counters_are_those_of_the_manifest() {
-    let manifest: onvm_bundle::Manifest = toml::from_str(include_str!("manifest.toml")).unwrap();
+    let manifest: onvm_bundle::Manifest = toml::from_str(MANIFEST).unwrap();
     let described: Vec<&str> = manifest.counters.iter().map(|c| c.name.as_str()).collect();
     let fixed: Vec<&str> = NAMES.into_iter().chain(SIZES.map(|(_, name)| name)).collect();
     assert_eq!(described[..fixed.len()], fixed);
@@ -133,7 +135,7 @@ fn counters_are_those_of_the_manifest() {
 #[test]
 fn only_the_packets_asked_for_are_counted() {
     let params = Params::default().with("only", "(and (tcp) (port dst 80))");
-    let mut bench = Bench::<Monitor>::new(params).unwrap();
+    let mut bench = nflib_testing::bench::<Monitor>(MANIFEST, params).unwrap();
     bench.send(&[p::tcp(p::CLIENT, 80, b""), p::tcp(p::CLIENT, 81, b""), p::arp()]);
     assert_eq!((count(&bench.nf, "packets"), count(&bench.nf, "arp")), (1, 0));
 }

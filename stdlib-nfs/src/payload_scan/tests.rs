@@ -3,12 +3,14 @@ use nflib::{Verdict, testing::Bench};
 use super::*;
 use crate::test_packets as p;
 
+const MANIFEST: &str = include_str!("manifest.toml");
+
 fn params(patterns: &str) -> Params {
     Params::default().with_file("patterns", patterns.as_bytes())
 }
 
 fn bench(patterns: &str) -> Bench<PayloadScan> {
-    Bench::new(params(patterns)).unwrap()
+    nflib_testing::bench(MANIFEST, params(patterns)).unwrap()
 }
 
 fn hits(scan: &PayloadScan, line: usize) -> u64 {
@@ -42,7 +44,7 @@ fn finds_patterns_in_payloads_only() {
 #[test]
 fn only_the_packets_asked_for_are_searched() {
     let params = params("evil").with("only", "(and (tcp) (port dst 80))");
-    let mut bench = Bench::<PayloadScan>::new(params).unwrap();
+    let mut bench = nflib_testing::bench::<PayloadScan>(MANIFEST, params).unwrap();
     let packets = [p::tcp(p::CLIENT, 80, b"evil"), p::tcp(p::CLIENT, 81, b"evil")];
     let verdicts: Vec<_> = bench.send(&packets).iter().map(|h| h.verdict).collect();
     assert_eq!(verdicts, [Verdict::Output(0), Verdict::Next]);
@@ -89,7 +91,7 @@ fn parameters_choose_case_and_verdict() {
     let params = params("Evil")
         .with("case_sensitive", false)
         .with("on_match", "drop");
-    let mut bench = Bench::<PayloadScan>::new(params).unwrap();
+    let mut bench = nflib_testing::bench::<PayloadScan>(MANIFEST, params).unwrap();
     assert_eq!(
         bench.send(&[p::tcp(p::CLIENT, 80, b"EVIL")])[0].verdict,
         Verdict::Drop
@@ -122,7 +124,11 @@ fn takes_new_patterns_on_lines_that_it_counts() {
 
 #[test]
 fn errors_name_file_and_parameter() {
-    let error = |params| Bench::<PayloadScan>::new(params).unwrap_err().to_string();
+    let error = |params| {
+        nflib_testing::bench::<PayloadScan>(MANIFEST, params)
+            .unwrap_err()
+            .to_string()
+    };
     assert_eq!(
         error(params("a|0")),
         "parameter `patterns`: patterns:1:3: between bars, expected bytes as two hexadecimal digits each, as in `|0d 0a|`"

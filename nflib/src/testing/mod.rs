@@ -1,6 +1,13 @@
 //! Running an NF without a manager: for the unit tests of an NF's author, and for `onvmc trace`.
+//!
+//! The crate `nflib-testing` makes a [`Bench`] from the text of a manifest, and packets to send through it.
+
+mod declared;
+mod fields;
 
 use std::{io, sync::Arc};
+
+use onvm_filter::flow::flow_of;
 
 use crate::{
     Burst, CounterSet, Descriptor, Nf, Params, Setup, SetupError, Verdict,
@@ -9,13 +16,19 @@ use crate::{
     memory::{Geometry, Mapping, PacketFile, create_file},
 };
 
+pub use declared::Declared;
+
 /// An NF with a packet file and counters of its own.
 #[derive(Debug)]
 pub struct Bench<N> {
     pub nf: N,
     /// The packets come from a port with `tags = ignored`.
     pub ignore_tags: bool,
+    /// What the NF has to keep to; none: nothing is checked.
+    declared: Option<Declared>,
     file: PacketFile,
+    /// The same file as the NF has it mapped.
+    seen: PacketFile,
     counters: CounterSet,
     names: Vec<String>,
 }
@@ -46,8 +59,19 @@ const SLOT: u32 = LONGEST as u32 + 256;
 const BURST: usize = 32;
 
 impl<N: Nf> Bench<N> {
-    /// Builds the NF as instance `test-0` with packets mapped writable.
+    /// Builds the NF as instance `test-0`. It may write whatever it likes: for tests of an NF with a manifest see
+    /// [`Self::declaring`].
     pub fn new(params: Params) -> Result<Self, SetupError> {
+        Self::build(params, None)
+    }
+
+    /// Builds the NF as one whose manifest declares this: where that is no write, packets are mapped read-only, and [`Self::send`]
+    /// panics when the NF has changed a header field, or a payload, that it does not declare.
+    pub fn declaring(declared: Declared, params: Params) -> Result<Self, SetupError> {
+        Self::build(params, Some(declared))
+    }
+
+    fn build(params: Params, declared: Option<Declared>) -> Result<Self, SetupError> {
         let other = |e: io::Error| SetupError::Other(e.to_string());
         let geometry = Geometry {
             buffers: BURST as u32,
@@ -55,7 +79,9 @@ impl<N: Nf> Bench<N> {
             headroom: 128,
         };
         let fd = create_file("nf-test", geometry.bytes(), false).map_err(other)?;
-        let file = PacketFile::new(Mapping::new(&fd, true).map_err(other)?, geometry).map_err(other)?;
+        let map = |writable| PacketFile::new(Mapping::new(&fd, writable)?, geometry);
+        let file = map(true).map_err(other)?;
+        let seen = map(declared.as_ref().is_none_or(Declared::is_writable)).map_err(other)?;
         let fd = create_file("nf-counters", 8 * MAX_COUNTERS, false).map_err(other)?;
         let counters = CounterSet::new(Arc::new(Mapping::new(&fd, true).map_err(other)?), 0, MAX_COUNTERS);
         let mut setup = Setup::new("test-0", params, counters.clone());
@@ -64,13 +90,19 @@ impl<N: Nf> Bench<N> {
         Ok(Self {
             nf,
             ignore_tags: false,
+            declared,
             file,
+            seen,
             counters,
             names,
         })
     }
 
-    /// Sends the packets through the NF in bursts of 32, each of at most [`LONGEST`] bytes; the flow hash is zero.
+    /// Sends the packets through the NF in bursts of 32, each of at most [`LONGEST`] bytes and with the flow hash that the manager
+    /// would give it.
+    ///
+    /// # Panics
+    /// When a packet is longer, and when the NF changed what its manifest does not declare (see [`Self::declaring`]).
     pub fn send<P: AsRef<[u8]>>(&mut self, packets: &[P]) -> Vec<Handled> {
         packets
             .chunks(BURST)
@@ -87,10 +119,12 @@ impl<N: Nf> Bench<N> {
                 buffer: i as u32,
                 offset: self.file.geometry().headroom as u16,
                 length: bytes.len() as u16,
+                hash: flow_of(bytes).hash,
                 flags: if self.ignore_tags { IGNORE_TAGS } else { 0 },
                 ..Descriptor::default()
             };
-            // SAFETY: this type alone has the file, and no other reference to its bytes lives here.
+            // SAFETY: this type alone has the file, and no reference to its bytes lives here, through this mapping or the other:
+            // those of a burst end with `process`.
             let slot = unsafe { self.file.bytes_mut(d.buffer, d.offset, d.length) };
             assert!(
                 bytes.len() <= LONGEST,
@@ -102,12 +136,25 @@ impl<N: Nf> Bench<N> {
             }
             descriptors.push(d);
         }
-        self.nf.process(&mut Burst::new(&mut descriptors, &self.file));
-        let handled = descriptors.iter().map(|d| Handled {
-            verdict: Verdict::decode(d.verdict, d.destination).unwrap_or_default(),
-            data: self.file.bytes(d.buffer, d.offset, d.length).to_vec(),
-        });
-        handled.collect()
+        self.nf.process(&mut Burst::new(&mut descriptors, &self.seen));
+        let after = |d: &Descriptor| self.file.bytes(d.buffer, d.offset, d.length).to_vec();
+        let handled: Vec<Handled> = descriptors
+            .iter()
+            .map(|d| Handled {
+                verdict: Verdict::decode(d.verdict, d.destination).unwrap_or_default(),
+                data: after(d),
+            })
+            .collect();
+        for (n, (before, handled)) in packets.iter().zip(&handled).enumerate() {
+            let declared = self.declared.as_ref();
+            let refused = declared.and_then(|d| d.check(before.as_ref(), &handled.data).err());
+            assert!(
+                refused.is_none(),
+                "packet {n} of a burst: {}",
+                refused.unwrap_or_default()
+            );
+        }
+        handled
     }
 }
 

@@ -1,0 +1,240 @@
+//! An NF that writes what its manifest does not declare fails its test, by the name of the field.
+
+#![allow(clippy::unwrap_used)]
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use nflib::{Burst, Nf, Params, Setup, SetupError};
+use nflib_testing::{bench, packet};
+use proptest::prelude::*;
+
+/// Flips bits of one byte.
+#[derive(Debug)]
+struct Flip {
+    at: usize,
+    mask: u8,
+    refused: usize,
+}
+
+impl Nf for Flip {
+    fn new(setup: &mut Setup) -> Result<Self, SetupError> {
+        Ok(Self {
+            at: setup.params.get("at")?,
+            mask: setup.params.get("mask")?,
+            refused: 0,
+        })
+    }
+
+    fn process(&mut self, burst: &mut Burst<'_>) {
+        for mut packet in burst.packets() {
+            match packet.data_mut() {
+                Ok(bytes) => bytes[self.at] ^= self.mask,
+                Err(_) => self.refused += 1,
+            }
+        }
+    }
+}
+
+fn manifest(effects: &str) -> String {
+    format!(
+        "name = \"flip\"\nversion = \"0.1.0\"\nsummary = \"Flips bits\"\n\
+         run = {{ binary = \"flip\" }}\neffects = {{ {effects} }}\n"
+    )
+}
+
+/// What the test of such an NF says, if it fails.
+fn complaint(effects: &str, frame: &[u8], at: usize, mask: u8) -> Option<String> {
+    let params = Params::default().with("at", at).with("mask", mask);
+    let mut bench = bench::<Flip>(&manifest(effects), params).unwrap();
+    let sent = catch_unwind(AssertUnwindSafe(|| bench.send(&[frame])));
+    sent.err().map(|panic| *panic.downcast::<String>().unwrap())
+}
+
+/// Each field of the header at `at`: a byte and a bit of it.
+fn each_is_found(frame: &[u8], at: usize, fields: &[(usize, u8, &str)]) {
+    for &(byte, mask, field) in fields {
+        let byte = at + byte;
+        let writes = |field: &str| format!("writes = [\"{field}\", \"ether.src\"]");
+        let complaint_about = |effects: &str| complaint(effects, frame, byte, mask);
+        let text = complaint_about(&writes("ether.dst")).unwrap();
+        let expected = format!(
+            "the NF changed `{field}` (from byte {byte}), which its manifest does not declare: \
+             add \"{field}\" to `writes` in `[effects]`, or leave the packet as it is"
+        );
+        assert!(text.contains(&expected), "{text}");
+        assert_eq!(complaint_about(&writes(field)), None, "{field}");
+        let (header, _) = field.split_once('.').unwrap();
+        assert_eq!(complaint_about(&writes(header)), None, "{header}");
+        assert!(complaint_about("payload = \"write\"").is_some() || field.ends_with("checksum"));
+    }
+}
+
+#[test]
+fn every_field_has_its_name() {
+    let tcp = packet::tcp("10.0.0.1:1", "10.0.0.2:2").vlan(7).build();
+    each_is_found(
+        &tcp,
+        0,
+        &[
+            (13, 1, "ether.type"),
+            (14, 0x20, "vlan.priority"),
+            (14, 0x01, "vlan.id"),
+            (17, 1, "ether.type"),
+        ],
+    );
+    each_is_found(
+        &tcp,
+        18,
+        &[
+            (0, 0x01, "ip.options"),
+            (1, 0x04, "ip.dscp"),
+            (1, 0x02, "ip.ecn"),
+            (3, 1, "ip.length"),
+            (4, 1, "ip.id"),
+            (6, 0x20, "ip.fragment"),
+            (8, 1, "ip.ttl"),
+            (9, 1, "ip.protocol"),
+            (10, 1, "ip.checksum"),
+            (12, 1, "ip.src"),
+            (19, 1, "ip.dst"),
+        ],
+    );
+    each_is_found(
+        &tcp,
+        38,
+        &[
+            (1, 1, "tcp.src_port"),
+            (2, 1, "tcp.dst_port"),
+            (4, 1, "tcp.seq"),
+            (8, 1, "tcp.ack"),
+            (12, 0x10, "tcp.options"),
+            (12, 0x01, "tcp.flags"),
+            (13, 1, "tcp.flags"),
+            (14, 1, "tcp.window"),
+            (16, 1, "tcp.checksum"),
+            (18, 1, "tcp.urgent_pointer"),
+        ],
+    );
+    let udp6 = packet::udp("[::1]:1", "[::2]:2").build();
+    each_is_found(
+        &udp6,
+        14,
+        &[
+            (0, 0x01, "ip.dscp"),
+            (1, 0x80, "ip.dscp"),
+            (1, 0x10, "ip.ecn"),
+            (1, 0x08, "ip.flow_label"),
+            (5, 1, "ip.length"),
+            (6, 1, "ip.protocol"),
+            (7, 1, "ip.ttl"),
+            (8, 1, "ip.src"),
+            (39, 1, "ip.dst"),
+            (40, 1, "udp.src_port"),
+            (42, 1, "udp.dst_port"),
+            (44, 1, "udp.length"),
+            (46, 1, "udp.checksum"),
+        ],
+    );
+    let ping = packet::ping("10.0.0.1", "10.0.0.2").build();
+    each_is_found(
+        &ping,
+        34,
+        &[
+            (0, 1, "icmp.type"),
+            (1, 1, "icmp.code"),
+            (2, 1, "icmp.checksum"),
+            (4, 1, "icmp.id"),
+            (6, 1, "icmp.sequence"),
+        ],
+    );
+    let fragments = packet::udp("[::1]:1", "[::2]:2").payload(&[0; 64]).fragments(32);
+    each_is_found(
+        &fragments[1],
+        54,
+        &[
+            (0, 1, "ip.protocol"),
+            (1, 1, "ip.options"),
+            (2, 1, "ip.fragment"),
+            (7, 1, "ip.id"),
+        ],
+    );
+}
+
+#[test]
+fn the_payload_is_declared_by_its_own_key() {
+    let frame = packet::udp("10.0.0.1:1", "10.0.0.2:2")
+        .payload(b"payload")
+        .build();
+    let last = frame.len() - 1;
+    let text = complaint("writes = [\"ip\", \"udp\"]", &frame, last, 1).unwrap();
+    assert!(
+        text.contains("changed the payload (from byte 48), which its manifest does not declare: add `payload = \"write\"`"),
+        "{text}"
+    );
+    for effects in ["payload = \"write\"", "writes = [\"gtp.teid\"]"] {
+        assert_eq!(complaint(effects, &frame, last, 1), None, "{effects}");
+    }
+    // What stands in a later fragment, in ARP, and behind a malformed header is payload.
+    let later = &packet::tcp("10.0.0.1:1", "10.0.0.2:2")
+        .payload(&[0; 64])
+        .fragments(32)[1];
+    let arp = packet::arp_request("10.0.0.1", "10.0.0.2").build();
+    let mut malformed = frame.clone();
+    malformed[14] = 0x44;
+    for frame in [later, &arp, &malformed] {
+        let all = "writes = [\"ether\", \"ip\", \"udp\", \"tcp\"]";
+        assert!(
+            complaint(all, frame, 36, 1)
+                .unwrap()
+                .contains("changed the payload")
+        );
+    }
+}
+
+/// As the compiler assumes of every NF that writes more than the link header.
+#[test]
+fn checksums_need_not_be_named() {
+    let frame = packet::udp("10.0.0.1:1", "10.0.0.2:2").build();
+    for (at, refused) in [(24, "ip.checksum"), (40, "udp.checksum")] {
+        assert_eq!(complaint("writes = [\"ip.src\"]", &frame, at, 1), None);
+        assert_eq!(complaint("payload = \"write\"", &frame, at, 1), None);
+        assert!(
+            complaint("writes = [\"ether.src\"]", &frame, at, 1)
+                .unwrap()
+                .contains(refused)
+        );
+    }
+}
+
+/// As the manager maps them.
+#[test]
+fn without_a_declared_write_packets_are_read_only() {
+    let params = || Params::default().with("at", 0).with("mask", 1);
+    let frame = packet::ether(0x88b5, b"x").build();
+    let mut read_only = bench::<Flip>(&manifest("drops = true"), params()).unwrap();
+    assert_eq!(read_only.send(&[&frame])[0].data, frame);
+    assert_eq!(read_only.nf.refused, 1);
+    let mut writable = bench::<Flip>(&manifest("writes = [\"ether.dst\"]"), params()).unwrap();
+    assert_eq!(writable.send(&[&frame])[0].data[0], frame[0] ^ 1);
+}
+
+#[test]
+fn a_manifest_that_is_not_valid_is_refused() {
+    let error = bench::<Flip>("name = 7", Params::default()).unwrap_err();
+    assert!(
+        error.to_string().starts_with("the manifest is not valid: "),
+        "{error}"
+    );
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever was sent, a change is either refused or declared, and nothing else panics.
+    #[test]
+    fn any_frame_can_be_checked(frame in prop::collection::vec(any::<u8>(), 1..120), at in 0..120usize, mask in 1..=255u8) {
+        let at = at % frame.len();
+        let everything = "payload = \"write\", writes = [\"ether\", \"vlan\", \"ip\", \"tcp\", \"udp\", \"sctp\", \"icmp\"]";
+        prop_assert_eq!(complaint(everything, &frame, at, mask), None);
+    }
+}
