@@ -48,6 +48,7 @@ pub mod ring;
 mod run;
 pub mod session;
 pub mod testing;
+mod time;
 
 pub use burst::{Burst, Packet, ReadOnly};
 pub use counters::{Counter, CounterSet};
@@ -59,3 +60,4 @@ pub use nf::{Nf, Reconfigured, Setup, SetupError};
 pub use params::{FileMistake, FileMistakes, FileSpan, Params, ParamsError};
 pub use region::{Region, RegionError, ShmRing};
 pub use run::{RunError, attach_and_run, run, run_with};
+pub use time::Time;

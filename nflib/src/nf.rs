@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use crate::{Burst, Counter, CounterSet, Params, ParamsError};
+use crate::{
+    Burst, Counter, CounterSet, Params, ParamsError,
+    time::{Clock, Time},
+};
 
 /// A network function: one value per instance, driven by [`crate::run`] on one thread.
 pub trait Nf: Sized {
@@ -12,8 +15,10 @@ pub trait Nf: Sized {
     /// Handles a burst: looks at the packets and gives each a verdict (`Next` when it says nothing). Must not block.
     fn process(&mut self, burst: &mut Burst<'_>);
 
-    /// Called about every [`Setup::tick_every`], between bursts.
-    fn tick(&mut self) {}
+    /// Called about every [`Setup::tick_every`], between bursts, with the time.
+    fn tick(&mut self, now: Time) {
+        let _ = now;
+    }
 
     /// Takes new parameters while packets flow. The default says that it cannot. The present manager does not ask, and
     /// replaces the instance.
@@ -48,16 +53,18 @@ pub struct Setup {
     instance: String,
     counters: CounterSet,
     names: Vec<String>,
+    clock: Clock,
     tick: Option<Duration>,
 }
 
 impl Setup {
-    pub(crate) fn new(instance: &str, params: Params, counters: CounterSet) -> Self {
+    pub(crate) fn new(instance: &str, params: Params, counters: CounterSet, clock: Clock) -> Self {
         Self {
             params,
             instance: instance.to_owned(),
             counters,
             names: Vec::new(),
+            clock,
             tick: None,
         }
     }
@@ -75,6 +82,11 @@ impl Setup {
             .ok_or_else(|| SetupError::Counters(self.counters.capacity()))?;
         self.names.push(name.into());
         Ok(counter)
+    }
+
+    /// The time.
+    pub fn now(&self) -> Time {
+        self.clock.now()
     }
 
     /// Asks for [`Nf::tick`] about every `period`; without it there are no ticks.

@@ -19,6 +19,7 @@ use crate::{
     region::ShmRing,
     ring::{Consumer, Corrupt, Producer},
     session::{self, Command, Configuration, FromNf, IdlePolicy, ToNf},
+    time::{Clock, Time},
 };
 
 /// Packets handled at once, at most.
@@ -152,7 +153,7 @@ fn serve<N: Nf>(
     // Shown by `ps -L` and `top` in place of the multi-call binary's name; a refusal changes nothing else.
     let _ = std::ffi::CString::new(instance.as_bytes()).map(|name| rustix::thread::set_name(&name));
     let (region, packets, params) = receive_memory(fds, geometry)?;
-    let mut setup = Setup::new(&instance, params, region.counters());
+    let mut setup = Setup::new(&instance, params, region.counters(), Clock::Monotonic);
     let nf = match build(&mut setup) {
         Ok(nf) => nf,
         Err(e) => {
@@ -261,7 +262,7 @@ impl<'a, N: Nf> Session<'a, N> {
     }
 
     fn run(&mut self) -> Result<End, RunError> {
-        let mut next_tick = self.tick.and_then(|t| Instant::now().checked_add(t));
+        let mut next_tick = self.tick.map(|period| Clock::Monotonic.now() + period);
         let mut rounds = 0u32;
         let mut idle_rounds = 0u32;
         loop {
@@ -311,7 +312,7 @@ impl<'a, N: Nf> Session<'a, N> {
             let n = link.incoming.pop(buffer)?;
             if n > 0 {
                 worked = true;
-                nf.process(&mut Burst::new(&mut buffer[..n], packets));
+                nf.process(&mut Burst::new(&mut buffer[..n], packets, Clock::Monotonic));
                 hand_back(link, connection, &buffer[..n])?;
             } else {
                 link.announce();
@@ -320,13 +321,13 @@ impl<'a, N: Nf> Session<'a, N> {
         Ok(worked)
     }
 
-    fn tick_if_due(&mut self, next: &mut Option<Instant>) {
-        let now = Instant::now();
+    fn tick_if_due(&mut self, next: &mut Option<Time>) {
+        let now = Clock::Monotonic.now();
         if let (Some(at), Some(period)) = (next.as_mut(), self.tick)
             && now >= *at
         {
-            self.nf.tick();
-            *at = now.checked_add(period).unwrap_or(now);
+            self.nf.tick(now);
+            *at = now + period;
         }
     }
 
@@ -367,7 +368,7 @@ impl<'a, N: Nf> Session<'a, N> {
     }
 
     /// Sleeps until the bell, the next tick, or the next look at the manager; says whether the manager is gone.
-    fn sleep(&mut self, next_tick: Option<Instant>) -> Result<bool, RunError> {
+    fn sleep(&mut self, next_tick: Option<Time>) -> Result<bool, RunError> {
         self.bell.announce_sleep();
         // The last look, after the announcement: see the race in `bell`.
         let mut waiting = self.region.command().load(Ordering::Relaxed) != Command::Run as u32;
@@ -378,7 +379,7 @@ impl<'a, N: Nf> Session<'a, N> {
             self.bell.stay_awake();
             return Ok(false);
         }
-        let until_tick = next_tick.map_or(MANAGER_CHECK, |t| t.saturating_duration_since(Instant::now()));
+        let until_tick = next_tick.map_or(MANAGER_CHECK, |tick| tick - Clock::Monotonic.now());
         self.bell.sleep(until_tick.min(MANAGER_CHECK));
         manager_is_gone(self.connection)
     }

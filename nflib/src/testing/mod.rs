@@ -5,7 +5,7 @@
 mod declared;
 mod fields;
 
-use std::{io, sync::Arc};
+use std::{io, sync::Arc, time::Duration};
 
 use onvm_filter::flow::flow_of;
 
@@ -14,6 +14,7 @@ use crate::{
     descriptor::IGNORE_TAGS,
     layout::MAX_COUNTERS,
     memory::{Geometry, Mapping, PacketFile, create_file},
+    time::{Clock, Time},
 };
 
 pub use declared::Declared;
@@ -24,6 +25,10 @@ pub struct Bench<N> {
     pub nf: N,
     /// The packets come from a port with `tags = ignored`.
     pub ignore_tags: bool,
+    /// Stands still except for [`Self::advance`].
+    now: Time,
+    /// The period of [`Nf::tick`] and when the next is due.
+    tick: Option<(Duration, Time)>,
     /// What the NF has to keep to; none: nothing is checked.
     declared: Option<Declared>,
     file: PacketFile,
@@ -38,7 +43,7 @@ pub trait AnyBench {
     /// Sends one packet of at most [`LONGEST`] bytes through the NF, as from a port with `tags = ignored` or one without.
     fn send_one(&mut self, packet: &[u8], ignore_tags: bool) -> Handled;
 
-    /// Calls [`Nf::tick`], as the run loop does from time to time.
+    /// Lets as much time pass as is left until the next [`Nf::tick`], and calls it. An NF that asked for no ticks gets one at once.
     fn tick(&mut self);
 
     /// The NF's counters by name, in the order in which it made them.
@@ -57,6 +62,10 @@ pub const LONGEST: usize = 16_448;
 
 const SLOT: u32 = LONGEST as u32 + 256;
 const BURST: usize = 32;
+/// Ticks of a bench are no closer than this, whatever the NF asked for.
+const SHORTEST_TICK: Duration = Duration::from_millis(1);
+/// When a bench begins: not at zero, which may mean something to an NF.
+const START: Time = Time::from_nanos(1_000_000_000_000);
 
 impl<N: Nf> Bench<N> {
     /// Builds the NF as instance `test-0`. It may write whatever it likes: for tests of an NF with a manifest see
@@ -84,12 +93,16 @@ impl<N: Nf> Bench<N> {
         let seen = map(declared.as_ref().is_none_or(Declared::is_writable)).map_err(other)?;
         let fd = create_file("nf-counters", 8 * MAX_COUNTERS, false).map_err(other)?;
         let counters = CounterSet::new(Arc::new(Mapping::new(&fd, true).map_err(other)?), 0, MAX_COUNTERS);
-        let mut setup = Setup::new("test-0", params, counters.clone());
+        let mut setup = Setup::new("test-0", params, counters.clone(), Clock::Standing(START));
         let nf = N::new(&mut setup)?;
         let names = setup.counter_names().to_vec();
+        let tick = setup.tick_period().map(|period| period.max(SHORTEST_TICK));
+        let tick = tick.map(|period| (period, START + period));
         Ok(Self {
             nf,
             ignore_tags: false,
+            now: START,
+            tick,
             declared,
             file,
             seen,
@@ -108,6 +121,24 @@ impl<N: Nf> Bench<N> {
             .chunks(BURST)
             .flat_map(|chunk| self.send_burst(chunk))
             .collect()
+    }
+
+    /// The time that the NF sees. It does not pass by itself.
+    pub fn now(&self) -> Time {
+        self.now
+    }
+
+    /// Lets time pass. The NF gets each [`Nf::tick`] that it asked for, when it is due.
+    pub fn advance(&mut self, by: Duration) {
+        let end = self.now + by;
+        while let Some((period, due)) = self.tick
+            && due <= end
+        {
+            self.now = due;
+            self.nf.tick(due);
+            self.tick = Some((period, due + period));
+        }
+        self.now = end;
     }
 
     #[allow(unsafe_code)]
@@ -136,7 +167,11 @@ impl<N: Nf> Bench<N> {
             }
             descriptors.push(d);
         }
-        self.nf.process(&mut Burst::new(&mut descriptors, &self.seen));
+        self.nf.process(&mut Burst::new(
+            &mut descriptors,
+            &self.seen,
+            Clock::Standing(self.now),
+        ));
         let after = |d: &Descriptor| self.file.bytes(d.buffer, d.offset, d.length).to_vec();
         let handled: Vec<Handled> = descriptors
             .iter()
@@ -166,7 +201,10 @@ impl<N: Nf> AnyBench for Bench<N> {
     }
 
     fn tick(&mut self) {
-        self.nf.tick();
+        match self.tick {
+            Some((_, due)) => self.advance(due - self.now),
+            None => self.nf.tick(self.now),
+        }
     }
 
     fn counters(&self) -> Vec<(&str, u64)> {

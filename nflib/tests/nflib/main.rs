@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod clock;
 mod filter_params;
 mod headers;
 mod region;

@@ -2,10 +2,10 @@
 
 mod talkers;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nflib::{
-    Burst, Counter, Nf, Params, Reconfigured, Setup, SetupError,
+    Burst, Counter, Nf, Params, Reconfigured, Setup, SetupError, Time,
     filter::Expr,
     headers::{Headers, L3, protocol},
 };
@@ -76,7 +76,7 @@ struct Rank {
 /// State at the last publication, from which rates are measured.
 #[derive(Debug)]
 struct Published {
-    at: Instant,
+    at: Time,
     packets: u64,
     bytes: u64,
 }
@@ -104,7 +104,7 @@ impl Nf for Monitor {
             every,
             only,
             last: Published {
-                at: Instant::now(),
+                at: setup.now(),
                 packets: 0,
                 bytes: 0,
             },
@@ -134,8 +134,8 @@ impl Nf for Monitor {
         }
     }
 
-    fn tick(&mut self) {
-        self.publish(Instant::now());
+    fn tick(&mut self, now: Time) {
+        self.publish(now);
     }
 
     /// The period is the run loop's and the ranks' counters are named at the start: a change of either needs a new
@@ -161,8 +161,8 @@ impl Drop for Monitor {
 }
 
 impl Monitor {
-    fn publish(&mut self, now: Instant) {
-        let elapsed = now.saturating_duration_since(self.last.at);
+    fn publish(&mut self, now: Time) {
+        let elapsed = now - self.last.at;
         if elapsed.is_zero() {
             return;
         }

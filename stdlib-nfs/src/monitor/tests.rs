@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use nflib::Verdict;
+use nflib::{Verdict, testing::Bench};
 
 use super::*;
 use crate::test_packets as p;
@@ -77,16 +77,19 @@ fn bucket_limits_are_inclusive() {
 
 #[test]
 fn rates_are_over_the_time_that_passed() {
-    let mut bench = nflib_testing::bench::<Monitor>(MANIFEST, Params::default()).unwrap();
-    let start = bench.nf.last.at;
+    let params = Params::default().with("every", 500_000_000);
+    let mut bench = nflib_testing::bench::<Monitor>(MANIFEST, params).unwrap();
     bench.send(&vec![vec![0u8; 100]; 50]);
-    bench.nf.publish(start + Duration::from_millis(500));
-    assert_eq!(
-        (bench.nf.packets_per_second.get(), bench.nf.bytes_per_second.get()),
-        (100, 10_000)
-    );
-    bench.nf.publish(start + Duration::from_millis(1500));
-    assert_eq!(bench.nf.packets_per_second.get(), 0);
+    let rates = |bench: &Bench<Monitor>| {
+        let m = &bench.nf;
+        (m.packets_per_second.get(), m.bytes_per_second.get())
+    };
+    bench.advance(Duration::from_millis(499));
+    assert_eq!(rates(&bench), (0, 0));
+    bench.advance(Duration::from_millis(1));
+    assert_eq!(rates(&bench), (100, 10_000));
+    bench.advance(Duration::from_millis(500));
+    assert_eq!(rates(&bench), (0, 0));
 }
 
 #[test]
@@ -99,7 +102,7 @@ fn publishes_the_busiest_senders() {
         p::udp([10, 0, 0, 1], 1, 2, b""),
     ]);
     bench.send(&[p::udp6(9, 1, b""), p::ping()]);
-    bench.nf.tick();
+    bench.advance(Duration::from_secs(1));
     let rank = |i: usize| {
         let r = &bench.nf.ranks[i];
         let address = u128::from(r.address_high.get()) << 64 | u128::from(r.address_low.get());
