@@ -2,7 +2,11 @@
 
 #![allow(unsafe_code)]
 
-use onvm_filter::{Expr, FlowRules, without_tags};
+use onvm_filter::{
+    Expr, FlowRules,
+    flow::{FlowKey, flow_of},
+    without_tags,
+};
 
 use crate::{
     Descriptor, Verdict,
@@ -91,6 +95,14 @@ impl Packet<'_> {
         // SAFETY: the run loop made the burst of descriptors that this NF holds, each buffer once, so `&mut self` is the
         // only way to the buffer's bytes while the returned reference lives.
         unsafe { self.file.bytes_mut(d.buffer, d.offset, d.length) }.ok_or(ReadOnly)
+    }
+
+    /// The flow of the packet, by its headers as they are by now; see [`FlowTable`](crate::state::FlowTable). None where there is none: not IP,
+    /// truncated, an impossible IPv4 header length, IPv6 fragments, more than two VLAN tags. Later fragments of IPv4 are a flow of their own
+    /// between two addresses, without ports, and so are IPv6 packets with extension headers.
+    #[inline]
+    pub fn flow(&self) -> Option<FlowKey> {
+        flow_of(self.data()).key
     }
 
     /// The packet's headers.

@@ -47,6 +47,7 @@ pub mod rights;
 pub mod ring;
 mod run;
 pub mod session;
+pub mod state;
 pub mod testing;
 mod time;
 

@@ -1,6 +1,9 @@
 //! The identity of a flow: the key of the flow cache, and the symmetric hash that replicas are chosen by.
 
-use std::hash::{Hash, Hasher};
+use std::{
+    hash::{Hash, Hasher},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
 
 /// Words of a [`FlowKey`].
 pub const KEY_WORDS: usize = 6;
@@ -15,6 +18,56 @@ impl Hash for FlowKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
         // As words: an array would be hashed as bytes, which is slower.
         self.0.iter().for_each(|word| state.write_u64(*word));
+    }
+}
+
+impl FlowKey {
+    /// The same key for both directions of a flow: that of the end with the smaller address and port as the source. And whether this one
+    /// is the other.
+    #[inline]
+    pub fn undirected(&self) -> (Self, bool) {
+        let [s0, s1, d0, d1, ports, _] = self.0;
+        let (near, far) = ends((ports >> 32) as u32);
+        match (s0, s1, near) > (d0, d1, far) {
+            true => (self.reversed(), true),
+            false => (*self, false),
+        }
+    }
+
+    /// The key of the packets in the other direction, with the same VLAN tags.
+    #[inline]
+    pub fn reversed(&self) -> Self {
+        let [s0, s1, d0, d1, ports, rest] = self.0;
+        let swapped = u64::from(((ports >> 32) as u32).rotate_left(16));
+        Self([d0, d1, s0, s1, swapped << 32 | ports & 0xffff_ffff, rest])
+    }
+
+    /// Source and destination.
+    pub fn addresses(&self) -> (IpAddr, IpAddr) {
+        let [s0, s1, d0, d1, _, kind] = self.0;
+        let v4 = (kind >> 16) as u16 == IPV4;
+        let address = |high: u64, low: u64| match v4 {
+            true => IpAddr::from(Ipv4Addr::from_bits(low as u32)),
+            false => IpAddr::from(Ipv6Addr::from_bits(u128::from(high) << 64 | u128::from(low))),
+        };
+        (address(s0, s1), address(d0, d1))
+    }
+
+    /// Source and destination port; zero for protocols without them, and for later fragments.
+    pub fn ports(&self) -> (u16, u16) {
+        let ports = (self.0[4] >> 32) as u32;
+        ((ports >> 16) as u16, ports as u16)
+    }
+
+    /// IP protocol, of IPv6 what follows the fixed header.
+    pub fn protocol(&self) -> u8 {
+        (self.0[5] >> 8) as u8
+    }
+
+    /// VLAN numbers of the outer and the inner tag.
+    pub fn vlans(&self) -> [Option<u16>; 2] {
+        let id = |tag: u64| (tag != 0).then_some(tag as u16);
+        [id(self.0[4] & 0xffff_ffff), id(self.0[5] >> 32)]
     }
 }
 
@@ -231,6 +284,24 @@ mod tests {
         }
     }
 
+    proptest! {
+        #[test]
+        fn a_key_is_the_packet_and_its_direction(src: [u8; 4], dst: [u8; 4], sport: u16, dport: u16, vlan in 1..4096u16) {
+            let key = |src, dst, sport, dport| flow_of(&frame(src, dst, sport, dport)).key.unwrap();
+            let (there, back) = (key(src, dst, sport, dport), key(dst, src, dport, sport));
+            prop_assert_eq!(there.addresses(), (IpAddr::from(src), IpAddr::from(dst)));
+            prop_assert_eq!((there.ports(), there.protocol()), ((sport, dport), TCP));
+            prop_assert_eq!(there.reversed(), back);
+            prop_assert_eq!(there.undirected().0, back.undirected().0);
+            prop_assert!(there == back || there.undirected().1 != back.undirected().1);
+            prop_assert_eq!(there.vlans(), [None, None]);
+            let mut tagged = frame(src, dst, sport, dport);
+            tagged.splice(12..12, [0x81, 0x00, (vlan >> 8) as u8, vlan as u8]);
+            let tagged = flow_of(&tagged).key.unwrap();
+            prop_assert_eq!((tagged.vlans(), tagged.reversed().vlans()), ([Some(vlan), None], [Some(vlan), None]));
+        }
+    }
+
     #[test]
     fn nothing_beyond_its_reach_is_read() {
         let mut longest = vec![0; 12];
@@ -283,6 +354,11 @@ mod tests {
             .flat_map(|h| (0..16).map(move |p| flow_of(&frame(h, p)).hash))
             .collect();
         assert!(hashes.len() > 1000, "{} of 1024", hashes.len());
+        let (source, destination) = flow_of(&frame(3, 4)).key.unwrap().addresses();
+        assert_eq!(
+            (source, destination),
+            ("2001:db8::3".parse().unwrap(), "2001:db8::63".parse().unwrap())
+        );
     }
 
     #[test]
