@@ -165,10 +165,11 @@ impl Packet<'_> {
         self.set_verdict(Verdict::Drop);
     }
 
-    /// Sends the packet to the output at `index` of the manifest's list.
+    /// Sends the packet to an output: one that [`Params::output`](crate::Params::output) has found by its name, or the index in the manifest's
+    /// list.
     #[inline(always)]
-    pub fn output(&mut self, index: u16) {
-        self.set_verdict(Verdict::Output(index));
+    pub fn output(&mut self, output: impl Into<u16>) {
+        self.set_verdict(Verdict::Output(output.into()));
     }
 
     /// The verdict so far.

@@ -58,7 +58,7 @@ pub use descriptor::{
     VERDICT_STEER, Verdict,
 };
 pub use nf::{Nf, Reconfigured, Setup, SetupError};
-pub use params::{FileMistake, FileMistakes, FileSpan, Params, ParamsError};
+pub use params::{FileMistake, FileMistakes, FileSpan, Output, Params, ParamsError};
 pub use region::{Region, RegionError, ShmRing};
 pub use run::{RunError, attach_and_run, run, run_with};
 pub use time::Time;

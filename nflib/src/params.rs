@@ -9,9 +9,12 @@ use std::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use crate::filter::{Expr, Rules};
+use crate::{
+    Verdict,
+    filter::{Expr, Rules},
+};
 
-/// Parameters by name. Times are nanoseconds, sizes bytes, bit rates bits a second, packet rates packets a second,
+/// Parameters by name, and the names of the manifest's outputs. Times are nanoseconds, sizes bytes, bit rates bits a second, packet rates packets a second,
 /// addresses, prefixes and MACs text; a file's content and a secret's value are here as they are.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Params {
@@ -20,6 +23,26 @@ pub struct Params {
     /// Contents of the file parameters, by the file's name in the bundle.
     #[serde(skip)]
     files: BTreeMap<String, Vec<u8>>,
+    /// Names of the manifest's outputs, in order.
+    #[serde(skip)]
+    outputs: Vec<String>,
+}
+
+/// An output of the manifest, found by its name ([`Params::output`]); for [`Packet::output`](crate::Packet::output).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Output(u16);
+
+impl From<Output> for u16 {
+    /// The index in the manifest's list.
+    fn from(output: Output) -> Self {
+        output.0
+    }
+}
+
+impl From<Output> for Verdict {
+    fn from(output: Output) -> Self {
+        Self::Output(output.0)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -30,6 +53,20 @@ pub enum ParamsError {
     Value { name: String, reason: String },
     #[error("parameter `{name}`: {mistakes}")]
     File { name: String, mistakes: FileMistakes },
+    #[error("the NF has no output `{name}`: its manifest declares {}", listed(.declared))]
+    Output { name: String, declared: Vec<String> },
+}
+
+/// Names as a sentence has them.
+fn listed(names: &[String]) -> String {
+    match names {
+        [] => "none".to_owned(),
+        names => names
+            .iter()
+            .map(|name| format!("`{name}`"))
+            .collect::<Vec<_>>()
+            .join(", "),
+    }
 }
 
 /// The mistakes in the file of a file parameter: at least one.
@@ -119,7 +156,18 @@ impl ParamsError {
 
 impl Params {
     pub fn new(values: BTreeMap<String, Value>, files: BTreeMap<String, Vec<u8>>) -> Self {
-        Self { values, files }
+        Self {
+            values,
+            files,
+            outputs: Vec::new(),
+        }
+    }
+
+    /// The names of the manifest's outputs, in order.
+    #[must_use]
+    pub fn with_outputs(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.outputs = names.into_iter().map(Into::into).collect();
+        self
     }
 
     /// Adds or replaces a value; for tests of an NF.
@@ -165,6 +213,17 @@ impl Params {
         T::deserialize(value)
             .map(Some)
             .map_err(|e| ParamsError::value(name, e))
+    }
+
+    /// The output that the manifest has under this name. Ask at the start: an error then says what the manifest lacks, and a packet costs
+    /// no look-up.
+    pub fn output(&self, name: &str) -> Result<Output, ParamsError> {
+        let index = self.outputs.iter().position(|output| output == name);
+        let index = index.and_then(|index| u16::try_from(index).ok());
+        index.map(Output).ok_or_else(|| ParamsError::Output {
+            name: name.to_owned(),
+            declared: self.outputs.clone(),
+        })
     }
 
     pub fn duration(&self, name: &str) -> Result<Duration, ParamsError> {
@@ -254,6 +313,25 @@ mod tests {
             error("number").starts_with("parameter `number`: "),
             "{}",
             error("number")
+        );
+    }
+
+    #[test]
+    fn outputs_are_found_by_name() {
+        let params = Params::default().with_outputs(["denied", "suspect"]);
+        let output = params.output("suspect").unwrap();
+        assert_eq!(
+            (u16::from(output), Verdict::from(output)),
+            (1, Verdict::Output(1))
+        );
+        let error = |params: &Params| params.output("match").unwrap_err().to_string();
+        assert_eq!(
+            error(&params),
+            "the NF has no output `match`: its manifest declares `denied`, `suspect`"
+        );
+        assert_eq!(
+            error(&Params::default()),
+            "the NF has no output `match`: its manifest declares none"
         );
     }
 

@@ -95,6 +95,9 @@ pub struct Configuration {
     pub values: BTreeMap<String, serde_json::Value>,
     /// Names of the files whose descriptors follow.
     pub files: Vec<String>,
+    /// Names of the manifest's outputs, in order.
+    #[serde(default)]
+    pub outputs: Vec<String>,
 }
 
 impl Configuration {
@@ -107,7 +110,7 @@ impl Configuration {
         for name in configuration.files {
             files.insert(name, read_all(fds.next().ok_or_else(missing)?)?);
         }
-        Ok(Params::new(configuration.values, files))
+        Ok(Params::new(configuration.values, files).with_outputs(configuration.outputs))
     }
 }
 

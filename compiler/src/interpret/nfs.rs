@@ -107,7 +107,8 @@ fn params(config: &InstanceConfig, files: &BTreeMap<String, Vec<u8>>) -> Params 
         named: BTreeMap::new(),
     };
     let Ok(values) = config.values(&mut source);
-    Params::new(values, source.named)
+    let outputs = config.manifest.outputs.iter();
+    Params::new(values, source.named).with_outputs(outputs.map(|output| output.name.as_str()))
 }
 
 struct Source<'a> {

@@ -34,7 +34,8 @@ fn firewall(file: &str) -> Bench<stdlib_nfs::firewall::Firewall> {
 
 fn bench<N: Nf>(param: &str, file: &str) -> Bench<N> {
     let content = std::fs::read(chains(file)).unwrap();
-    Bench::new(Params::default().with_file(param, &content)).unwrap()
+    let params = Params::default().with_file(param, &content);
+    Bench::new(params.with_outputs(["match"])).unwrap()
 }
 
 #[test]

@@ -25,8 +25,10 @@ pub(crate) fn firewall(rules: &str, more: &str) -> Bench<Firewall> {
     let shown = onvmc::render::human(&checked.sources, &checked.diagnostics, false, 100);
     let program = checked.program.unwrap_or_else(|| panic!("{shown}"));
     let mut files = Files(&program.files, BTreeMap::new());
-    let values = program.instances["fw-0"].values(&mut files).unwrap();
-    Bench::new(Params::new(values, files.1)).unwrap()
+    let config = &program.instances["fw-0"];
+    let values = config.values(&mut files).unwrap();
+    let outputs = config.manifest.outputs.iter().map(|output| output.name.as_str());
+    Bench::new(Params::new(values, files.1).with_outputs(outputs)).unwrap()
 }
 
 struct Files<'a>(&'a BTreeMap<String, Vec<u8>>, BTreeMap<String, Vec<u8>>);

@@ -1,6 +1,10 @@
 //! What an NF's manifest declares, and whether the NF keeps to it.
 
-use super::fields::{Fields, PAYLOAD};
+use super::{
+    Handled,
+    fields::{Fields, PAYLOAD},
+};
+use crate::Verdict;
 
 /// The headers whose fields are found in a packet; manifests may name others, such as `gtp`.
 const HEADERS: [&str; 7] = ["ether", "vlan", "ip", "tcp", "udp", "sctp", "icmp"];
@@ -24,8 +28,24 @@ impl Declared {
         !self.writes.is_empty() || self.writes_payload || self.generates
     }
 
-    /// Whether the NF may make `after` of the frame `before`. The error names the fields that it may not write, and the remedy.
-    pub(super) fn check(&self, before: &[u8], after: &[u8]) -> Result<(), String> {
+    /// Whether the NF may do this with the frame `before`. The error says what it may not, and names the remedy.
+    pub(super) fn check(&self, before: &[u8], handled: &Handled) -> Result<(), String> {
+        self.check_verdict(handled.verdict)?;
+        self.check_writes(before, &handled.data)
+    }
+
+    fn check_verdict(&self, verdict: Verdict) -> Result<(), String> {
+        match verdict {
+            Verdict::Output(index) if usize::from(index) >= self.outputs.len() => Err(format!(
+                "the NF chose output {index}, which its manifest does not declare: expected the index of one of its {} `outputs`, \
+                 which `Params::output` finds by name",
+                self.outputs.len()
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_writes(&self, before: &[u8], after: &[u8]) -> Result<(), String> {
         if before == after {
             return Ok(());
         }

@@ -75,9 +75,9 @@ impl<N: Nf> Bench<N> {
     }
 
     /// Builds the NF as one whose manifest declares this: where that is no write, packets are mapped read-only, and [`Self::send`]
-    /// panics when the NF has changed a header field, or a payload, that it does not declare.
+    /// panics when the NF has changed a header field, or a payload, that it does not declare, or has chosen an output that is not there.
     pub fn declaring(declared: Declared, params: Params) -> Result<Self, SetupError> {
-        Self::build(params, Some(declared))
+        Self::build(params.with_outputs(&declared.outputs), Some(declared))
     }
 
     fn build(params: Params, declared: Option<Declared>) -> Result<Self, SetupError> {
@@ -182,7 +182,7 @@ impl<N: Nf> Bench<N> {
             .collect();
         for (n, (before, handled)) in packets.iter().zip(&handled).enumerate() {
             let declared = self.declared.as_ref();
-            let refused = declared.and_then(|d| d.check(before.as_ref(), &handled.data).err());
+            let refused = declared.and_then(|d| d.check(before.as_ref(), handled).err());
             assert!(
                 refused.is_none(),
                 "packet {n} of a burst: {}",

@@ -4,7 +4,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use nflib::{Burst, Nf, Params, Setup, SetupError};
+use nflib::{Burst, Nf, Params, Setup, SetupError, Verdict};
 use nflib_testing::{bench, packet};
 use proptest::prelude::*;
 
@@ -216,6 +216,49 @@ fn without_a_declared_write_packets_are_read_only() {
     assert_eq!(read_only.nf.refused, 1);
     let mut writable = bench::<Flip>(&manifest("writes = [\"ether.dst\"]"), params()).unwrap();
     assert_eq!(writable.send(&[&frame])[0].data[0], frame[0] ^ 1);
+}
+
+/// Sends packets to an output by its name, or by a number.
+#[derive(Debug)]
+struct Divert(u16);
+
+impl Nf for Divert {
+    fn new(setup: &mut Setup) -> Result<Self, SetupError> {
+        let number: Option<u16> = setup.params.optional("number")?;
+        match number {
+            Some(number) => Ok(Self(number)),
+            None => Ok(Self(setup.params.output("suspect")?.into())),
+        }
+    }
+
+    fn process(&mut self, burst: &mut Burst<'_>) {
+        for mut packet in burst.packets() {
+            packet.output(self.0);
+        }
+    }
+}
+
+#[test]
+fn outputs_are_those_of_the_manifest() {
+    let frame = packet::ether(0x88b5, b"x").build();
+    let outputs = |names: &[&str]| {
+        let output = |name: &&str| format!("[[outputs]]\nname = \"{name}\"\ndoc = \"An output\"\n");
+        manifest("drops = true") + &names.iter().map(output).collect::<String>()
+    };
+    let mut named = bench::<Divert>(&outputs(&["denied", "suspect"]), Params::default()).unwrap();
+    assert_eq!(named.send(&[&frame])[0].verdict, Verdict::Output(1));
+    let error = bench::<Divert>(&outputs(&["denied"]), Params::default()).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the NF has no output `suspect`: its manifest declares `denied`"
+    );
+    let mut wrong = bench::<Divert>(&outputs(&["denied"]), Params::default().with("number", 1)).unwrap();
+    let sent = catch_unwind(AssertUnwindSafe(|| wrong.send(&[&frame])));
+    let text = *sent.unwrap_err().downcast::<String>().unwrap();
+    assert!(
+        text.contains("chose output 1, which its manifest does not declare"),
+        "{text}"
+    );
 }
 
 #[test]

@@ -100,12 +100,17 @@ fn one(
         files: BTreeMap::new(),
     };
     let values = config.values(&mut resolver)?;
+    let outputs = config.manifest.outputs.iter();
     let (names, files) = resolver.files.into_iter().unzip();
     Ok(InstanceSpec {
         name: instance.name.clone(),
         restart: service.restart,
         read_only: service.read_only,
-        configuration: Configuration { values, files: names },
+        configuration: Configuration {
+            values,
+            files: names,
+            outputs: outputs.map(|output| output.name.clone()).collect(),
+        },
         files,
         launch,
         writes: !service.read_only,

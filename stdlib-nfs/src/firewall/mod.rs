@@ -13,9 +13,6 @@ use serde::Deserialize;
 
 use crate::common::counters::{Counters, Places};
 
-/// Index in the manifest's outputs.
-const DENIED: u16 = 0;
-
 /// The verdicts of rules, as the manifest lists them.
 const VERDICTS: [&str; 2] = ["accept", "drop"];
 
@@ -142,7 +139,7 @@ impl Policy {
             default: default_action(params)?,
             on_deny: match params.optional("on_deny")?.unwrap_or(OnDeny::Drop) {
                 OnDeny::Drop => Verdict::Drop,
-                OnDeny::Output => Verdict::Output(DENIED),
+                OnDeny::Output => params.output("denied")?.into(),
             },
             malformed: params.optional("malformed")?.unwrap_or(Malformed::Drop),
         })

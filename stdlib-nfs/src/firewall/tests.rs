@@ -10,7 +10,9 @@ const MANIFEST: &str = include_str!("manifest.toml");
 const TELNET: &str = "(and (tcp) (port dst 23))";
 
 fn params(rules: &str) -> Params {
-    Params::default().with_file("rules", rules.as_bytes())
+    Params::default()
+        .with_file("rules", rules.as_bytes())
+        .with_outputs(["denied"])
 }
 
 fn bench(rules: &str) -> Bench<Firewall> {

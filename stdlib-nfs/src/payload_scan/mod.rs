@@ -22,9 +22,6 @@ use crate::{
     },
 };
 
-/// Index in the manifest's outputs.
-const MATCH: u16 = 0;
-
 #[derive(Debug)]
 pub struct PayloadScan {
     search: Search,
@@ -138,7 +135,7 @@ impl Search {
             .build(patterns.iter().map(|p| &p.bytes))
             .map_err(|e| refused(params, "patterns", vec![FileMistake::whole(e.to_string())]))?;
         let on_match = match params.optional("on_match")?.unwrap_or(OnMatch::Output) {
-            OnMatch::Output => Verdict::Output(MATCH),
+            OnMatch::Output => params.output("match")?.into(),
             OnMatch::Drop => Verdict::Drop,
         };
         let last_packet = vec![0; patterns.len()];

@@ -6,7 +6,9 @@ use crate::test_packets as p;
 const MANIFEST: &str = include_str!("manifest.toml");
 
 fn params(patterns: &str) -> Params {
-    Params::default().with_file("patterns", patterns.as_bytes())
+    Params::default()
+        .with_file("patterns", patterns.as_bytes())
+        .with_outputs(["match"])
 }
 
 fn bench(patterns: &str) -> Bench<PayloadScan> {
