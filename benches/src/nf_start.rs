@@ -158,6 +158,7 @@ fn greet(nf: &mut Nf, connection: &OwnedFd, packets: &OwnedFd) -> Result<Region,
         instance: "forward-0".to_owned(),
         geometry: GEOMETRY,
         idle: IDLE,
+        log: None,
     };
     let fds = [region_fd.as_fd(), packets.as_fd(), configuration.as_fd()];
     session::send(connection, &welcome, &fds).map_err(failed())?;

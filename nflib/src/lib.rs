@@ -39,6 +39,7 @@ pub mod filter;
 pub mod headers;
 pub mod idle;
 pub mod layout;
+pub mod log;
 pub mod memory;
 mod nf;
 mod params;

@@ -15,6 +15,7 @@ use crate::{
     connection::{hear, manager_is_gone, readable, say},
     idle::{Idle, Rest},
     layout::ABI_VERSION,
+    log,
     memory::{Geometry, Mapping, PacketFile},
     region::ShmRing,
     ring::{Consumer, Corrupt, Producer},
@@ -140,18 +141,21 @@ fn serve<N: Nf>(
     let Some((message, fds)) = hear(connection)? else {
         return Ok(End::ManagerLost);
     };
-    let (instance, geometry, idle) = match message {
+    let (instance, geometry, idle, level) = match message {
         ToNf::Welcome {
             instance,
             geometry,
             idle,
-        } => (instance, geometry, idle),
+            log,
+        } => (instance, geometry, idle, log),
         ToNf::Refused { reason } => return Err(RunError::Refused(reason)),
         ToNf::Stop => return Ok(End::Stopped),
         ToNf::Reconfigure => return Err(RunError::Protocol("reconfigure before welcome".into())),
     };
     // Shown by `ps -L` and `top` in place of the multi-call binary's name; a refusal changes nothing else.
     let _ = std::ffi::CString::new(instance.as_bytes()).map(|name| rustix::thread::set_name(&name));
+    let level = level.and_then(|level| level.parse().ok());
+    log::start(level.unwrap_or(log::LevelFilter::Info));
     let (region, packets, params) = receive_memory(fds, geometry)?;
     let mut setup = Setup::new(&instance, params, region.counters(), Clock::Monotonic);
     let nf = match build(&mut setup) {

@@ -70,6 +70,9 @@ pub enum ToNf {
         instance: String,
         geometry: Geometry,
         idle: IdlePolicy,
+        /// The least severe messages of the NF that the manager shows: `error`, `warn`, `info`, `debug` or `trace`; none: `info`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        log: Option<String>,
     },
     /// Descriptors: configuration, then the files it names.
     Reconfigure,

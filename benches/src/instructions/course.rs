@@ -122,6 +122,7 @@ fn welcome(listener: &OwnedFd, bursts: u32) -> Result<(OwnedFd, Region), BenchEr
             yields: 0,
             sleeps: true,
         },
+        log: None,
     };
     session::send(
         &connection,

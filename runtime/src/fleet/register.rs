@@ -17,6 +17,7 @@ use tokio::io::unix::AsyncFd;
 use super::{
     closing::{Closing, NfSocket},
     log::{
+        self,
         limit::WHEN_FLOODED,
         quote::{LONGEST_REASON, is_fit, quote, quote_debug},
     },
@@ -199,6 +200,7 @@ impl Supervisor {
             instance: self.spec.name.clone(),
             geometry,
             idle,
+            log: Some(log::shown().to_owned()),
         };
         session::send(connection, &message, &fds)?;
         Ok(region)

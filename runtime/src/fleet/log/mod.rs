@@ -1,4 +1,4 @@
-//! The output of an NF goes to the manager's log, line by line; a panic as an error.
+//! The output of an NF goes to the manager's log, line by line, at the level that the line states; a panic as an error.
 
 pub(super) mod limit;
 mod panics;
@@ -6,6 +6,7 @@ pub(super) mod quote;
 
 use std::{io, os::fd::OwnedFd};
 
+use nflib::log::Level;
 use tokio::{
     io::{AsyncRead, AsyncReadExt},
     net::unix::pipe,
@@ -79,9 +80,7 @@ impl Lines {
         if limit.pass(|n| left_out(instance, n)) && !line.is_empty() {
             for line in panics.look(line) {
                 match line {
-                    Line::Plain(line) => {
-                        tracing::info!(target: "nf", instance = %instance, "{}", quote(line, LONGEST_LINE));
-                    }
+                    Line::Plain(line) => log_line(instance, line),
                     Line::Panic(line) => log_panic(instance, &line),
                 }
             }
@@ -106,10 +105,127 @@ impl Lines {
     }
 }
 
+/// The least severe level of which messages of NFs are shown.
+pub(super) fn shown() -> &'static str {
+    if tracing::enabled!(target: "nf", tracing::Level::TRACE) {
+        "trace"
+    } else if tracing::enabled!(target: "nf", tracing::Level::DEBUG) {
+        "debug"
+    } else if tracing::enabled!(target: "nf", tracing::Level::INFO) {
+        "info"
+    } else if tracing::enabled!(target: "nf", tracing::Level::WARN) {
+        "warn"
+    } else {
+        "error"
+    }
+}
+
+/// At the level that the line states.
+fn log_line(instance: &str, line: &[u8]) {
+    let (level, line) = nflib::log::level_of(line);
+    let line = quote(line, LONGEST_LINE);
+    match level {
+        Level::Error => tracing::error!(target: "nf", instance = %instance, "{line}"),
+        Level::Warn => tracing::warn!(target: "nf", instance = %instance, "{line}"),
+        Level::Info => tracing::info!(target: "nf", instance = %instance, "{line}"),
+        Level::Debug | Level::Trace => tracing::debug!(target: "nf", instance = %instance, "{line}"),
+    }
+}
+
 fn log_panic(instance: &str, line: &[u8]) {
     tracing::error!(target: "nf", instance = %instance, "{}", quote(line, LONGEST_LINE));
 }
 
 fn left_out(instance: &str, lines: u64) {
     tracing::warn!(target: "nf", instance = %instance, lines, "printed too much; lines left out");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use tracing_subscriber::fmt::MakeWriter;
+
+    use super::*;
+
+    /// What is logged, as text.
+    #[derive(Debug, Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl MakeWriter<'_> for Written {
+        type Writer = Self;
+
+        fn make_writer(&self) -> Self {
+            self.clone()
+        }
+    }
+
+    /// The log under a filter, and the level that NFs are told.
+    fn logged(filter: &str, printed: &str) -> (Vec<String>, &'static str) {
+        let written = Written::default();
+        let subscriber = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(written.clone())
+            .without_time()
+            .with_ansi(false)
+            .finish();
+        let shown = tracing::subscriber::with_default(subscriber, || {
+            let mut lines = Lines {
+                instance: "fw-0".to_owned(),
+                line: Vec::new(),
+                limit: Limit::new(LINES_PER_WINDOW),
+                panics: Panics::default(),
+            };
+            printed.bytes().for_each(|byte| lines.take(byte));
+            lines.end();
+            shown()
+        });
+        let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+        let lines = text
+            .lines()
+            .map(|line| line.replace(" nf: ", " ").replace(" instance=fw-0", ""));
+        (lines.map(|line| line.trim().to_owned()).collect(), shown)
+    }
+
+    #[test]
+    fn a_line_is_logged_at_the_level_that_it_states() {
+        let printed = "plain\n<3>bad\n<4>doubtful\n<7>detail\n<6>last";
+        let (lines, level) = logged("trace", printed);
+        assert_eq!(
+            lines,
+            [
+                "INFO plain",
+                "ERROR bad",
+                "WARN doubtful",
+                "DEBUG detail",
+                "INFO last"
+            ]
+        );
+        assert_eq!(level, "trace");
+        let (lines, level) = logged("info,nf=warn", printed);
+        assert_eq!((lines.len(), level), (2, "warn"));
+    }
+
+    #[test]
+    fn nfs_are_told_what_is_shown_of_them() {
+        for (filter, expected) in [
+            ("error", "error"),
+            ("info", "info"),
+            ("warn,nf=debug", "debug"),
+            ("off", "error"),
+        ] {
+            assert_eq!(logged(filter, "").1, expected, "{filter}");
+        }
+    }
 }
