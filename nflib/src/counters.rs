@@ -1,4 +1,5 @@
-//! An NF's own counters: 64-bit words in its region, written by the NF alone, read by the manager at any time.
+//! An NF's own counters, gauges and histograms: 64-bit words in its region, written by the NF alone, read by the manager at any
+//! time.
 
 use std::sync::{
     Arc,
@@ -65,12 +66,83 @@ impl Counter {
         word.store(word.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
     }
 
-    /// For gauges such as a table's size.
+    /// Begins again from another value. What goes up and down is a [`Gauge`].
     pub fn set(&self, n: u64) {
         self.word().store(n, Ordering::Relaxed);
     }
 
     pub fn get(&self) -> u64 {
         self.word().load(Ordering::Relaxed)
+    }
+}
+
+/// A value that goes up and down, such as the number of entries in a table. `/metrics` shows it as a gauge.
+#[derive(Debug)]
+pub struct Gauge(Counter);
+
+impl Gauge {
+    pub(crate) fn new(word: Counter) -> Self {
+        Self(word)
+    }
+
+    #[inline(always)]
+    pub fn set(&self, value: u64) {
+        self.0.set(value);
+    }
+
+    #[inline(always)]
+    pub fn add(&self, n: u64) {
+        self.0.add(n);
+    }
+
+    /// Down to zero at most.
+    #[inline(always)]
+    pub fn sub(&self, n: u64) {
+        self.0.set(self.get().saturating_sub(n));
+    }
+
+    pub fn get(&self) -> u64 {
+        self.0.get()
+    }
+}
+
+/// How many values fell into each of a few ranges, and their sum: a counter for each range.
+#[derive(Debug)]
+pub struct Histogram {
+    /// The largest value of each range except the last, ascending.
+    bounds: Box<[u64]>,
+    /// One more than bounds.
+    ranges: Box<[Counter]>,
+    sum: Counter,
+}
+
+impl Histogram {
+    /// `ranges` has one more than `bounds`, which ascend.
+    pub(crate) fn new(bounds: &[u64], ranges: Vec<Counter>, sum: Counter) -> Self {
+        Self {
+            bounds: bounds.into(),
+            ranges: ranges.into(),
+            sum,
+        }
+    }
+
+    /// Counts a value. Takes a search by halves among the bounds.
+    #[inline]
+    pub fn record(&self, value: u64) {
+        let range = self.bounds.partition_point(|bound| *bound < value);
+        if let Some(counter) = self.ranges.get(range) {
+            counter.add(1);
+        }
+        self.sum.add(value);
+    }
+
+    /// Values in each range, in the order of the bounds; those above the last bound come last.
+    pub fn counts(&self) -> impl Iterator<Item = u64> {
+        self.ranges.iter().map(Counter::get)
+    }
+
+    /// Of all values; wraps around.
+    pub fn sum(&self) -> u64 {
+        self.sum.get()
     }
 }

@@ -53,7 +53,7 @@ pub mod testing;
 mod time;
 
 pub use burst::{Burst, Packet, ReadOnly};
-pub use counters::{Counter, CounterSet};
+pub use counters::{Counter, CounterSet, Gauge, Histogram};
 pub use descriptor::{
     Descriptor, IGNORE_TAGS, VERDICT_DROP, VERDICT_LOOKUP, VERDICT_NEXT, VERDICT_OUT, VERDICT_OUTPUT,
     VERDICT_STEER, Verdict,

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use crate::{
-    Burst, Counter, CounterSet, Params, ParamsError,
+    Burst, Counter, CounterSet, Gauge, Histogram, Params, ParamsError,
+    session::FromNf,
     time::{Clock, Time},
 };
 
@@ -53,6 +54,8 @@ pub struct Setup {
     instance: String,
     counters: CounterSet,
     names: Vec<String>,
+    /// Places among the names.
+    gauges: Vec<usize>,
     clock: Clock,
     tick: Option<Duration>,
 }
@@ -64,6 +67,7 @@ impl Setup {
             instance: instance.to_owned(),
             counters,
             names: Vec::new(),
+            gauges: Vec::new(),
             clock,
             tick: None,
         }
@@ -84,6 +88,34 @@ impl Setup {
         Ok(counter)
     }
 
+    /// A new gauge, shown as counters are. It takes the room of one.
+    pub fn gauge(&mut self, name: impl Into<String>) -> Result<Gauge, SetupError> {
+        let place = self.names.len();
+        let word = self.counter(name)?;
+        self.gauges.push(place);
+        Ok(Gauge::new(word))
+    }
+
+    /// A new histogram of the values up to each of the bounds, which ascend, and of those above the last. It is shown as counters: for
+    /// the name `wait_ns` and the bounds 100 and 1000 they are `wait_ns_to_100` (values of at most 100), `wait_ns_to_1000` (of 101 to
+    /// 1000), `wait_ns_above_1000` and `wait_ns_sum`. It takes their room.
+    pub fn histogram(&mut self, name: &str, bounds: &[u64]) -> Result<Histogram, SetupError> {
+        let Some(last) = bounds.last().filter(|_| bounds.is_sorted_by(|a, b| a < b)) else {
+            let reason = format!(
+                "histogram `{name}`: expected one bound or more, each larger than the one before, found {bounds:?}"
+            );
+            return Err(SetupError::Other(reason));
+        };
+        let names = bounds.iter().map(|bound| format!("{name}_to_{bound}"));
+        let names = names.chain([format!("{name}_above_{last}")]);
+        let ranges = names.map(|name| self.counter(name)).collect::<Result<_, _>>()?;
+        Ok(Histogram::new(
+            bounds,
+            ranges,
+            self.counter(format!("{name}_sum"))?,
+        ))
+    }
+
     /// The time.
     pub fn now(&self) -> Time {
         self.clock.now()
@@ -100,5 +132,60 @@ impl Setup {
 
     pub(crate) fn counter_names(&self) -> &[String] {
         &self.names
+    }
+
+    /// What the manager is told of the counters, in messages that are short enough.
+    pub(crate) fn counter_messages(&self) -> impl Iterator<Item = FromNf> {
+        const NAMES: usize = 200;
+        let chunks = self.names.chunks(NAMES).enumerate();
+        chunks.map(|(n, names)| {
+            let first = NAMES * n;
+            let here = first..first + names.len();
+            let gauges = self.gauges.iter().filter(|place| here.contains(place));
+            FromNf::Counters {
+                first,
+                names: names.to_vec(),
+                gauges: gauges.map(|place| place - first).collect(),
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::memory::{Mapping, create_file};
+
+    #[test]
+    fn the_manager_is_told_which_counters_are_gauges() {
+        let memory = Mapping::new(create_file("counters", 4096, false).unwrap(), true).unwrap();
+        let counters = CounterSet::new(Arc::new(memory), 0, 300);
+        let mut setup = Setup::new("test-0", Params::default(), counters, Clock::Monotonic);
+        for n in 0..300 {
+            match n % 100 {
+                99 => drop(setup.gauge(format!("g{n}")).unwrap()),
+                _ => drop(setup.counter(format!("c{n}")).unwrap()),
+            }
+        }
+        let refused = setup.gauge("one more").unwrap_err().to_string();
+        assert_eq!(refused, "the NF asks for more than 300 counters");
+        let mut told = Vec::new();
+        for message in setup.counter_messages() {
+            let FromNf::Counters { first, names, gauges } = message else {
+                unreachable!("{message:?}")
+            };
+            assert_eq!(first, told.len());
+            let named = names.into_iter().enumerate();
+            told.extend(named.map(|(n, name)| (gauges.contains(&n), name)));
+        }
+        assert_eq!(told.len(), 300);
+        assert!(
+            told.iter().all(|(gauge, name)| *gauge == name.starts_with('g')),
+            "{told:?}"
+        );
     }
 }

@@ -170,14 +170,8 @@ fn serve<N: Nf>(
             return Err(e.into());
         }
     };
-    for (i, names) in setup.counter_names().chunks(256).enumerate() {
-        say(
-            connection,
-            &FromNf::Counters {
-                first: 256 * i,
-                names: names.to_vec(),
-            },
-        )?;
+    for message in setup.counter_messages() {
+        say(connection, &message)?;
     }
     let mut session = Session::new(nf, connection, &region, packets, idle, setup.tick_period());
     if say(connection, &FromNf::Ready)?.is_none() {

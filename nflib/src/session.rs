@@ -5,7 +5,7 @@
 //! NF                                   manager
 //! ── hello { abi, pid } ─────────────►          the socket says which instance this is
 //! ◄─ welcome + descriptors ───────────          region, packet file, configuration, files
-//! ── counters { first, names } ──────►          as many as needed
+//! ── counters { first, names, gauges } ►        as many as needed
 //! ── ready ──────────────────────────►          or failed { reason }
 //! ◄─ reconfigure + descriptors ───────          configuration, files
 //! ── reconfigured { supported, error }►
@@ -55,11 +55,25 @@ pub enum Command {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum FromNf {
-    Hello { abi: u32, pid: u32 },
-    Counters { first: usize, names: Vec<String> },
+    Hello {
+        abi: u32,
+        pid: u32,
+    },
+    /// More counters, from the `first` on. `gauges` are places among these names.
+    Counters {
+        first: usize,
+        names: Vec<String>,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        gauges: Vec<usize>,
+    },
     Ready,
-    Failed { reason: String },
-    Reconfigured { supported: bool, error: Option<String> },
+    Failed {
+        reason: String,
+    },
+    Reconfigured {
+        supported: bool,
+        error: Option<String>,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -283,6 +283,7 @@ mod tests {
             ring_used: 17,
             ring_size: 4096,
             counters: Default::default(),
+            gauges: Default::default(),
         };
         Status {
             version: API_VERSION,

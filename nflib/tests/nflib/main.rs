@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod clock;
+mod counters;
 mod filter_params;
 mod headers;
 mod region;

@@ -18,7 +18,11 @@ mod reason;
 #[cfg(test)]
 mod shape;
 
-use std::{collections::BTreeMap, ffi::OsString, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ffi::OsString,
+    path::PathBuf,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -203,9 +207,12 @@ pub struct InstanceStatus {
     /// Descriptors now in the rings to the instance, and how many fit.
     pub ring_used: u32,
     pub ring_size: u32,
-    /// The NF's own counters by name.
+    /// The NF's own counters and gauges by name.
     #[serde(default)]
     pub counters: BTreeMap<String, u64>,
+    /// The names among them that are gauges.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub gauges: BTreeSet<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

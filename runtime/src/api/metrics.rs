@@ -1,5 +1,7 @@
 //! `/metrics`: the status in the OpenMetrics text form.
 
+use std::sync::atomic::AtomicU64;
+
 use onvm_api as wire;
 use prometheus_client::{
     encoding::text::encode,
@@ -120,6 +122,8 @@ fn instances(registry: &mut Registry, status: &wire::Status) {
     );
     let restarts = Table::counter(registry, "nf_restarts", "Restarts of an instance");
     let own_counters = Table::counter(registry, "nf_counter", "An NF's own counters, by name");
+    let own_gauges = Family::<Labels, Gauge<u64, AtomicU64>>::default();
+    registry.register("nf_gauge", "An NF's own gauges, by name", own_gauges.clone());
     for service in &status.services {
         for i in &service.instances {
             let labels = [("nf", service.name.as_str()), ("instance", i.name.as_str())];
@@ -130,8 +134,78 @@ fn instances(registry: &mut Registry, status: &wire::Status) {
             refused.set(&labels, i.refused);
             restarts.set(&labels, u64::from(i.restarts));
             for (name, &value) in &i.counters {
-                own_counters.set(&[labels[0], labels[1], ("name", name)], value);
+                let labels = [labels[0], labels[1], ("name", name)];
+                if i.gauges.contains(name) {
+                    own_gauges.get_or_create(&own(&labels)).set(value);
+                } else {
+                    own_counters.set(&labels, value);
+                }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn an_nf_s_counters_are_counters_and_its_gauges_are_gauges() {
+        let instance = wire::InstanceStatus {
+            name: "fw-0".into(),
+            state: wire::InstanceState::Running,
+            pid: None,
+            restarts: 0,
+            rx_packets: 0,
+            tx_packets: 0,
+            drops: 0,
+            overruled: 0,
+            refused: 0,
+            rx_pps: 0.0,
+            ring_used: 0,
+            ring_size: 0,
+            counters: BTreeMap::from([("denied".into(), 7), ("flows".into(), u64::MAX)]),
+            gauges: ["flows".into()].into(),
+        };
+        let service = wire::ServiceStatus {
+            name: "fw".into(),
+            id: 0,
+            nf_type: "firewall".into(),
+            instances: vec![instance],
+        };
+        let status = wire::Status {
+            version: wire::API_VERSION,
+            bundle: String::new(),
+            generation: String::new(),
+            bundle_dir: String::new(),
+            pid: 1,
+            uptime_s: 0.0,
+            state: wire::ManagerState::Running,
+            isolation: wire::Isolation::default(),
+            ports: Vec::new(),
+            chains: Vec::new(),
+            services: vec![service],
+            drops: Vec::new(),
+            buffers: wire::BufferStatus { total: 0, in_use: 0 },
+            balance: wire::Balance {
+                received: 0,
+                generated: 0,
+                delivered: 0,
+                dropped: 0,
+                in_flight: 0,
+            },
+        };
+        let text = render(&status);
+        let labels = |name: &str| format!("{{nf=\"fw\",instance=\"fw-0\",name=\"{name}\"}}");
+        for line in [
+            "# TYPE onvm_nf_gauge gauge".to_owned(),
+            format!("onvm_nf_gauge{} {}", labels("flows"), u64::MAX),
+            format!("onvm_nf_counter_total{} 7", labels("denied")),
+        ] {
+            assert!(text.lines().any(|l| l == line), "{line} is missing:\n{text}");
+        }
+        assert_eq!(text.matches("\"flows\"").count(), 1);
     }
 }

@@ -1,6 +1,6 @@
 //! The state of the manager, as the control API reports it.
 
-use std::{collections::BTreeMap, sync::atomic::AtomicU64};
+use std::sync::atomic::AtomicU64;
 
 use onvm_api as wire;
 use onvm_api::Reason;
@@ -127,16 +127,9 @@ impl Manager {
         let slot = usize::from(slot);
         let sum =
             |counter: fn(&InstanceCounters) -> &AtomicU64| self.workers.sum(|c| counter(&c.instances[slot]));
-        let mut own = BTreeMap::new();
-        if let Some(set) = &entry.counters {
-            own.extend(
-                entry
-                    .counter_names
-                    .iter()
-                    .enumerate()
-                    .map(|(i, name)| (name.clone(), set.value(i))),
-            );
-        }
+        let values = entry.counters.as_ref();
+        let own = || entry.own_counters.iter().filter(|_| values.is_some()).enumerate();
+        let value = |n| values.map_or(0, |set| set.value(n));
         wire::InstanceStatus {
             name: entry.name.clone(),
             state: entry.shown_state(),
@@ -150,7 +143,11 @@ impl Manager {
             rx_pps: self.rates.instances[slot],
             ring_used: sum(|instance| &instance.ring_used) as u32,
             ring_size: self.bundle.manager.ring,
-            counters: own,
+            counters: own().map(|(n, own)| (own.name.clone(), value(n))).collect(),
+            gauges: own()
+                .filter(|(_, own)| own.is_gauge)
+                .map(|(_, own)| own.name.clone())
+                .collect(),
         }
     }
 

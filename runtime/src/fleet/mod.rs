@@ -28,6 +28,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 pub use self::spec::{HostOptions, NfMode};
 pub(crate) use self::{
+    register::OwnCounter,
     scale::Placed,
     spec::InstanceSpec,
     supervise::{Report, Shared},
@@ -75,7 +76,7 @@ pub(crate) struct InstanceEntry {
     pub(crate) state: InstanceState,
     pub(crate) pid: Option<u32>,
     pub(crate) restarts: u32,
-    pub(crate) counter_names: Vec<String>,
+    pub(crate) own_counters: Vec<OwnCounter>,
     pub(crate) counters: Option<CounterSet>,
     /// Why it did not start or was lost, last.
     pub(crate) trouble: Option<String>,
@@ -160,7 +161,7 @@ impl Fleet {
             state: InstanceState::Starting,
             pid: None,
             restarts: 0,
-            counter_names: Vec::new(),
+            own_counters: Vec::new(),
             counters: None,
             trouble: None,
             writes,
@@ -348,11 +349,11 @@ impl InstanceEntry {
         }
     }
 
-    fn ready(&mut self, region: &Region, pid: u32, names: Vec<String>) {
+    fn ready(&mut self, region: &Region, pid: u32, own: Vec<OwnCounter>) {
         self.state = InstanceState::Running;
         self.pid = Some(pid);
         self.trouble = None;
-        self.counter_names = names;
+        self.own_counters = own;
         self.counters = Some(region.counters());
     }
 }

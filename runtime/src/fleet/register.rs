@@ -32,6 +32,13 @@ const READY_DEADLINE: Duration = Duration::from_secs(10);
 /// From a hang-up before `ready` to the process's end.
 const EXIT_DEADLINE: Duration = Duration::from_millis(200);
 
+/// A counter or gauge of an NF's own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct OwnCounter {
+    pub(crate) name: String,
+    pub(crate) is_gauge: bool,
+}
+
 impl Supervisor {
     /// Waits for a process that this manager has started, up to its `ready`.
     pub(super) async fn register(
@@ -141,7 +148,7 @@ impl Supervisor {
     pub(super) async fn greet(
         &self,
         connection: &AsyncFd<NfSocket>,
-    ) -> Result<(Region, Vec<String>), String> {
+    ) -> Result<(Region, Vec<OwnCounter>), String> {
         match hear(connection).await? {
             FromNf::Hello { abi: ABI_VERSION, .. } => {}
             FromNf::Hello { abi, .. } => {
@@ -161,9 +168,13 @@ impl Supervisor {
         let mut counters = Vec::new();
         loop {
             match hear(connection).await? {
-                FromNf::Counters { first, names } => {
-                    check_names(first, &names, counters.len())?;
-                    counters.extend(names);
+                FromNf::Counters { first, names, gauges } => {
+                    check_names(first, &names, &gauges, counters.len())?;
+                    let counter = |(n, name)| OwnCounter {
+                        name,
+                        is_gauge: gauges.contains(&n),
+                    };
+                    counters.extend(names.into_iter().enumerate().map(counter));
                 }
                 FromNf::Ready => return Ok((region, counters)),
                 FromNf::Failed { reason } => return Err(quote(reason, LONGEST_REASON)),
@@ -242,7 +253,10 @@ pub(super) async fn hear(connection: &AsyncFd<NfSocket>) -> Result<FromNf, Strin
 }
 
 /// Names are shown by `status` and `/metrics`, so they must stay within bounds, and a list of none would be without end.
-fn check_names(first: usize, names: &[String], known: usize) -> Result<(), String> {
+fn check_names(first: usize, names: &[String], gauges: &[usize], known: usize) -> Result<(), String> {
+    if gauges.len() > names.len() || gauges.iter().any(|place| *place >= names.len()) {
+        return Err("it named gauges that are not among its counters".to_owned());
+    }
     if names.is_empty() {
         return Err("it sent an empty list of counters".to_owned());
     }

@@ -23,7 +23,7 @@ use super::{
     launch::Launch,
     log::{self, limit::Limit, quote::quote_debug},
     processes::{self, describe_exit},
-    register::{hear, watch},
+    register::{OwnCounter, hear, watch},
     spec::InstanceSpec,
 };
 use crate::{
@@ -63,7 +63,7 @@ pub(crate) enum Report {
     Ready {
         region: Region,
         pid: u32,
-        counters: Vec<String>,
+        counters: Vec<OwnCounter>,
     },
     /// The instance is gone; the supervisor waits for [`Order::Recovered`].
     Lost {

@@ -45,7 +45,7 @@ fn entry(role: Role) -> InstanceEntry {
         state: InstanceState::Starting,
         pid: None,
         restarts: 0,
-        counter_names: Vec::new(),
+        own_counters: Vec::new(),
         counters: None,
         trouble: None,
         writes: false,

@@ -5,7 +5,7 @@ mod talkers;
 use std::time::Duration;
 
 use nflib::{
-    Burst, Counter, Nf, Params, Reconfigured, Setup, SetupError, Time,
+    Burst, Counter, Gauge, Nf, Params, Reconfigured, Setup, SetupError, Time,
     filter::Expr,
     headers::{Headers, L3, protocol},
 };
@@ -54,8 +54,8 @@ const MALFORMED: usize = 9;
 pub struct Monitor {
     counters: [Counter; NAMES.len()],
     sizes: [Counter; SIZES.len()],
-    packets_per_second: Counter,
-    bytes_per_second: Counter,
+    packets_per_second: Gauge,
+    bytes_per_second: Gauge,
     talkers: Option<Talkers>,
     ranks: Vec<Rank>,
     every: Duration,
@@ -67,10 +67,10 @@ pub struct Monitor {
 /// The gauges of one rank.
 #[derive(Debug)]
 struct Rank {
-    packets: Counter,
-    error: Counter,
-    address_high: Counter,
-    address_low: Counter,
+    packets: Gauge,
+    error: Gauge,
+    address_high: Gauge,
+    address_low: Gauge,
 }
 
 /// State at the last publication, from which rates are measured.
@@ -95,8 +95,8 @@ impl Nf for Monitor {
         Ok(Self {
             counters: counters(setup, NAMES)?,
             sizes: counters(setup, SIZES.map(|(_, name)| name))?,
-            packets_per_second: setup.counter("packets_per_second")?,
-            bytes_per_second: setup.counter("bytes_per_second")?,
+            packets_per_second: setup.gauge("packets_per_second")?,
+            bytes_per_second: setup.gauge("bytes_per_second")?,
             talkers: (top > 0).then(|| Talkers::new(top)),
             ranks: (1..=top)
                 .map(|rank| Rank::new(setup, rank))
@@ -223,10 +223,10 @@ impl Tally {
 impl Rank {
     fn new(setup: &mut Setup, rank: usize) -> Result<Self, SetupError> {
         Ok(Self {
-            packets: setup.counter(format!("top_{rank}_packets"))?,
-            error: setup.counter(format!("top_{rank}_error"))?,
-            address_high: setup.counter(format!("top_{rank}_address_high"))?,
-            address_low: setup.counter(format!("top_{rank}_address_low"))?,
+            packets: setup.gauge(format!("top_{rank}_packets"))?,
+            error: setup.gauge(format!("top_{rank}_error"))?,
+            address_high: setup.gauge(format!("top_{rank}_address_high"))?,
+            address_low: setup.gauge(format!("top_{rank}_address_low"))?,
         })
     }
 

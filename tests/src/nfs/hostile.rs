@@ -240,7 +240,15 @@ impl Attack {
         let names = vec!["x".repeat(200); 100];
         for first in 0..10_000 {
             let names = names.clone();
-            session::send(&self.connection, &FromNf::Counters { first, names }, &[])?;
+            session::send(
+                &self.connection,
+                &FromNf::Counters {
+                    first,
+                    names,
+                    gauges: Vec::new(),
+                },
+                &[],
+            )?;
         }
         Ok(())
     }

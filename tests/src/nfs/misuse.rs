@@ -96,7 +96,15 @@ fn escape_text(connection: &OwnedFd) -> io::Result<()> {
 /// Names a counter by escapes that are not control characters.
 fn escape_name(connection: &OwnedFd) -> io::Result<()> {
     let names = vec!["seen\u{202e}".to_owned()];
-    session::send(connection, &FromNf::Counters { first: 0, names }, &[])?;
+    session::send(
+        connection,
+        &FromNf::Counters {
+            first: 0,
+            names,
+            gauges: Vec::new(),
+        },
+        &[],
+    )?;
     std::thread::sleep(Duration::from_secs(1));
     Ok(())
 }
@@ -105,7 +113,15 @@ fn escape_name(connection: &OwnedFd) -> io::Result<()> {
 fn name_without_end(connection: &OwnedFd) -> io::Result<()> {
     loop {
         let (first, names) = (0, Vec::new());
-        session::send(connection, &FromNf::Counters { first, names }, &[])?;
+        session::send(
+            connection,
+            &FromNf::Counters {
+                first,
+                names,
+                gauges: Vec::new(),
+            },
+            &[],
+        )?;
     }
 }
 

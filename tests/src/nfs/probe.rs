@@ -45,7 +45,15 @@ fn serve() -> io::Result<()> {
     let packets = fds.get(1).ok_or(io::ErrorKind::NotFound)?;
     let mut names = attempts(packets);
     names.extend(fds.first().into_iter().flat_map(calls));
-    session::send(&connection, &FromNf::Counters { first: 0, names }, &[])?;
+    session::send(
+        &connection,
+        &FromNf::Counters {
+            first: 0,
+            names,
+            gauges: Vec::new(),
+        },
+        &[],
+    )?;
     session::send(&connection, &FromNf::Ready, &[])?;
     // Until the manager says stop, or goes.
     while let Ok(Some((message, _))) = session::receive::<ToNf>(&connection) {

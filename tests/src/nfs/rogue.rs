@@ -89,7 +89,15 @@ impl Rogue {
         let params = Configuration::receive(fds.split_off(2))?;
         let region = Region::open(&fds[0]).map_err(other)?;
         let names = COUNTERS.map(str::to_owned).into();
-        session::send(&connection, &FromNf::Counters { first: 0, names }, &[])?;
+        session::send(
+            &connection,
+            &FromNf::Counters {
+                first: 0,
+                names,
+                gauges: Vec::new(),
+            },
+            &[],
+        )?;
         session::send(&connection, &FromNf::Ready, &[])?;
         // The manager takes the end of the connection for the NF's.
         std::mem::forget(connection);
