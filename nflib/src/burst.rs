@@ -97,9 +97,10 @@ impl Packet<'_> {
         unsafe { self.file.bytes_mut(d.buffer, d.offset, d.length) }.ok_or(ReadOnly)
     }
 
-    /// The flow of the packet, by its headers as they are by now; see [`FlowTable`](crate::state::FlowTable). None where there is none: not IP,
-    /// truncated, an impossible IPv4 header length, IPv6 fragments, more than two VLAN tags. Later fragments of IPv4 are a flow of their own
-    /// between two addresses, without ports, and so are IPv6 packets with extension headers.
+    /// The flow of the packet, by its headers as they are by now; see [`FlowTable`](crate::state::FlowTable). None where
+    /// there is none: not IP, truncated, an impossible IPv4 header length, IPv6 fragments, more than two VLAN tags. Later
+    /// fragments of IPv4 are a flow of their own between two addresses, without ports, and so are IPv6 packets with
+    /// extension headers.
     #[inline]
     pub fn flow(&self) -> Option<FlowKey> {
         flow_of(self.data()).key
@@ -165,8 +166,8 @@ impl Packet<'_> {
         self.set_verdict(Verdict::Drop);
     }
 
-    /// Sends the packet to an output: one that [`Params::output`](crate::Params::output) has found by its name, or the index in the manifest's
-    /// list.
+    /// Sends the packet to an output: one that [`Params::output`](crate::Params::output) has found by its name, or the
+    /// index in the manifest's list.
     #[inline(always)]
     pub fn output(&mut self, output: impl Into<u16>) {
         self.set_verdict(Verdict::Output(output.into()));

@@ -96,9 +96,9 @@ impl Setup {
         Ok(Gauge::new(word))
     }
 
-    /// A new histogram of the values up to each of the bounds, which ascend, and of those above the last. It is shown as counters: for
-    /// the name `wait_ns` and the bounds 100 and 1000 they are `wait_ns_to_100` (values of at most 100), `wait_ns_to_1000` (of 101 to
-    /// 1000), `wait_ns_above_1000` and `wait_ns_sum`. It takes their room.
+    /// A new histogram of the values up to each of the bounds, which ascend, and of those above the last. It is shown as
+    /// counters: for the name `wait_ns` and the bounds 100 and 1000 they are `wait_ns_to_100` (values of at most 100),
+    /// `wait_ns_to_1000` (of 101 to 1000), `wait_ns_above_1000` and `wait_ns_sum`. It takes their room.
     pub fn histogram(&mut self, name: &str, bounds: &[u64]) -> Result<Histogram, SetupError> {
         let Some(last) = bounds.last().filter(|_| bounds.is_sorted_by(|a, b| a < b)) else {
             let reason = format!(

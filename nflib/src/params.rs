@@ -14,8 +14,9 @@ use crate::{
     filter::{Expr, Rules},
 };
 
-/// Parameters by name, and the names of the manifest's outputs. Times are nanoseconds, sizes bytes, bit rates bits a second, packet rates packets a second,
-/// addresses, prefixes and MACs text; a file's content and a secret's value are here as they are.
+/// Parameters by name, and the names of the manifest's outputs. Times are nanoseconds, sizes bytes, bit rates bits a
+/// second, packet rates packets a second, addresses, prefixes and MACs text; a file's content and a secret's value are here
+/// as they are.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Params {
     #[serde(default)]
@@ -215,8 +216,8 @@ impl Params {
             .map_err(|e| ParamsError::value(name, e))
     }
 
-    /// The output that the manifest has under this name. Ask at the start: an error then says what the manifest lacks, and a packet costs
-    /// no look-up.
+    /// The output that the manifest has under this name. Ask at the start: an error then says what the manifest lacks, and
+    /// a packet costs no look-up.
     pub fn output(&self, name: &str) -> Result<Output, ParamsError> {
         let index = self.outputs.iter().position(|output| output == name);
         let index = index.and_then(|index| u16::try_from(index).ok());

@@ -22,8 +22,8 @@ impl Hash for FlowKey {
 }
 
 impl FlowKey {
-    /// The same key for both directions of a flow: that of the end with the smaller address and port as the source. And whether this one
-    /// is the other.
+    /// The same key for both directions of a flow: that of the end with the smaller address and port as the source. And
+    /// whether this one is the other.
     #[inline]
     pub fn undirected(&self) -> (Self, bool) {
         let [s0, s1, d0, d1, ports, _] = self.0;

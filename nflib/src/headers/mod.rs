@@ -301,8 +301,8 @@ impl Headers {
         }
     }
 
-    /// The headers between the IP header and [`Self::l4_offset`], all of which are whole: each with its kind, which is an IP protocol
-    /// number, and its bytes in the packet.
+    /// The headers between the IP header and [`Self::l4_offset`], all of which are whole: each with its kind, which is an
+    /// IP protocol number, and its bytes in the packet.
     pub(crate) fn extensions<'p>(
         &self,
         packet: &'p [u8],

@@ -21,19 +21,21 @@ const NONE: u32 = u32::MAX;
 
 /// A value for each flow that was seen lately: both directions of a flow have the same one.
 ///
-/// A flow that no packet of came for its idle time is forgotten; a packet is one that [`Self::get`] or [`Self::entry`] was asked about.
-/// All memory is allocated at the start. When the table is full, a new flow takes the place of the one that would expire first, which
-/// is the one idle longest unless [`Flow::expire_after`] gave them different times. So a flood of new flows pushes out what is idle,
-/// and first what was given a short time; nothing is refused. [`Counts::evicted`] counts these.
+/// A flow that no packet of came for its idle time is forgotten; a packet is one that [`Self::get`] or [`Self::entry`] was
+/// asked about. All memory is allocated at the start. When the table is full, a new flow takes the place of the one that
+/// would expire first, which is the one idle longest unless [`Flow::expire_after`] gave them different times. So a flood of
+/// new flows pushes out what is idle, and first what was given a short time; nothing is refused. [`Counts::evicted`] counts
+/// these.
 ///
-/// A flow is found by addresses, protocol, ports and VLAN ids as they are in the packet by now ([`Packet::flow`](crate::Packet::flow)),
-/// not by the flow hash in its descriptor: that is of the packet as it was received, so that behind an NF that rewrites addresses both
-/// directions differ in it. The table's own hash is seeded, so that nobody can choose flows that collide.
+/// A flow is found by addresses, protocol, ports and VLAN ids as they are in the packet by now
+/// ([`Packet::flow`](crate::Packet::flow)), not by the flow hash in its descriptor: that is of the packet as it was
+/// received, so that behind an NF that rewrites addresses both directions differ in it. The table's own hash is seeded, so
+/// that nobody can choose flows that collide.
 ///
-/// Each operation takes constant time on average, whatever the number of flows: a look through a chain of one or two entries, and, when
-/// the flow's last packet was more than about a hundredth of the longest idle time ago, a move in a timing wheel (Varghese and Lauck,
-/// 1987). Each flow takes
-/// [`Self::BYTES_PER_FLOW`]: 92 bytes and the size of an `Option<V>`, rounded up to a multiple of eight.
+/// Each operation takes constant time on average, whatever the number of flows: a look through a chain of one or two
+/// entries, and, when the flow's last packet was more than about a hundredth of the longest idle time ago, a move in a
+/// timing wheel (Varghese and Lauck, 1987). Each flow takes [`Self::BYTES_PER_FLOW`]: 92 bytes and the size of an
+/// `Option<V>`, rounded up to a multiple of eight.
 ///
 /// ```
 /// use nflib::{Burst, Nf, Setup, SetupError, state::FlowTable};
@@ -169,8 +171,8 @@ impl<V> DerefMut for Flow<'_, V> {
 }
 
 impl<V> Flow<'_, V> {
-    /// The idle time of this flow from now on, until it is given another; at most the table's. E.g. a short one until a connection is
-    /// established.
+    /// The idle time of this flow from now on, until it is given another; at most the table's. E.g. a short one until a
+    /// connection is established.
     pub fn expire_after(&mut self, idle: Duration) {
         self.timing.idle = nanos(idle.min(self.longest));
         self.timing.restart(self.number, self.wheel, self.now);
@@ -194,8 +196,9 @@ impl<V> FlowTable<V> {
     /// Bytes of memory for each flow of the capacity, at most.
     pub const BYTES_PER_FLOW: usize = size_of::<Entry<V>>() + wheel::BYTES_PER_ENTRY + 2 * size_of::<u32>();
 
-    /// Room for so many flows, 1 to [`MAX_FLOWS`] (others count as the nearest of these), which are forgotten after `idle` without a
-    /// packet. Idle flows are handed out by [`Self::expire`] up to a hundredth of that later, and not found meanwhile.
+    /// Room for so many flows, 1 to [`MAX_FLOWS`] (others count as the nearest of these), which are forgotten after `idle`
+    /// without a packet. Idle flows are handed out by [`Self::expire`] up to a hundredth of that later, and not found
+    /// meanwhile.
     pub fn new(flows: usize, idle: Duration) -> Self {
         let flows = flows.clamp(1, MAX_FLOWS);
         Self {
@@ -253,8 +256,8 @@ impl<V> FlowTable<V> {
         })
     }
 
-    /// The flow, whose idle time begins again, or a new one with the value that `make` returns. With it comes the flow whose place the new
-    /// one took, if any: the same flow that had been idle for too long, or another that had to go.
+    /// The flow, whose idle time begins again, or a new one with the value that `make` returns. With it comes the flow
+    /// whose place the new one took, if any: the same flow that had been idle for too long, or another that had to go.
     #[inline]
     pub fn entry(
         &mut self,
@@ -296,9 +299,10 @@ impl<V> FlowTable<V> {
         }
     }
 
-    /// Takes out flows that have been idle for their time, oldest first. The iterator ends when there are none; to bound the work, end
-    /// it earlier: the rest comes next time, and is not found meanwhile. Call it for each burst or at ticks: where idle flows are left
-    /// in the table, the one that makes room for a new flow may be another than the one that would expire first.
+    /// Takes out flows that have been idle for their time, oldest first. The iterator ends when there are none; to bound
+    /// the work, end it earlier: the rest comes next time, and is not found meanwhile. Call it for each burst or at ticks:
+    /// where idle flows are left in the table, the one that makes room for a new flow may be another than the one that
+    /// would expire first.
     pub fn expire(&mut self, now: Time) -> impl Iterator<Item = Gone<V>> {
         self.now = self.now.max(now);
         iter::from_fn(|| {
@@ -315,7 +319,8 @@ impl<V> FlowTable<V> {
         })
     }
 
-    /// All flows of [`Self::len`], in no order, each with its key in the direction of its first packet. Takes as long as the table has room.
+    /// All flows of [`Self::len`], in no order, each with its key in the direction of its first packet. Takes as long as
+    /// the table has room.
     pub fn iter(&self) -> impl Iterator<Item = (FlowKey, &V)> {
         let entries = self.entries.iter();
         entries.filter_map(|entry| Some((directed(&entry.key, entry.reversed), entry.value.as_ref()?)))

@@ -1,13 +1,14 @@
 //! A timing wheel: what expires next, for a fixed number of entries.
 //!
-//! Scheme 4 of G. Varghese and T. Lauck, "Hashed and Hierarchical Timing Wheels: Data Structures for the Efficient Implementation of a
-//! Timer Facility" (SOSP 1987): time is cut into ticks, and each of the next [`SLOTS`] ticks has a list of the entries that expire in
-//! it. Setting, moving and removing an entry links it into or out of a doubly linked list: constant time, no allocation. Here a bit
-//! says of each slot whether it has entries, so that empty ones cost nothing, however long nobody asked.
+//! Scheme 4 of G. Varghese and T. Lauck, "Hashed and Hierarchical Timing Wheels: Data Structures for the Efficient
+//! Implementation of a Timer Facility" (SOSP 1987): time is cut into ticks, and each of the next [`SLOTS`] ticks has a list
+//! of the entries that expire in it. Setting, moving and removing an entry links it into or out of a doubly linked list:
+//! constant time, no allocation. Here a bit says of each slot whether it has entries, so that empty ones cost nothing,
+//! however long nobody asked.
 //!
-//! The wheel goes on as far as the first tick that is over and still has entries. So it reaches as far as the longest time from now while
-//! these are taken out in time; an entry that is further away waits in the last slot, and whoever takes it out there before its time
-//! sets it again.
+//! The wheel goes on as far as the first tick that is over and still has entries. So it reaches as far as the longest time
+//! from now while these are taken out in time; an entry that is further away waits in the last slot, and whoever takes it
+//! out there before its time sets it again.
 
 use std::time::Duration;
 

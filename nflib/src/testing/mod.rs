@@ -74,8 +74,9 @@ impl<N: Nf> Bench<N> {
         Self::build(params, None)
     }
 
-    /// Builds the NF as one whose manifest declares this: where that is no write, packets are mapped read-only, and [`Self::send`]
-    /// panics when the NF has changed a header field, or a payload, that it does not declare, or has chosen an output that is not there.
+    /// Builds the NF as one whose manifest declares this: where that is no write, packets are mapped read-only, and
+    /// [`Self::send`] panics when the NF has changed a header field, or a payload, that it does not declare, or has chosen
+    /// an output that is not there.
     pub fn declaring(declared: Declared, params: Params) -> Result<Self, SetupError> {
         Self::build(params.with_outputs(&declared.outputs), Some(declared))
     }

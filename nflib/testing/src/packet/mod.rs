@@ -44,8 +44,8 @@ pub struct Frame<B> {
     body: B,
 }
 
-/// A TCP segment without flags: `packet::tcp("10.0.0.1:40000", "10.0.0.2:80")`, and `"[2001:db8::1]:80"` for IPv6. Sequence number 1,
-/// window 65,535.
+/// A TCP segment without flags: `packet::tcp("10.0.0.1:40000", "10.0.0.2:80")`, and `"[2001:db8::1]:80"` for IPv6. Sequence
+/// number 1, window 65,535.
 pub fn tcp(source: impl Endpoint, destination: impl Endpoint) -> Frame<Ip<Tcp>> {
     let (source, destination) = (source.endpoint(), destination.endpoint());
     let header = Tcp::new(source.port(), destination.port());
