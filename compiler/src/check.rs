@@ -274,7 +274,7 @@ fn declare<'a>(scope: Scope<'a>) -> Declared<'a> {
         .collect();
     let fits = check_cores(cx, &config, &built, declarations!(units, Manager).next());
     let idle = nfs.iter().flat_map(|nf| nf.idle.iter().copied());
-    // Cores that there are not need no word on what is done with them.
+    // Cores that do not exist: do not also warn that they have no effect.
     let mut idle: Vec<effects::Idle> = idle.filter(|i| fits || !i.is_cores()).collect();
     idle.extend(declarations!(units, Allow).filter_map(|(file, allow)| effects::of_allow(cx, file, allow)));
     effects::report(cx, &idle);

@@ -44,11 +44,6 @@ impl MadeFrom {
         self.instances.remove(instance);
     }
 
-    /// Instance names.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.instances.keys().map(String::as_str)
-    }
-
     pub fn has(&self, instance: &str) -> bool {
         self.instances.contains_key(instance)
     }

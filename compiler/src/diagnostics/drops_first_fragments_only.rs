@@ -7,14 +7,15 @@ use crate::source::sources::Place;
 
 pub(crate) const PAGE: Page = Page {
     code: "C0615",
-    title: "packets are dropped by their first fragment alone",
+    title: "rule drops first fragments only",
     severity: Severity::Warning,
-    text: r#"A later fragment of an IPv4 packet has no transport header, so that a filter which reads ports does not take it, as in tcpdump. A
-rule of `steer` drops packets of a live port (`pci`, `tap`, `af_packet`, `af_xdp`) by what only whole packets and
-first fragments have, and later fragments of them get out by a port; one of them is shown. Without its first fragment a host does not put a
-packet together, so often this does no harm; fragments that overlap have been used to get past such rules. Drop later fragments before, or
-say that they may pass: a rule before that names the fragment offset. The first such rule of a port is reported, and how many more
-there are. Rules of firewalls are not looked at for this."#,
+    text: r#"A later fragment of an IPv4 packet has no transport header, so that a filter which reads ports does not take
+it, as in tcpdump. A rule of `steer` drops packets of a live port (`pci`, `tap`, `af_packet`, `af_xdp`) by
+fields that only whole packets and first fragments have, and later fragments of them leave by a port; one of them
+is shown. A host does not reassemble a packet without its first fragment, so often this does no harm, but
+overlapping fragments have been used to get past such rules. Drop later fragments before, or let them pass by a
+rule before that names the fragment offset. The first such rule of a port is reported, with the number of others.
+Rules of firewalls are not checked for this."#,
     wrong: r#"port wan = af_packet { interface = "eth0", tags = ignored }
 port lan = af_packet { interface = "eth1", tags = ignored }
 

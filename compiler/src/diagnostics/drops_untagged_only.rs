@@ -2,18 +2,19 @@
 
 use onvm_lang::{Diagnostic, Severity};
 
-use super::Page;
+use super::{Page, untagged_only};
 use crate::source::sources::Place;
 
 pub(crate) const PAGE: Page = Page {
     code: "C0614",
-    title: "packets are dropped without a tag alone",
+    title: "rule drops untagged packets only",
     severity: Severity::Warning,
-    text: r#"As in tcpdump, a filter does not look behind VLAN tags: `tcp` takes no tagged packet. A rule of `steer` or of a firewall drops
-packets of a live port (`pci`, `tap`, `af_packet`, `af_xdp`), and the same packets with a tag get out by a port; one of them is shown.
-`tags = ignored` at the port has every filter look at its packets as if they had no tags; a rule `vlan -> drop` before drops all
-tagged packets. Where they are meant to pass, or none come, `tags = visible` at the port says so. The first such rule of a port or of a
-firewall is reported, and how many more there are."#,
+    text: r#"As in tcpdump, a filter does not look behind VLAN tags: `tcp` takes no tagged packet. A rule of `steer` or of a
+firewall drops packets of a live port (`pci`, `tap`, `af_packet`, `af_xdp`), and the same packets with a tag
+leave by a port; one of them is shown. `tags = ignored` at the port has every filter look at its packets as if
+they had no tags; a rule `vlan -> drop` before it drops all tagged packets. Where they are meant to pass, or none
+come, `tags = visible` at the port says so. The first such rule of a port or of a firewall is reported, with the
+number of others."#,
     wrong: r#"port wan = af_packet { interface = "eth0" }
 port lan = af_packet { interface = "eth1" }
 
@@ -41,9 +42,7 @@ pub(crate) fn drops_untagged_only(at: Place, rule: &str, port: &str, packet: &st
         format!("{rule} drops packets, and lets them through with a VLAN tag"),
         "does not look behind tags",
     )
-    .help(format!(
-        "{packet}\nwrite `tags = ignored` at the port `{port}` to have filters look behind tags, or `tags = visible` where this is meant"
-    ))
+    .help(format!("{packet}\n{}", untagged_only::remedy(port)))
 }
 
 #[cfg(test)]

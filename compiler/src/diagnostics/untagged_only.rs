@@ -44,10 +44,14 @@ pub(crate) fn untagged_only(packets: Place, port: &str, refutation: &Diagnostic)
         "this holds for packets without a VLAN tag only",
         "does not look behind tags",
     );
-    let remedy = format!(
+    refuted::beside(found, refutation, &remedy(port))
+}
+
+/// What to do about filters that do not look behind tags.
+pub(super) fn remedy(port: &str) -> String {
+    format!(
         "write `tags = ignored` at the port `{port}` to have filters look behind tags, or `tags = visible` where this is meant"
-    );
-    refuted::beside(found, refutation, &remedy)
+    )
 }
 
 #[cfg(test)]

@@ -200,36 +200,14 @@ impl<'s> Search<'s, '_, '_, '_> {
             table: self.table,
             choice: &choice,
         }];
-        let rules = &self.block.rules;
-        let mut found: Option<Bypassed> = None;
-        for (n, rule) in rules.iter().enumerate().filter(|(n, _)| self.drops(Some(*n))) {
-            let Some(filter) = beside(kind, &rule.filter) else {
-                continue;
-            };
-            let set = Set::new(fields, &filter);
-            let also = |frame: &Frame| {
-                // What an earlier rule is about, this one is not.
-                let mut earlier = rules[..n].iter();
-                self.leaves(frame).is_some() && !earlier.any(|r| concerns(kind, &r.filter, frame))
-            };
-            let Some(packet) = ask(fields, &tables, &set, &also, budget) else {
-                continue;
-            };
-            match &mut found {
-                Some(found) => found.more += 1,
-                None => {
-                    found = Some(Bypassed {
-                        place: self.block.places[n],
-                        by: None,
-                        to: self.leaves(&packet.frame)?.0.to_owned(),
-                        port: self.port.to_owned(),
-                        packet,
-                        more: 0,
-                    });
-                }
-            }
-        }
-        found
+        let rules = self.block.rules.iter().zip(&self.block.places).enumerate();
+        let rules = rules.map(|(n, (rule, place))| Rule {
+            filter: &rule.filter,
+            drops: self.drops(Some(n)),
+            place: *place,
+            by: None,
+        });
+        self.first(fields, kind, &rules.collect::<Vec<_>>(), &tables, budget)
     }
 
     /// A rule of a firewall.
@@ -257,27 +235,48 @@ impl<'s> Search<'s, '_, '_, '_> {
                 choice: &choice,
             },
         ];
-        let rules = self.firewalls.rules(nf);
+        let rules = self.firewalls.rules(nf).into_iter();
+        let rules = rules.map(|(filter, outcome, said)| Rule {
+            filter,
+            drops: *outcome != Outcome::Next,
+            place,
+            by: Some((nf, said)),
+        });
+        self.first(fields, kind, &rules.collect::<Vec<_>>(), &tables, budget)
+    }
+
+    /// The first rule that drops packets and lets those beside them out, of rules in order, and how many there are. `tables` are to
+    /// decide so that packets can get out.
+    fn first(
+        &self,
+        fields: &mut Fields,
+        kind: Beside,
+        rules: &[Rule<'_>],
+        tables: &[Decided<'_, '_>],
+        budget: &mut Budget,
+    ) -> Option<Bypassed> {
         let mut found: Option<Bypassed> = None;
-        for (n, (rule, outcome, said)) in rules.iter().enumerate() {
-            let Some(filter) = beside(kind, rule).filter(|_| **outcome != Outcome::Next) else {
+        for (n, rule) in rules.iter().enumerate().filter(|(_, rule)| rule.drops) {
+            let Some(filter) = beside(kind, rule.filter) else {
                 continue;
             };
             let set = Set::new(fields, &filter);
             let also = |frame: &Frame| {
+                let meets = |met: &[&str]| rule.by.is_none_or(|(nf, _)| met.contains(&nf));
+                // What an earlier rule is about, this one is not.
                 let mut earlier = rules[..n].iter();
-                self.leaves(frame).is_some_and(|(_, met)| met.contains(&nf))
-                    && !earlier.any(|(rule, ..)| concerns(kind, rule, frame))
+                self.leaves(frame).is_some_and(|(_, met)| meets(&met))
+                    && !earlier.any(|rule| concerns(kind, rule.filter, frame))
             };
-            let Some(packet) = ask(fields, &tables, &set, &also, budget) else {
+            let Some(packet) = ask(fields, tables, &set, &also, budget) else {
                 continue;
             };
             match &mut found {
                 Some(found) => found.more += 1,
                 None => {
                     found = Some(Bypassed {
-                        place,
-                        by: Some((nf.to_owned(), (*said).to_owned())),
+                        place: rule.place,
+                        by: rule.by.map(|(nf, said)| (nf.to_owned(), said.to_owned())),
                         to: self.leaves(&packet.frame)?.0.to_owned(),
                         port: self.port.to_owned(),
                         packet,
@@ -288,6 +287,16 @@ impl<'s> Search<'s, '_, '_, '_> {
         }
         found
     }
+}
+
+/// A rule of a port or of a firewall.
+struct Rule<'r> {
+    filter: &'r Expr,
+    drops: bool,
+    /// Its own, or where its firewall stands on a chain.
+    place: Place,
+    /// The firewall, and how it names the rule.
+    by: Option<(&'r str, &'r str)>,
 }
 
 fn ask(
