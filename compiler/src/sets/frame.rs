@@ -22,6 +22,9 @@ const NEXT_HEADERS: [u8; 8] = [6, 17, 58, 132, 47, 50, 59, 253];
 const V4: [[u8; 4]; 2] = [[198, 51, 100, 7], [203, 0, 113, 9]];
 const V6: [u128; 2] = [0x2001_0db8_0001_u128 << 80 | 7, 0x2001_0db8_0002_u128 << 80 | 9];
 const PORTS: [u16; 2] = [4000, 80];
+const FRAGMENT_OFFSET: u128 = 0x1fff;
+/// Of whole packets, and what a link of 1500 bytes leaves over: a fragment that begins within a TCP header is malformed.
+const OFFSETS: [u128; 2] = [0, 1480 / 8];
 const MACS: [[u8; 6]; 2] = [[2, 0, 0, 0, 0, 2], [2, 0, 0, 0, 0, 1]];
 
 /// The shortest frame on the wire, without the frame check sequence.
@@ -93,8 +96,10 @@ impl Frame {
         let first = wanted.choose8(l3, &[0x40 | wanted.bits.header_words(l3).unwrap_or(5)]);
         let header = usize::from(first & 0x0f).max(5) * 4;
         let protocol = wanted.choose8(l3 + 9, &PROTOCOLS);
+        let offset = Bytes::masked((l3 + 6) as u16, 2, FRAGMENT_OFFSET);
+        let [high, low] = (wanted.choose_of(offset, OFFSETS.into_iter()) as u16).to_be_bytes();
         self.bytes
-            .extend([first, 0, 0, 0, 0, 1, 0, 0, 64, protocol, 0, 0]);
+            .extend([first, 0, 0, 0, 0, 1, high, low, 64, protocol, 0, 0]);
         self.bytes.extend(V4[0]);
         self.bytes.extend(V4[1]);
         self.bytes.resize(l3 + header, 0);
@@ -242,11 +247,16 @@ impl<'c> Wanted<'c> {
     }
 
     /// The first of `preferred` that may stand there, or else the largest value that may.
-    fn choose(&self, at: usize, size: u8, mut preferred: impl Iterator<Item = u128>) -> u128 {
-        if let Some(settled) = self.bits.number(at, size.into()) {
-            return settled;
+    fn choose(&self, at: usize, size: u8, preferred: impl Iterator<Item = u128>) -> u128 {
+        match self.bits.number(at, size.into()) {
+            Some(settled) => settled,
+            None => self.choose_of(Bytes::new(at as u16, size), preferred),
         }
-        let field = Field::Bytes(Bytes::new(at as u16, size));
+    }
+
+    /// The same, whatever is settled.
+    fn choose_of(&self, bytes: Bytes, mut preferred: impl Iterator<Item = u128>) -> u128 {
+        let field = Field::Bytes(bytes);
         let Some(values) = self.values(&field) else {
             return preferred.next().unwrap_or(0);
         };

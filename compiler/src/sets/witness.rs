@@ -326,7 +326,7 @@ mod tests {
         );
         shown(
             "(and (ip) (not (first-fragment)))",
-            "ip { src = 198.51.100.7, dst = 203.0.113.9, proto = 6, fragment = 8 }",
+            "ip { src = 198.51.100.7, dst = 203.0.113.9, proto = 6, fragment = 1480 }",
         );
         shown(
             "(less 20)",

@@ -1,7 +1,7 @@
 //! Frames as filters see them on ports whose VLAN tags are ignored: as if the tags were not there.
 
 use crate::{
-    Expr, Layer, Place, Primitive, Test,
+    Arith, ArithOp, Base, Expr, Layer, Length, Place, Primitive, Test,
     eval::{LINK_TYPE, TAG},
 };
 
@@ -111,6 +111,95 @@ impl Expr {
     }
 }
 
+impl Expr {
+    /// The filter that takes a tagged frame exactly if this one takes the frame without its first tag. None: it reads the frame at
+    /// a place that it computes, or across the place of the tag, or stands behind as many headers as there can be.
+    #[must_use]
+    pub fn less_a_tag(&self) -> Option<Self> {
+        Some(match self {
+            Self::Const(value) => Self::Const(*value),
+            Self::And(of) => Self::And(of.iter().map(Self::less_a_tag).collect::<Option<_>>()?),
+            Self::Or(of) => Self::Or(of.iter().map(Self::less_a_tag).collect::<Option<_>>()?),
+            Self::Not(of) => Self::negate(of.less_a_tag()?),
+            Self::Test(Primitive { place, test }) => {
+                let tag = u32::try_from(TAG).ok()?;
+                let test = match test {
+                    Test::Length(Length::AtMost(bytes)) => {
+                        Test::Length(Length::AtMost(bytes.checked_add(tag)?))
+                    }
+                    Test::Length(Length::AtLeast(bytes)) => {
+                        Test::Length(Length::AtLeast(bytes.checked_add(tag)?))
+                    }
+                    Test::Relation { op, left, right } => Test::Relation {
+                        op: *op,
+                        left: left.less_a_tag(place)?,
+                        right: right.less_a_tag(place)?,
+                    },
+                    other => other.clone(),
+                };
+                let mut layers = place.layers().iter();
+                let behind = layers.try_fold(Place::behind_tags(1), |place, layer| place.behind(*layer));
+                Self::test_at(behind?, test)
+            }
+        })
+    }
+
+    /// Whether the filter asks for tags.
+    #[must_use]
+    pub fn names_tags(&self) -> bool {
+        match self {
+            Self::Const(_) => false,
+            Self::And(of) | Self::Or(of) => of.iter().any(Self::names_tags),
+            Self::Not(of) => of.names_tags(),
+            Self::Test(Primitive { place, test }) => {
+                matches!(test, Test::Vlan(_)) || place.layers().contains(&Layer::Vlan)
+            }
+        }
+    }
+}
+
+impl Arith {
+    /// Of a test at this place.
+    fn less_a_tag(&self, place: &Place) -> Option<Self> {
+        let tag = Self::Const(u32::try_from(TAG).ok()?);
+        Some(match self {
+            Self::Const(value) => Self::Const(*value),
+            Self::Len => Self::Binary {
+                op: ArithOp::Sub,
+                left: Box::new(Self::Len),
+                right: Box::new(tag),
+            },
+            Self::Neg(of) => Self::Neg(Box::new(of.less_a_tag(place)?)),
+            Self::Binary { op, left, right } => Self::Binary {
+                op: *op,
+                left: Box::new(left.less_a_tag(place)?),
+                right: Box::new(right.less_a_tag(place)?),
+            },
+            Self::Load { base, at, size } => {
+                let at = match **at {
+                    // The frame's own beginning does not move.
+                    Self::Const(at) if *base == Base::Frame && !place.begins_link() => {
+                        let (begin, tag) = (u32::try_from(LINK_TYPE).ok()?, u32::try_from(TAG).ok()?);
+                        let end = at.checked_add(u32::try_from(size.bytes()).ok()?)?;
+                        match (end <= begin, at >= begin) {
+                            (true, _) => Self::Const(at),
+                            (_, true) => Self::Const(at.checked_add(tag)?),
+                            _ => return None,
+                        }
+                    }
+                    _ if *base == Base::Frame && !place.begins_link() => return None,
+                    _ => at.less_a_tag(place)?,
+                };
+                Self::Load {
+                    base: *base,
+                    at: Box::new(at),
+                    size: *size,
+                }
+            }
+        })
+    }
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -171,6 +260,46 @@ mod tests {
         for filter in ["(vlan 5)", "(and (vlan) (tcp@1))", "(or (ip) (not (vlan)))"] {
             let lowered: Expr = filter.parse().unwrap();
             assert_eq!(lowered.behind_tag(), None, "{filter}");
+        }
+    }
+
+    #[test]
+    fn filters_take_tagged_frames_as_they_take_them_without() {
+        for (filter, less) in [
+            ("(tcp)", "(tcp@1)"),
+            ("(mac src 02:00:00:00:00:01)", "(mac src 02:00:00:00:00:01)"),
+            ("(or (vlan 5) (tcp@1))", "(or (vlan@1 5) (tcp@2))"),
+            ("(less 60)", "(less 64)"),
+            ("(= (frame 12 2) 2048)", "(= (frame 16 2) 2048)"),
+            ("(= (frame 6 2) 2)", "(= (frame 6 2) 2)"),
+            ("(= len 100)", "(= (- len 4) 100)"),
+        ] {
+            let lowered: Expr = filter.parse().unwrap();
+            assert_eq!(lowered.less_a_tag().unwrap().to_string(), less, "{filter}");
+        }
+        for filter in ["(= (frame 10 4) 2)", "(= (frame (frame 12 1) 2) 7)"] {
+            let lowered: Expr = filter.parse().unwrap();
+            assert_eq!(lowered.less_a_tag(), None, "{filter}");
+        }
+        // Frames of every length, with bytes that no two places share.
+        let kinds = [[0x81, 0]];
+        for filter in [
+            "(= (frame 20 2) (l3 8 1))",
+            "(greater 50)",
+            "(net src 6.7.8.9/32)",
+            "(ip)",
+            "(vlan@1 3)",
+        ] {
+            let lowered: Expr = filter.parse().unwrap();
+            let less = lowered.less_a_tag().unwrap();
+            for length in 0..80 {
+                let (plain, tagged) = (frame(&[], length), frame(&kinds, length));
+                assert_eq!(
+                    lowered.decide(&plain, plain.len() as u32),
+                    less.decide(&tagged, tagged.len() as u32),
+                    "{filter} {length}"
+                );
+            }
         }
     }
 
