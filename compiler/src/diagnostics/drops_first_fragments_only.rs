@@ -3,19 +3,21 @@
 use onvm_lang::{Diagnostic, Severity};
 
 use super::Page;
-use crate::source::sources::Place;
+use crate::proofs::Bypass;
 
 pub(crate) const PAGE: Page = Page {
     code: "C0615",
     title: "rule drops first fragments only",
     severity: Severity::Warning,
     text: r#"A later fragment of an IPv4 packet has no transport header, so that a filter which reads ports does not take
-it, as in tcpdump. A rule of `steer` drops packets of a live port (`pci`, `tap`, `af_packet`, `af_xdp`) by
-fields that only whole packets and first fragments have, and later fragments of them leave by a port; one of them
-is shown. A host does not reassemble a packet without its first fragment, so often this does no harm, but
-overlapping fragments have been used to get past such rules. Drop later fragments before, or let them pass by a
-rule before that names the fragment offset. The first such rule of a port is reported, with the number of others.
-Rules of firewalls are not checked for this."#,
+it, as in tcpdump. A rule of `steer` or of a firewall drops packets of a live port (`pci`, `tap`, `af_packet`,
+`af_xdp`) by fields that only whole packets and first fragments have, and later fragments of them leave by a port,
+past the rule or by a way around the firewall; one of them is shown. A host does not reassemble a packet without
+its first fragment, so often this does no harm, but overlapping fragments have been used to get past such rules.
+Drop later fragments before, or let them pass by a rule that names the fragment offset. The first such rule of a
+port or of a firewall is reported, with the number of others.
+
+Rules that drop nothing are not checked, as [C0614](C0614.md) says."#,
     wrong: r#"port wan = af_packet { interface = "eth0", tags = ignored }
 port lan = af_packet { interface = "eth1", tags = ignored }
 
@@ -37,15 +39,30 @@ steer lan { else -> wan }
 "#,
 };
 
-/// `at` is the rule; `packet` says of one where it goes.
-pub(crate) fn drops_first_fragments_only(at: Place, packet: &str) -> Diagnostic {
-    PAGE.at(
-        at,
-        "this rule drops packets, and lets later fragments of them through",
-        "reads what only whole packets and first fragments have",
-    )
-    .help(format!(
-        "{packet}\nadd a rule before that drops them, such as `ip[6:2] & 0x1fff != 0 -> drop`, or one that says where they are to go"
+pub(crate) fn drops_first_fragments_only(bypass: &Bypass) -> Diagnostic {
+    let rule = bypass.rule();
+    let reads = "reads what only whole packets and first fragments have";
+    let found = match bypass.around {
+        None => PAGE.at(
+            bypass.place,
+            format!("{rule} drops packets, and lets later fragments of them through"),
+            reads,
+        ),
+        Some(around) => PAGE
+            .at(
+                bypass.place,
+                format!("{rule} drops packets whose later fragments do not come to it"),
+                "drops them",
+            )
+            .label(around.span(), reads),
+    };
+    let remedy = match (&bypass.by, bypass.around) {
+        (Some(_), None) => "drop ip[6:2] & 0x1fff != 0",
+        _ => "ip[6:2] & 0x1fff != 0 -> drop",
+    };
+    found.help(format!(
+        "{}\nadd a rule before that drops them, such as `{remedy}`, or one that says where they are to go",
+        bypass.shown()
     ))
 }
 
@@ -76,6 +93,20 @@ mod tests {
             found("tcp dst port 22 -> drop else -> lan", accept),
             ["C0615: this rule drops packets, and lets later fragments of them through"]
         );
+        assert_eq!(
+            found(
+                "else -> fw -> lan",
+                "rules = { drop tcp dst port 22 }, default = accept"
+            ),
+            ["C0615: rule_1 of `fw` drops packets, and lets later fragments of them through"]
+        );
+        assert_eq!(
+            found(
+                "tcp dst port 22 -> fw -> lan else -> lan",
+                "rules = { drop ip }, default = accept"
+            ),
+            ["C0615: rule_1 of `fw` drops packets whose later fragments do not come to it"]
+        );
         for (rules, firewall) in [
             ("tcp -> drop else -> lan", accept),
             (
@@ -84,6 +115,12 @@ mod tests {
             ),
             ("tcp dst port 22 -> drop tcp or arp -> drop else -> lan", accept),
             ("tcp dst port 22 -> lan else -> lan", accept),
+            ("tcp dst port 22 -> fw -> lan else -> lan", accept),
+            // The rule that lets them out is about them.
+            (
+                "else -> fw -> lan",
+                "rules = { drop tcp dst port 22\naccept tcp and ip[6:2] & 0x1fff != 0\naccept arp or icmp6 }",
+            ),
             (
                 "else -> fw -> lan",
                 "rules = { drop tcp dst port 22\naccept arp or icmp6\naccept tcp dst port 80 }",

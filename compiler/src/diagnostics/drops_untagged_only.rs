@@ -3,7 +3,7 @@
 use onvm_lang::{Diagnostic, Severity};
 
 use super::{Page, untagged_only};
-use crate::source::sources::Place;
+use crate::proofs::Bypass;
 
 pub(crate) const PAGE: Page = Page {
     code: "C0614",
@@ -11,10 +11,13 @@ pub(crate) const PAGE: Page = Page {
     severity: Severity::Warning,
     text: r#"As in tcpdump, a filter does not look behind VLAN tags: `tcp` takes no tagged packet. A rule of `steer` or of a
 firewall drops packets of a live port (`pci`, `tap`, `af_packet`, `af_xdp`), and the same packets with a tag
-leave by a port; one of them is shown. `tags = ignored` at the port has every filter look at its packets as if
-they had no tags; a rule `vlan -> drop` before it drops all tagged packets. Where they are meant to pass, or none
-come, `tags = visible` at the port says so. The first such rule of a port or of a firewall is reported, with the
-number of others."#,
+leave by a port, past the rule or by a way around the firewall; one of them is shown. `tags = ignored` at the port
+has every filter look at its packets as if they had no tags; a rule `vlan -> drop` before it drops all tagged
+packets. Where they are meant to pass, or none come, `tags = visible` at the port says so, and so does a rule that
+asks for tags and takes them. The first such rule of a port or of a firewall is reported, with the number of others.
+
+Rules that drop nothing are not checked: whether tagged web traffic may leave without passing `scan` is not in
+`tcp dst port 80 -> scan -> lan`. Assert it (`assert wan: tcp dst port 80 passes scan`), and C0611 reports it."#,
     wrong: r#"port wan = af_packet { interface = "eth0" }
 port lan = af_packet { interface = "eth1" }
 
@@ -35,14 +38,27 @@ steer lan { else -> wan }
 "#,
 };
 
-/// `at` is the rule, or where its firewall stands on a chain; `packet` says of one where it goes.
-pub(crate) fn drops_untagged_only(at: Place, rule: &str, port: &str, packet: &str) -> Diagnostic {
-    PAGE.at(
-        at,
-        format!("{rule} drops packets, and lets them through with a VLAN tag"),
-        "does not look behind tags",
-    )
-    .help(format!("{packet}\n{}", untagged_only::remedy(port)))
+pub(crate) fn drops_untagged_only(bypass: &Bypass) -> Diagnostic {
+    let rule = bypass.rule();
+    let found = match bypass.around {
+        None => PAGE.at(
+            bypass.place,
+            format!("{rule} drops packets, and lets them through with a VLAN tag"),
+            "does not look behind tags",
+        ),
+        Some(around) => PAGE
+            .at(
+                bypass.place,
+                format!("{rule} drops packets that do not come to it with a VLAN tag"),
+                "drops them",
+            )
+            .label(around.span(), "does not look behind tags"),
+    };
+    found.help(format!(
+        "{}\n{}",
+        bypass.shown(),
+        untagged_only::remedy(&bypass.port)
+    ))
 }
 
 #[cfg(test)]
@@ -90,6 +106,16 @@ mod tests {
                 "C0614: rule_1 of `fw` drops packets, and lets them through with a VLAN tag: it leaves by `lan`; so does 1 more rule"
             ]
         );
+        assert_eq!(
+            found(
+                "",
+                "tcp -> fw -> lan else -> lan",
+                "rules = { drop tcp }, default = accept"
+            ),
+            [
+                "C0614: rule_1 of `fw` drops packets that do not come to it with a VLAN tag: it leaves by `lan` and does not come to `fw`"
+            ]
+        );
         for (tags, rules, firewall) in [
             (", tags = ignored", "tcp -> drop else -> lan", accept),
             (", tags = visible", "tcp -> drop else -> lan", accept),
@@ -105,6 +131,9 @@ mod tests {
             ("", "tcp -> drop vlan -> drop else -> lan", accept),
             // What is let through without a tag.
             ("", "tcp -> mon -> lan tcp dst port 80 -> lan else -> lan", accept),
+            ("", "tcp -> fw -> lan else -> lan", accept),
+            // The rule that lets them out is about them.
+            ("", "tcp -> drop vlan -> lan else -> drop", accept),
             (
                 "",
                 "else -> fw -> lan",

@@ -13,7 +13,7 @@ use crate::{
     interpret::of_instance,
     lower::declare::services::Nf,
     models::{Model, Outcome, To, follow},
-    sets::{Choice, Decided, Fields, Frame, Table},
+    sets::{Choice, Decided, Fields, Frame, Table, Taker},
 };
 
 /// The models of a program's NFs.
@@ -107,8 +107,25 @@ pub(super) struct Firewalls<'m> {
 #[derive(Debug)]
 struct Firewall<'m> {
     table: Table<'m>,
+    /// Of each rule, and of what no rule takes.
+    outcomes: &'m [Outcome],
     said: &'m [String],
     choices: Vec<(Outcome, Choice)>,
+}
+
+impl<'m> Firewall<'m> {
+    fn new(model: &Model, table: Table<'m>, outcomes: &'m [Outcome], said: &'m [String]) -> Self {
+        let choice = |outcome: Outcome| {
+            let choice = Choice::new(&table, &model.takers(&outcome));
+            (outcome, choice)
+        };
+        Self {
+            choices: model.decisions().into_iter().map(choice).collect(),
+            table,
+            outcomes,
+            said,
+        }
+    }
 }
 
 impl<'m> Firewalls<'m> {
@@ -119,32 +136,58 @@ impl<'m> Firewalls<'m> {
         ignore_tags: bool,
         wanted: impl Fn(&str) -> bool,
     ) -> Self {
-        let mut by_name = HashMap::new();
-        for (name, known) in models.by_name.iter().filter(|(name, _)| wanted(name)) {
-            let Model::Rules {
-                filters,
-                untagged,
-                said,
-                ..
-            } = &known.model
-            else {
-                continue;
-            };
-            let filters = if ignore_tags { untagged } else { filters };
-            let mut table = Table::default();
-            filters.iter().for_each(|filter| table.push(fields, filter));
-            let choice = |outcome: Outcome| {
-                let choice = Choice::new(&table, &known.model.takers(&outcome));
-                (outcome, choice)
-            };
-            let choices = known.model.decisions().into_iter().map(choice).collect();
-            by_name.insert(name.as_str(), Firewall { table, said, choices });
-        }
-        Self {
+        let mut all = Self {
             models,
             ignore_tags,
-            by_name,
+            by_name: HashMap::new(),
+        };
+        let mut names: Vec<&'m str> = models.by_name.keys().map(String::as_str).collect();
+        names.retain(|name| wanted(name));
+        // The same order of fields each time, and so the same packets.
+        names.sort_unstable();
+        for name in names {
+            let Some((model @ Model::Rules { outcomes, said, .. }, filters)) = all.model(name) else {
+                continue;
+            };
+            let mut table = Table::default();
+            filters.iter().for_each(|filter| table.push(fields, filter));
+            all.by_name
+                .insert(name, Firewall::new(model, table, outcomes, said));
         }
+        all
+    }
+
+    /// The same ones, with other filters in place of each rule's.
+    pub(super) fn seen_as(&self, fields: &mut Fields, seen: &dyn Fn(&Expr) -> Expr) -> Self {
+        let mut all = Self {
+            by_name: HashMap::new(),
+            ..*self
+        };
+        let mut names: Vec<&'m str> = self.by_name.keys().copied().collect();
+        names.sort_unstable();
+        for name in names {
+            let Some((model @ Model::Rules { outcomes, said, .. }, filters)) = self.model(name) else {
+                continue;
+            };
+            let mut table = Table::default();
+            let filters = filters.iter().map(seen);
+            filters.for_each(|filter| table.push_owned(fields, filter));
+            all.by_name
+                .insert(name, Firewall::new(model, table, outcomes, said));
+        }
+        all
+    }
+
+    /// A model with rules, and their filters.
+    fn model(&self, nf: &str) -> Option<(&'m Model, &'m [Expr])> {
+        let model = &self.models.by_name.get(nf)?.model;
+        let Model::Rules {
+            filters, untagged, ..
+        } = model
+        else {
+            return None;
+        };
+        Some((model, if self.ignore_tags { untagged } else { filters }))
     }
 
     /// The verdict of the NF itself on a packet. None: that is not known, or it does not start.
@@ -152,18 +195,11 @@ impl<'m> Firewalls<'m> {
         self.models.tried(nf, frame, self.ignore_tags)
     }
 
-    /// The rules of an NF in order, each with what it comes to, where it stands and what it says.
+    /// The rules of an NF in order, each with what it comes to and its name.
     pub(super) fn rules(&self, nf: &str) -> Vec<(&'m Expr, &'m Outcome, &'m str)> {
-        let Some(Model::Rules {
-            filters,
-            untagged,
-            outcomes,
-            said,
-        }) = self.models.by_name.get(nf).map(|known| &known.model)
-        else {
+        let Some((Model::Rules { outcomes, said, .. }, filters)) = self.model(nf) else {
             return Vec::new();
         };
-        let filters = if self.ignore_tags { untagged } else { filters };
         let rules = filters.iter().zip(outcomes).zip(said);
         rules
             .map(|((filter, outcome), said)| (filter, outcome, said.as_str()))
@@ -180,9 +216,31 @@ impl<'m> Firewalls<'m> {
         })
     }
 
-    /// Whether no rule of an NF takes a packet. None: it has no rules that are known.
-    pub(super) fn by_default(&self, nf: &str, frame: &Frame) -> Option<bool> {
-        Some(self.by_name.get(nf)?.table.taker(frame).is_none())
+    /// The rules of an NF.
+    pub(super) fn table(&self, nf: &str) -> Option<&Table<'m>> {
+        Some(&self.by_name.get(nf)?.table)
+    }
+
+    /// The rule of an NF that takes a packet, or none before its default. None: it has no rules that are known.
+    pub(super) fn taker(&self, nf: &str, frame: &Frame) -> Option<Taker> {
+        Some(self.table(nf)?.taker(frame))
+    }
+
+    /// What a rule of an NF comes to, or its default.
+    pub(super) fn outcome(&self, nf: &str, taker: Taker) -> Option<&'m Outcome> {
+        let outcomes = self.by_name.get(nf)?.outcomes;
+        taker.map_or(outcomes.last(), |rule| outcomes.get(rule))
+    }
+
+    /// The rules by which an NF comes to an outcome.
+    pub(super) fn takers(&self, nf: &str, outcome: &Outcome) -> Vec<Taker> {
+        self.model(nf)
+            .map(|(model, _)| model.takers(outcome))
+            .unwrap_or_default()
+    }
+
+    pub(super) fn filter(&self, nf: &str, rule: usize) -> Option<&'m Expr> {
+        self.model(nf)?.1.get(rule)
     }
 
     /// The rule by which an NF decides on a packet, where it stands and what it says.

@@ -23,7 +23,7 @@ use std::collections::HashSet;
 use onvm_bundle::{Target, filter::Expr};
 use onvm_lang::syntax::Claim;
 
-pub(crate) use self::{asserts::Proved, firewalls::Models, neighbours::Request};
+pub(crate) use self::{asserts::Proved, bypasses::Bypass, firewalls::Models, neighbours::Request};
 use self::{firewalls::Firewalls, lookups::World};
 use crate::{
     diagnostics::{empty_filter, missing_else, shadowed_rule},

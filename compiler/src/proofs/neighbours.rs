@@ -100,10 +100,10 @@ fn dropper<'s>(
     for _ in 0..hops.len() {
         let hop = hops.get(at)?;
         let Target::Nf(nf) = &hop.at else { return None };
-        let outcome = match firewalls.by_default(nf, frame) {
-            Some(by_default) => {
+        let outcome = match firewalls.taker(nf, frame) {
+            Some(taker) => {
                 let outcome = firewalls.tried(nf, frame)?;
-                if by_default && outcome == Outcome::Drop {
+                if taker.is_none() && outcome == Outcome::Drop {
                     return Some((nf, *places.get(at)?));
                 }
                 outcome

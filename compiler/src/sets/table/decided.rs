@@ -35,7 +35,7 @@ const MANY: usize = 128;
 const RULES_PER_LOOK: u64 = 8;
 
 /// The rules of a table of which one is to take a packet.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Choice {
     /// In order; `else`, if wanted, apart.
     rules: Vec<usize>,

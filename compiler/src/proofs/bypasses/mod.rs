@@ -1,0 +1,145 @@
+//! Rules that drop packets and let the same ones out with a VLAN tag, or later fragments of them: what such a rule says of ports
+//! it says of first fragments, and what it says of the rest of a packet, of packets without a tag.
+//!
+//! Only what gets out counts: a packet that another rule or another firewall drops is where it should be. Both packets go along
+//! the chains that the port's rules give them, through the standard NFs themselves; third-party NFs are assumed to pass
+//! them on. One is dropped by a rule of the port or of a firewall, and not by a default; the other may go another way from the
+//! start, around that firewall:
+//!
+//! ```text
+//! steer wan { tcp dst port 22 -> drop   else -> lan }      dropped: tcp to port 22     out: the same with a tag
+//! steer wan { tcp -> fw -> lan   else -> lan }             the same, where a rule of `fw` drops what goes to port 22
+//! ```
+//!
+//! A rule that leads elsewhere gets no warning by itself: whether a packet may leave by the way of `tcp` and by that of `else` as
+//! well is not in the rules. An assertion says it (`passes fw`), and is looked at for the same packets. Nor is there a warning
+//! where a rule that takes the one that gets out, and not the other, speaks of tags or of the fragment offset itself.
+
+mod search;
+mod twins;
+
+use std::cell::OnceCell;
+
+use self::search::{Port, Side};
+use super::{Beside, firewalls::Firewalls};
+use crate::{
+    diagnostics::{
+        drops_first_fragments_only::drops_first_fragments_only, drops_untagged_only::drops_untagged_only,
+    },
+    lower::steering::{Block, Steering},
+    sets::{Budget, Fields, Set, Table, Witness},
+    source::{context::Context, sources::Place},
+};
+
+/// For all rules.
+const BUDGET: u64 = 10_000_000;
+
+/// A rule that lets packets out beside those that it drops.
+pub(crate) struct Bypass {
+    /// The rule, or the step of its firewall on a chain.
+    pub(crate) place: Place,
+    /// The firewall, and how it names the rule.
+    pub(crate) by: Option<(String, String)>,
+    /// The rule of the port that sends the packets to the firewall which are dropped, where the others do not come to it.
+    pub(crate) around: Option<Place>,
+    pub(crate) port: String,
+    /// One that gets out, and where.
+    pub(crate) packet: Witness,
+    pub(crate) to: String,
+    /// So many more rules of the same port or firewall are like it.
+    pub(crate) more: usize,
+}
+
+/// Reports one rule for each port and for each firewall, unless a claim about the port has been reported for the same reason, as
+/// `warned` says.
+pub(super) fn check(
+    cx: &Context<'_>,
+    fields: &mut Fields,
+    steering: &Steering<'_, '_>,
+    tables: &[(&Block, Table<'_>)],
+    firewalls: [&Firewalls<'_>; 2],
+    warned: &[(String, Beside)],
+) {
+    let mut budget = Budget::new(BUDGET);
+    for kind in Beside::ALL {
+        let frames = kind.frames();
+        let frames = Set::new(fields, &frames);
+        let of_others = [OnceCell::new(), OnceCell::new()];
+        let mut reported: Vec<String> = Vec::new();
+        for (block, table) in tables {
+            let Some(port) = block.port.as_deref().filter(|_| block.complete) else {
+                continue;
+            };
+            let carries = match kind {
+                Beside::Tagged => steering.carries_tags(port),
+                Beside::Fragments => steering.carries_fragments(port),
+            };
+            let known = warned.iter().any(|(of, beside)| of == port && *beside == kind);
+            if !carries || known || !steering.is_live(port) {
+                continue;
+            }
+            let at = usize::from(steering.ignores_tags(port));
+            let own = firewalls[at];
+            let other = of_others[at].get_or_init(|| own.seen_as(fields, &|rule| kind.of_other(rule)));
+            let mut others = Table::default();
+            for rule in &block.rules {
+                others.push_owned(fields, kind.of_other(&rule.filter));
+            }
+            let found = Side {
+                table,
+                firewalls: own,
+            };
+            let made = Side {
+                table: &others,
+                firewalls: other,
+            };
+            let port = Port::new(fields, steering, block, (kind, &frames), (found, made));
+            let rules = port.rules();
+            report(cx, kind, port.first(None, &rules, &mut budget));
+            for nf in port.firewalls() {
+                if reported.iter().any(|name| name == nf.name) {
+                    continue;
+                }
+                let bypass = port.first(Some(nf), &port.rules_of(nf), &mut budget);
+                if bypass.is_some() {
+                    reported.push(nf.name.to_owned());
+                }
+                report(cx, kind, bypass);
+            }
+        }
+    }
+}
+
+fn report(cx: &Context<'_>, kind: Beside, bypass: Option<Bypass>) {
+    if let Some(bypass) = bypass {
+        cx.report(match kind {
+            Beside::Tagged => drops_untagged_only(&bypass),
+            Beside::Fragments => drops_first_fragments_only(&bypass),
+        });
+    }
+}
+
+impl Bypass {
+    /// `rule_1 of `fw`` or `this rule`
+    pub(crate) fn rule(&self) -> String {
+        match &self.by {
+            Some((nf, rule)) => format!("{rule} of `{nf}`"),
+            None => "this rule".to_owned(),
+        }
+    }
+
+    /// The packet, and where it goes.
+    pub(crate) fn shown(&self) -> String {
+        let Self { packet, to, .. } = self;
+        let around = match (&self.around, &self.by) {
+            (Some(_), Some((nf, _))) => format!(" and does not come to `{nf}`"),
+            _ => String::new(),
+        };
+        let more = match self.more {
+            0 => String::new(),
+            1 => "; so does 1 more rule".to_owned(),
+            n => format!("; so do {n} more rules"),
+        };
+        format!("the packet: {packet}\nit leaves by `{to}`{around}{more}")
+    }
+}

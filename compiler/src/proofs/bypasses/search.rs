@@ -1,0 +1,466 @@
+//! The search for packets that are dropped while those beside them get out.
+
+use std::cell::OnceCell;
+
+use onvm_bundle::{Target, filter::Expr};
+
+use super::{Bypass, twins::Pair};
+use crate::{
+    lower::steering::{Block, Steering},
+    models::{Outcome, To, follow},
+    proofs::{
+        Beside,
+        faults::{Decision, Faults},
+        firewalls::Firewalls,
+        paths::{Fault, Goal},
+    },
+    sets::{Answer, Budget, Choice, Decided, Fields, Frame, Set, Table, Taker, Witness, decided},
+    source::sources::Place,
+};
+
+/// For one question.
+const ASK_BUDGET: u64 = 200_000;
+/// Of more pairs of ways, not all are looked at one by one.
+const MAX_WAYS: usize = 1000;
+
+/// The rules that decide on one of each pair.
+#[derive(Clone, Copy)]
+pub(super) struct Side<'t, 'm> {
+    pub(super) table: &'t Table<'t>,
+    pub(super) firewalls: &'t Firewalls<'m>,
+}
+
+/// A rule of the port or of a firewall.
+pub(super) struct Rule<'r> {
+    filter: &'r Expr,
+    /// It drops what it takes, or may do so.
+    drops: bool,
+    place: Place,
+    /// As its firewall names it.
+    said: &'r str,
+}
+
+/// A firewall, and a step of a chain where it stands.
+#[derive(Clone, Copy)]
+pub(super) struct Standing<'s> {
+    pub(super) name: &'s str,
+    place: Place,
+}
+
+/// A port and its packets.
+pub(super) struct Port<'s, 'g, 'a, 'm> {
+    fields: &'s Fields,
+    steering: &'s Steering<'g, 'a>,
+    block: &'s Block,
+    kind: Beside,
+    /// The frames that are searched for, and what is made of each.
+    frames: &'s Set<'s>,
+    found: Side<'s, 'm>,
+    made: Side<'s, 'm>,
+    /// The chains, each with the rules that lead there; those that only drop are left out.
+    chains: Vec<(usize, Vec<Taker>)>,
+    ways_out: OnceCell<Vec<Out<'s>>>,
+}
+
+/// A way out of the port, as decisions of tables.
+struct Out<'t> {
+    all: Vec<(&'t Table<'t>, Choice)>,
+    /// Without rules that say what the packets of a pair differ in; none: there are no such rules.
+    unnamed: Option<Vec<(&'t Table<'t>, Choice)>>,
+}
+
+/// A way that packets of some rules go through a chain.
+struct Way {
+    takers: Vec<Taker>,
+    decisions: Vec<Decision>,
+}
+
+/// The way of one packet.
+struct Walk<'s> {
+    taker: Taker,
+    /// By which rule each firewall decided; none: by its default, or without asking its rules.
+    decisions: Vec<(&'s str, Taker)>,
+    /// The port where it leaves; none: it is dropped.
+    end: Option<&'s str>,
+}
+
+/// A packet that is dropped, and one beside it that is not.
+struct Hole<'s> {
+    /// The rule of the port that takes the one that is dropped.
+    taker: Taker,
+    beside: Frame,
+    to: &'s str,
+    /// The other one does not come to the firewall.
+    around: bool,
+}
+
+impl<'s, 'g, 'a, 'm> Port<'s, 'g, 'a, 'm> {
+    /// `found` and `made`: of the frames searched for, and of what is made of each.
+    pub(super) fn new(
+        fields: &'s Fields,
+        steering: &'s Steering<'g, 'a>,
+        block: &'s Block,
+        (kind, frames): (Beside, &'s Set<'s>),
+        (found, made): (Side<'s, 'm>, Side<'s, 'm>),
+    ) -> Self {
+        let mut port = Self {
+            fields,
+            steering,
+            block,
+            kind,
+            frames,
+            found,
+            made,
+            chains: Vec::new(),
+            ways_out: OnceCell::new(),
+        };
+        let mut chains: Vec<(usize, Vec<Taker>)> = Vec::new();
+        for taker in (0..block.rules.len()).map(Some).chain([None]) {
+            let Some(chain) = port.chain(taker).filter(|chain| port.has_exit(*chain)) else {
+                continue;
+            };
+            match chains.iter_mut().find(|(known, _)| *known == chain) {
+                Some((_, takers)) => takers.push(taker),
+                None => chains.push((chain, vec![taker])),
+            }
+        }
+        port.chains = chains;
+        port
+    }
+
+    fn chain(&self, taker: Taker) -> Option<usize> {
+        let name = match taker {
+            Some(rule) => self.block.rules.get(rule)?.chain.as_str(),
+            None => self.block.otherwise.as_ref()?.1.as_deref()?,
+        };
+        self.steering.chain_index(name)
+    }
+
+    /// Packets can leave the chain by a port.
+    fn has_exit(&self, chain: usize) -> bool {
+        let mut hops = self.steering.chains[chain].hops.iter();
+        hops.any(|hop| matches!(hop.at, Target::Port(_)))
+    }
+
+    fn drops(&self, taker: Taker) -> bool {
+        !self.chains.iter().any(|(_, takers)| takers.contains(&taker))
+    }
+
+    /// Those of the port.
+    pub(super) fn rules(&self) -> Vec<Rule<'s>> {
+        let rules = self.block.rules.iter().zip(&self.block.places).enumerate();
+        let rules = rules.map(|(n, (rule, place))| Rule {
+            filter: &rule.filter,
+            drops: self.drops(Some(n)),
+            place: *place,
+            said: "",
+        });
+        rules.collect()
+    }
+
+    /// The firewalls on chains of the port.
+    pub(super) fn firewalls(&self) -> Vec<Standing<'s>> {
+        let mut met: Vec<Standing<'_>> = Vec::new();
+        for (chain, _) in &self.chains {
+            let hops = self.steering.chains[*chain].hops.iter();
+            for (hop, place) in hops.zip(&self.steering.places[*chain]) {
+                if let Target::Nf(name) = &hop.at
+                    && !met.iter().any(|nf| nf.name == name)
+                {
+                    met.push(Standing { name, place: *place });
+                }
+            }
+        }
+        met
+    }
+
+    /// Those of a firewall.
+    pub(super) fn rules_of(&self, nf: Standing<'s>) -> Vec<Rule<'m>> {
+        let rules = self.found.firewalls.rules(nf.name).into_iter();
+        let rules = rules.map(|(filter, outcome, said)| Rule {
+            filter,
+            drops: *outcome != Outcome::Next,
+            place: nf.place,
+            said,
+        });
+        rules.collect()
+    }
+
+    /// The first of the rules that drops packets and lets those beside them out, and how many there are.
+    pub(super) fn first(
+        &self,
+        by: Option<Standing<'s>>,
+        rules: &[Rule<'_>],
+        budget: &mut Budget,
+    ) -> Option<Bypass> {
+        let own = rules.iter().enumerate();
+        let own = own.filter(|(_, rule)| rule.drops && !self.kind.is_named(rule.filter));
+        let own: Vec<usize> = own.map(|(n, _)| n).collect();
+        let nf = by.map(|nf| nf.name);
+        if own.is_empty() || !matches!(self.find(nf, &own, budget), Answer::Yes(_)) {
+            return None;
+        }
+        let mut bypass: Option<Bypass> = None;
+        for n in own {
+            let Answer::Yes(witness) = self.find(nf, &[n], budget) else {
+                continue;
+            };
+            match &mut bypass {
+                Some(bypass) => bypass.more += 1,
+                None => {
+                    let (rule, hole) = (rules.get(n)?, self.hole(nf, &[n], &witness.frame)?);
+                    let place = match hole.taker {
+                        Some(taker) => self.block.places.get(taker).copied(),
+                        None => self.block.otherwise.as_ref().map(|(place, _)| *place),
+                    };
+                    bypass = Some(Bypass {
+                        place: rule.place,
+                        by: nf.map(|nf| (nf.to_owned(), rule.said.to_owned())),
+                        around: place.filter(|_| hole.around),
+                        port: self.block.name.clone(),
+                        to: hole.to.to_owned(),
+                        packet: self.shown(hole),
+                        more: 0,
+                    });
+                }
+            }
+        }
+        bypass
+    }
+
+    /// A frame of which one of a pair is dropped by one of the rules, and the other gets out. `by`: whose rules these are.
+    fn find(&self, by: Option<&str>, rules: &[usize], budget: &mut Budget) -> Answer {
+        let (plain, beside) = self.sides();
+        let rules_taken: Vec<Taker> = rules.iter().copied().map(Some).collect();
+        let also = |frame: &Frame| self.hole(by, rules, frame).is_some();
+        let own = match by {
+            None => vec![(plain.table, Choice::new(plain.table, &rules_taken))],
+            Some(nf) => {
+                let Some(table) = plain.firewalls.table(nf) else {
+                    return Answer::No;
+                };
+                vec![
+                    (table, Choice::new(table, &rules_taken)),
+                    (
+                        plain.table,
+                        Choice::new(plain.table, &self.takers(|chain| self.has(chain, nf))),
+                    ),
+                ]
+            }
+        };
+        let mut ask = |more: &[Decided<'_, '_>]| {
+            let all = own.iter().map(|(table, choice)| Decided { table, choice });
+            let all: Vec<Decided<'_, '_>> = all.chain(more.iter().copied()).collect();
+            budget.part(ASK_BUDGET, |budget| {
+                decided(self.fields, &all, &[self.frames], &also, budget)
+            })
+        };
+        let out = Choice::new(beside.table, &self.takers(|_| true));
+        let answer = ask(&[Decided {
+            table: beside.table,
+            choice: &out,
+        }]);
+        if answer != Answer::Unknown {
+            return answer;
+        }
+        // What happens in the chains is known only of a frame that is found; by ways it is known beforehand.
+        let to_firewall = match by {
+            Some(nf) => self.ways(&Goal::Node(nf)),
+            None => vec![Way {
+                takers: rules_taken,
+                decisions: Vec::new(),
+            }],
+        };
+        let ways_out = self.ways_out.get_or_init(|| self.ways_out(beside));
+        let mut doubtful = to_firewall.len() * ways_out.len() > MAX_WAYS;
+        let pairs = to_firewall
+            .iter()
+            .flat_map(|to| ways_out.iter().map(move |out| (to, out)));
+        for (to, out) in pairs.take(MAX_WAYS) {
+            let entered = Choice::new(plain.table, &to.takers);
+            let mut come = vec![Decided {
+                table: plain.table,
+                choice: &entered,
+            }];
+            come.extend(plain.of(&to.decisions));
+            for go in out.unnamed.iter().chain([&out.all]) {
+                let go = go.iter().map(|(table, choice)| Decided { table, choice });
+                let both: Vec<Decided<'_, '_>> = come.iter().copied().chain(go).collect();
+                match ask(&both) {
+                    Answer::No => {}
+                    Answer::Unknown => doubtful = true,
+                    yes => return yes,
+                }
+            }
+        }
+        match doubtful {
+            true => Answer::Unknown,
+            false => Answer::No,
+        }
+    }
+
+    /// The rules of the packets that are dropped, and of those beside them.
+    fn sides(&self) -> (Side<'s, 'm>, Side<'s, 'm>) {
+        match self.kind.is_of_beside() {
+            true => (self.made, self.found),
+            false => (self.found, self.made),
+        }
+    }
+
+    /// The rules that lead to such chains.
+    fn takers(&self, wanted: impl Fn(usize) -> bool) -> Vec<Taker> {
+        let chains = self.chains.iter().filter(|(chain, _)| wanted(*chain));
+        let mut takers: Vec<Taker> = chains.flat_map(|(_, takers)| takers).copied().collect();
+        // `else` comes last.
+        takers.sort_by_key(|taker| taker.unwrap_or(usize::MAX));
+        takers
+    }
+
+    fn has(&self, chain: usize, nf: &str) -> bool {
+        let mut hops = self.steering.chains[chain].hops.iter();
+        hops.any(|hop| matches!(&hop.at, Target::Nf(name) if name == nf))
+    }
+
+    /// The ways to a goal. NFs are taken to leave packets as they are.
+    fn ways(&self, goal: &Goal<'_>) -> Vec<Way> {
+        let fault = Fault {
+            goal: *goal,
+            avoid: None,
+        };
+        let models = self.found.firewalls.models;
+        let of = |(chain, takers): &(usize, Vec<Taker>)| {
+            let faults = Faults::new(&fault, &self.steering.chains[*chain], models, &|_| false);
+            let way = |decisions| Way {
+                takers: takers.clone(),
+                decisions,
+            };
+            let ways = faults.ways.into_iter();
+            ways.map(|found| way(found.decisions.into_iter().collect()))
+                .collect::<Vec<_>>()
+        };
+        self.chains.iter().flat_map(of).collect()
+    }
+
+    fn ways_out(&self, side: Side<'s, 'm>) -> Vec<Out<'s>> {
+        let of = |way: Way| {
+            let tables = |named: bool| {
+                let is_wanted =
+                    |filter: Option<&Expr>| named || !filter.is_some_and(|f| self.kind.is_named(f));
+                let of_port = |taker: &Taker| {
+                    is_wanted(taker.and_then(|rule| Some(&self.block.rules.get(rule)?.filter)))
+                };
+                let takers: Vec<Taker> = way.takers.iter().copied().filter(of_port).collect();
+                let mut all = vec![(side.table, Choice::new(side.table, &takers))];
+                for Decision { nf, outcome, .. } in &way.decisions {
+                    let Some(table) = side.firewalls.table(nf) else {
+                        continue;
+                    };
+                    let firewalls = self.found.firewalls;
+                    let mut takers = firewalls.takers(nf, outcome);
+                    takers.retain(|taker| is_wanted(taker.and_then(|rule| firewalls.filter(nf, rule))));
+                    all.push((table, Choice::new(table, &takers)));
+                }
+                all
+            };
+            let all = tables(true);
+            let unnamed = tables(false);
+            let differ = unnamed.iter().zip(&all).any(|((_, few), (_, all))| few != all);
+            Out {
+                unnamed: differ.then_some(unnamed),
+                all,
+            }
+        };
+        self.ways(&Goal::AnyPort).into_iter().map(of).collect()
+    }
+
+    /// One of the rules drops a packet of the pair, and the other packet gets out.
+    fn hole(&self, by: Option<&str>, rules: &[usize], frame: &Frame) -> Option<Hole<'s>> {
+        let Pair { plain, beside } = self.kind.pair(frame)?;
+        let dropped = self.walk(&plain)?;
+        let rule = match (by, dropped.decisions.last()) {
+            (None, _) => dropped.taker?,
+            (Some(nf), Some((last, Some(rule)))) if nf == *last && !self.drops(dropped.taker) => *rule,
+            _ => return None,
+        };
+        if dropped.end.is_some() || rules.binary_search(&rule).is_err() {
+            return None;
+        }
+        let out = self.walk(&beside)?;
+        let to = out.end.filter(|_| !self.is_meant(&dropped, &out))?;
+        Some(Hole {
+            taker: dropped.taker,
+            to,
+            around: by.is_some_and(|nf| out.decisions.iter().all(|(name, _)| *name != nf)),
+            beside,
+        })
+    }
+
+    /// A rule that takes the one that gets out, and not the other, says itself what they differ in.
+    fn is_meant(&self, dropped: &Walk<'_>, out: &Walk<'_>) -> bool {
+        let rule = out.taker.filter(|_| out.taker != dropped.taker);
+        let of_port = rule.and_then(|rule| Some(&self.block.rules.get(rule)?.filter));
+        let decided = out.decisions.iter().filter(|by| !dropped.decisions.contains(by));
+        let mut filters = decided
+            .filter_map(|(nf, rule)| self.found.firewalls.filter(nf, (*rule)?))
+            .chain(of_port);
+        filters.any(|filter| self.kind.is_named(filter))
+    }
+
+    fn walk(&self, frame: &Frame) -> Option<Walk<'s>> {
+        let taker = self.found.table.taker(frame);
+        let hops = &self.steering.chains[self.chain(taker)?].hops;
+        let mut walk = Walk {
+            taker,
+            decisions: Vec::new(),
+            end: None,
+        };
+        // NFs drop what is malformed.
+        let whole = frame.mended();
+        let firewalls = self.found.firewalls;
+        let mut at = 0;
+        // A chain without a circle has no more steps than hops.
+        for _ in 0..hops.len() {
+            let Some(hop) = hops.get(at) else { break };
+            let nf = match &hop.at {
+                Target::Port(port) => {
+                    walk.end = Some(port);
+                    break;
+                }
+                Target::Drop => break,
+                Target::Nf(nf) => nf.as_str(),
+            };
+            let outcome = firewalls.tried(nf, &whole).unwrap_or(Outcome::Next);
+            if let Some(taker) = firewalls.taker(nf, &whole) {
+                // One that is dropped as malformed is not the rule's.
+                let decides = firewalls.outcome(nf, taker) == Some(&outcome);
+                walk.decisions.push((nf, taker.filter(|_| decides)));
+            }
+            match follow(hop, &outcome) {
+                To::Hop(next) => at = usize::from(next),
+                To::Rules | To::Nowhere => break,
+            }
+        }
+        Some(walk)
+    }
+
+    /// The packet that gets out, as an operator would write it.
+    fn shown(&self, hole: Hole<'_>) -> Witness {
+        let confirm = |frame: &Frame| {
+            let out = self
+                .kind
+                .is_like(&hole.beside, frame)
+                .then(|| self.walk(frame))
+                .flatten();
+            out.is_some_and(|out| out.end == Some(hole.to))
+        };
+        Witness::new(hole.beside.clone(), &confirm)
+    }
+}
+
+impl<'t, 'm> Side<'t, 'm> {
+    /// The packets of which firewalls decide so.
+    fn of(self, decisions: &[Decision]) -> impl Iterator<Item = Decided<'t, 't>> {
+        let known = decisions.iter();
+        known.filter_map(move |decision| self.firewalls.decided(&decision.nf, &decision.outcome))
+    }
+}
