@@ -19,9 +19,11 @@ pub(crate) mod frames;
 #[path = "../../../nflib/filter/tests/filters/packets/trees.rs"]
 pub(crate) mod trees;
 
+/// `ONVM_TEST_ROUNDS` takes so many times as many cases.
 pub(crate) fn config(cases: u32, seed: u64) -> ProptestConfig {
+    let rounds = std::env::var("ONVM_TEST_ROUNDS").map_or(1, |n| n.parse().unwrap());
     ProptestConfig {
-        cases,
+        cases: cases * rounds,
         failure_persistence: None,
         rng_seed: RngSeed::Fixed(seed),
         ..ProptestConfig::default()

@@ -16,6 +16,8 @@
 //! where a rule that takes the one that gets out, and not the other, speaks of tags or of the fragment offset itself.
 
 mod search;
+#[cfg(test)]
+mod tests;
 mod twins;
 
 use std::cell::OnceCell;
