@@ -11,13 +11,13 @@ pub(crate) const PAGE: Page = Page {
     severity: Severity::Warning,
     text: r#"A later fragment of an IPv4 packet has no transport header, so that a filter which reads ports does not take
 it, as in tcpdump. A rule of `steer` or of a firewall drops packets of a live port (`pci`, `tap`, `af_packet`,
-`af_xdp`) by fields that only whole packets and first fragments have, and later fragments of them leave by a port,
-past the rule or by a way around the firewall; one of them is shown. A host does not reassemble a packet without
-its first fragment, so often this does no harm, but overlapping fragments have been used to get past such rules.
-Drop later fragments before, or let them pass by a rule that names the fragment offset. The first such rule of a
-port or of a firewall is reported, with the number of others.
+`af_xdp`) by fields that only whole packets and first fragments have, and later fragments of them leave by a
+port, past the rule or by a way around the firewall; one of them is shown. A host does not reassemble a packet
+without its first fragment, so often this does no harm, but overlapping fragments have been used to get past
+such rules. Drop later fragments before, or let them pass by a rule that names the fragment offset. The first
+such rule of a port or of a firewall is reported, with the number of others.
 
-Rules that drop nothing are not checked, as [C0614](C0614.md) says."#,
+Rules that drop nothing are not checked, as C0614 says."#,
     wrong: r#"port wan = af_packet { interface = "eth0", tags = ignored }
 port lan = af_packet { interface = "eth1", tags = ignored }
 

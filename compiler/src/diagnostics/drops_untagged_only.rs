@@ -9,15 +9,17 @@ pub(crate) const PAGE: Page = Page {
     code: "C0614",
     title: "rule drops untagged packets only",
     severity: Severity::Warning,
-    text: r#"As in tcpdump, a filter does not look behind VLAN tags: `tcp` takes no tagged packet. A rule of `steer` or of a
-firewall drops packets of a live port (`pci`, `tap`, `af_packet`, `af_xdp`), and the same packets with a tag
-leave by a port, past the rule or by a way around the firewall; one of them is shown. `tags = ignored` at the port
-has every filter look at its packets as if they had no tags; a rule `vlan -> drop` before it drops all tagged
-packets. Where they are meant to pass, or none come, `tags = visible` at the port says so, and so does a rule that
-asks for tags and takes them. The first such rule of a port or of a firewall is reported, with the number of others.
+    text: r#"As in tcpdump, a filter does not look behind VLAN tags: `tcp` takes no tagged packet. A rule of `steer` or of
+a firewall drops packets of a live port (`pci`, `tap`, `af_packet`, `af_xdp`), and the same packets with a tag
+leave by a port, past the rule or by a way around the firewall; one of them is shown. `tags = ignored` at the
+port has every filter look at its packets as if they had no tags; a rule `vlan -> drop` before it drops all
+tagged packets. Where they are meant to pass, or none come, `tags = visible` at the port says so, and so does a
+rule that asks for tags and takes them. The first such rule of a port or of a firewall is reported, with the
+number of others.
 
 Rules that drop nothing are not checked: whether tagged web traffic may leave without passing `scan` is not in
-`tcp dst port 80 -> scan -> lan`. Assert it (`assert wan: tcp dst port 80 passes scan`), and C0611 reports it."#,
+`tcp dst port 80 -> scan -> lan`. Assert it (`assert wan: tcp dst port 80 passes scan`), and
+C0611 reports it."#,
     wrong: r#"port wan = af_packet { interface = "eth0" }
 port lan = af_packet { interface = "eth1" }
 

@@ -2,6 +2,7 @@
 
 use std::cell::OnceCell;
 
+use nflib::headers::Headers;
 use onvm_bundle::{Target, filter::Expr};
 
 use super::{Bypass, twins::Pair};
@@ -20,6 +21,8 @@ use crate::{
 
 /// For one question.
 const ASK_BUDGET: u64 = 200_000;
+/// Bytes of the shortest frame of Ethernet, without its checksum.
+const SHORTEST: usize = 60;
 /// Of more pairs of ways, not all are looked at one by one.
 const MAX_WAYS: usize = 1000;
 
@@ -375,7 +378,13 @@ impl<'s, 'g, 'a, 'm> Port<'s, 'g, 'a, 'm> {
 
     /// One of the rules drops a packet of the pair, and the other packet gets out.
     fn hole(&self, by: Option<&str>, rules: &[usize], frame: &Frame) -> Option<Hole<'s>> {
-        let Pair { plain, beside } = self.kind.pair(frame)?;
+        // What ends within the headers that rules read is damaged, and no rule is about it.
+        let is_whole = frame.bytes.len() >= SHORTEST && frame.bytes.len() == frame.wire_len as usize;
+        let is_sound = |frame: &Frame| Headers::parse(&frame.mended().bytes).fault.is_none();
+        let Pair { plain, beside } = self.kind.pair(frame).filter(|_| is_whole)?;
+        if !is_sound(&plain) || !is_sound(&beside) {
+            return None;
+        }
         let dropped = self.walk(&plain)?;
         let rule = match (by, dropped.decisions.last()) {
             (None, _) => dropped.taker?,
