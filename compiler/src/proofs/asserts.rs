@@ -2,9 +2,9 @@
 //!
 //! A claim fails when some chain has a faulty path ([`super::faults`]) and some packet of the assertion enters that chain and is
 //! sent along that path by the firewalls on it. NFs without a model may do anything with it that the chain permits.
-//! Header fields that such an NF may have rewritten can have any value for the firewalls behind it: a path is shown where the
-//! packet takes it as it came, and is excluded where the firewalls before suffice for that. Where neither holds, nothing is
-//! said to be proved. Only a permitted lookup makes the chain depend on the packet again: see [`super::lookups`].
+//! Header fields that such an NF may have rewritten can have any value for the firewalls behind it whose rules ask for them: a path
+//! is shown where the packet takes it as it came, and is excluded where the other firewalls suffice for that. Where neither
+//! holds, nothing is said to be proved. Only a permitted lookup makes the chain depend on the packet again: see [`super::lookups`].
 
 use std::{
     cell::OnceCell,
@@ -16,7 +16,7 @@ use onvm_lang::{Diagnostic, syntax::Claim};
 
 use super::{
     ASSERTIONS_BUDGET, Beside, PACKET_BUDGET,
-    faults::{Decision, Faults, Faulty},
+    faults::{Decision, Faults, Faulty, Rewriting},
     firewalls::Firewalls,
     lookups::{Found, Lookups, World},
     paths::{self, Fault},
@@ -27,12 +27,12 @@ use crate::{
         claims::Assertion,
         steering::{Block, Steering},
     },
-    sets::{Answer, Budget, Choice, Decided, Fields, Frame, Set, Table, Taker, Witness, Written, decided},
+    sets::{Answer, Budget, Choice, Decided, Fields, Frame, Set, Table, Taker, Witness, decided},
     source::{context::Context, sources::Place},
 };
 
-/// Faulty paths already looked for, by claim and chain.
-pub(super) type Known = HashMap<(String, usize), Rc<Faults>>;
+/// Faulty paths already looked for, by claim and chain, with and without VLAN tags.
+pub(super) type Known = HashMap<(String, usize, bool), Rc<Faults>>;
 
 /// An assertion that holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -176,11 +176,15 @@ impl<'a> Proof<'_, 'a, '_, '_> {
                 match self.packet(entry, way, budget) {
                     Answer::No => rests_on.extend(way.decisions.iter().map(|d| d.nf.clone())),
                     Answer::Yes(packet) => return Err(Box::new(self.refute(entry, way, &packet))),
-                    Answer::Unknown => doubt = doubt.or_else(|| Some((entry.first, describe(way)))),
+                    Answer::Unknown => {
+                        let rewritten = way.decisions.iter().find(|d| d.rewritten);
+                        let nf = rewritten.map(|d| d.nf.clone());
+                        doubt = doubt.or_else(|| Some((entry.first, describe(way), nf)));
+                    }
                 }
             }
             if faults.more && doubt.is_none() {
-                doubt = faults.ways.last().map(|way| (entry.first, describe(way)));
+                doubt = faults.ways.last().map(|way| (entry.first, describe(way), None));
             }
             rests_on.extend(faults.closed.iter().cloned());
         }
@@ -190,16 +194,21 @@ impl<'a> Proof<'_, 'a, '_, '_> {
                 match lookups.find(taker, budget) {
                     Found::Nothing => {}
                     Found::Fault(fault) => return Err(Box::new(self.refute_beyond(taker, &fault))),
-                    Found::Doubt(path) => doubt = doubt.or(Some((taker, path))),
+                    Found::Doubt(path) => doubt = doubt.or(Some((taker, path, None))),
                 }
             }
         }
-        let Some((taker, path)) = doubt else {
+        let Some((taker, path, rewritten)) = doubt else {
             return Ok(rests_on);
         };
         // A rule that could not be read has been reported, and its packets go nowhere.
         match self.place(taker) {
-            Some(rule) => Err(Box::new(unproved::unproved(self.assertion.place, rule, &path))),
+            Some(rule) => Err(Box::new(unproved::unproved(
+                self.assertion.place,
+                rule,
+                &path,
+                rewritten.as_deref(),
+            ))),
             None => Ok(rests_on),
         }
     }
@@ -317,16 +326,18 @@ impl<'a> Proof<'_, 'a, '_, '_> {
 
     pub(super) fn faults(&self, known: &mut Known, chain: usize) -> Rc<Faults> {
         let claim = self.assertion.claim;
-        let key = (key(claim), chain);
+        let key = (key(claim), chain, self.firewalls.ignore_tags);
         let faults = known.entry(key).or_insert_with(|| {
-            let effects = |nf: &str| self.steering.effects(nf).map_or(Written::ANYTHING, Written::by);
-            let writes = |nf: &str| !effects(nf).is_nothing();
+            let rewriting = Rewriting {
+                written: &|nf| self.world.written_by(nf),
+                touches: &|nf, written| self.world.touches(self.fields, self.firewalls, nf, written),
+            };
             let chain = &self.steering.chains[chain];
             Rc::new(Faults::new(
                 &Fault::of(claim),
                 chain,
                 self.firewalls.models,
-                &writes,
+                &rewriting,
             ))
         });
         Rc::clone(faults)

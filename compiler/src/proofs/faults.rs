@@ -5,8 +5,8 @@
 //!                                             never reaches jail:  fw1 output denied
 //! ```
 //!
-//! An NF decides on a packet as often as it meets it in the same way, unless the packet was rewritten in between. What is decided
-//! behind an NF that may rewrite headers is kept apart: that is decided of another packet.
+//! An NF decides on a packet as often as it meets it in the same way, unless header fields that its rules ask for were rewritten in
+//! between. What is decided behind an NF that may do so is kept apart: that is decided of another packet.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -16,7 +16,7 @@ use super::{
     firewalls::Models,
     paths::{Fault, name, ways},
 };
-use crate::models::Outcome;
+use crate::{models::Outcome, sets::Written};
 
 /// Of more faulty paths of a chain, not all are looked at one by one.
 const MAX_FAULTY: usize = 256;
@@ -28,7 +28,7 @@ const MAX_STATES: usize = 1024;
 pub(super) struct Decision {
     pub(super) nf: String,
     pub(super) outcome: Outcome,
-    /// Of a packet that may have been rewritten since it came.
+    /// By header fields that may have been rewritten since the packet came.
     pub(super) rewritten: bool,
 }
 
@@ -60,32 +60,42 @@ struct State {
     hop: usize,
     before: Option<usize>,
     decisions: BTreeSet<Decision>,
-    rewritten: bool,
+    written: Written,
+}
+
+/// What NFs may do to packets, and what that means to others.
+pub(super) struct Rewriting<'r> {
+    /// The header fields that an NF may rewrite.
+    pub(super) written: &'r dyn Fn(&str) -> Written,
+    /// Whether the rules of an NF ask for any of these.
+    pub(super) touches: &'r dyn Fn(&str, Written) -> bool,
+}
+
+impl Rewriting<'_> {
+    /// NFs leave packets as they are.
+    pub(super) const NONE: Self = Self {
+        written: &|_| Written::NOTHING,
+        touches: &|_, _| false,
+    };
 }
 
 impl State {
     /// A packet that can go on from the other state can go on from this.
     fn includes(&self, other: &Self) -> bool {
         self.hop == other.hop
-            && (self.rewritten || !other.rewritten)
+            && self.written.includes(other.written)
             && self.decisions.is_subset(&other.decisions)
     }
 }
 
 impl Faults {
-    /// `writes`: whether an NF may rewrite headers.
-    pub(super) fn new(
-        fault: &Fault<'_>,
-        chain: &Chain,
-        models: &Models,
-        writes: &dyn Fn(&str) -> bool,
-    ) -> Self {
+    pub(super) fn new(fault: &Fault<'_>, chain: &Chain, models: &Models, rewriting: &Rewriting<'_>) -> Self {
         let mut found = Self::default();
         let mut states = vec![State {
             hop: 0,
             before: None,
             decisions: BTreeSet::new(),
-            rewritten: false,
+            written: Written::NOTHING,
         }];
         let mut open = VecDeque::from([0]);
         while let Some(at) = open.pop_front() {
@@ -120,16 +130,21 @@ impl Faults {
                 found.closed.insert(name(&hop.at).to_owned());
             }
             let all = known.unwrap_or_else(|| ways(hop).map(|to| (to, None)).collect());
-            let rewrites = matches!(&hop.at, Target::Nf(nf) if writes(nf));
+            let at_hop = name(&hop.at);
+            let written = match &hop.at {
+                Target::Nf(nf) => state.written.and((rewriting.written)(nf)),
+                Target::Port(_) | Target::Drop => state.written,
+            };
+            let rewritten = !state.written.is_nothing() && (rewriting.touches)(at_hop, state.written);
             for (to, outcome) in all {
-                let Some(decisions) = state.and(name(&hop.at), outcome) else {
+                let Some(decisions) = state.and(at_hop, outcome, rewritten) else {
                     continue;
                 };
                 let next = State {
                     hop: to,
                     before: Some(at),
                     decisions,
-                    rewritten: state.rewritten || rewrites,
+                    written,
                 };
                 if !states.iter().any(|known| known.includes(&next)) {
                     states.push(next);
@@ -142,18 +157,18 @@ impl Faults {
 }
 
 impl State {
-    /// None: of the same packet, the NF has decided otherwise before.
-    fn and(&self, nf: &str, outcome: Option<Outcome>) -> Option<BTreeSet<Decision>> {
+    /// None: of the same packet, the NF has decided otherwise before. `rewritten`: it is not the same to the NF.
+    fn and(&self, nf: &str, outcome: Option<Outcome>, rewritten: bool) -> Option<BTreeSet<Decision>> {
         let mut all = self.decisions.clone();
         if let Some(outcome) = outcome {
             let otherwise = |d: &Decision| d.nf == nf && !d.rewritten && d.outcome != outcome;
-            if !self.rewritten && all.iter().any(otherwise) {
+            if !rewritten && all.iter().any(otherwise) {
                 return None;
             }
             all.insert(Decision {
                 nf: nf.to_owned(),
                 outcome,
-                rewritten: self.rewritten,
+                rewritten,
             });
         }
         Some(all)

@@ -171,10 +171,25 @@ fn what_a_firewall_drops_reaches_what_it_would() {
 fn what_was_rewritten_before_is_another_packet() {
     let rules = "ip and not vlan -> m -> fw1 -> lan\nelse -> drop";
     // It may come from anywhere by then.
-    let (code, _) = prove(&two(), rules, "src net 10.0.0.0/8 never reaches lan");
+    let (code, help) = prove(&two(), rules, "src net 10.0.0.0/8 never reaches lan");
     assert_eq!(code, Some("C0608"));
+    assert!(
+        help.ends_with("`fw1` decides by header fields that NFs before it may have rewritten"),
+        "{help}"
+    );
     assert_eq!(
         prove(&two(), rules, "src net 11.0.0.0/8 never reaches lan").0,
+        Some("C0607")
+    );
+    // Ports are what they were.
+    let ports = [(vec!["accept tcp dst port 80"], "drop", "drop")];
+    let through = "ip -> m -> fw0 -> lan\nelse -> drop";
+    assert_eq!(
+        prove(&ports, through, "tcp dst port 23 never reaches lan").0,
+        None
+    );
+    assert_eq!(
+        prove(&ports, through, "tcp dst port 80 never reaches lan").0,
         Some("C0607")
     );
     let rules = "ip and not vlan -> fw1 -> m -> lan\nelse -> drop";
@@ -182,6 +197,26 @@ fn what_was_rewritten_before_is_another_packet() {
         prove(&two(), rules, "src net 10.0.0.0/8 never reaches lan").0,
         None
     );
+}
+
+/// The rules of a firewall are compared with each other alone, so that it does not matter what comes to it.
+#[test]
+fn a_rule_is_useless_by_those_before_it_whatever_was_rewritten() {
+    let dead = |chain: &str| {
+        let rules = vec![
+            "accept src net 10.0.0.0/8",
+            "accept src net 10.1.0.0/16",
+            "accept src net 192.168.0.0/16",
+        ];
+        let (source, files) = program(
+            &[(rules, "drop", "drop")],
+            &format!("src net 10.0.0.0/8 -> {chain} -> lan\nelse -> drop"),
+        );
+        let found = checked(&source, &files, None).diagnostics;
+        found.iter().filter(|d| d.code == "C0505").count()
+    };
+    assert_eq!(dead("fw0"), 1);
+    assert_eq!(dead("m -> fw0"), 1);
 }
 
 #[test]
@@ -399,7 +434,7 @@ fn proofs_through_firewalls_are_those_of_enumeration() {
     );
     let [proved, refuted, sent, unknown] = counts.get();
     assert!(
-        proved > 100 && refuted > 100 && sent * 10 > refuted * 8 && unknown < 40,
+        proved > 100 && refuted > 100 && sent * 10 > refuted * 8 && unknown * 10 < proved + refuted,
         "{proved} {refuted} {sent} {unknown}"
     );
 }

@@ -100,7 +100,7 @@ impl Models {
 pub(super) struct Firewalls<'m> {
     pub(super) models: &'m Models,
     /// They see packets without their VLAN tags.
-    ignore_tags: bool,
+    pub(super) ignore_tags: bool,
     by_name: HashMap<&'m str, Firewall<'m>>,
 }
 

@@ -12,14 +12,14 @@
 //! that may have been rewritten between them, and taken by the rule that is named. Where they are not found, nothing is said
 //! to be refuted, and nothing to be proved.
 
-use std::collections::HashMap;
+use std::{cell::RefCell, collections::HashMap};
 
 use onvm_bundle::{Chain, Target};
 
 use super::{
     PACKET_BUDGET,
     asserts::{Known, Proof},
-    firewalls::Models,
+    firewalls::{Firewalls, Models},
     paths::{self, Beyond, Stop},
 };
 use crate::{
@@ -34,18 +34,14 @@ pub(super) struct World {
     /// By the name of an NF.
     written: HashMap<String, Written>,
     permits_lookups: bool,
+    /// NFs whose rules ask for what others may have rewritten, with and without VLAN tags.
+    touched: RefCell<HashMap<(String, bool, Written), bool>>,
 }
 
 impl World {
     pub(super) fn new(fields: &mut Fields, steering: &Steering<'_, '_>) -> Self {
         let hops = || steering.chains.iter().flat_map(|chain| &chain.hops);
-        if !hops().any(|hop| hop.lookup) {
-            return Self {
-                shapes: Vec::new(),
-                written: HashMap::new(),
-                permits_lookups: false,
-            };
-        }
+        let permits_lookups = hops().any(|hop| hop.lookup);
         let mut written = HashMap::new();
         for hop in hops() {
             if let Target::Nf(name) = &hop.at {
@@ -53,11 +49,40 @@ impl World {
                 written.entry(name.clone()).or_insert_with(of);
             }
         }
+        let in_part = |written: &Written| !written.is_nothing() && !written.is_anything();
+        let shapes = match permits_lookups || written.values().any(in_part) {
+            true => shapes(fields),
+            false => Vec::new(),
+        };
         Self {
-            shapes: shapes(fields),
+            shapes,
             written,
-            permits_lookups: true,
+            permits_lookups,
+            touched: RefCell::default(),
         }
+    }
+
+    /// What an NF may rewrite.
+    pub(super) fn written_by(&self, nf: &str) -> Written {
+        self.written.get(nf).copied().unwrap_or(Written::ANYTHING)
+    }
+
+    /// Whether the rules of an NF ask for what may have been rewritten.
+    pub(super) fn touches(
+        &self,
+        fields: &Fields,
+        firewalls: &Firewalls<'_>,
+        nf: &str,
+        written: Written,
+    ) -> bool {
+        let Some(table) = firewalls.table(nf) else {
+            return true;
+        };
+        let key = (nf.to_owned(), firewalls.ignore_tags, written);
+        let mut known = self.touched.borrow_mut();
+        *known
+            .entry(key)
+            .or_insert_with(|| table.is_touched(written, (fields, &self.shapes)))
     }
 
     pub(super) fn permits_lookups(&self) -> bool {
@@ -66,7 +91,7 @@ impl World {
 
     fn written(&self, at: &Target) -> Written {
         match at {
-            Target::Nf(name) => self.written.get(name).copied().unwrap_or(Written::ANYTHING),
+            Target::Nf(name) => self.written_by(name),
             Target::Port(_) | Target::Drop => Written::NOTHING,
         }
     }

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 use super::{
     Models,
-    faults::Faults,
+    faults::{Faults, Rewriting},
     paths::{Fault, Goal, describe},
 };
 use crate::testing::checked;
@@ -202,7 +202,7 @@ proptest! {
             _ => Goal::Node("n3"),
         };
         let fault = Fault { goal, avoid: Some(&avoided) };
-        let found = Faults::new(&fault, &chain, &Models::default(), &|_| false);
+        let found = Faults::new(&fault, &chain, &Models::default(), &Rewriting::NONE);
         let found = found.ways.first().map(|way| way.path.clone());
         prop_assert_eq!(found.as_ref().map(Vec::len), shortest);
         if let Some(found) = found {

@@ -11,7 +11,7 @@ use crate::{
     models::{Outcome, To, follow},
     proofs::{
         Beside,
-        faults::{Decision, Faults},
+        faults::{Decision, Faults, Rewriting},
         firewalls::Firewalls,
         paths::{Fault, Goal},
     },
@@ -332,7 +332,7 @@ impl<'s, 'g, 'a, 'm> Port<'s, 'g, 'a, 'm> {
         };
         let models = self.found.firewalls.models;
         let of = |(chain, takers): &(usize, Vec<Taker>)| {
-            let faults = Faults::new(&fault, &self.steering.chains[*chain], models, &|_| false);
+            let faults = Faults::new(&fault, &self.steering.chains[*chain], models, &Rewriting::NONE);
             let way = |decisions| Way {
                 takers: takers.clone(),
                 decisions,

@@ -17,7 +17,7 @@ use super::{
         values::Values,
         witness::Witness,
     },
-    Answer, EVERYTHING, Effective, Set, both,
+    Answer, EVERYTHING, Effective, Set, Table, both,
 };
 
 /// For finding what one packet was before.
@@ -50,6 +50,27 @@ pub struct Rewriting {
 impl Rewritten {
     fn yes(before: Witness, after: Witness) -> Self {
         Self::Yes(Box::new(Rewriting { before, after }))
+    }
+}
+
+impl Table<'_> {
+    /// Whether a rule may ask for what has been rewritten: if none does, a packet has the rule that it had. `shapes` are
+    /// [all](super::super::rewrite::shapes).
+    pub(crate) fn is_touched(&self, written: Written, (fields, shapes): (&Fields, &[Shape])) -> bool {
+        let spelled_out = self.rules.iter().all(|rule| rule.cubes.is_some());
+        if written.is_nothing() || written.is_anything() || !spelled_out {
+            return !written.is_nothing();
+        }
+        shapes.iter().any(|shape| {
+            let touched = Touched::new(shape, written);
+            let asks = |cube: &&Cube| {
+                let mut terms = cube.terms().iter();
+                terms.any(|(field, _)| touched.touches(fields.get(*field)))
+            };
+            // No rewriting leaves a shape: other cubes have nothing to do with its packets.
+            let mut asking = self.index.cubes().iter().filter(asks);
+            asking.any(|cube| shape.cubes.iter().any(|own| cube.meets(own)))
+        })
     }
 }
 
