@@ -128,7 +128,7 @@ fn what_is_not_decided_by_headers_is_said() {
             "m -> fw -> lan: ip and tcp if fw lets it on of what `m` has made of them",
             "m -> fw -(drops)-> drop: ip and tcp if fw drops it of what `m` has made of them",
             "fw -> scan -> lan: tcp and not (ip and tcp) if scan does not search them or finds none of its patterns",
-            "fw -> scan -(match)-> drop: tcp and not (ip and tcp) and tcp dst port 80 if scan finds one of its patterns in them",
+            "fw -> scan -(match)-> drop: not (ip and tcp) and tcp dst port 80 if scan finds one of its patterns in them",
         ],
     );
     let all = Question {
@@ -148,6 +148,25 @@ fn what_is_not_decided_by_headers_is_said() {
     assert!(
         filters.iter().any(|f| f.ends_with("not vlan [7, 8]")),
         "{filters:?}"
+    );
+}
+
+#[test]
+fn what_is_nested_too_deeply_is_said_to_be_too_long() {
+    let rules: Vec<String> = (1..=100)
+        .map(|n| format!("{} dst port {n}", ["accept tcp", "drop"][n % 2]))
+        .collect();
+    let rules: Vec<&'static str> = rules.into_iter().map(|rule| &*rule.leak()).collect();
+    let firewalls = [(rules, "accept", "drop"), (vec![], "accept", "drop")];
+    let (_, program) = checked(
+        "    else -> fw0 { denied -> drop } -> fw1 { denied -> jail } -> lan",
+        &firewalls,
+        "all",
+    );
+    let ways = ways(&program);
+    assert!(
+        ways.iter().any(|way| way == "fw0 -> fw1 -> lan: Some(TooLong)"),
+        "{ways:?}"
     );
 }
 

@@ -9,7 +9,7 @@
 //! else, drop    not arp and not tcp
 //! ```
 //!
-//! Rules that take none of the packets in question are left out, as is what the rest says already. What `not` says of a frame
+//! Rules that take none of the packets in question are left out, as are filters that say what the others say already. What `not` says of a frame
 //! that ends before a byte that the filter reads is not what a rule does, which hands the frame on to the next one; whether there
 //! are such frames is asked for each way, and said.
 
@@ -30,6 +30,8 @@ use crate::{
 const ASK_BUDGET: u64 = 100_000;
 /// A filter of more tests and values is not written.
 const MAX_SIZE: usize = 1000;
+/// Of more filters, none is left out because the others say it.
+const MAX_COMPARED: usize = 16;
 
 /// The packets that go a way.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -47,7 +49,7 @@ pub struct Which {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Unwritten {
-    /// It takes more than 1,000 tests and values.
+    /// It takes more than 1,000 tests and values, or deeper nesting than a filter may have.
     TooLong,
     /// Several filters look behind labels, sessions or tunnels, each in its own way.
     Encapsulated,
@@ -127,8 +129,8 @@ pub(super) fn which<'a>(
             None => return unwritten(Unwritten::TooLong),
         }
     }
-    let expr = simple(&Expr::and(parts));
-    if written_size(&expr) > MAX_SIZE {
+    let expr = simple(&Expr::and(needed(fields, parts, budget)));
+    if written_size(&expr) > MAX_SIZE || expr.depth() > onvm_lang::MAX_NESTING {
         return unwritten(Unwritten::TooLong);
     }
     let text = written(&expr);
@@ -150,6 +152,30 @@ pub(super) fn which<'a>(
         unwritten: None,
         except_cut_off: more || base.has_others(fields, &firewalls, &printed, budget),
     }
+}
+
+/// Without filters that say what the others say already.
+fn needed(fields: &mut Fields, parts: Vec<Expr>, budget: &mut Budget) -> Vec<Expr> {
+    if parts.len() > MAX_COMPARED {
+        return parts;
+    }
+    let with_table = |part: Expr| {
+        let mut table = Table::default();
+        table.push_owned(fields, part.clone());
+        (part, table)
+    };
+    let mut kept: Vec<(Expr, Table<'_>)> = parts.into_iter().map(with_table).collect();
+    let mut at = 0;
+    while at < kept.len() && kept.len() > 1 {
+        let takers = kept.iter().enumerate();
+        // A packet that all others take and this one does not.
+        let takers = takers.map(|(n, (_, table))| table.effective((n != at).then_some(0)));
+        match no_common(fields, &takers.collect::<Vec<_>>(), budget) {
+            true => drop(kept.remove(at)),
+            false => at += 1,
+        }
+    }
+    kept.into_iter().map(|(part, _)| part).collect()
 }
 
 /// Rules that decide as is wanted.
@@ -207,10 +233,10 @@ impl Firewall<'_> {
         let mut expr = Expr::Const(last.is_some_and(|last| self.is_wanted(last)));
         for taker in met.into_iter().rev() {
             let filter = self.filters.get(taker?)?.clone();
-            expr = simple(&match self.is_wanted(taker) {
+            expr = match self.is_wanted(taker) {
                 true => Expr::or([filter, expr]),
                 false => Expr::and([Expr::negate(filter), expr]),
-            });
+            };
         }
         Some(expr)
     }

@@ -4,6 +4,9 @@ use onvm_bundle::filter::{Arith, ArithOp, Base, Expr, Framing, Place, Size, Test
 
 use super::{IP, IP6, LINK_HEADER, TAG};
 
+/// Bytes of the longest IPv4 header.
+const LONGEST_HEADER: u32 = 60;
+
 /// The loads of one relation.
 pub(super) struct Loads<'k, 'e> {
     pub(super) place: &'k Place,
@@ -39,9 +42,12 @@ impl Loads<'_, '_> {
                     Size::Word => ":4",
                 };
                 let offset = |before: u32, at: &Arith, text: String| match at {
-                    Arith::Const(at) => before.checked_add(*at).map(|sum| sum.to_string()),
                     _ if before == 0 => Some(text),
-                    _ => Some(format!("{before} + ({text})")),
+                    Arith::Const(at) => before.checked_add(*at).map(|sum| sum.to_string()),
+                    // What begins at a header does not wrap around, a sum does.
+                    _ => most(at)?
+                        .checked_add(before)
+                        .map(|_| format!("{before} + ({text})")),
                 };
                 let text = self.arith(at)?;
                 if *base == Base::Frame {
@@ -59,6 +65,7 @@ impl Loads<'_, '_> {
                     Base::Frame | Base::L3 => format!("ether[{}{size}]", offset(l3, at, text)?),
                     Base::Ip6Payload => format!("ether[{}{size}]", offset(l3 + 40, at, text)?),
                     Base::Ip4Payload => {
+                        most(at)?.checked_add(l3 + LONGEST_HEADER)?;
                         format!("ether[(ether[{l3}] & 0xf) * 4 + {}{size}]", offset(l3, at, text)?)
                     }
                 }
@@ -102,6 +109,30 @@ impl Loads<'_, '_> {
             .into_iter()
             .map(|test| Expr::test_at(self.place.clone(), test));
         Some((word, tests.collect()))
+    }
+}
+
+/// The largest value that it can have, if nothing wraps around. None: that is not known.
+fn most(arith: &Arith) -> Option<u32> {
+    match arith {
+        Arith::Const(value) => Some(*value),
+        Arith::Load { size: Size::Byte, .. } => Some(u8::MAX.into()),
+        Arith::Load { size: Size::Half, .. } => Some(u16::MAX.into()),
+        Arith::Load { size: Size::Word, .. } | Arith::Len | Arith::Neg(_) => None,
+        Arith::Binary { op, left, right } => {
+            let (left, right) = (most(left), most(right));
+            match op {
+                ArithOp::And => match (left, right) {
+                    (Some(left), Some(right)) => Some(left.min(right)),
+                    (left, right) => left.or(right),
+                },
+                ArithOp::Add => left?.checked_add(right?),
+                ArithOp::Mul => left?.checked_mul(right?),
+                ArithOp::Shl => left?.checked_mul(1_u32.checked_shl(right?)?),
+                ArithOp::Div | ArithOp::Mod | ArithOp::Shr => left,
+                ArithOp::Sub | ArithOp::Or | ArithOp::Xor => None,
+            }
+        }
     }
 }
 

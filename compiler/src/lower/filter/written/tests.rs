@@ -61,6 +61,28 @@ fn filters_that_shift_are_put_together() {
     check(&["vlan 7", "! ip or (vlan and ip)"], "vlan 7 and not ip");
 }
 
+/// A load counts from its header, and does not wrap around; a sum does.
+#[test]
+fn loads_that_may_begin_before_their_header_are_not_written() {
+    let text = |filter: &str| written(&filter.parse().unwrap());
+    for (filter, wanted) in [
+        (
+            "(= (l3 (& (l3 0 1) 15) 1) 7)",
+            Some("ether[14 + (ether[14] & 15)] = 7"),
+        ),
+        ("(= (l3 (- 0 2) 1) 7)", None),
+        ("(= (l3 (- 0 (l3 0 1)) 1) 7)", None),
+        ("(= (ip4-payload (l3 0 4) 1) 7)", None),
+        ("(= (ip4-payload 4294967290 1) 7)", None),
+        (
+            "(= (frame (- 20 (frame 14 1)) 1) 7)",
+            Some("ether[20 - ether[14]] = 7"),
+        ),
+    ] {
+        assert_eq!(text(filter).as_deref(), wanted, "{filter}");
+    }
+}
+
 #[test]
 fn what_cannot_be_written_is_not() {
     let both = ["mpls 5 and ip", "udp or (mpls and udp)"].map(|f| lower_alone(f).unwrap());
@@ -107,7 +129,7 @@ fn the_text_means_the_filter() {
         panic!("{error}");
     }
     assert!(
-        compared.get() > 60_000 && none.get() < 300,
+        compared.get() > 60_000 && none.get() < compared.get() / 200,
         "{} {}",
         compared.get(),
         none.get()
