@@ -1,13 +1,10 @@
 //! Files of rules that parameters of NFs name. They are read before the check, so that they are sources as all others are:
 //! what is wrong in them has its place, and the bundle keeps them as they were written.
 
-use std::{
-    collections::HashMap,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use onvm_bundle::ParamKind;
-use onvm_lang::syntax::{DeclKind, RuleLine, Value};
+use onvm_lang::syntax::{DeclKind, Value};
 
 use crate::{
     resolve::{
@@ -20,22 +17,10 @@ use crate::{
     source::{
         context::{Context, globalise},
         host::{Host, clean},
-        load::{Loaded, describe, read_text},
+        load::{Loaded, RulesFile, describe, read_text, source_name},
         sources::FileId,
     },
 };
-
-/// By path. An error says why a file could not be read.
-pub(crate) type RulesFiles = HashMap<PathBuf, Result<RulesFile, String>>;
-
-/// A file of rules.
-#[derive(Debug)]
-pub(crate) struct RulesFile {
-    pub(crate) file: FileId,
-    pub(crate) rules: Vec<RuleLine>,
-    /// Whether `rules` are all rules, and none has an error of its own.
-    pub(crate) complete: bool,
-}
 
 impl Loaded {
     /// Reads the files of rules that the NFs of the program name.
@@ -57,7 +42,7 @@ impl Loaded {
 
     fn add_file(&mut self, root: &Path, path: &Path, text: String) -> RulesFile {
         let parse = onvm_lang::parse_rules(&text);
-        let name = crate::source::load::source_name(root, path);
+        let name = source_name(root, path);
         let file = self.sources.add(path, name, text);
         let complete = parse.diagnostics.is_empty();
         let local = parse.diagnostics.into_iter();

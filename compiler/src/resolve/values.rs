@@ -10,7 +10,6 @@ use crate::{
         closest, missing_file, missing_input, missing_setting, out_of_range, reference_cycle, set_twice,
         unknown_setting, unknown_word, wrong_unit, wrong_value_type,
     },
-    lower::declare::written::Written,
     resolve::{
         assets::Assets,
         names::{Item, Names},
@@ -51,6 +50,19 @@ pub(crate) struct Values<'a> {
     /// None while it is being found.
     known: RefCell<HashMap<String, Option<Option<Rc<Given>>>>>,
     pub(crate) assets: RefCell<Assets>,
+}
+
+/// Reads parameters that select packets: their filters have to be lowered.
+pub(crate) trait OfPackets {
+    /// The value of a parameter whose type is `filter` or `rules`, for the NF `nf`. None: reported.
+    fn read(
+        &self,
+        values: &Values<'_>,
+        spec: &Spec,
+        nf: &str,
+        file: FileId,
+        value: &Spanned<Value>,
+    ) -> Option<toml::Value>;
 }
 
 /// The settings of one record, read. A setting that was refused is not in it.
@@ -215,7 +227,7 @@ impl<'a> Values<'a> {
         head: Place,
         record: Option<&Record>,
         specs: impl IntoIterator<Item = &'s Spec>,
-        nf: Option<(&Written<'_>, &str)>,
+        nf: Option<(&dyn OfPackets, &str)>,
     ) -> Settings {
         let specs: Vec<&Spec> = specs.into_iter().collect();
         let mut read = Settings {
@@ -245,8 +257,8 @@ impl<'a> Values<'a> {
             read.places
                 .insert(name.to_owned(), self.cx.place(file, field.value.span));
             let value = match nf {
-                Some((written, nf)) if spec.is_of_packets() => {
-                    written.read(self, spec, nf, file, &field.value)
+                Some((packets, nf)) if spec.is_of_packets() => {
+                    packets.read(self, spec, nf, file, &field.value)
                 }
                 _ => self
                     .follow(file, &field.value)

@@ -9,7 +9,6 @@ use onvm_lang::{
 
 use crate::{
     diagnostics::{import_cycle, unreadable_file},
-    resolve::rules::RulesFiles,
     source::{
         context::globalise,
         host::{Host, clean},
@@ -25,6 +24,18 @@ pub(crate) struct Loaded {
     /// The files of rules that NFs name.
     pub(crate) rules: RulesFiles,
     pub(crate) found: Vec<Diagnostic>,
+}
+
+/// By path. An error says why a file could not be read.
+pub(crate) type RulesFiles = HashMap<PathBuf, Result<RulesFile, String>>;
+
+/// A file of rules.
+#[derive(Debug)]
+pub(crate) struct RulesFile {
+    pub(crate) file: FileId,
+    pub(crate) rules: Vec<syntax::RuleLine>,
+    /// Whether `rules` are all rules, and none has an error of its own.
+    pub(crate) complete: bool,
 }
 
 /// The results of parsing, kept for later questions about the sources.

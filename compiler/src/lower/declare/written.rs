@@ -15,12 +15,12 @@ use crate::{
     resolve::{
         assets::file_name,
         notation::{describe_value, fix_for},
-        rules::RulesFiles,
         spec::{Kind, Spec},
-        values::{Given, Values, What},
+        values::{Given, OfPackets, Values, What},
     },
     source::{
         host::clean,
+        load::RulesFiles,
         sources::{FileId, Place},
     },
 };
@@ -61,9 +61,8 @@ pub(crate) struct LoweredRule {
     pub(crate) filter: Expr,
 }
 
-impl Written<'_> {
-    /// The value of a parameter whose type is `filter` or `rules`, for the NF `nf`. None: reported.
-    pub(crate) fn read(
+impl OfPackets for Written<'_> {
+    fn read(
         &self,
         values: &Values<'_>,
         spec: &Spec,
@@ -107,7 +106,9 @@ impl Written<'_> {
         let reference = [("file".to_owned(), path.into())].into_iter().collect();
         complete.then_some(toml::Value::Table(reference))
     }
+}
 
+impl Written<'_> {
     fn filter(
         &self,
         values: &Values<'_>,
