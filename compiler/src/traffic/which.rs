@@ -28,6 +28,8 @@ use crate::{
 
 /// For one question between filters.
 const ASK_BUDGET: u64 = 100_000;
+/// Besides what is looked at. Many rules and many ways are very many questions.
+const ASK_COST: u64 = 8;
 /// A filter of more tests and values is not written.
 const MAX_SIZE: usize = 1000;
 /// Of more filters, none is left out because the others say it.
@@ -323,5 +325,6 @@ impl<'t> Base<'t, '_> {
 
 /// It is known that no packet is in all of these.
 fn no_common(fields: &Fields, taken: &[Effective<'_, '_>], budget: &mut Budget) -> bool {
-    budget.part(ASK_BUDGET, |budget| common(fields, taken, &[], budget)) == Answer::No
+    budget.spend(ASK_COST)
+        && budget.part(ASK_BUDGET, |budget| common(fields, taken, &[], budget)) == Answer::No
 }

@@ -272,7 +272,7 @@ mod tests {
             ("(less 60)", "(less 64)"),
             ("(= (frame 12 2) 2048)", "(= (frame 16 2) 2048)"),
             ("(= (frame 6 2) 2)", "(= (frame 6 2) 2)"),
-            ("(= len 100)", "(= (- len 4) 100)"),
+            ("(= (len) 100)", "(= (- (len) 4) 100)"),
         ] {
             let lowered: Expr = filter.parse().unwrap();
             assert_eq!(lowered.less_a_tag().unwrap().to_string(), less, "{filter}");

@@ -22,7 +22,7 @@ mod twins;
 
 use std::cell::OnceCell;
 
-use self::search::{Port, Side};
+use self::search::{Port, Side, may_drop};
 use super::{Beside, firewalls::Firewalls};
 use crate::{
     diagnostics::{
@@ -82,6 +82,9 @@ pub(super) fn check(
             }
             let at = usize::from(steering.ignores_tags(port));
             let own = firewalls[at];
+            if !may_drop(steering, block, own) {
+                continue;
+            }
             let other = of_others[at].get_or_init(|| own.seen_as(fields, &|rule| kind.of_other(rule)));
             let mut others = Table::default();
             for rule in &block.rules {

@@ -1,9 +1,9 @@
 //! The search for packets that are dropped while those beside them get out.
 
-use std::cell::OnceCell;
+use std::{cell::OnceCell, collections::HashMap};
 
 use nflib::headers::Headers;
-use onvm_bundle::{Target, filter::Expr};
+use onvm_bundle::{Hop, Target, filter::Expr};
 
 use super::{Bypass, twins::Pair};
 use crate::{
@@ -23,8 +23,29 @@ use crate::{
 const ASK_BUDGET: u64 = 200_000;
 /// Bytes of the shortest frame of Ethernet, without its checksum.
 const SHORTEST: usize = 60;
-/// Of more pairs of ways, not all are looked at one by one.
-const MAX_WAYS: usize = 1000;
+/// Of more pairs of routes, not all are looked at one by one.
+const MAX_ROUTES: usize = 1000;
+
+/// Whether a rule of the port, or of a firewall on its chains, drops anything.
+pub(super) fn may_drop(steering: &Steering<'_, '_>, block: &Block, firewalls: &Firewalls<'_>) -> bool {
+    let mut chains: Vec<&str> = block.rules.iter().map(|rule| rule.chain.as_str()).collect();
+    chains.sort_unstable();
+    chains.dedup();
+    let otherwise = block.otherwise.iter().filter_map(|(_, chain)| chain.as_deref());
+    let mut chains = chains.into_iter().chain(otherwise);
+    let drops = |hop: &Hop| match &hop.at {
+        Target::Nf(nf) => firewalls
+            .rules(nf)
+            .iter()
+            .any(|(_, outcome, _)| **outcome != Outcome::Next),
+        Target::Drop => true,
+        Target::Port(_) => false,
+    };
+    chains.any(|chain| {
+        let chain = steering.chain_index(chain);
+        chain.is_some_and(|chain| steering.chains[chain].hops.iter().any(drops))
+    })
+}
 
 /// The rules that decide on one of each pair.
 #[derive(Clone, Copy)]
@@ -62,18 +83,20 @@ pub(super) struct Port<'s, 'g, 'a, 'm> {
     made: Side<'s, 'm>,
     /// The chains, each with the rules that lead there; those that only drop are left out.
     chains: Vec<(usize, Vec<Taker>)>,
-    ways_out: OnceCell<Vec<Out<'s>>>,
+    /// By rule, `else` last: packets cannot leave the chain that it leads to.
+    drops: Vec<bool>,
+    routes_out: OnceCell<Vec<RouteOut<'s>>>,
 }
 
-/// A way out of the port, as decisions of tables.
-struct Out<'t> {
+/// A route that ends at a port, as decisions of tables.
+struct RouteOut<'t> {
     all: Vec<(&'t Table<'t>, Choice)>,
     /// Without rules that say what the packets of a pair differ in; none: there are no such rules.
     unnamed: Option<Vec<(&'t Table<'t>, Choice)>>,
 }
 
-/// A way that packets of some rules go through a chain.
-struct Way {
+/// A route of packets of some rules through a chain.
+struct Route {
     takers: Vec<Taker>,
     decisions: Vec<Decision>,
 }
@@ -115,19 +138,24 @@ impl<'s, 'g, 'a, 'm> Port<'s, 'g, 'a, 'm> {
             found,
             made,
             chains: Vec::new(),
-            ways_out: OnceCell::new(),
+            drops: Vec::new(),
+            routes_out: OnceCell::new(),
         };
-        let mut chains: Vec<(usize, Vec<Taker>)> = Vec::new();
+        let mut at: HashMap<usize, Option<usize>> = HashMap::new();
         for taker in (0..block.rules.len()).map(Some).chain([None]) {
-            let Some(chain) = port.chain(taker).filter(|chain| port.has_exit(*chain)) else {
-                continue;
-            };
-            match chains.iter_mut().find(|(known, _)| *known == chain) {
-                Some((_, takers)) => takers.push(taker),
-                None => chains.push((chain, vec![taker])),
+            let place = port.chain(taker).and_then(|chain| {
+                *at.entry(chain).or_insert_with(|| {
+                    port.has_exit(chain).then(|| {
+                        port.chains.push((chain, Vec::new()));
+                        port.chains.len() - 1
+                    })
+                })
+            });
+            port.drops.push(place.is_none());
+            if let Some(place) = place {
+                port.chains[place].1.push(taker);
             }
         }
-        port.chains = chains;
         port
     }
 
@@ -146,7 +174,8 @@ impl<'s, 'g, 'a, 'm> Port<'s, 'g, 'a, 'm> {
     }
 
     fn drops(&self, taker: Taker) -> bool {
-        !self.chains.iter().any(|(_, takers)| takers.contains(&taker))
+        let at = taker.unwrap_or(self.block.rules.len());
+        self.drops.get(at).copied().unwrap_or(true)
     }
 
     /// Those of the port.
@@ -266,20 +295,20 @@ impl<'s, 'g, 'a, 'm> Port<'s, 'g, 'a, 'm> {
         if answer != Answer::Unknown {
             return answer;
         }
-        // What happens in the chains is known only of a frame that is found; by ways it is known beforehand.
+        // What happens in the chains is known only of a frame that is found; by routes it is known beforehand.
         let to_firewall = match by {
-            Some(nf) => self.ways(&Goal::Node(nf)),
-            None => vec![Way {
+            Some(nf) => self.routes(&Goal::Node(nf)),
+            None => vec![Route {
                 takers: rules_taken,
                 decisions: Vec::new(),
             }],
         };
-        let ways_out = self.ways_out.get_or_init(|| self.ways_out(beside));
-        let mut doubtful = to_firewall.len() * ways_out.len() > MAX_WAYS;
+        let routes_out = self.routes_out.get_or_init(|| self.routes_out(beside));
+        let mut doubtful = to_firewall.len() * routes_out.len() > MAX_ROUTES;
         let pairs = to_firewall
             .iter()
-            .flat_map(|to| ways_out.iter().map(move |out| (to, out)));
-        for (to, out) in pairs.take(MAX_WAYS) {
+            .flat_map(|to| routes_out.iter().map(move |out| (to, out)));
+        for (to, out) in pairs.take(MAX_ROUTES) {
             let entered = Choice::new(plain.table, &to.takers);
             let mut come = vec![Decided {
                 table: plain.table,
@@ -324,8 +353,8 @@ impl<'s, 'g, 'a, 'm> Port<'s, 'g, 'a, 'm> {
         hops.any(|hop| matches!(&hop.at, Target::Nf(name) if name == nf))
     }
 
-    /// The ways to a goal. NFs are taken to leave packets as they are.
-    fn ways(&self, goal: &Goal<'_>) -> Vec<Way> {
+    /// The routes to a goal. NFs are taken to leave packets as they are.
+    fn routes(&self, goal: &Goal<'_>) -> Vec<Route> {
         let fault = Fault {
             goal: *goal,
             avoid: None,
@@ -333,28 +362,28 @@ impl<'s, 'g, 'a, 'm> Port<'s, 'g, 'a, 'm> {
         let models = self.found.firewalls.models;
         let of = |(chain, takers): &(usize, Vec<Taker>)| {
             let faults = Faults::new(&fault, &self.steering.chains[*chain], models, &Rewriting::NONE);
-            let way = |decisions| Way {
+            let route = |decisions| Route {
                 takers: takers.clone(),
                 decisions,
             };
             let ways = faults.ways.into_iter();
-            ways.map(|found| way(found.decisions.into_iter().collect()))
+            ways.map(|found| route(found.decisions.into_iter().collect()))
                 .collect::<Vec<_>>()
         };
         self.chains.iter().flat_map(of).collect()
     }
 
-    fn ways_out(&self, side: Side<'s, 'm>) -> Vec<Out<'s>> {
-        let of = |way: Way| {
+    fn routes_out(&self, side: Side<'s, 'm>) -> Vec<RouteOut<'s>> {
+        let of = |route: Route| {
             let tables = |named: bool| {
                 let is_wanted =
                     |filter: Option<&Expr>| named || !filter.is_some_and(|f| self.kind.is_named(f));
                 let of_port = |taker: &Taker| {
                     is_wanted(taker.and_then(|rule| Some(&self.block.rules.get(rule)?.filter)))
                 };
-                let takers: Vec<Taker> = way.takers.iter().copied().filter(of_port).collect();
+                let takers: Vec<Taker> = route.takers.iter().copied().filter(of_port).collect();
                 let mut all = vec![(side.table, Choice::new(side.table, &takers))];
-                for Decision { nf, outcome, .. } in &way.decisions {
+                for Decision { nf, outcome, .. } in &route.decisions {
                     let Some(table) = side.firewalls.table(nf) else {
                         continue;
                     };
@@ -368,12 +397,12 @@ impl<'s, 'g, 'a, 'm> Port<'s, 'g, 'a, 'm> {
             let all = tables(true);
             let unnamed = tables(false);
             let differ = unnamed.iter().zip(&all).any(|((_, few), (_, all))| few != all);
-            Out {
+            RouteOut {
                 unnamed: differ.then_some(unnamed),
                 all,
             }
         };
-        self.ways(&Goal::AnyPort).into_iter().map(of).collect()
+        self.routes(&Goal::AnyPort).into_iter().map(of).collect()
     }
 
     /// One of the rules drops a packet of the pair, and the other packet gets out.
