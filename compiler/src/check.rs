@@ -229,7 +229,7 @@ struct Lowered<'g, 'a> {
 }
 
 /// The same as the bundle has it.
-struct Tables {
+struct InBundle {
     flows: Flows,
     chains: Vec<Chain>,
     tests: Vec<Test>,
@@ -328,9 +328,9 @@ fn lower<'g, 'a>(
 }
 
 impl Lowered<'_, '_> {
-    fn finish(self) -> Tables {
+    fn finish(self) -> InBundle {
         let (flows, chains) = self.steering.finish();
-        Tables {
+        InBundle {
             flows,
             chains,
             tests: self.tests,
@@ -361,7 +361,7 @@ fn prove(scope: Scope<'_>, declared: &Declared<'_>, lowered: &Lowered<'_, '_>) -
 }
 
 /// The contents of the bundle, without its name.
-fn assemble(scope: Scope<'_>, declared: Declared<'_>, tables: Tables) -> Program {
+fn assemble(scope: Scope<'_>, declared: Declared<'_>, tables: InBundle) -> Program {
     let mut config = declared.config;
     config.chains = tables.chains;
     report_unsteered(scope.cx, scope.names, &config, &tables.flows);

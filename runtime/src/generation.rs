@@ -6,7 +6,7 @@ use std::{
 };
 
 use onvm_api::Reason;
-pub use onvm_bundle::tables::{At, Hop, HopIndex, NO_HOP, PortTable, Request, Way};
+pub use onvm_bundle::tables::{At, Hop, HopIndex, NO_HOP, PortTable, Request, Resolved};
 use onvm_bundle::{
     Bundle, Flows,
     tables::{ChainTable, Tables},

@@ -104,7 +104,7 @@ pub enum Request {
 
 /// Where a request leads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Way {
+pub enum Resolved {
     To(HopIndex),
     /// Where the rules of its port lead the packet now; if nowhere, to this hop.
     Lookup(HopIndex),
@@ -144,19 +144,19 @@ impl Tables {
 
 impl Hop {
     #[inline]
-    pub fn way(&self, request: Request) -> Way {
+    pub fn resolve(&self, request: Request) -> Resolved {
         let permitted = |ways: &[(u16, HopIndex)], wanted: u16| {
             ways.iter().find(|(id, _)| *id == wanted).map(|&(_, to)| to)
         };
         let to = match request {
-            Request::Lookup if self.lookup => return Way::Lookup(self.next),
+            Request::Lookup if self.lookup => return Resolved::Lookup(self.next),
             Request::Next => Some(self.next),
             Request::Output(index) => self.outputs.get(usize::from(index)).copied(),
             Request::Steer(service) => permitted(&self.steers, service),
             Request::Out(port) => permitted(&self.outs, port),
             Request::Lookup | Request::Unknown => None,
         };
-        to.map_or(Way::Overruled(self.next), Way::To)
+        to.map_or(Resolved::Overruled(self.next), Resolved::To)
     }
 }
 

@@ -4,7 +4,7 @@
 
 use super::{
     Graph,
-    network::{Network, Shape, Way},
+    network::{EdgeKind, Network, Shape},
 };
 
 pub(super) fn render(graph: &Graph) -> String {
@@ -25,12 +25,12 @@ pub(super) fn render(graph: &Graph) -> String {
     }
     for edge in &network.edges {
         let label = quoted_lines(&edge.labels);
-        let style = match edge.way {
-            Way::Steer => ", style=dashed",
+        let style = match edge.kind {
+            EdgeKind::Steer => ", style=dashed",
             // It does not push its port to the right.
-            Way::Lookup => ", style=dashed, constraint=false",
-            Way::Output => ", style=bold",
-            Way::Enter | Way::Next => "",
+            EdgeKind::Lookup => ", style=dashed, constraint=false",
+            EdgeKind::Output => ", style=bold",
+            EdgeKind::Enter | EdgeKind::Next => "",
         };
         out.push_str(&format!(
             "    n{} -> n{} [label={label}{style}];\n",

@@ -5,7 +5,7 @@
 
 use super::{
     Graph,
-    network::{Network, Shape, Way},
+    network::{EdgeKind, Network, Shape},
 };
 
 pub(super) fn render(graph: &Graph) -> String {
@@ -23,10 +23,10 @@ pub(super) fn render(graph: &Graph) -> String {
         out.push_str(&format!("    n{n}{open}{label}{close}\n"));
     }
     for edge in &network.edges {
-        let arrow = match edge.way {
-            Way::Steer | Way::Lookup => "-.->",
-            Way::Output => "==>",
-            Way::Enter | Way::Next => "-->",
+        let arrow = match edge.kind {
+            EdgeKind::Steer | EdgeKind::Lookup => "-.->",
+            EdgeKind::Output => "==>",
+            EdgeKind::Enter | EdgeKind::Next => "-->",
         };
         let text = match edge.labels.is_empty() {
             true => String::new(),

@@ -32,7 +32,7 @@ pub(super) enum Shape {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Way {
+pub(super) enum EdgeKind {
     /// A rule, or the way into a chain.
     Enter,
     Next,
@@ -47,7 +47,7 @@ pub(super) enum Way {
 pub(super) struct Edge {
     pub(super) from: usize,
     pub(super) to: usize,
-    pub(super) way: Way,
+    pub(super) kind: EdgeKind,
     pub(super) labels: Vec<String>,
 }
 
@@ -70,7 +70,7 @@ impl Network {
             for row in rows(graph, steering) {
                 let chain = builder.entrance(row.chain);
                 let text = format!("{} {}", row.order, shortened(&row.text, MOST_FILTER));
-                builder.edge(port, chain, Way::Enter, text.trim_start());
+                builder.edge(port, chain, EdgeKind::Enter, text.trim_start());
             }
         }
         for chain in 0..graph.chains.len() {
@@ -105,7 +105,7 @@ struct Builder<'a> {
     graph: &'a Graph,
     network: Network,
     places: HashMap<Key<'a>, usize>,
-    edges: HashMap<(usize, usize, Way), usize>,
+    edges: HashMap<(usize, usize, EdgeKind), usize>,
 }
 
 impl<'a> Builder<'a> {
@@ -118,13 +118,13 @@ impl<'a> Builder<'a> {
         self.network.nodes.len() - 1
     }
 
-    fn edge(&mut self, from: usize, to: usize, way: Way, label: &str) {
+    fn edge(&mut self, from: usize, to: usize, kind: EdgeKind, label: &str) {
         let edges = &mut self.network.edges;
-        let at = *self.edges.entry((from, to, way)).or_insert_with(|| {
+        let at = *self.edges.entry((from, to, kind)).or_insert_with(|| {
             edges.push(Edge {
                 from,
                 to,
-                way,
+                kind,
                 labels: Vec::new(),
             });
             edges.len() - 1
@@ -176,23 +176,23 @@ impl<'a> Builder<'a> {
             return;
         };
         let first = self.at(&first.at);
-        self.edge(entrance, first, Way::Next, "");
+        self.edge(entrance, first, EdgeKind::Next, "");
         for hop in &it.hops {
             let from = self.at(&hop.at);
-            let mut lead = |to: usize, way, label: &str| {
+            let mut lead = |to: usize, kind, label: &str| {
                 if let Some(to) = it.hops.get(to) {
                     let to = self.at(&to.at);
-                    self.edge(from, to, way, label);
+                    self.edge(from, to, kind, label);
                 }
             };
             if let Some(next) = hop.next {
-                lead(next, Way::Next, &it.name);
+                lead(next, EdgeKind::Next, &it.name);
             }
             for (output, to) in &hop.outputs {
-                lead(*to, Way::Output, &format!("{}: {output}", it.name));
+                lead(*to, EdgeKind::Output, &format!("{}: {output}", it.name));
             }
             for to in hop.steers.values() {
-                lead(*to, Way::Steer, &it.name);
+                lead(*to, EdgeKind::Steer, &it.name);
             }
         }
     }
@@ -209,7 +209,7 @@ impl<'a> Builder<'a> {
                         self.at(&hop.at),
                         self.ingress(&steering.port, steering.doc.as_deref()),
                     );
-                    self.edge(from, to, Way::Lookup, "lookup");
+                    self.edge(from, to, EdgeKind::Lookup, "lookup");
                 }
             }
         }

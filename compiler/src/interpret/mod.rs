@@ -14,7 +14,7 @@ use onvm_api::Reason;
 use onvm_bundle::{
     Service, SourceRef,
     diff::Contents,
-    tables::{At, HopIndex, NO_HOP, Request, Tables, Way},
+    tables::{At, HopIndex, NO_HOP, Request, Resolved, Tables},
 };
 
 use self::nfs::Behaviour;
@@ -199,21 +199,21 @@ impl<'p> Interpreter<'p> {
             visits_left -= 1;
             let nf = &mut self.services[usize::from(slot)];
             let (verdict, assumed) = nf.visit(frame, ignore_tags, moved.as_deref_mut());
-            let way = request(verdict).map_or(Way::To(NO_HOP), |request| at.way(request));
+            let resolved = request(verdict).map_or(Resolved::To(NO_HOP), |request| at.resolve(request));
             path.steps.push(Step {
                 hop,
                 said: Some(Said {
                     verdict,
-                    overruled: matches!(way, Way::Overruled(_)),
+                    overruled: matches!(resolved, Resolved::Overruled(_)),
                     assumed,
                 }),
             });
             if verdict == Verdict::Drop {
                 break Exit::Dropped(Reason::NfVerdict);
             }
-            hop = match way {
-                Way::To(to) | Way::Overruled(to) => to,
-                Way::Lookup(otherwise) => {
+            hop = match resolved {
+                Resolved::To(to) | Resolved::Overruled(to) => to,
+                Resolved::Lookup(otherwise) => {
                     match self.tables.ports[usize::from(port)].classify(frame, wire_length) {
                         NO_HOP => otherwise,
                         to => to,

@@ -155,16 +155,28 @@ fn steers_are_followed_where_they_are_permitted() {
     let permitted = Tables::new(&manager, &program.flows, &HashMap::new());
     let first = tables.chains.iter().find(|c| c.name == "inspect").unwrap().first;
     let id = |name: &str| manager.services.iter().find(|s| s.name == name).unwrap().id;
-    let way = |tables: &Tables, request| tables.hops[usize::from(first)].way(request);
+    let resolved = |tables: &Tables, request| tables.hops[usize::from(first)].resolve(request);
     assert_eq!(
-        way(&tables, Request::Steer(id("scan"))),
-        Way::Overruled(first + 1)
+        resolved(&tables, Request::Steer(id("scan"))),
+        Resolved::Overruled(first + 1)
     );
-    assert_eq!(way(&permitted, Request::Steer(id("scan"))), Way::To(first + 1));
-    assert_eq!(way(&permitted, Request::Out(2)), Way::To(first + 4));
-    assert_eq!(way(&permitted, Request::Out(1)), Way::Overruled(first + 1));
-    assert_eq!(way(&permitted, Request::Output(7)), Way::Overruled(first + 1));
-    assert_eq!(way(&permitted, Request::Unknown), Way::Overruled(first + 1));
+    assert_eq!(
+        resolved(&permitted, Request::Steer(id("scan"))),
+        Resolved::To(first + 1)
+    );
+    assert_eq!(resolved(&permitted, Request::Out(2)), Resolved::To(first + 4));
+    assert_eq!(
+        resolved(&permitted, Request::Out(1)),
+        Resolved::Overruled(first + 1)
+    );
+    assert_eq!(
+        resolved(&permitted, Request::Output(7)),
+        Resolved::Overruled(first + 1)
+    );
+    assert_eq!(
+        resolved(&permitted, Request::Unknown),
+        Resolved::Overruled(first + 1)
+    );
 }
 
 #[test]
@@ -175,8 +187,8 @@ fn lookups_are_overruled_where_they_are_not_permitted() {
     chain.hops[0].lookup = true;
     let tables = Tables::new(&manager, &program.flows, &HashMap::new());
     let first = tables.chains.iter().find(|c| c.name == "inspect").unwrap().first;
-    let way = |hop: HopIndex| tables.hops[usize::from(hop)].way(Request::Lookup);
-    assert_eq!(way(first), Way::Lookup(first + 1));
-    assert_eq!(way(first + 1), Way::Overruled(first + 2));
+    let resolved = |hop: HopIndex| tables.hops[usize::from(hop)].resolve(Request::Lookup);
+    assert_eq!(resolved(first), Resolved::Lookup(first + 1));
+    assert_eq!(resolved(first + 1), Resolved::Overruled(first + 2));
     assert!(manager.permitted_lookups().into_iter().eq(["fw"]));
 }

@@ -17,7 +17,7 @@ use super::{
     client::Client,
     documents::{Documents, Overlay},
     marks::{Mark, marks},
-    tables::Tables,
+    tables::RuleTables,
 };
 use crate::{
     Inputs,
@@ -42,7 +42,7 @@ pub(super) struct Analysis {
     pub(super) filtered: Filtered,
     trees: Trees,
     /// Made when first asked for.
-    pub(super) tables: RefCell<Tables>,
+    pub(super) tables: RefCell<RuleTables>,
     /// Every file that was asked for, those that are not there included.
     reads: BTreeSet<PathBuf>,
 }

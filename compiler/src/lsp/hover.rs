@@ -12,7 +12,7 @@ use super::{
     reach::Reach,
     traffic::{Entry, entries, looked_up_by, steered_by},
     view::View,
-    ways::{Stop, Way, Ways},
+    ways::{Outputs, Stop, Ways},
 };
 use crate::{
     diagnostics::explain,
@@ -183,7 +183,7 @@ fn line(analysis: &Analysis, reach: &mut Reach<'_>, entry: &Entry<'_>) -> String
 
 /// The part of a rule's packets that comes to the stop, where some output lies on every way to it.
 fn by_outputs(ways: &Ways<'_>) -> String {
-    let way = |way: &Way<'_>| {
+    let way = |way: &Outputs<'_>| {
         let parts = way
             .iter()
             .map(|(nf, output)| format!("`{nf}` puts out on `{output}`"));

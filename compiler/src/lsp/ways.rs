@@ -20,7 +20,7 @@ pub(super) enum Stop<'a> {
 }
 
 /// NFs with the outputs by which packets leave them, the first first. Empty: all by main lines.
-pub(super) type Way<'a> = Vec<(&'a str, &'a str)>;
+pub(super) type Outputs<'a> = Vec<(&'a str, &'a str)>;
 
 /// Ways of more outputs than these are not distinguished,
 const MAX_OUTPUTS: usize = 4;
@@ -31,7 +31,7 @@ const MAX_WAYS: usize = 3;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Ways<'a> {
     /// Either the main line alone, or ways that all need some output.
-    pub(super) known: BTreeSet<Way<'a>>,
+    pub(super) known: BTreeSet<Outputs<'a>>,
     /// There are others, by outputs too.
     pub(super) more: bool,
 }
@@ -39,7 +39,7 @@ pub(super) struct Ways<'a> {
 impl<'a> Ways<'a> {
     fn main_line() -> Self {
         Self {
-            known: [Way::new()].into(),
+            known: [Outputs::new()].into(),
             more: false,
         }
     }
@@ -53,7 +53,7 @@ impl<'a> Ways<'a> {
         self.known.first().is_some_and(Vec::is_empty)
     }
 
-    fn add(&mut self, way: Way<'a>) {
+    fn add(&mut self, way: Outputs<'a>) {
         if self.is_main_line() || self.known.contains(&way) {
             return;
         }
@@ -170,7 +170,7 @@ impl<'a, 's> WaysTo<'a, 's> {
     /// `ways` says how packets come from a step of that name to the goal.
     fn walk(&self, steps: &'a [Step], ways: &dyn Fn(&'a Ident) -> Ways<'a>) -> Ways<'a> {
         let mut found = Ways::default();
-        self.line(steps, ways, &mut Way::new(), &mut found);
+        self.line(steps, ways, &mut Outputs::new(), &mut found);
         found
     }
 
@@ -178,7 +178,7 @@ impl<'a, 's> WaysTo<'a, 's> {
         &self,
         steps: &'a [Step],
         ways: &dyn Fn(&'a Ident) -> Ways<'a>,
-        before: &mut Way<'a>,
+        before: &mut Outputs<'a>,
         found: &mut Ways<'a>,
     ) {
         for step in steps {

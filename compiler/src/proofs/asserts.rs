@@ -27,7 +27,7 @@ use crate::{
         claims::Assertion,
         steering::{Block, Steering},
     },
-    sets::{Answer, Budget, Choice, Decided, Fields, Frame, Set, Table, Taker, Witness, decided},
+    sets::{Answer, Budget, Choice, Decided, Fields, Frame, RuleTable, Set, Taker, Witness, decided},
     source::{context::Context, sources::Place},
 };
 
@@ -64,7 +64,7 @@ impl Proved {
 pub(super) fn check<'a>(
     cx: &Context<'_>,
     common: &Common<'_, 'a, '_, '_>,
-    tables: &[(&'a Block, Table<'a>)],
+    tables: &[(&'a Block, RuleTable<'a>)],
     assertions: &[Assertion<'_>],
     packets: &[Set<'a>],
     beside: &[Vec<(Beside, Set<'a>)>],
@@ -148,7 +148,7 @@ pub(super) struct Proof<'p, 'a, 'g, 's> {
     pub(super) world: &'p World,
     pub(super) firewalls: &'p Firewalls<'a>,
     pub(super) block: &'p Block,
-    pub(super) table: &'p Table<'a>,
+    pub(super) table: &'p RuleTable<'a>,
     pub(super) assertion: &'p Assertion<'p>,
     pub(super) packets: &'p Set<'a>,
 }

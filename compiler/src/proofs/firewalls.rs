@@ -13,7 +13,7 @@ use crate::{
     interpret::of_instance,
     lower::declare::services::Nf,
     models::{Model, Outcome, To, follow},
-    sets::{Choice, Decided, Fields, Frame, Table, Taker},
+    sets::{Choice, Decided, Fields, Frame, RuleTable, Taker},
 };
 
 /// The models of a program's NFs.
@@ -106,7 +106,7 @@ pub(super) struct Firewalls<'m> {
 
 #[derive(Debug)]
 struct Firewall<'m> {
-    table: Table<'m>,
+    table: RuleTable<'m>,
     /// Of each rule, and of what no rule takes.
     outcomes: &'m [Outcome],
     said: &'m [String],
@@ -114,7 +114,7 @@ struct Firewall<'m> {
 }
 
 impl<'m> Firewall<'m> {
-    fn new(model: &Model, table: Table<'m>, outcomes: &'m [Outcome], said: &'m [String]) -> Self {
+    fn new(model: &Model, table: RuleTable<'m>, outcomes: &'m [Outcome], said: &'m [String]) -> Self {
         let choice = |outcome: Outcome| {
             let choice = Choice::new(&table, &model.takers(&outcome));
             (outcome, choice)
@@ -149,7 +149,7 @@ impl<'m> Firewalls<'m> {
             let Some((model @ Model::Rules { outcomes, said, .. }, filters)) = all.model(name) else {
                 continue;
             };
-            let mut table = Table::default();
+            let mut table = RuleTable::default();
             filters.iter().for_each(|filter| table.push(fields, filter));
             all.by_name
                 .insert(name, Firewall::new(model, table, outcomes, said));
@@ -169,7 +169,7 @@ impl<'m> Firewalls<'m> {
             let Some((model @ Model::Rules { outcomes, said, .. }, filters)) = self.model(name) else {
                 continue;
             };
-            let mut table = Table::default();
+            let mut table = RuleTable::default();
             let filters = filters.iter().map(seen);
             filters.for_each(|filter| table.push_owned(fields, filter));
             all.by_name
@@ -217,7 +217,7 @@ impl<'m> Firewalls<'m> {
     }
 
     /// The rules of an NF.
-    pub(super) fn table(&self, nf: &str) -> Option<&Table<'m>> {
+    pub(super) fn table(&self, nf: &str) -> Option<&RuleTable<'m>> {
         Some(&self.by_name.get(nf)?.table)
     }
 

@@ -32,7 +32,7 @@ use crate::{
         declare::written::RuleSet,
         steering::{Block, Steering},
     },
-    sets::{Answer, Budget, Fields, Set, Table, Verdict},
+    sets::{Answer, Budget, Fields, RuleTable, Set, Verdict},
     source::{context::Context, sources::Place},
 };
 
@@ -60,7 +60,7 @@ pub(crate) fn check(
             cx.report(empty_filter::empty_filter(*place, "class"));
         }
     }
-    let tables: Vec<(&Block, Table<'_>)> = steering
+    let tables: Vec<(&Block, RuleTable<'_>)> = steering
         .blocks
         .iter()
         .map(|block| (block, table(&mut fields, block)))
@@ -146,8 +146,8 @@ fn beside(steering: &Steering<'_, '_>, assertion: &Assertion<'_>) -> Vec<(Beside
         .collect()
 }
 
-fn table<'b>(fields: &mut Fields, block: &'b Block) -> Table<'b> {
-    let mut table = Table::default();
+fn table<'b>(fields: &mut Fields, block: &'b Block) -> RuleTable<'b> {
+    let mut table = RuleTable::default();
     for rule in &block.rules {
         table.push(fields, &rule.filter);
     }
@@ -164,7 +164,7 @@ pub(crate) fn check_rule_sets(cx: &Context<'_>, sets: &[RuleSet]) {
             continue;
         }
         let mut fields = Fields::default();
-        let mut table = Table::default();
+        let mut table = RuleTable::default();
         for rule in &set.rules {
             table.push(&mut fields, &rule.filter);
         }
@@ -173,7 +173,7 @@ pub(crate) fn check_rule_sets(cx: &Context<'_>, sets: &[RuleSet]) {
 }
 
 /// `places` are those of the rules' filters.
-fn report_rules(cx: &Context<'_>, fields: &Fields, places: &[Place], table: &Table<'_>) -> Vec<Verdict> {
+fn report_rules(cx: &Context<'_>, fields: &Fields, places: &[Place], table: &RuleTable<'_>) -> Vec<Verdict> {
     let mut budget = Budget::new(TABLE_BUDGET + BUDGET_PER_RULE * places.len() as u64);
     let verdicts = table.verdicts(fields, &mut budget);
     for (place, verdict) in places.iter().zip(&verdicts) {
@@ -189,7 +189,7 @@ fn report_rules(cx: &Context<'_>, fields: &Fields, places: &[Place], table: &Tab
     verdicts
 }
 
-fn report_missing_else(cx: &Context<'_>, fields: &Fields, block: &Block, table: &Table<'_>) {
+fn report_missing_else(cx: &Context<'_>, fields: &Fields, block: &Block, table: &RuleTable<'_>) {
     let answer = if block.complete {
         table
             .effective(None)

@@ -12,7 +12,7 @@ use crate::{
     diagnostics::unanswered_neighbours::unanswered_neighbours,
     lower::steering::{Block, Steering},
     models::{Outcome, To, follow},
-    sets::{Frame, Table},
+    sets::{Frame, RuleTable},
     source::{context::Context, sources::Place},
 };
 
@@ -56,7 +56,7 @@ impl Request {
 pub(super) fn check(
     cx: &Context<'_>,
     steering: &Steering<'_, '_>,
-    tables: &[(&Block, Table<'_>)],
+    tables: &[(&Block, RuleTable<'_>)],
     firewalls: &Firewalls<'_>,
 ) {
     let mut dropped: BTreeMap<&str, (Place, Vec<Request>)> = BTreeMap::new();

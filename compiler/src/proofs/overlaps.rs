@@ -8,7 +8,7 @@ use super::paths::name;
 use crate::{
     diagnostics::partial_overlap,
     lower::steering::{Block, Steering},
-    sets::{Budget, Fields, Table, Verdict},
+    sets::{Budget, Fields, RuleTable, Verdict},
     source::context::Context,
 };
 
@@ -23,7 +23,7 @@ pub(super) fn report(
     cx: &Context<'_>,
     fields: &Fields,
     steering: &Steering<'_, '_>,
-    (block, table): &(&Block, Table<'_>),
+    (block, table): &(&Block, RuleTable<'_>),
     verdicts: &[Verdict],
 ) {
     let targets = targets(steering, block);
@@ -56,7 +56,7 @@ pub(super) fn report(
 
 /// A number for each rule, equal for rules that do the same with their packets: chains of the same hops, whatever their names.
 fn targets(steering: &Steering<'_, '_>, block: &Block) -> Vec<usize> {
-    let mut known: HashMap<Vec<Way<'_>>, usize> = HashMap::new();
+    let mut known: HashMap<Vec<BareHop<'_>>, usize> = HashMap::new();
     let mut of_chain: HashMap<usize, usize> = HashMap::new();
     let number = |rule: &onvm_bundle::Rule| {
         let Some(chain) = steering.chain_index(&rule.chain) else {
@@ -64,21 +64,21 @@ fn targets(steering: &Steering<'_, '_>, block: &Block) -> Vec<usize> {
         };
         *of_chain.entry(chain).or_insert_with(|| {
             let next = known.len();
-            *known.entry(ways(&steering.chains[chain])).or_insert(next)
+            *known.entry(bare(&steering.chains[chain])).or_insert(next)
         })
     };
     block.rules.iter().map(number).collect()
 }
 
 /// A hop without its place in the source. No NF has the name of a port.
-type Way<'c> = (
+type BareHop<'c> = (
     &'c str,
     Option<u16>,
     Vec<(&'c String, &'c u16)>,
     Vec<(&'c String, &'c u16)>,
 );
 
-fn ways(chain: &Chain) -> Vec<Way<'_>> {
+fn bare(chain: &Chain) -> Vec<BareHop<'_>> {
     let hops = chain.hops.iter();
     hops.map(|hop| {
         (

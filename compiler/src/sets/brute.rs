@@ -12,7 +12,7 @@ use onvm_bundle::filter::{
 use proptest::{prelude::*, sample::select, test_runner::TestRunner};
 
 pub(crate) use super::exact::config;
-use super::{Answer, Budget, Fields, Frame, Set, Table, Verdict, common};
+use super::{Answer, Budget, Fields, Frame, RuleTable, Set, Verdict, common};
 
 const NETS: [&str; 7] = [
     "10.0.0.0/8",
@@ -230,7 +230,7 @@ fn verdicts_are_those_of_enumeration() {
     let counts = Cell::new([0_u32; 4]);
     run(3000, 1, prop::collection::vec(filters(), 2..9), |rules| {
         let mut fields = Fields::default();
-        let mut table = Table::default();
+        let mut table = RuleTable::default();
         rules.iter().for_each(|rule| table.push(&mut fields, rule));
         let verdicts = table.verdicts(&fields, &mut Budget::new(u64::MAX));
         for (n, verdict) in verdicts.iter().enumerate() {
@@ -288,7 +288,7 @@ fn witnesses_are_found_where_there_are_packets() {
     let rules = prop::collection::vec(filters(), 1..6);
     run(2000, 2, (rules, filters()), |(rules, asked)| {
         let mut fields = Fields::default();
-        let mut table = Table::default();
+        let mut table = RuleTable::default();
         rules.iter().for_each(|rule| table.push(&mut fields, rule));
         let set = Set::new(&mut fields, &asked);
         for taker in (0..rules.len()).map(Some).chain([None]) {
@@ -366,7 +366,7 @@ fn packets_that_change_hands_between_two_tables() {
     );
     run(600, 4, tables, |(old, new)| {
         let mut fields = Fields::default();
-        let (mut before, mut after) = (Table::default(), Table::default());
+        let (mut before, mut after) = (RuleTable::default(), RuleTable::default());
         old.iter().for_each(|rule| before.push(&mut fields, rule));
         new.iter().for_each(|rule| after.push(&mut fields, rule));
         let takers = |n: usize| (0..n).map(Some).chain([None]);

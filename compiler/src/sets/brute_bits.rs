@@ -9,7 +9,7 @@ use onvm_bundle::filter::{Arith, ArithOp, Base, Comparison, Expr, Size};
 use proptest::{prelude::*, sample::select};
 
 use super::{
-    Answer, Budget, Fields, Frame, Set, Table, Verdict, Witness,
+    Answer, Budget, Fields, Frame, RuleTable, Set, Verdict, Witness,
     brute::{matches, run, show},
     exact::frames,
 };
@@ -170,7 +170,7 @@ fn rules_over_the_same_bytes_are_decided() {
     let counts = Cell::new([0_u32; 4]);
     run(3000, 11, prop::collection::vec(filters(), 2..7), |rules| {
         let mut fields = Fields::default();
-        let mut table = Table::default();
+        let mut table = RuleTable::default();
         rules.iter().for_each(|rule| table.push(&mut fields, rule));
         let verdicts = table.verdicts(&fields, &mut Budget::new(u64::MAX));
         for (n, verdict) in verdicts.iter().enumerate() {
@@ -232,7 +232,7 @@ fn one_reading_of_bytes_follows_from_another() {
     let counts = Cell::new([0_u32; 3]);
     run(6000, 12, (filters(), filters()), |(a, b)| {
         let mut fields = Fields::default();
-        let mut table = Table::default();
+        let mut table = RuleTable::default();
         table.push(&mut fields, &a);
         let set = Set::new(&mut fields, &b);
         for taker in [Some(0), None] {
@@ -298,7 +298,7 @@ fn what_operators_write_is_decided() {
     for (wide, narrow, within) in cases {
         let (wide, narrow): (Expr, Expr) = (wide.parse().unwrap(), narrow.parse().unwrap());
         let mut fields = Fields::default();
-        let mut table = Table::default();
+        let mut table = RuleTable::default();
         table.push(&mut fields, &wide);
         let set = Set::new(&mut fields, &narrow);
         let answer = table
@@ -327,7 +327,7 @@ fn the_contrary_of_an_address_is_the_rest() {
         let (filter, contrary): (Expr, Expr) =
             (set.parse().unwrap(), format!("(not {set})").parse().unwrap());
         let mut fields = Fields::default();
-        let mut table = Table::default();
+        let mut table = RuleTable::default();
         table.push(&mut fields, &filter);
         let rest = Set::new(&mut fields, &contrary);
         let meets = |taker, set| {
@@ -366,7 +366,7 @@ fn wildcards_between_prefixes_cost_little_each() {
     for count in [1_000_u32, 8_000] {
         let rules: Vec<Expr> = (0..count).map(|n| filter(n).parse().unwrap()).collect();
         let mut fields = Fields::default();
-        let mut table = Table::default();
+        let mut table = RuleTable::default();
         rules.iter().for_each(|rule| table.push(&mut fields, rule));
         let mut budget = Budget::new(u64::from(count) * 400);
         table.verdicts(&fields, &mut budget);

@@ -8,13 +8,13 @@ use onvm_bundle::filter::Expr;
 use proptest::prelude::*;
 
 use super::{
-    Budget, Fields, Table, Verdict,
+    Budget, Fields, RuleTable, Verdict,
     brute::{filters, matches, run, show, whole_frames},
 };
 
-fn table_of(rules: &[Expr]) -> (Fields, Table<'_>) {
+fn table_of(rules: &[Expr]) -> (Fields, RuleTable<'_>) {
     let mut fields = Fields::default();
-    let mut table = Table::default();
+    let mut table = RuleTable::default();
     rules.iter().for_each(|rule| table.push(&mut fields, rule));
     (fields, table)
 }

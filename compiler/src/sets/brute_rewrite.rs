@@ -8,7 +8,7 @@ use onvm_bundle::{Effects, filter::Expr};
 use proptest::{prelude::*, sample::select};
 
 use super::{
-    Budget, Fields, Frame, Rewritten, Set, Table, Written,
+    Budget, Fields, Frame, Rewritten, RuleTable, Set, Written,
     brute::{PORTS, V4, V6, filters, matches, run, show, whole_frames},
     shapes,
 };
@@ -90,7 +90,7 @@ fn rewritten_packets_come_to_what_enumeration_says() {
         (rules, filters(), select(&WRITES)),
         |(rules, asked, writes)| {
             let mut fields = Fields::default();
-            let mut table = Table::default();
+            let mut table = RuleTable::default();
             rules.iter().for_each(|rule| table.push(&mut fields, rule));
             let set = Set::new(&mut fields, &asked);
             let all = shapes(&mut fields);

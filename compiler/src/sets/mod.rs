@@ -26,7 +26,7 @@
 //! Which packets several tables send certain ways, such as a port's rules and those of the firewalls behind it ([`decided`]), is
 //! asked of all of them at once: no rule is looked at that the packets in question do not meet.
 //!
-//! Which rules overlap ([`Table::overlaps`]) is asked the same way, of the pairs whose cubes the index finds to meet.
+//! Which rules overlap ([`RuleTable::overlaps`]) is asked the same way, of the pairs whose cubes the index finds to meet.
 //!
 //! # What is exact
 //! Lowering is: a packet is in a cube of a filter if and only if the filter takes it, captures cut short included. The
@@ -81,7 +81,7 @@ pub use frame::Frame;
 pub(crate) use rewrite::{Shape, Written, shapes};
 pub use search::Budget;
 pub use table::{
-    Answer, Effective, Overlap, Overlaps, Rewriting, Rewritten, Set, Table, Taker, Verdict, common,
+    Answer, Effective, Overlap, Overlaps, Rewriting, Rewritten, RuleTable, Set, Taker, Verdict, common,
 };
 pub(crate) use table::{Choice, Decided, decided};
 pub use witness::Witness;

@@ -104,36 +104,39 @@ impl Search<'_> {
             .cloned()
             .rev()
             .partition(|cube| is_cut_off(fields, cube));
-        let mut run = Run {
+        let mut progress = Progress {
             search: self,
             fields,
             cut_off,
             by: Vec::new(),
             doubtful: false,
         };
-        if let Some(outcome) = run.exhaust(whole, false, point, budget) {
+        if let Some(outcome) = progress.exhaust(whole, false, point, budget) {
             return outcome;
         }
-        if run.doubtful {
+        if progress.doubtful {
             return Outcome::Unknown;
         }
         if self.whole_only {
-            let wholly = run.cut_off.is_empty();
-            return Outcome::Covered { by: run.by, wholly };
+            let wholly = progress.cut_off.is_empty();
+            return Outcome::Covered {
+                by: progress.by,
+                wholly,
+            };
         }
-        let cut_off = std::mem::take(&mut run.cut_off);
-        let found = run.exhaust(cut_off, true, point, budget);
+        let cut_off = std::mem::take(&mut progress.cut_off);
+        let found = progress.exhaust(cut_off, true, point, budget);
         match found {
             Some(Outcome::Left(frame)) if !self.yes_or_no => Outcome::Left(frame),
             found => Outcome::Covered {
-                by: run.by,
-                wholly: found.is_none() && !run.doubtful,
+                by: progress.by,
+                wholly: found.is_none() && !progress.doubtful,
             },
         }
     }
 }
 
-struct Run<'s> {
+struct Progress<'s> {
     search: &'s Search<'s>,
     fields: &'s Fields,
     /// What differs from a cover in how much is captured. It is looked at last, so that a whole packet is shown where there is
@@ -144,7 +147,7 @@ struct Run<'s> {
     doubtful: bool,
 }
 
-impl Run<'_> {
+impl Progress<'_> {
     /// Takes all cubes apart; none when nothing is left of them.
     fn exhaust(
         &mut self,

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     interpret::{Interpreter, StoryRule},
     models::{Model, Outcome},
-    sets::{Answer, Budget, Fields, Frame, Table, Taker, Witness},
+    sets::{Answer, Budget, Fields, Frame, RuleTable, Taker, Witness},
 };
 
 /// For one question; a few seconds.
@@ -92,7 +92,7 @@ pub fn query<'a>(
     let mut fields = Fields::default();
     let side = Side::new(contents, models, &mut fields);
     let preferred = models.preferred(&mut fields);
-    let mut asked = Table::default();
+    let mut asked = RuleTable::default();
     asked.push(&mut fields, &question.filter);
     let finder = Finder {
         fields: &fields,
@@ -145,7 +145,7 @@ struct Way<'a> {
 struct Search<'s, 'a> {
     finder: Finder<'s, 'a>,
     /// One rule: the filter.
-    asked: &'s Table<'a>,
+    asked: &'s RuleTable<'a>,
     interpreter: &'s mut Interpreter<'a>,
     budget: Budget,
     certainty: Certainty,

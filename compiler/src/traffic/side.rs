@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use onvm_bundle::{Chain, Hop, InstanceConfig, Service, Table as Seed, diff::Contents, filter::Expr};
+use onvm_bundle::{Chain, Hop, InstanceConfig, Service, Table, diff::Contents, filter::Expr};
 
 use crate::{
     interpret::{InterpretError, StoryRule},
     models::{Model, Outcome},
-    sets::{Effective, Fields, Set, Table, Taker},
+    sets::{Effective, Fields, RuleTable, Set, Taker},
 };
 
 /// The models of a program's NFs by name. Apart from [`Side`], which looks into them.
@@ -81,14 +81,14 @@ pub(crate) struct Side<'a> {
     /// By port.
     steering: HashMap<&'a str, Steering<'a>>,
     /// What NFs decide by: their rules, or the one filter of the packets that a scanner searches.
-    rules: HashMap<&'a str, Table<'a>>,
+    rules: HashMap<&'a str, RuleTable<'a>>,
 }
 
 /// The rules of a port, with what they take. A port without `steer` has none, and drops what no rule takes.
 #[derive(Debug, Default)]
 pub(crate) struct Steering<'a> {
-    pub(crate) table: Table<'a>,
-    seed: Option<&'a Seed>,
+    pub(crate) table: RuleTable<'a>,
+    seed: Option<&'a Table>,
     /// The chain of each rule, and of `else`.
     chains: Vec<Option<&'a Chain>>,
 }
@@ -220,7 +220,7 @@ impl<'a> Side<'a> {
     }
 
     /// The rules of an NF that decides by some.
-    pub(crate) fn rules(&self, nf: &str) -> Option<&Table<'a>> {
+    pub(crate) fn rules(&self, nf: &str) -> Option<&RuleTable<'a>> {
         self.rules.get(nf)
     }
 
@@ -243,8 +243,8 @@ impl<'a> Side<'a> {
     }
 }
 
-fn table<'a>(fields: &mut Fields, filters: impl IntoIterator<Item = &'a Expr>) -> Table<'a> {
-    let mut table = Table::default();
+fn table<'a>(fields: &mut Fields, filters: impl IntoIterator<Item = &'a Expr>) -> RuleTable<'a> {
+    let mut table = RuleTable::default();
     for filter in filters {
         table.push(fields, filter);
     }

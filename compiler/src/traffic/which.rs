@@ -23,7 +23,7 @@ use super::{
 use crate::{
     lower::filter::{lower_alone, simple, written, written_size},
     models::{Model, Outcome},
-    sets::{Answer, Budget, Choice, Decided, Effective, Fields, Table, Taker, common, decided},
+    sets::{Answer, Budget, Choice, Decided, Effective, Fields, RuleTable, Taker, common, decided},
 };
 
 /// For one question between filters.
@@ -87,7 +87,7 @@ pub(super) fn which<'a>(
         .collect();
     let filters = taken.steering.filters();
     let rule = taken.rule.and_then(|rule| filters.get(rule).copied());
-    let (mut asked, mut own) = (Table::default(), Table::default());
+    let (mut asked, mut own) = (RuleTable::default(), RuleTable::default());
     asked.push(fields, taken.asked);
     let everything = Expr::Const(true);
     own.push(fields, rule.unwrap_or(&everything));
@@ -140,7 +140,7 @@ pub(super) fn which<'a>(
     let (Some(text), Some(again)) = (text, again) else {
         return unwritten(Unwritten::Encapsulated);
     };
-    let (mut printed, mut meant) = (Table::default(), Table::default());
+    let (mut printed, mut meant) = (RuleTable::default(), RuleTable::default());
     printed.push(fields, &again);
     meant.push(fields, &expr);
     let [taken_by_rule, those_asked] = base.taken();
@@ -162,11 +162,11 @@ fn needed(fields: &mut Fields, parts: Vec<Expr>, budget: &mut Budget) -> Vec<Exp
         return parts;
     }
     let with_table = |part: Expr| {
-        let mut table = Table::default();
+        let mut table = RuleTable::default();
         table.push_owned(fields, part.clone());
         (part, table)
     };
-    let mut kept: Vec<(Expr, Table<'_>)> = parts.into_iter().map(with_table).collect();
+    let mut kept: Vec<(Expr, RuleTable<'_>)> = parts.into_iter().map(with_table).collect();
     let mut at = 0;
     while at < kept.len() && kept.len() > 1 {
         let takers = kept.iter().enumerate();
@@ -182,7 +182,7 @@ fn needed(fields: &mut Fields, parts: Vec<Expr>, budget: &mut Budget) -> Vec<Exp
 
 /// Rules that decide as is wanted.
 struct Firewall<'m> {
-    table: Table<'m>,
+    table: RuleTable<'m>,
     filters: &'m [Expr],
     outcomes: &'m [Outcome],
     wanted: &'m Outcome,
@@ -204,7 +204,7 @@ fn firewall<'m>(
         return None;
     };
     let filters = if no_tags { untagged } else { filters };
-    let mut table = Table::default();
+    let mut table = RuleTable::default();
     filters.iter().for_each(|filter| table.push(fields, filter));
     Some(Firewall {
         table,
@@ -256,9 +256,9 @@ struct Base<'t, 'a> {
     steering: &'t Steering<'a>,
     rule: Taker,
     /// One rule: what is asked of.
-    asked: &'t Table<'t>,
+    asked: &'t RuleTable<'t>,
     /// One rule: the filter of the port's.
-    own: &'t Table<'t>,
+    own: &'t RuleTable<'t>,
 }
 
 impl<'t> Base<'t, '_> {
@@ -271,7 +271,7 @@ impl<'t> Base<'t, '_> {
 
     /// The filter that is asked of and the rule's own, each unless the other says it.
     fn own(&self, fields: &Fields, asked: &Expr, rule: Option<&Expr>, budget: &mut Budget) -> Vec<Expr> {
-        let is_in = |inner: &Table<'_>, outer: &Table<'_>, budget: &mut Budget| {
+        let is_in = |inner: &RuleTable<'_>, outer: &RuleTable<'_>, budget: &mut Budget| {
             no_common(fields, &[inner.effective(Some(0)), outer.effective(None)], budget)
         };
         match rule {
@@ -303,10 +303,10 @@ impl<'t> Base<'t, '_> {
         &self,
         fields: &Fields,
         firewalls: &[Firewall<'_>],
-        printed: &Table<'_>,
+        printed: &RuleTable<'_>,
         budget: &mut Budget,
     ) -> bool {
-        let one = |table: &Table<'_>, taker: Taker| Choice::new(table, &[taker]);
+        let one = |table: &RuleTable<'_>, taker: Taker| Choice::new(table, &[taker]);
         let mut choices = vec![
             (&self.steering.table, one(&self.steering.table, self.rule)),
             (self.asked, one(self.asked, Some(0))),

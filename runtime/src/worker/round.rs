@@ -15,7 +15,7 @@ use super::{
     ledger::{Entry, Owner, place},
     packets::Live,
 };
-use crate::generation::{HopIndex, Request, Way, add};
+use crate::generation::{HopIndex, Request, Resolved, add};
 
 /// Packets that come from one hop and follow the chain.
 struct Run {
@@ -126,9 +126,9 @@ impl Worker {
         let at = &tables.hops[usize::from(hop)];
         let to = match verdict {
             VERDICT_DROP => return self.take_away(slot, buffer, Reason::NfVerdict),
-            _ => match at.way(request(verdict, destination)) {
-                Way::To(to) => to,
-                Way::Lookup(otherwise) => {
+            _ => match at.resolve(request(verdict, destination)) {
+                Resolved::To(to) => to,
+                Resolved::Lookup(otherwise) => {
                     let (offset, length) = entry.extent();
                     let table = &tables.tables[usize::from(port)];
                     let most = length.min(table.reach);
@@ -139,7 +139,7 @@ impl Worker {
                         to => to,
                     }
                 }
-                Way::Overruled(to) => {
+                Resolved::Overruled(to) => {
                     add(&self.forward.instance(slot).overruled, 1);
                     to
                 }

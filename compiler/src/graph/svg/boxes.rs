@@ -2,7 +2,7 @@
 
 use super::{
     columns::Plan,
-    lanes::{Start, Way, at},
+    lanes::{BranchKind, Start, at},
     text,
 };
 use crate::graph::{
@@ -316,7 +316,7 @@ fn columns(graph: &Graph, plan: &Plan, start: usize) -> Vec<(usize, usize)> {
         if let (
             Some(from),
             Start::Branch {
-                way: Way::Output(name),
+                kind: BranchKind::Output(name),
                 ..
             },
         ) = (row.from, &row.lane.start)

@@ -3,7 +3,7 @@
 use super::{
     boxes::{BOX, Card, Geometry, MARGIN, NodeBox, RULE_LINE, box_text, first_at},
     columns::Plan,
-    lanes::{Start, Way},
+    lanes::{BranchKind, Start},
     style::chain_colour,
     text::escaped,
 };
@@ -169,11 +169,17 @@ pub(super) fn lane(pen: &mut Pen, graph: &Graph, plan: &Plan, geometry: &Geometr
     let mut x = it
         .from
         .map_or(geometry.pill_x + geometry.pill_width, |g| edge(g).1);
-    let mut dashed = matches!(it.lane.start, Start::Branch { way: Way::Steer, .. });
+    let mut dashed = matches!(
+        it.lane.start,
+        Start::Branch {
+            kind: BranchKind::Steer,
+            ..
+        }
+    );
     pen.group(&lane_details(graph, plan, row), |pen| {
         if let (
             Start::Branch {
-                way: Way::Output(name),
+                kind: BranchKind::Output(name),
                 ..
             },
             Some(_),
@@ -199,7 +205,7 @@ fn lane_details(graph: &Graph, plan: &Plan, row: usize) -> String {
         Start::Entry => format!("chain {}", chain.name),
         Start::Branch {
             from,
-            way: Way::Output(output),
+            kind: BranchKind::Output(output),
         } => {
             format!(
                 "chain {}: output {output} of {} leads to {target}",
@@ -209,7 +215,7 @@ fn lane_details(graph: &Graph, plan: &Plan, row: usize) -> String {
         }
         Start::Branch {
             from,
-            way: Way::Steer,
+            kind: BranchKind::Steer,
         } => {
             format!(
                 "chain {}: {} may steer packets to {target}",

@@ -19,12 +19,12 @@ pub(super) enum Start {
     Entry,
     Branch {
         from: usize,
-        way: Way,
+        kind: BranchKind,
     },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Way {
+pub(super) enum BranchKind {
     Output(String),
     Steer,
 }
@@ -65,17 +65,17 @@ fn of_chain(number: usize, chain: &Chain) -> Vec<Lane> {
         }
         for &hop in &lane.hops {
             let it = &chain.hops[hop];
-            let steers = it.steers.values().map(|to| (Way::Steer, *to));
+            let steers = it.steers.values().map(|to| (BranchKind::Steer, *to));
             let outputs = it
                 .outputs
                 .iter()
-                .map(|(name, to)| (Way::Output(name.clone()), *to));
+                .map(|(name, to)| (BranchKind::Output(name.clone()), *to));
             // The last one to wait is the first one to be drawn.
             let ways: Vec<_> = outputs.chain(steers).collect();
             waiting.extend(
                 ways.into_iter()
                     .rev()
-                    .map(|(way, to)| (Start::Branch { from: hop, way }, to)),
+                    .map(|(kind, to)| (Start::Branch { from: hop, kind }, to)),
             );
         }
         lanes.push(lane);

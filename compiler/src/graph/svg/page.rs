@@ -4,7 +4,7 @@ use super::{
     boxes::{Geometry, MARGIN},
     columns::Plan,
     draw::{self, Pen},
-    lanes::{Start, Way},
+    lanes::{BranchKind, Start},
     style::SHEET,
     text,
 };
@@ -112,9 +112,9 @@ enum Sign {
 
 fn signs(graph: &Graph, plan: &Plan) -> Vec<(Sign, &'static str)> {
     let branches = |steer: bool| {
-        plan.rows
-            .iter()
-            .any(|r| matches!(&r.lane.start, Start::Branch { way, .. } if (*way == Way::Steer) == steer))
+        plan.rows.iter().any(
+            |r| matches!(&r.lane.start, Start::Branch { kind, .. } if (*kind == BranchKind::Steer) == steer),
+        )
     };
     let drops = graph
         .chains

@@ -24,7 +24,7 @@ impl<N: Names> Lowering<'_, N> {
         }
         let first = self.filter(first, file, known);
         let mut known = first.as_ref().map_or(Known::same(known), |part| part.known);
-        let mut run = Run::new(first.map(|part| part.expr));
+        let mut run = Operands::new(first.map(|part| part.expr));
         for LogicTerm { op, rhs } in rest {
             let reached_with = match op.node {
                 Logic::And => known.when_true,
@@ -127,13 +127,13 @@ fn operand_of(kind: &PrimitiveKind) -> Option<&Operand> {
 }
 
 /// Operands joined so far by one operator. Keeps a chain of 100,000 operands linear.
-struct Run {
+struct Operands {
     op: Option<Logic>,
     operands: Vec<Expr>,
     faulty: bool,
 }
 
-impl Run {
+impl Operands {
     fn new(first: Option<Expr>) -> Self {
         Self {
             op: None,

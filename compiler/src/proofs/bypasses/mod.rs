@@ -29,7 +29,7 @@ use crate::{
         drops_first_fragments_only::drops_first_fragments_only, drops_untagged_only::drops_untagged_only,
     },
     lower::steering::{Block, Steering},
-    sets::{Budget, Fields, Set, Table, Witness},
+    sets::{Budget, Fields, RuleTable, Set, Witness},
     source::{context::Context, sources::Place},
 };
 
@@ -58,7 +58,7 @@ pub(super) fn check(
     cx: &Context<'_>,
     fields: &mut Fields,
     steering: &Steering<'_, '_>,
-    tables: &[(&Block, Table<'_>)],
+    tables: &[(&Block, RuleTable<'_>)],
     firewalls: [&Firewalls<'_>; 2],
     warned: &[(String, Beside)],
 ) {
@@ -86,7 +86,7 @@ pub(super) fn check(
                 continue;
             }
             let other = of_others[at].get_or_init(|| own.seen_as(fields, &|rule| kind.of_other(rule)));
-            let mut others = Table::default();
+            let mut others = RuleTable::default();
             for rule in &block.rules {
                 others.push_owned(fields, kind.of_other(&rule.filter));
             }

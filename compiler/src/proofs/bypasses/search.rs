@@ -15,7 +15,7 @@ use crate::{
         firewalls::Firewalls,
         paths::{Fault, Goal},
     },
-    sets::{Answer, Budget, Choice, Decided, Fields, Frame, Set, Table, Taker, Witness, decided},
+    sets::{Answer, Budget, Choice, Decided, Fields, Frame, RuleTable, Set, Taker, Witness, decided},
     source::sources::Place,
 };
 
@@ -50,7 +50,7 @@ pub(super) fn may_drop(steering: &Steering<'_, '_>, block: &Block, firewalls: &F
 /// The rules that decide on one of each pair.
 #[derive(Clone, Copy)]
 pub(super) struct Side<'t, 'm> {
-    pub(super) table: &'t Table<'t>,
+    pub(super) table: &'t RuleTable<'t>,
     pub(super) firewalls: &'t Firewalls<'m>,
 }
 
@@ -90,9 +90,9 @@ pub(super) struct Port<'s, 'g, 'a, 'm> {
 
 /// A route that ends at a port, as decisions of tables.
 struct RouteOut<'t> {
-    all: Vec<(&'t Table<'t>, Choice)>,
+    all: Vec<(&'t RuleTable<'t>, Choice)>,
     /// Without rules that say what the packets of a pair differ in; none: there are no such rules.
-    unnamed: Option<Vec<(&'t Table<'t>, Choice)>>,
+    unnamed: Option<Vec<(&'t RuleTable<'t>, Choice)>>,
 }
 
 /// A route of packets of some rules through a chain.

@@ -169,10 +169,10 @@ struct World<'w> {
 }
 
 /// The way of a packet: the rule of the port, the rules of firewalls, and whether it gets out.
-type Way = (Option<usize>, Vec<(usize, Option<usize>)>, bool);
+type Sent = (Option<usize>, Vec<(usize, Option<usize>)>, bool);
 
 impl World<'_> {
-    fn way(&mut self, frame: &Frame) -> Way {
+    fn send(&mut self, frame: &Frame) -> Sent {
         let path = self.interpreter.send(0, &frame.bytes, frame.wire_len);
         let story = self.interpreter.tell(&path, &[]);
         let rule = match path.steered {
@@ -190,7 +190,7 @@ impl World<'_> {
     fn holes(&mut self, (_, word, pairs): &Kind) -> Holes {
         let mut holes = Holes::new();
         for (plain, beside) in pairs {
-            let (dropped, out) = (self.way(plain), self.way(beside));
+            let (dropped, out) = (self.send(plain), self.send(beside));
             if dropped.2 || !out.2 {
                 continue;
             }

@@ -24,7 +24,7 @@ use super::{
         search::{Budget, POINT, is_cut_off, is_impossible, possible, ranges},
         witness::Witness,
     },
-    Answer, EVERYTHING, Set, Table, Taker, both, number,
+    Answer, EVERYTHING, RuleTable, Set, Taker, both, number,
 };
 
 /// Of so few wanted cubes, each is looked at by itself.
@@ -48,7 +48,7 @@ pub(crate) struct Choice {
 
 impl Choice {
     /// `takers` of the table, in order.
-    pub(crate) fn new(table: &Table<'_>, takers: &[Taker]) -> Self {
+    pub(crate) fn new(table: &RuleTable<'_>, takers: &[Taker]) -> Self {
         let rules: Vec<usize> = takers.iter().copied().flatten().collect();
         let cubes = rules.iter().filter_map(|rule| table.rules[*rule].cubes.clone());
         Self {
@@ -70,7 +70,7 @@ impl Choice {
 /// A table and what it is to do.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Decided<'t, 'a> {
-    pub(crate) table: &'t Table<'a>,
+    pub(crate) table: &'t RuleTable<'a>,
     pub(crate) choice: &'t Choice,
 }
 
@@ -119,7 +119,7 @@ pub(crate) fn decided<'a>(
         sets.iter().all(|s| s.holds(frame)) && decided.iter().all(|d| d.holds(frame)) && also(frame)
     };
     let (cut_off, whole) = start.into_iter().rev().partition(|cube| is_cut_off(fields, cube));
-    let mut run = Run {
+    let mut progress = Progress {
         decided,
         fields,
         confirm: &confirm,
@@ -127,8 +127,8 @@ pub(crate) fn decided<'a>(
         doubtful: decided.iter().any(|d| d.choice.complex),
         point: Point::new(fields),
     };
-    match run.all(whole, budget) {
-        Ok(None) if run.doubtful => Answer::Unknown,
+    match progress.all(whole, budget) {
+        Ok(None) if progress.doubtful => Answer::Unknown,
         Ok(None) => Answer::No,
         Ok(Some(frame)) => Answer::Yes(Witness::new(frame, &confirm)),
         Err(Spent) => Answer::Unknown,
@@ -165,7 +165,7 @@ fn start(
 /// The budget is.
 struct Spent;
 
-struct Run<'r, 't, 'a> {
+struct Progress<'r, 't, 'a> {
     decided: &'r [Decided<'t, 'a>],
     fields: &'r Fields,
     confirm: &'r dyn Fn(&Frame) -> bool,
@@ -176,7 +176,7 @@ struct Run<'r, 't, 'a> {
     point: Point<'r>,
 }
 
-impl Run<'_, '_, '_> {
+impl Progress<'_, '_, '_> {
     fn all(&mut self, whole: Vec<Cube>, budget: &mut Budget) -> Result<Option<Frame>, Spent> {
         if let Some(frame) = self.exhaust(whole, false, budget)? {
             return Ok(Some(frame));

@@ -48,9 +48,9 @@ impl<'a> Set<'a> {
     }
 }
 
-/// The rules of one port.
+/// The rules of one port or NF, in order, as sets of packets.
 #[derive(Debug, Default)]
-pub struct Table<'a> {
+pub struct RuleTable<'a> {
     rules: Vec<Rule<'a>>,
     /// The cubes of all rules.
     index: Index,
@@ -100,7 +100,7 @@ const RULE_BUDGET: u64 = 200_000;
 /// Of more covering rules than these, none is tried for being needed.
 const MAX_MINIMISED: usize = 16;
 
-impl<'a> Table<'a> {
+impl<'a> RuleTable<'a> {
     /// Adds a rule at the end.
     pub fn push(&mut self, fields: &mut Fields, filter: &'a Expr) {
         self.add(fields, Cow::Borrowed(filter));
@@ -222,7 +222,7 @@ impl<'a> Table<'a> {
 /// The packets that a rule matches and no earlier rule takes.
 #[derive(Debug, Clone, Copy)]
 pub struct Effective<'t, 'a> {
-    table: &'t Table<'a>,
+    table: &'t RuleTable<'a>,
     taker: Taker,
 }
 
@@ -323,7 +323,7 @@ mod tests {
 
     fn last_verdict(rules: &[Expr], budget: u64) -> Verdict {
         let mut fields = Fields::default();
-        let mut table = Table::default();
+        let mut table = RuleTable::default();
         rules.iter().for_each(|rule| table.push(&mut fields, rule));
         let verdicts = table.verdicts(&fields, &mut Budget::new(budget));
         verdicts.last().unwrap().clone()

@@ -1,11 +1,11 @@
 //! Pairs of rules that match some packets in common, while each also matches packets that the other does not.
 //!
 //! A rule within another is not such a pair: a narrow rule before a wide one is how exceptions are written, and a narrow rule
-//! behind a wide one is never reached, which [`Table::verdicts`] reports. The [`Index`](super::Index) finds the pairs
+//! behind a wide one is never reached, which [`RuleTable::verdicts`] reports. The [`Index`](super::Index) finds the pairs
 //! whose cubes meet; each of them then takes three searches, for a packet of both that the earlier rule takes and for
 //! one of either rule alone. A pair is reported only with all three found as frames.
 
-use super::{Frame, Point, Table, both, number, possible};
+use super::{Frame, Point, RuleTable, both, number, possible};
 use crate::sets::{
     cube::Cube,
     field::Fields,
@@ -43,7 +43,7 @@ enum Found {
     Unknown,
 }
 
-impl Table<'_> {
+impl RuleTable<'_> {
     /// The overlaps among those pairs, an earlier rule and a later, that are `asked` for; the first `most` of them with a
     /// packet.
     pub fn overlaps(
@@ -54,7 +54,7 @@ impl Table<'_> {
         budget: &mut Budget,
     ) -> Overlaps {
         let siblings = self.index.siblings();
-        let mut run = Run {
+        let mut progress = Progress {
             table: self,
             fields,
             point: Point::new(fields),
@@ -65,7 +65,7 @@ impl Table<'_> {
         let mut overlaps = Overlaps {
             shown: Vec::new(),
             more: 0,
-            complete: run.unread.is_empty(),
+            complete: progress.unread.is_empty(),
         };
         for later in 0..self.rules.len() {
             let (mut early, mut looks) = (Vec::new(), 0);
@@ -82,7 +82,7 @@ impl Table<'_> {
                 if budget.is_spent() {
                     break;
                 }
-                let found = budget.part(PAIR_BUDGET, |budget| run.pair(earlier, later, budget));
+                let found = budget.part(PAIR_BUDGET, |budget| progress.pair(earlier, later, budget));
                 overlaps.note(self, earlier, later, found, most);
             }
             if !budget.spend(looks) {
@@ -95,7 +95,7 @@ impl Table<'_> {
 }
 
 impl Overlaps {
-    fn note(&mut self, table: &Table<'_>, earlier: usize, later: usize, found: Found, most: usize) {
+    fn note(&mut self, table: &RuleTable<'_>, earlier: usize, later: usize, found: Found, most: usize) {
         match found {
             Found::No => {}
             Found::Unknown => self.complete = false,
@@ -118,15 +118,15 @@ impl Overlaps {
     }
 }
 
-struct Run<'t, 'a> {
-    table: &'t Table<'a>,
+struct Progress<'t, 'a> {
+    table: &'t RuleTable<'a>,
     fields: &'t Fields,
     point: Point<'t>,
     /// Rules too complex for the index.
     unread: Vec<usize>,
 }
 
-impl Run<'_, '_> {
+impl Progress<'_, '_> {
     fn pair(&mut self, earlier: usize, later: usize, budget: &mut Budget) -> Found {
         let table = self.table;
         let (Some(early), Some(late)) = (table.cubes(earlier), table.cubes(later)) else {

@@ -17,7 +17,7 @@ use super::{
         values::Values,
         witness::Witness,
     },
-    Answer, EVERYTHING, Effective, Set, Table, both,
+    Answer, EVERYTHING, Effective, RuleTable, Set, both,
 };
 
 /// For finding what one packet was before.
@@ -53,7 +53,7 @@ impl Rewritten {
     }
 }
 
-impl Table<'_> {
+impl RuleTable<'_> {
     /// Whether a rule may ask for what has been rewritten: if none does, a packet has the rule that it had. `shapes` are
     /// [all](super::super::rewrite::shapes).
     pub(crate) fn is_touched(&self, written: Written, (fields, shapes): (&Fields, &[Shape])) -> bool {
