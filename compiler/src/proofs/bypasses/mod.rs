@@ -19,6 +19,7 @@ mod search;
 #[cfg(test)]
 mod tests;
 mod twins;
+mod walk;
 
 use std::cell::OnceCell;
 

@@ -2,27 +2,24 @@
 
 use std::{cell::OnceCell, collections::HashMap};
 
-use nflib::headers::Headers;
 use onvm_bundle::{Hop, Target, filter::Expr};
 
-use super::{Bypass, twins::Pair};
+use super::Bypass;
 use crate::{
     lower::steering::{Block, Steering},
-    models::{Outcome, To, follow},
+    models::Outcome,
     proofs::{
         Beside,
         faults::{Decision, Faults, Rewriting},
         firewalls::Firewalls,
         paths::{Fault, Goal},
     },
-    sets::{Answer, Budget, Choice, Decided, Fields, Frame, RuleTable, Set, Taker, Witness, decided},
+    sets::{Answer, Budget, Choice, Decided, Fields, Frame, RuleTable, Set, Taker, decided},
     source::sources::Place,
 };
 
 /// For one question.
 const ASK_BUDGET: u64 = 200_000;
-/// Bytes of the shortest frame of Ethernet, without its checksum.
-const SHORTEST: usize = 60;
 /// Of more pairs of routes, not all are looked at one by one.
 const MAX_ROUTES: usize = 1000;
 
@@ -74,12 +71,12 @@ pub(super) struct Standing<'s> {
 /// A port and its packets.
 pub(super) struct Port<'s, 'g, 'a, 'm> {
     fields: &'s Fields,
-    steering: &'s Steering<'g, 'a>,
-    block: &'s Block,
-    kind: Beside,
+    pub(super) steering: &'s Steering<'g, 'a>,
+    pub(super) block: &'s Block,
+    pub(super) kind: Beside,
     /// The frames that are searched for, and what is made of each.
     frames: &'s Set<'s>,
-    found: Side<'s, 'm>,
+    pub(super) found: Side<'s, 'm>,
     made: Side<'s, 'm>,
     /// The chains, each with the rules that lead there; those that only drop are left out.
     chains: Vec<(usize, Vec<Taker>)>,
@@ -99,25 +96,6 @@ struct RouteOut<'t> {
 struct Route {
     takers: Vec<Taker>,
     decisions: Vec<Decision>,
-}
-
-/// The way of one packet.
-struct Walk<'s> {
-    taker: Taker,
-    /// By which rule each firewall decided; none: by its default, or without asking its rules.
-    decisions: Vec<(&'s str, Taker)>,
-    /// The port where it leaves; none: it is dropped.
-    end: Option<&'s str>,
-}
-
-/// A packet that is dropped, and one beside it that is not.
-struct Hole<'s> {
-    /// The rule of the port that takes the one that is dropped.
-    taker: Taker,
-    beside: Frame,
-    to: &'s str,
-    /// The other one does not come to the firewall.
-    around: bool,
 }
 
 impl<'s, 'g, 'a, 'm> Port<'s, 'g, 'a, 'm> {
@@ -159,7 +137,7 @@ impl<'s, 'g, 'a, 'm> Port<'s, 'g, 'a, 'm> {
         port
     }
 
-    fn chain(&self, taker: Taker) -> Option<usize> {
+    pub(super) fn chain(&self, taker: Taker) -> Option<usize> {
         let name = match taker {
             Some(rule) => self.block.rules.get(rule)?.chain.as_str(),
             None => self.block.otherwise.as_ref()?.1.as_deref()?,
@@ -173,7 +151,7 @@ impl<'s, 'g, 'a, 'm> Port<'s, 'g, 'a, 'm> {
         hops.any(|hop| matches!(hop.at, Target::Port(_)))
     }
 
-    fn drops(&self, taker: Taker) -> bool {
+    pub(super) fn drops(&self, taker: Taker) -> bool {
         let at = taker.unwrap_or(self.block.rules.len());
         self.drops.get(at).copied().unwrap_or(true)
     }
@@ -229,12 +207,21 @@ impl<'s, 'g, 'a, 'm> Port<'s, 'g, 'a, 'm> {
         let own = own.filter(|(_, rule)| rule.drops && !self.kind.is_named(rule.filter));
         let own: Vec<usize> = own.map(|(n, _)| n).collect();
         let nf = by.map(|nf| nf.name);
-        if own.is_empty() || !matches!(self.find(nf, &own, budget), Answer::Yes(_)) {
+        let (plain, beside) = self.sides();
+        let entered = self.takers(|chain| nf.is_none_or(|nf| self.has(chain, nf)));
+        let entered = Choice::new(plain.table, &entered);
+        let out = Choice::new(beside.table, &self.takers(|_| true));
+        let ends =
+            [(plain.table, &entered), (beside.table, &out)].map(|(table, choice)| Decided { table, choice });
+        if own.is_empty() || !matches!(self.find(nf, &own, ends, budget), Answer::Yes(_)) {
             return None;
         }
         let mut bypass: Option<Bypass> = None;
         for n in own {
-            let Answer::Yes(witness) = self.find(nf, &[n], budget) else {
+            if budget.is_spent() {
+                break;
+            }
+            let Answer::Yes(witness) = self.find(nf, &[n], ends, budget) else {
                 continue;
             };
             match &mut bypass {
@@ -260,38 +247,25 @@ impl<'s, 'g, 'a, 'm> Port<'s, 'g, 'a, 'm> {
         bypass
     }
 
-    /// A frame of which one of a pair is dropped by one of the rules, and the other gets out. `by`: whose rules these are.
-    fn find(&self, by: Option<&str>, rules: &[usize], budget: &mut Budget) -> Answer {
+    /// A frame of which one of a pair is dropped by one of the rules, and the other gets out. `by`: whose rules these are; none:
+    /// the port's. Packets that the firewall may drop are decided by the rules of `entered`, those that may get out by those of `out`.
+    fn find(
+        &self,
+        by: Option<&str>,
+        rules: &[usize],
+        [entered, out]: [Decided<'_, '_>; 2],
+        budget: &mut Budget,
+    ) -> Answer {
         let (plain, beside) = self.sides();
         let rules_taken: Vec<Taker> = rules.iter().copied().map(Some).collect();
         let also = |frame: &Frame| self.hole(by, rules, frame).is_some();
-        let own = match by {
-            None => vec![(plain.table, Choice::new(plain.table, &rules_taken))],
-            Some(nf) => {
-                let Some(table) = plain.firewalls.table(nf) else {
-                    return Answer::No;
-                };
-                vec![
-                    (table, Choice::new(table, &rules_taken)),
-                    (
-                        plain.table,
-                        Choice::new(plain.table, &self.takers(|chain| self.has(chain, nf))),
-                    ),
-                ]
-            }
+        let Some(table) = by.map_or(Some(plain.table), |nf| plain.firewalls.table(nf)) else {
+            return Answer::No;
         };
-        let mut ask = |more: &[Decided<'_, '_>]| {
-            let all = own.iter().map(|(table, choice)| Decided { table, choice });
-            let all: Vec<Decided<'_, '_>> = all.chain(more.iter().copied()).collect();
-            budget.part(ASK_BUDGET, |budget| {
-                decided(self.fields, &all, &[self.frames], &also, budget)
-            })
-        };
-        let out = Choice::new(beside.table, &self.takers(|_| true));
-        let answer = ask(&[Decided {
-            table: beside.table,
-            choice: &out,
-        }]);
+        let own = Choice::new(table, &rules_taken);
+        let own = Decided { table, choice: &own };
+        let own: Vec<Decided<'_, '_>> = [own].into_iter().chain(by.map(|_| entered)).collect();
+        let answer = self.ask(&own, &[out], &also, budget);
         if answer != Answer::Unknown {
             return answer;
         }
@@ -318,7 +292,7 @@ impl<'s, 'g, 'a, 'm> Port<'s, 'g, 'a, 'm> {
             for go in out.unnamed.iter().chain([&out.all]) {
                 let go = go.iter().map(|(table, choice)| Decided { table, choice });
                 let both: Vec<Decided<'_, '_>> = come.iter().copied().chain(go).collect();
-                match ask(&both) {
+                match self.ask(&own, &both, &also, budget) {
                     Answer::No => {}
                     Answer::Unknown => doubtful = true,
                     yes => return yes,
@@ -329,6 +303,19 @@ impl<'s, 'g, 'a, 'm> Port<'s, 'g, 'a, 'm> {
             true => Answer::Unknown,
             false => Answer::No,
         }
+    }
+
+    fn ask<'d>(
+        &self,
+        own: &[Decided<'d, 'd>],
+        more: &[Decided<'d, 'd>],
+        also: &dyn Fn(&Frame) -> bool,
+        budget: &mut Budget,
+    ) -> Answer {
+        let all: Vec<Decided<'d, 'd>> = own.iter().chain(more).copied().collect();
+        budget.part(ASK_BUDGET, |budget| {
+            decided(self.fields, &all, &[self.frames], also, budget)
+        })
     }
 
     /// The rules of the packets that are dropped, and of those beside them.
@@ -403,95 +390,6 @@ impl<'s, 'g, 'a, 'm> Port<'s, 'g, 'a, 'm> {
             }
         };
         self.routes(&Goal::AnyPort).into_iter().map(of).collect()
-    }
-
-    /// One of the rules drops a packet of the pair, and the other packet gets out.
-    fn hole(&self, by: Option<&str>, rules: &[usize], frame: &Frame) -> Option<Hole<'s>> {
-        // What ends within the headers that rules read is damaged, and no rule is about it.
-        let is_whole = frame.bytes.len() >= SHORTEST && frame.bytes.len() == frame.wire_len as usize;
-        let is_sound = |frame: &Frame| Headers::parse(&frame.mended().bytes).fault.is_none();
-        let Pair { plain, beside } = self.kind.pair(frame).filter(|_| is_whole)?;
-        if !is_sound(&plain) || !is_sound(&beside) {
-            return None;
-        }
-        let dropped = self.walk(&plain)?;
-        let rule = match (by, dropped.decisions.last()) {
-            (None, _) => dropped.taker?,
-            (Some(nf), Some((last, Some(rule)))) if nf == *last && !self.drops(dropped.taker) => *rule,
-            _ => return None,
-        };
-        if dropped.end.is_some() || rules.binary_search(&rule).is_err() {
-            return None;
-        }
-        let out = self.walk(&beside)?;
-        let to = out.end.filter(|_| !self.is_meant(&dropped, &out))?;
-        Some(Hole {
-            taker: dropped.taker,
-            to,
-            around: by.is_some_and(|nf| out.decisions.iter().all(|(name, _)| *name != nf)),
-            beside,
-        })
-    }
-
-    /// A rule that takes the one that gets out, and not the other, says itself what they differ in.
-    fn is_meant(&self, dropped: &Walk<'_>, out: &Walk<'_>) -> bool {
-        let rule = out.taker.filter(|_| out.taker != dropped.taker);
-        let of_port = rule.and_then(|rule| Some(&self.block.rules.get(rule)?.filter));
-        let decided = out.decisions.iter().filter(|by| !dropped.decisions.contains(by));
-        let mut filters = decided
-            .filter_map(|(nf, rule)| self.found.firewalls.filter(nf, (*rule)?))
-            .chain(of_port);
-        filters.any(|filter| self.kind.is_named(filter))
-    }
-
-    fn walk(&self, frame: &Frame) -> Option<Walk<'s>> {
-        let taker = self.found.table.taker(frame);
-        let hops = &self.steering.chains[self.chain(taker)?].hops;
-        let mut walk = Walk {
-            taker,
-            decisions: Vec::new(),
-            end: None,
-        };
-        // NFs drop what is malformed.
-        let whole = frame.mended();
-        let firewalls = self.found.firewalls;
-        let mut at = 0;
-        // A chain without a circle has no more steps than hops.
-        for _ in 0..hops.len() {
-            let Some(hop) = hops.get(at) else { break };
-            let nf = match &hop.at {
-                Target::Port(port) => {
-                    walk.end = Some(port);
-                    break;
-                }
-                Target::Drop => break,
-                Target::Nf(nf) => nf.as_str(),
-            };
-            let outcome = firewalls.tried(nf, &whole).unwrap_or(Outcome::Next);
-            if let Some(taker) = firewalls.taker(nf, &whole) {
-                // One that is dropped as malformed is not the rule's.
-                let decides = firewalls.outcome(nf, taker) == Some(&outcome);
-                walk.decisions.push((nf, taker.filter(|_| decides)));
-            }
-            match follow(hop, &outcome) {
-                To::Hop(next) => at = usize::from(next),
-                To::Rules | To::Nowhere => break,
-            }
-        }
-        Some(walk)
-    }
-
-    /// The packet that gets out, as an operator would write it.
-    fn shown(&self, hole: Hole<'_>) -> Witness {
-        let confirm = |frame: &Frame| {
-            let out = self
-                .kind
-                .is_like(&hole.beside, frame)
-                .then(|| self.walk(frame))
-                .flatten();
-            out.is_some_and(|out| out.end == Some(hole.to))
-        };
-        Witness::new(hole.beside.clone(), &confirm)
     }
 }
 
