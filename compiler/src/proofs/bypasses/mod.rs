@@ -35,7 +35,7 @@ use crate::{
 };
 
 /// For all rules.
-const BUDGET: u64 = 10_000_000;
+const BUDGET: u64 = 2_000_000;
 
 /// A rule that lets packets out beside those that it drops.
 pub(crate) struct Bypass {

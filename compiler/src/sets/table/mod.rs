@@ -4,9 +4,16 @@ mod decided;
 mod overlap;
 mod rewritten;
 
-use std::{borrow::Cow, ops::Range, sync::OnceLock};
+use std::{
+    borrow::Cow,
+    ops::Range,
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
+};
 
-use onvm_bundle::filter::Expr;
+use onvm_bundle::filter::{Classifier, Expr};
 
 use super::{
     cube::Cube,
@@ -56,7 +63,14 @@ pub struct RuleTable<'a> {
     index: Index,
     /// For asking which cubes meet; made when first needed.
     siblings: OnceLock<Siblings>,
+    /// For asking which rule takes a frame; made once many have been asked about.
+    classifier: OnceLock<Classifier>,
+    /// Frames that were asked about without it.
+    walked: AtomicU32,
 }
+
+/// The index takes as long to make as some dozen walks over the rules.
+const WALKS: u32 = 64;
 
 #[derive(Debug)]
 struct Rule<'a> {
@@ -113,6 +127,7 @@ impl<'a> RuleTable<'a> {
 
     fn add(&mut self, fields: &mut Fields, filter: Cow<'a, Expr>) {
         self.siblings.take();
+        self.classifier.take();
         let rule = number(self.rules.len());
         let first = self.index.cubes().len();
         let cubes = lower(fields, &filter).map(|cubes| {
@@ -215,7 +230,17 @@ impl<'a> RuleTable<'a> {
 
     /// The taker of a packet.
     pub fn taker(&self, frame: &Frame) -> Taker {
-        (0..self.rules.len()).find(|rule| self.matches(*rule, frame))
+        let classifier = match self.classifier.get() {
+            Some(classifier) => classifier,
+            None if self.walked.fetch_add(1, Ordering::Relaxed) < WALKS => {
+                return (0..self.rules.len()).find(|rule| self.matches(*rule, frame));
+            }
+            None => self
+                .classifier
+                .get_or_init(|| Classifier::new(self.rules.iter().map(|rule| &*rule.filter))),
+        };
+        let filter = |rule: usize| self.rules.get(rule).map(|rule| &*rule.filter);
+        classifier.first(filter, &frame.bytes, frame.wire_len)
     }
 }
 
