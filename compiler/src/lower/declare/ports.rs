@@ -23,18 +23,6 @@ use crate::{
     },
 };
 
-/// Every kind of port, as in the source.
-pub(crate) const KINDS: &[&str] = &[
-    "pci",
-    "tap",
-    "af_packet",
-    "af_xdp",
-    "pcap",
-    "memif",
-    "null",
-    "vdev",
-];
-
 /// The Ethernet header and one VLAN tag: a frame of MTU `n` has `n + 18` bytes.
 const FRAME_OVERHEAD: u64 = 18;
 
@@ -108,14 +96,14 @@ fn port(
     let name = decl.name.node.as_str();
     let head = cx.place(file, decl.name.span);
     let Some(all) = settings(&decl.kind.node) else {
-        let close = closest(&decl.kind.node, KINDS.iter().copied());
+        let close = closest(&decl.kind.node, PortKind::WORDS);
         let place = cx.place(file, decl.kind.span);
         cx.report(unknown_type::unknown_type(
             place,
             "port kind",
             &decl.kind.node,
             close,
-            &KINDS.join(", "),
+            &PortKind::WORDS.join(", "),
         ));
         return None;
     };
