@@ -78,7 +78,7 @@ fn source() -> String {
     for n in 0..100 {
         let _ = writeln!(
             text,
-            "assert wan: c{n} and port {} passes f{} before lan",
+            "assert wan: c{n} and dst port {} passes f{} before lan",
             n + 1,
             n % 40
         );
