@@ -22,26 +22,6 @@ use crate::{
     generation::{At, HopIndex, NO_HOP, add},
 };
 
-/// The way from one hop to the next, the same for a whole run of packets.
-#[derive(Debug)]
-pub(super) struct Route {
-    /// Slot of the generation.
-    slot: usize,
-    to: HopIndex,
-    lane: Lane,
-    /// Packets that took it and are not counted yet.
-    taken: u64,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Lane {
-    /// To the only instance of a service.
-    Instance(u16),
-    Port(u16),
-    /// Each packet is to be looked at.
-    Each,
-}
-
 #[derive(Debug)]
 pub(super) struct Forward {
     pub(super) worker: usize,
@@ -54,7 +34,7 @@ pub(super) struct Forward {
     /// Slots with a link.
     pub(super) active: Vec<u16>,
     /// By service slot.
-    services: Vec<Selection>,
+    pub(super) services: Vec<Selection>,
     /// By port id.
     pub(super) sinks: Vec<Exit>,
     free: Vec<u32>,
@@ -64,7 +44,9 @@ pub(super) struct Forward {
     /// By port id: it is a capture, which says more of its packets than their bytes.
     pub(super) stamped: [bool; 256],
     /// By port id: the flags of its packets' descriptors.
-    flags: [u8; 256],
+    pub(super) flags: [u8; 256],
+    /// Some port's are not 0.
+    pub(super) flagged: bool,
     pub(super) stamps: Stamps,
     /// The present period of [`age`](super::age).
     pub(super) period: u8,
@@ -95,6 +77,7 @@ impl Forward {
             waiting: [false; 256],
             stamped: [false; 256],
             flags: [0; 256],
+            flagged: false,
             stamps: Stamps::default(),
             period: 0,
             clock: Clock {
@@ -110,6 +93,16 @@ impl Forward {
     pub(super) fn renew_flags(&mut self, tables: &[PortTable]) {
         for (flags, table) in self.flags.iter_mut().zip(tables) {
             *flags = if table.ignore_tags { IGNORE_TAGS } else { 0 };
+        }
+        self.flagged = self.flags.iter().any(|&flags| flags != 0);
+    }
+
+    /// The flags of a packet that came from this port.
+    #[inline(always)]
+    pub(super) fn flags_of(&self, port: u8) -> u8 {
+        match self.flagged {
+            true => self.flags[usize::from(port)],
+            false => 0,
         }
     }
 
@@ -167,67 +160,6 @@ impl Forward {
         self.divide_shares();
     }
 
-    /// Works out once how packets come to what stands at `to`.
-    pub(super) fn route(&self, packets: &Packets, slot: usize, to: HopIndex) -> Route {
-        let tables = packets.generations.live[slot].as_ref().map(|l| &l.tables);
-        let lane = match tables.and_then(|t| t.hops.get(usize::from(to))).map(|h| h.at) {
-            Some(At::Service(service)) => match self.services[usize::from(service)].only() {
-                Some(instance) => Lane::Instance(instance),
-                None => Lane::Each,
-            },
-            Some(At::Port(port)) => Lane::Port(port),
-            Some(At::Drop) | None => Lane::Each,
-        };
-        Route {
-            slot,
-            to,
-            lane,
-            taken: 0,
-        }
-    }
-
-    /// Sends a packet that the worker holds along a route; false when it must be sent by [`Self::send`].
-    #[inline(always)]
-    pub(super) fn follow(&mut self, packets: &mut Packets, route: &mut Route, buffer: u32) -> bool {
-        let entry = packets.ledger.entry(buffer);
-        match route.lane {
-            Lane::Instance(instance) => {
-                let Some(link) = &mut self.links[usize::from(instance)] else {
-                    return false;
-                };
-                if entry.visits_left == 0 || link.faulty {
-                    return false;
-                }
-                entry.visits_left -= 1;
-                entry.hop = route.to;
-                entry.owner = Owner::instance(instance);
-                entry.given = self.period;
-                let flags = self.flags[usize::from(entry.port)];
-                if link.stage(entry.descriptor(buffer, flags)) {
-                    self.push(packets, instance);
-                }
-            }
-            Lane::Port(port) => {
-                entry.hop = route.to;
-                self.stage_out(packets, port, buffer);
-            }
-            Lane::Each => return false,
-        }
-        route.taken += 1;
-        true
-    }
-
-    /// Counts the packets that took a route.
-    #[inline(always)]
-    pub(super) fn settle(&self, packets: &Packets, route: &Route) {
-        if let (1.., Some(Live { tables, .. })) = (route.taken, &packets.generations.live[route.slot]) {
-            add(
-                &tables.counters[self.worker].arrived[usize::from(route.to)],
-                route.taken,
-            );
-        }
-    }
-
     /// Sends a packet that the worker holds to what stands at `hop`, whatever that is.
     pub(super) fn send(&mut self, packets: &mut Packets, slot: usize, buffer: u32, hop: HopIndex) {
         let Some(Live { tables, .. }) = &packets.generations.live[slot] else {
@@ -249,7 +181,7 @@ impl Forward {
                 entry.visits_left -= 1;
                 entry.owner = Owner::instance(instance);
                 entry.given = self.period;
-                let flags = self.flags[usize::from(entry.port)];
+                let flags = self.flags_of(entry.port);
                 let full = match &mut self.links[usize::from(instance)] {
                     Some(link) if !link.faulty => link.stage(entry.descriptor(buffer, flags)),
                     _ => return self.discard(packets, buffer, Reason::NoInstance),
@@ -258,20 +190,26 @@ impl Forward {
                     self.push(packets, instance);
                 }
             }
-            At::Port(port) => self.stage_out(packets, port, buffer),
+            At::Port(port) => {
+                let (off, len) = entry.extent();
+                self.stage_out(
+                    packets,
+                    port,
+                    TxDesc {
+                        index: buffer,
+                        off,
+                        len,
+                    },
+                );
+            }
             At::Drop => self.discard(packets, buffer, Reason::Chain),
         }
     }
 
     #[inline(always)]
-    fn stage_out(&mut self, packets: &mut Packets, port: u16, buffer: u32) {
-        let (off, len) = packets.ledger.entry(buffer).extent();
+    pub(super) fn stage_out(&mut self, packets: &mut Packets, port: u16, packet: TxDesc) {
         let staged = &mut self.sinks[usize::from(port)].staged;
-        staged.push(TxDesc {
-            index: buffer,
-            off,
-            len,
-        });
+        staged.push(packet);
         if staged.len() >= BURST {
             self.transmit(packets, port);
         }
@@ -350,7 +288,7 @@ impl Forward {
     }
 
     #[inline(always)]
-    fn push(&mut self, packets: &mut Packets, slot: u16) {
+    pub(super) fn push(&mut self, packets: &mut Packets, slot: u16) {
         let Some(link) = &mut self.links[usize::from(slot)] else {
             return;
         };

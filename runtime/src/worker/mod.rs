@@ -21,6 +21,7 @@ mod misuse;
 mod packets;
 mod replicas;
 mod round;
+mod route;
 mod share;
 mod sink;
 
@@ -197,8 +198,10 @@ impl Worker {
         while !self.exit {
             let moved = self.round();
             rounds = rounds.wrapping_add(1);
-            if moved == 0 || rounds.is_multiple_of(64) {
+            if rounds.is_multiple_of(64) {
                 self.upkeep();
+            } else if moved == 0 {
+                self.forward.announce();
             }
             self.rest(moved);
         }
@@ -220,6 +223,7 @@ impl Worker {
             self.idle.reset();
             self.pace.reset();
         } else if self.idle.rest() == nflib::idle::Rest::Sleep {
+            self.upkeep();
             let polled = self.ingress.must_be_polled();
             idle::nap(
                 &mut self.pace,

@@ -1,6 +1,6 @@
 //! One round over all sources: take a burst from each, decide, hand on.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use nflib::{
     Descriptor, VERDICT_DROP, VERDICT_LOOKUP, VERDICT_NEXT, VERDICT_OUT, VERDICT_OUTPUT, VERDICT_STEER,
@@ -10,10 +10,11 @@ use onvm_api::Reason;
 use super::{
     SourceKind, Worker,
     admission::Admission,
-    forward::{NOWHERE, Route},
+    forward::NOWHERE,
     ingress::Receiver,
     ledger::{Entry, Owner, place},
     packets::Live,
+    route::{From, Route},
 };
 use crate::generation::{HopIndex, Request, Resolved, add};
 
@@ -63,9 +64,32 @@ impl Worker {
         for words in &self.taken[..n] {
             self.packets.ledger.prefetch(words[0] as u32);
         }
-        let mut run = None;
-        for i in 0..n {
-            self.take_back_one(slot, writes, Descriptor::from_words(self.taken[i]), &mut run);
+        let (mut run, mut at): (Option<Run>, usize) = (None, 0);
+        while at < n {
+            if let Some(Run {
+                generation,
+                hop,
+                route,
+            }) = &mut run
+            {
+                let from = From {
+                    slot,
+                    writes,
+                    generation: *generation,
+                    hop: *hop,
+                };
+                let Self {
+                    forward,
+                    packets,
+                    taken,
+                    ..
+                } = self;
+                at += forward.follow_all(packets, from, route, &taken[at..n]);
+            }
+            if at < n {
+                self.take_back_one(slot, writes, Descriptor::from_words(self.taken[at]), &mut run);
+                at += 1;
+            }
         }
         if let Some(Run { route, .. }) = run {
             self.forward.settle(&self.packets, &route);
@@ -210,34 +234,42 @@ impl Worker {
 
     /// Puts the packets of the burst just received onto their chains.
     fn admit(&mut self, port: usize, slot: usize) {
-        let Some(receiver) = &mut self.ingress.ports[port] else {
+        let live = self.packets.generations.live[slot].as_ref();
+        let (Some(tables), Some(receiver)) = (
+            live.map(|live| live.tables.clone()),
+            &mut self.ingress.ports[port],
+        ) else {
             return;
         };
+        let table = &tables.tables[port];
+        // Where all packets go the same way and no NF sees them, nobody looks into them.
+        let looked_at = !table.rules.is_empty() || !tables.reach[port].is_empty();
         let (burst, flows) = receiver.flows_mut();
         for packet in burst.packets() {
-            self.ingress.file.prefetch(packet.index, packet.off);
+            if looked_at {
+                self.ingress.file.prefetch(packet.index, packet.off);
+            }
             self.packets.ledger.prefetch(packet.index);
         }
         self.packets
             .generations
             .enter(slot, port as u8, burst.packets().len() as u32);
         let mut bytes = 0;
+        let mut hits = Hits::new(&tables.counters[self.forward.worker].hits[port]);
         let mut run: Option<(HopIndex, Route)> = None;
         for packet in burst.packets() {
-            let Some(Live { tables, .. }) = &self.packets.generations.live[slot] else {
-                return;
-            };
             bytes += u64::from(packet.len);
             let nic_hash = packet.hash_valid().then_some(packet.hash);
             let (copy, file) = (&mut self.ingress.copy, &self.ingress.file);
-            let table = &tables.tables[port];
-            let (hash, rule) = Receiver::classify(flows, table, packet.len, nic_hash, |most| {
-                copy.take(file, packet.index, packet.off, packet.len.min(most))
-            });
+            let (hash, rule) = match looked_at {
+                true => Receiver::classify(flows, table, packet.len, nic_hash, |most| {
+                    copy.take(file, packet.index, packet.off, packet.len.min(most))
+                }),
+                false => (0, 0),
+            };
             let hop = table.target(rule as usize);
-            add(&tables.counters[self.forward.worker].hits[port][rule as usize], 1);
-            let entry = self.packets.ledger.entry(packet.index);
-            *entry = Entry {
+            hits.count(rule as usize);
+            let entry = Entry {
                 owner: Owner::WORKER,
                 hop,
                 generation: slot as u8,
@@ -248,6 +280,7 @@ impl Worker {
                 place: place(packet.off, packet.len),
             };
             if hop == NOWHERE {
+                *self.packets.ledger.entry(packet.index) = entry;
                 self.packets.generations.leave(slot, port as u8, 1);
                 self.forward
                     .refuse(&mut self.packets, port as u16, packet.index, Reason::Chain);
@@ -262,15 +295,48 @@ impl Worker {
             }
             let followed = run
                 .as_mut()
-                .is_some_and(|(_, r)| forward.follow(packets, r, packet.index));
+                .is_some_and(|(_, r)| forward.follow_as(packets, r, packet.index, entry));
             if !followed {
                 forward.send(packets, slot, packet.index, hop);
             }
         }
+        hits.settle();
         if let Some((_, route)) = run {
             self.forward.settle(&self.packets, &route);
         }
         add(&self.counters.ports[port].rx_bytes, bytes);
+    }
+}
+
+/// Packets by rule, counted once for those that follow each other.
+struct Hits<'a> {
+    counters: &'a [AtomicU64],
+    rule: usize,
+    packets: u64,
+}
+
+impl<'a> Hits<'a> {
+    fn new(counters: &'a [AtomicU64]) -> Self {
+        Self {
+            counters,
+            rule: 0,
+            packets: 0,
+        }
+    }
+
+    #[inline(always)]
+    fn count(&mut self, rule: usize) {
+        if rule != self.rule {
+            self.settle();
+            (self.rule, self.packets) = (rule, 0);
+        }
+        self.packets += 1;
+    }
+
+    fn settle(&self) {
+        if self.packets > 0 {
+            add(&self.counters[self.rule], self.packets);
+        }
     }
 }
 

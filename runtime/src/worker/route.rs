@@ -1,0 +1,266 @@
+//! The way of packets that go from one hop to the next together: what is the same for all of them is looked up once.
+
+use nflib::{Descriptor, VERDICT_NEXT};
+
+use super::{
+    BURST,
+    forward::Forward,
+    ledger::{Entry, Owner, place},
+    packets::{Live, Packets},
+};
+use crate::{
+    dpdk::TxDesc,
+    generation::{At, HopIndex, add},
+};
+
+/// The way from one hop to the next.
+#[derive(Debug)]
+pub(super) struct Route {
+    /// Slot of the generation.
+    slot: usize,
+    to: HopIndex,
+    lane: Lane,
+    /// Packets that took it and are not counted yet.
+    taken: u64,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Lane {
+    /// To the only instance of a service.
+    Instance(u16),
+    Port(u16),
+    /// Each packet is to be looked at.
+    Each,
+}
+
+/// Where packets come from that may go on together.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct From {
+    /// The instance's slot.
+    pub(super) slot: u16,
+    /// It may have changed them.
+    pub(super) writes: bool,
+    pub(super) generation: usize,
+    pub(super) hop: HopIndex,
+}
+
+impl From {
+    /// The ledger entry of a packet that the instance handed back, if it may go on with the others.
+    #[inline(always)]
+    fn entry<'a>(self, packets: &'a mut Packets, descriptor: &Descriptor) -> Option<&'a mut Entry> {
+        let entry = packets
+            .ledger
+            .held_by(descriptor.buffer, Owner::instance(self.slot))?;
+        let alike = entry.hop == self.hop && usize::from(entry.generation) == self.generation;
+        (alike && descriptor.verdict == VERDICT_NEXT).then_some(entry)
+    }
+}
+
+impl Forward {
+    /// Works out once how packets come to what stands at `to`.
+    pub(super) fn route(&self, packets: &Packets, slot: usize, to: HopIndex) -> Route {
+        let tables = packets.generations.live[slot].as_ref().map(|l| &l.tables);
+        let lane = match tables.and_then(|t| t.hops.get(usize::from(to))).map(|h| h.at) {
+            Some(At::Service(service)) => match self.services[usize::from(service)].only() {
+                Some(instance) => Lane::Instance(instance),
+                None => Lane::Each,
+            },
+            Some(At::Port(port)) => Lane::Port(port),
+            Some(At::Drop) | None => Lane::Each,
+        };
+        Route {
+            slot,
+            to,
+            lane,
+            taken: 0,
+        }
+    }
+
+    /// Sends packets along a route, of those that an instance handed back as many from the first on as may go on together; gives how
+    /// many. The next one has to be looked at by itself.
+    #[inline(always)]
+    pub(super) fn follow_all(
+        &mut self,
+        packets: &mut Packets,
+        from: From,
+        route: &mut Route,
+        taken: &[[u64; 2]],
+    ) -> usize {
+        let mut done = 0;
+        while done < taken.len() {
+            let n = match route.lane {
+                Lane::Instance(to) => self.stage_all(packets, from, route.to, to, &taken[done..]),
+                Lane::Port(port) => self.stage_all_out(packets, from, route.to, port, &taken[done..]),
+                Lane::Each => 0,
+            };
+            if n == 0 {
+                break;
+            }
+            done += n;
+        }
+        route.taken += done as u64;
+        done
+    }
+
+    #[inline(always)]
+    fn stage_all(
+        &mut self,
+        packets: &mut Packets,
+        from: From,
+        hop: HopIndex,
+        to: u16,
+        taken: &[[u64; 2]],
+    ) -> usize {
+        let Some(link) = self.links[usize::from(to)].as_mut().filter(|l| !l.faulty) else {
+            return 0;
+        };
+        let (owner, given) = (Owner::instance(to), self.period);
+        let room = BURST - link.staged();
+        let mut n = 0;
+        for words in taken.iter().take(room) {
+            let descriptor = Descriptor::from_words(*words);
+            let Some(entry) = from.entry(packets, &descriptor) else {
+                break;
+            };
+            if entry.visits_left == 0 {
+                break;
+            }
+            if from.writes {
+                let Descriptor {
+                    buffer,
+                    offset,
+                    length,
+                    ..
+                } = descriptor;
+                if !self.file.contains(buffer, offset, length) {
+                    break;
+                }
+                entry.place = place(offset, length);
+            }
+            entry.owner = owner;
+            entry.hop = hop;
+            entry.visits_left -= 1;
+            entry.given = given;
+            let flags = match self.flagged {
+                true => self.flags[usize::from(entry.port)],
+                false => 0,
+            };
+            link.stage(entry.descriptor(descriptor.buffer, flags));
+            n += 1;
+        }
+        if n == room {
+            self.push(packets, to);
+        }
+        n
+    }
+
+    #[inline(always)]
+    fn stage_all_out(
+        &mut self,
+        packets: &mut Packets,
+        from: From,
+        hop: HopIndex,
+        port: u16,
+        taken: &[[u64; 2]],
+    ) -> usize {
+        let staged = &mut self.sinks[usize::from(port)].staged;
+        let room = BURST.saturating_sub(staged.len());
+        let mut n = 0;
+        for words in taken.iter().take(room) {
+            let descriptor = Descriptor::from_words(*words);
+            let Some(entry) = from.entry(packets, &descriptor) else {
+                break;
+            };
+            if from.writes {
+                let Descriptor {
+                    buffer,
+                    offset,
+                    length,
+                    ..
+                } = descriptor;
+                if !self.file.contains(buffer, offset, length) {
+                    break;
+                }
+                entry.place = place(offset, length);
+            }
+            entry.owner = Owner::WORKER;
+            entry.hop = hop;
+            let (off, len) = entry.extent();
+            staged.push(TxDesc {
+                index: descriptor.buffer,
+                off,
+                len,
+            });
+            n += 1;
+        }
+        if n == room {
+            self.transmit(packets, port);
+        }
+        n
+    }
+
+    /// Sends a packet that the worker holds along a route; false when it must be sent by [`Self::send`].
+    #[inline(always)]
+    pub(super) fn follow(&mut self, packets: &mut Packets, route: &mut Route, buffer: u32) -> bool {
+        let entry = *packets.ledger.entry(buffer);
+        self.follow_as(packets, route, buffer, entry)
+    }
+
+    /// The same for a packet whose entry is to be `entry`.
+    #[inline(always)]
+    pub(super) fn follow_as(
+        &mut self,
+        packets: &mut Packets,
+        route: &mut Route,
+        buffer: u32,
+        entry: Entry,
+    ) -> bool {
+        let to = packets.ledger.entry(buffer);
+        match route.lane {
+            Lane::Instance(instance) => {
+                let flags = self.flags_of(entry.port);
+                let link = self.links[usize::from(instance)].as_mut();
+                let Some(link) = link.filter(|link| !link.faulty && entry.visits_left > 0) else {
+                    *to = entry;
+                    return false;
+                };
+                *to = Entry {
+                    owner: Owner::instance(instance),
+                    hop: route.to,
+                    visits_left: entry.visits_left - 1,
+                    given: self.period,
+                    ..entry
+                };
+                if link.stage(entry.descriptor(buffer, flags)) {
+                    self.push(packets, instance);
+                }
+            }
+            Lane::Port(port) => {
+                *to = Entry {
+                    hop: route.to,
+                    ..entry
+                };
+                let (off, len) = entry.extent();
+                let index = buffer;
+                self.stage_out(packets, port, TxDesc { index, off, len });
+            }
+            Lane::Each => {
+                *to = entry;
+                return false;
+            }
+        }
+        route.taken += 1;
+        true
+    }
+
+    /// Counts the packets that took a route.
+    #[inline(always)]
+    pub(super) fn settle(&self, packets: &Packets, route: &Route) {
+        if let (1.., Some(Live { tables, .. })) = (route.taken, &packets.generations.live[route.slot]) {
+            add(
+                &tables.counters[self.worker].arrived[usize::from(route.to)],
+                route.taken,
+            );
+        }
+    }
+}
