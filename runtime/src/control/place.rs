@@ -12,7 +12,7 @@ use super::{Manager, apply::UNCHANGED};
 use crate::fleet::{InstanceSpec, NfMode, Placed};
 
 /// For all added instances to become ready; longer than one instance's own deadline.
-const READY_DEADLINE: Duration = Duration::from_secs(12);
+const READY_DEADLINE: Duration = Duration::from_secs(20);
 
 impl Manager {
     /// Finds or starts the bundle's services. Undoes itself on failure.

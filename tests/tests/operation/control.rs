@@ -198,6 +198,7 @@ fn onvmc_stop_returns_when_the_manager_has_stopped() {
     };
     let (code, text) = stop(&["other"]);
     assert!(code == Some(4) && text.contains("`other`"), "{text}");
+    manager.wait_for_traffic(1, SOON);
     let (code, text) = stop(&["test"]);
     assert_eq!(code, Some(0), "{text}");
     let stopped = format!("test (pid {}) has stopped", manager.pid());
