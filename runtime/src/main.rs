@@ -46,6 +46,9 @@ struct Arguments {
     /// How long a flow may be silent and still keeps its replica, while replicas are added or leave
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u16).range(1..=3600))]
     flow_idle: u16,
+    /// How long an NF with a range of replicas must have little to do until it has one replica fewer
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u16).range(1..))]
+    scale_down_after: u16,
     /// Print the final balance as JSON, and logs as JSON lines
     #[arg(long)]
     json: bool,
@@ -103,6 +106,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode, RunError> {
         },
         exit_when_done: arguments.exit_when_done,
         flow_idle: Duration::from_secs(arguments.flow_idle.into()),
+        scale_down_after: Duration::from_secs(arguments.scale_down_after.into()),
     };
     let local = tokio::task::LocalSet::new();
     let summary = local.block_on(&runtime, async {

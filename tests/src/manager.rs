@@ -12,8 +12,11 @@ use std::{
     time::Duration,
 };
 
-use onvm_api::{self as wire, ApiError, ApplyReply, ApplyRequest, InstanceStatus, Status};
+use onvm_api::{
+    self as wire, ApiError, ApplyReply, ApplyRequest, InstanceStatus, ScaleReply, ScaleRequest, Status,
+};
 use rustix::process::Signal;
+use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{Scratch, http, process, programs};
 
@@ -278,6 +281,16 @@ impl Manager {
         apply(&self.socket(), bundle, base)
     }
 
+    /// Asks for so many replicas of an NF, or as many as its load asks for.
+    pub fn scale(&self, nf: &str, replicas: Option<u16>) -> Result<ScaleReply, ApiError> {
+        let request = ScaleRequest {
+            version: wire::API_VERSION,
+            nf: nf.to_owned(),
+            replicas,
+        };
+        post(&self.socket(), wire::SCALE_PATH, &request)
+    }
+
     /// Asks for an orderly end.
     pub fn terminate(self) -> Finished {
         self.nf_processes();
@@ -445,8 +458,12 @@ pub fn apply(socket: &Path, bundle: &Path, base: Option<&str>) -> Result<ApplyRe
         bundle: bundle.display().to_string(),
         base: base.map(str::to_owned),
     };
-    let body = serde_json::to_string(&request).unwrap();
-    let (code, body) = http::request(socket, "POST", wire::APPLY_PATH, Some(&body)).unwrap();
+    post(socket, wire::APPLY_PATH, &request)
+}
+
+fn post<T: DeserializeOwned>(socket: &Path, path: &str, request: &impl Serialize) -> Result<T, ApiError> {
+    let body = serde_json::to_string(request).unwrap();
+    let (code, body) = http::request(socket, "POST", path, Some(&body)).unwrap();
     match code {
         200 => Ok(serde_json::from_str(&body).unwrap_or_else(|e| panic!("{e}: {body}"))),
         _ => Err(serde_json::from_str(&body).unwrap_or_else(|e| panic!("{code}: {e}: {body}"))),

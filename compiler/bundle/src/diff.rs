@@ -73,8 +73,7 @@ pub struct Detail {
     pub to: String,
 }
 
-/// Instances by name. All instances of a service share one fate: they are kept only if nothing about the service, not
-/// even the number of its instances, changes.
+/// Instances by name. Those of a service are kept if nothing about it changes but how many they are.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InstanceChanges {
     /// Only the new bundle has them.
@@ -95,6 +94,11 @@ impl Diff {
 
 /// What makes `new` of `old`.
 pub fn diff(old: Contents<'_>, new: Contents<'_>) -> Diff {
+    diff_running(old, new, |_| None)
+}
+
+/// The same of a bundle that runs; `replicas` gives how many instances a service has been scaled to.
+pub fn diff_running(old: Contents<'_>, new: Contents<'_>, replicas: impl Fn(&str) -> Option<u16>) -> Diff {
     let mut changes = Vec::new();
     settings(&mut changes, old.manager, new.manager);
     let port = |p: &Port| p.name.clone();
@@ -131,7 +135,7 @@ pub fn diff(old: Contents<'_>, new: Contents<'_>) -> Diff {
     let needs_restart = fixed_while_running(old.manager, new.manager);
     Diff {
         changes,
-        instances: instances(old, new, needs_restart.is_empty()),
+        instances: instances(old, new, needs_restart.is_empty(), replicas),
         needs_restart,
     }
 }
@@ -249,7 +253,7 @@ fn service_details(a: &Service, b: &Service) -> Vec<Detail> {
         detail("read only", &a.read_only, &b.read_only),
         detail("domain", &a.domain, &b.domain),
         detail("outputs", &a.outputs, &b.outputs),
-        detail("replicas", &a.instances.len(), &b.instances.len()),
+        detail("replicas", &a.replicas().to_string(), &b.replicas().to_string()),
         detail("cores", &cores(first), &cores(other)),
         detail("memory", &memory(first), &memory(other)),
         detail("numa", &numa(first), &numa(other)),
@@ -430,22 +434,34 @@ fn table(changes: &mut Vec<Change>, port: &str, old: &Rules<'_>, new: &Rules<'_>
     }
 }
 
-fn instances(old: Contents<'_>, new: Contents<'_>, running: bool) -> InstanceChanges {
+fn instances(
+    old: Contents<'_>,
+    new: Contents<'_>,
+    running: bool,
+    replicas: impl Fn(&str) -> Option<u16>,
+) -> InstanceChanges {
     let mut changes = InstanceChanges::default();
+    let count = |s: &Service| s.replicas().clamp(replicas(&s.name).unwrap_or(0));
+    let services = old.manager.services.iter();
+    let mut before: BTreeSet<&str> = services
+        .flat_map(|s| s.first(count(s)))
+        .map(|i| i.name.as_str())
+        .collect();
     for service in &new.manager.services {
         let was = old.manager.services.iter().find(|s| s.name == service.name);
         let kept = running && was.is_some_and(|was| old.made_from(was).goes_on_as(&new.made_from(service)));
-        for name in service.instances.iter().map(|i| &i.name) {
-            let list = match (kept, old.instances.contains_key(name)) {
+        // As many as there were, as far as the new range goes.
+        let count = service.replicas().clamp(was.map_or(0, count));
+        for name in service.first(count).map(|i| i.name.as_str()) {
+            let list = match (kept, before.remove(name)) {
                 (true, true) => &mut changes.kept,
                 (false, true) => &mut changes.replaced,
                 (_, false) => &mut changes.started,
             };
-            list.push(name.clone());
+            list.push(name.to_owned());
         }
     }
-    let gone = old.instances.keys().filter(|n| !new.instances.contains_key(*n));
-    changes.stopped = gone.cloned().collect();
+    changes.stopped = before.into_iter().map(str::to_owned).collect();
     for list in [&mut changes.started, &mut changes.replaced, &mut changes.kept] {
         list.sort();
     }

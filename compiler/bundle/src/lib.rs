@@ -20,6 +20,7 @@ mod manifest;
 mod names;
 mod notation;
 mod params;
+mod replicas;
 mod room;
 pub mod tables;
 mod validate;
@@ -43,4 +44,5 @@ pub use manifest::{
 pub use names::{NAME_RULE, is_bundle_name, is_file_name, is_file_path, is_name};
 pub use onvm_filter as filter;
 pub use params::ParamSource;
+pub use replicas::Replicas;
 pub use room::HEADROOM;

@@ -22,6 +22,7 @@ impl MadeFrom {
             service: Service {
                 id: 0,
                 source: SourceRef(String::new()),
+                min_replicas: None,
                 instances: Vec::new(),
                 ..service.clone()
             },
@@ -42,10 +43,6 @@ impl MadeFrom {
     /// The instance is gone.
     pub fn forget(&mut self, instance: &str) {
         self.instances.remove(instance);
-    }
-
-    pub fn has(&self, instance: &str) -> bool {
-        self.instances.contains_key(instance)
     }
 
     /// Each flow keeps its instance.

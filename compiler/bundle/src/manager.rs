@@ -222,6 +222,10 @@ pub struct Service {
     /// Names of the outputs in the manifest's order; `output N` of a verdict is an index into it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub outputs: Vec<String>,
+    /// How many instances run at least, of a service that is scaled while it runs; between that and all of them run as many as the
+    /// load or the operator asks for, the first ones of the list. None: all, always.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_replicas: Option<u16>,
     #[serde(rename = "instance")]
     pub instances: Vec<Instance>,
 }

@@ -128,6 +128,13 @@ impl<'a> Check<'a> {
             self.ensure(!s.instances.is_empty(), || {
                 format!("service `{}` has no instance", s.name)
             })?;
+            let replicas = s.replicas();
+            self.ensure((1..=replicas.max).contains(&replicas.min), || {
+                format!(
+                    "service `{}` has {} instances and at least {} of them",
+                    s.name, replicas.max, replicas.min
+                )
+            })?;
             for i in &s.instances {
                 self.ensure(is_name(&i.name), || {
                     let shown = i.name.escape_debug();

@@ -8,7 +8,7 @@ use std::{
 use onvm_api::{API_VERSION, ApiError, ApplyRequest, Client, ClientError, Status};
 use onvm_bundle::{
     Bundle,
-    diff::{Diff, diff},
+    diff::{Diff, diff_running},
 };
 use onvmc::{Inputs, traffic::Changes};
 
@@ -133,7 +133,11 @@ fn prepare(
     };
     let side = Side::read(out, target, source, &inputs).ok_or(Outcome::Refused)?;
     let running = Side::Bundle(Box::new(running));
-    let diff = diff(running.contents(), side.contents());
+    let replicas = |nf: &str| {
+        let service = status.services.iter().find(|s| s.name == nf)?;
+        Some(service.replicas.now)
+    };
+    let diff = diff_running(running.contents(), side.contents(), replicas);
     let compared = traffic::compare(out, &running, &side, &diff);
     let starts = compared.is_ok();
     let moved = compared.unwrap_or_default();

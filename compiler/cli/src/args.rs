@@ -53,6 +53,8 @@ pub(crate) enum Command {
     Plan(PlanArgs),
     /// Change a running manager to a source or bundle
     Apply(ApplyArgs),
+    /// Change how many replicas an NF of a running manager has
+    Scale(ScaleArgs),
     /// Show the differences between two sources or bundles
     Diff(DiffArgs),
     /// Draw ports, steering rules and chains
@@ -243,6 +245,27 @@ pub(crate) struct ApplyArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct ScaleArgs {
+    /// The NF's name in the source
+    #[arg(value_name = "NF")]
+    pub(crate) nf: String,
+    /// How many, within the `replicas` of the source; `auto`: as many as the load asks for
+    #[arg(value_name = "REPLICAS|auto", value_parser = replicas)]
+    pub(crate) replicas: Replicas,
+    /// The bundle's name, where several managers run
+    pub(crate) name: Option<String>,
+    #[command(flatten)]
+    pub(crate) runtime: RuntimeArgs,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Replicas {
+    /// As many as the load asks for.
+    Auto,
+    Fixed(u16),
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct DiffArgs {
     /// A source or a bundle
     #[arg(value_name = "A")]
@@ -397,6 +420,15 @@ fn period(text: &str) -> Result<Duration, String> {
     seconds
         .map(Duration::from_secs_f64)
         .ok_or_else(|| "expected seconds from 0.1 to 3600".to_owned())
+}
+
+/// Of `scale`.
+fn replicas(text: &str) -> Result<Replicas, String> {
+    match (text, text.parse()) {
+        ("auto", _) => Ok(Replicas::Auto),
+        (_, Ok(replicas @ 1..=1024)) => Ok(Replicas::Fixed(replicas)),
+        _ => Err("expected a number from 1 to 1024, or `auto`".to_owned()),
+    }
 }
 
 fn assignment(text: &str) -> Result<(String, String), String> {

@@ -25,6 +25,7 @@ mod output;
 mod placement;
 mod query;
 mod replay;
+mod scale;
 mod status;
 mod stop;
 mod test;
@@ -104,6 +105,7 @@ pub fn run() -> ExitCode {
         Command::New(args) => new::run(&out, args),
         Command::Status(args) => status::run(&out, args),
         Command::Stop(args) => stop::run(&out, args),
+        Command::Scale(args) => scale::run(&out, args),
         Command::Plan(args) => apply::plan(&out, args),
         Command::Apply(args) => apply::apply(&out, args),
         Command::Diff(args) => diff::run(&out, args),

@@ -99,7 +99,13 @@ fn render(status: &Status, verbose: bool) -> String {
         status.pid,
     );
     text.push_str(&isolation(&status.isolation));
-    let tables = [ports(status), chains(status), instances(status), drops(status)];
+    let tables = [
+        ports(status),
+        chains(status),
+        instances(status),
+        replicas(status),
+        drops(status),
+    ];
     let more = verbose.then(|| [rules(status), counters(status)]);
     for table in tables.into_iter().chain(more.into_iter().flatten()).flatten() {
         text.push('\n');
@@ -209,6 +215,21 @@ fn instances(status: &Status) -> Option<Table> {
         "instance", "type", "state", "pid", "restarts", "packets", "per s", "drops", "ring",
     ];
     table(3, &header, rows)
+}
+
+/// Of the NFs that are scaled.
+fn replicas(status: &Status) -> Option<Table> {
+    let scaled = status.services.iter().filter(|s| s.replicas.min < s.replicas.max);
+    let rows = scaled.map(|s| {
+        let by = if s.replicas.automatic { "load" } else { "operator" };
+        vec![
+            s.name.clone(),
+            by.to_owned(),
+            format!("{}..{}", s.replicas.min, s.replicas.max),
+            s.replicas.now.to_string(),
+        ]
+    });
+    table(2, &["replicas of", "chosen by", "range", "now"], rows)
 }
 
 fn rules(status: &Status) -> Option<Table> {
@@ -343,6 +364,12 @@ mod tests {
                 name: "fw".into(),
                 id: 1,
                 nf_type: "firewall".into(),
+                replicas: Replicas {
+                    now: 2,
+                    min: 1,
+                    max: 4,
+                    automatic: true,
+                },
                 instances: vec![instance("fw-0", 2), instance("fw-1", 0)],
             }],
             drops: vec![Drop {

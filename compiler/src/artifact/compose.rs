@@ -31,6 +31,8 @@ struct Entry<'a> {
     cpuset: String,
     secrets: Vec<String>,
     has_secrets: bool,
+    /// It is not started with the others, but when the service is scaled.
+    on_demand: bool,
 }
 
 pub(super) fn render(program: &Program) -> Result<String, ArtifactError> {
@@ -52,8 +54,11 @@ pub(super) fn render(program: &Program) -> Result<String, ArtifactError> {
 }
 
 fn entries<'a>(program: &'a Program, manager: &'a ManagerConfig) -> Vec<Entry<'a>> {
-    let instances = manager.services.iter().flat_map(|s| &s.instances);
-    let entry = |instance: &'a onvm_bundle::Instance| {
+    let instances = manager.services.iter().flat_map(|s| {
+        let min = usize::from(s.replicas().min);
+        s.instances.iter().enumerate().map(move |(n, i)| (i, n >= min))
+    });
+    let entry = |(instance, on_demand): (&'a onvm_bundle::Instance, bool)| {
         let config = program.instances.get(&instance.name)?;
         let run = &config.manifest.run;
         let image = match &run.image {
@@ -71,6 +76,7 @@ fn entries<'a>(program: &'a Program, manager: &'a ManagerConfig) -> Vec<Entry<'a
             cpuset: format!("ONVM_CPUSET_{}", variable(&instance.name)),
             has_secrets: !secrets.is_empty(),
             secrets,
+            on_demand,
         })
     };
     instances.filter_map(entry).collect()

@@ -196,6 +196,7 @@ fn service(doc: &mut Doc, service: &Service, quotes: &Quotes<'_>) {
         read_only,
         domain,
         outputs,
+        min_replicas,
         instances,
     } = service;
     doc.header("[[service]]", Some((source, quotes)));
@@ -209,6 +210,7 @@ fn service(doc: &mut Doc, service: &Service, quotes: &Quotes<'_>) {
     doc.key("read_only", read_only);
     doc.optional("domain", domain.as_ref());
     doc.list("outputs", outputs);
+    doc.optional("min_replicas", min_replicas.as_ref());
     for Instance {
         name,
         cores,

@@ -11,9 +11,8 @@ pub(crate) const PAGE: Page = Page {
     severity: Severity::Warning,
     text: r#"The setting belongs to the language and is kept in the bundle, but the `onvm-run` of this version does not act
 on it. The warning comes once for each setting, so that nobody relies on it. In `with`: `cores`, `numa`,
-`run = container`, `domain` (`onvm-run` refuses NFs of different domains) and the upper end of a range of
-`replicas`. In `manager`: `backpressure = on`. `allow ... to program`: NFs cannot change flow
-tables. Values that match the actual behaviour get no warning."#,
+`run = container` and `domain` (`onvm-run` refuses NFs of different domains). In `manager`: `backpressure = on`.
+`allow ... to program`: NFs cannot change flow tables. Values that match the actual behaviour get no warning."#,
     wrong: r#"port wan = null {}
 
 nf fw = firewall with { cores = 2 }
@@ -62,17 +61,11 @@ mod tests {
             assert!(checked.program.is_some(), "{with} {manager}");
             checked.diagnostics.iter().map(|d| d.code).collect::<Vec<_>>()
         };
-        for with in [
-            "domain = \"a\"",
-            "cores = 1",
-            "numa = 0",
-            "run = container",
-            "replicas = 2..4",
-        ] {
+        for with in ["domain = \"a\"", "cores = 1", "numa = 0", "run = container"] {
             assert_eq!(found(with, ""), ["C0606"], "{with}");
         }
         assert_eq!(found("", "backpressure = on"), ["C0606"]);
-        let meant = "cores = shared, affinity = none, run = process, replicas = 2..2, memory = 64 MiB, restart = never";
+        let meant = "cores = shared, affinity = none, run = process, replicas = 2..4, memory = 64 MiB, restart = never";
         let defaults =
             "workers = 2, backpressure = off, cores = [0, 1], idle = spin, hugepages = off, max_hops = 9";
         assert!(found(meant, defaults).is_empty());

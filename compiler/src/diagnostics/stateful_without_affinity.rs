@@ -1,5 +1,6 @@
 //! C0603: stateful NF without affinity.
 
+use onvm_bundle::Replicas;
 use onvm_lang::{Diagnostic, Severity};
 
 use super::Page;
@@ -27,7 +28,12 @@ allow g to steer mon
 "#,
 };
 
-pub(crate) fn stateful_without_affinity(place: Place, nf: &str, replicas: u64, nf_type: &str) -> Diagnostic {
+pub(crate) fn stateful_without_affinity(
+    place: Place,
+    nf: &str,
+    replicas: Replicas,
+    nf_type: &str,
+) -> Diagnostic {
     PAGE.at(
         place,
         format!("`{nf}` keeps state and has {replicas} replicas without affinity"),

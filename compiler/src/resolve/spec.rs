@@ -19,7 +19,7 @@ use crate::resolve::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Plain(ParamKind),
-    /// `2` or `2..4`; the value is the lower end.
+    /// `2` or `2..4`; the value of a range is the list of its ends.
     IntOrRange,
     /// A count, or this word.
     CountOr(&'static str),
@@ -259,8 +259,9 @@ impl Spec {
         let read = match (self.kind, value) {
             (Kind::Plain(kind), value) => self.read_plain_kind(kind, value)?,
             (Kind::IntOrRange, Value::Range(low, high)) => {
+                self.check_bounds(&(*low).into())?;
                 self.check_bounds(&(*high).into())?;
-                (*low).into()
+                return Ok(vec![toml::Value::from(*low), (*high).into()].into());
             }
             (Kind::IntOrRange | Kind::CountOr(_), Value::Int(n)) => (*n).into(),
             (Kind::CountOr(word), Value::Word(given)) if given == word => given.clone().into(),

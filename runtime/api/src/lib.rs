@@ -5,6 +5,7 @@
 //! | `GET /v1/status` | – | [`Status`] |
 //! | `GET /v1/status?verbose` | – | [`Status`] with the hits of each steering rule |
 //! | `POST /v1/apply` | [`ApplyRequest`] | [`ApplyReply`] |
+//! | `POST /v1/scale` | [`ScaleRequest`] | [`ScaleReply`] |
 //! | `POST /v1/stop` | – | [`StopReply`] |
 //! | `GET /metrics` | – | Prometheus text |
 //!
@@ -55,6 +56,7 @@ pub const STATUS_PATH: &str = "/v1/status";
 /// The query behind [`STATUS_PATH`] that asks for steering rules, too.
 pub const VERBOSE: &str = "verbose";
 pub const APPLY_PATH: &str = "/v1/apply";
+pub const SCALE_PATH: &str = "/v1/scale";
 pub const STOP_PATH: &str = "/v1/stop";
 pub const METRICS_PATH: &str = "/metrics";
 
@@ -181,7 +183,20 @@ pub struct ServiceStatus {
     pub id: u16,
     #[serde(rename = "type")]
     pub nf_type: String,
+    #[serde(default)]
+    pub replicas: Replicas,
     pub instances: Vec<InstanceStatus>,
+}
+
+/// How many instances a service has, those left out that keep their flows until these end.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Replicas {
+    pub now: u16,
+    pub min: u16,
+    pub max: u16,
+    /// The manager chooses by load, and not the operator.
+    pub automatic: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -290,6 +305,35 @@ pub struct ApplyReply {
     pub took_ms: f64,
 }
 
+/// Asks for another number of instances of a service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct ScaleRequest {
+    pub version: u32,
+    /// The service's name.
+    pub nf: String,
+    /// Within the bounds of the bundle; none: the manager chooses by load from now on.
+    #[serde(default)]
+    pub replicas: Option<u16>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct ScaleReply {
+    pub version: u32,
+    pub nf: String,
+    /// How many there were.
+    pub before: u16,
+    pub replicas: Replicas,
+    /// Instances by name.
+    pub started: Vec<String>,
+    pub stopped: Vec<String>,
+    /// They get no new flows, and are stopped once those that they have have ended.
+    pub draining: Vec<String>,
+    /// Milliseconds from the request until new flows meet the new set of instances.
+    pub took_ms: f64,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct StopReply {
@@ -320,6 +364,10 @@ impl ApiError {
     pub const NOT_CHANGEABLE: &str = "not_changeable";
     /// An instance did not become ready; the old generation goes on.
     pub const NOT_READY: &str = "not_ready";
+    /// The running bundle has no such NF.
+    pub const UNKNOWN_NF: &str = "unknown_nf";
+    /// The running bundle does not allow so many instances.
+    pub const OUT_OF_RANGE: &str = "out_of_range";
     pub const INTERNAL: &str = "internal";
 
     pub fn new(code: &str, message: impl Into<String>, remedy: impl Into<String>) -> Self {

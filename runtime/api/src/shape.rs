@@ -131,12 +131,14 @@ fn shape() -> Vec<String> {
     let mut messages = Messages::default();
     let status = messages.name::<Status>();
     let (apply, applied) = (messages.name::<ApplyRequest>(), messages.name::<ApplyReply>());
+    let (scale, scaled) = (messages.name::<ScaleRequest>(), messages.name::<ScaleReply>());
     let stopped = messages.name::<StopReply>();
     let error = messages.name::<ApiError>();
     let mut lines = vec![
         format!("GET {STATUS_PATH}: {status}"),
         format!("GET {STATUS_PATH}?{VERBOSE}: {status}"),
         format!("POST {APPLY_PATH}: {apply} to {applied}"),
+        format!("POST {SCALE_PATH}: {scale} to {scaled}"),
         format!("POST {STOP_PATH}: {stopped}"),
         format!("every failure: {error}"),
     ];

@@ -124,7 +124,15 @@ fn instances(registry: &mut Registry, status: &wire::Status) {
     let own_counters = Table::counter(registry, "nf_counter", "An NF's own counters, by name");
     let own_gauges = Family::<Labels, Gauge<u64, AtomicU64>>::default();
     registry.register("nf_gauge", "An NF's own gauges, by name", own_gauges.clone());
+    let replicas = Family::<Labels, Gauge>::default();
+    registry.register(
+        "nf_replicas",
+        "Instances of an NF, without those that keep their flows until these end",
+        replicas.clone(),
+    );
     for service in &status.services {
+        let labels = own(&[("nf", &service.name)]);
+        replicas.get_or_create(&labels).set(service.replicas.now.into());
         for i in &service.instances {
             let labels = [("nf", service.name.as_str()), ("instance", i.name.as_str())];
             rx.set(&labels, i.rx_packets);
@@ -173,6 +181,7 @@ mod tests {
             name: "fw".into(),
             id: 0,
             nf_type: "firewall".into(),
+            replicas: wire::Replicas::default(),
             instances: vec![instance],
         };
         let status = wire::Status {

@@ -18,7 +18,7 @@ use hyper::{
     header::CONTENT_TYPE,
 };
 use onvm_api::{self as wire, ApiError};
-use serde::Serialize;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::{
     net::UnixListener,
     sync::{
@@ -48,6 +48,10 @@ pub(crate) enum Request {
     Apply(
         wire::ApplyRequest,
         oneshot::Sender<Result<wire::ApplyReply, ApiError>>,
+    ),
+    Scale(
+        wire::ScaleRequest,
+        oneshot::Sender<Result<wire::ScaleReply, ApiError>>,
     ),
     Stop(oneshot::Sender<()>),
 }
@@ -80,7 +84,11 @@ async fn one(
         Ok(Some(body)) => answer(&head.method, &head.uri, &body, &requests).await,
         Ok(None) => {
             let message = format!("The request has a body of more than {MAX_BODY} bytes");
-            refuse(StatusCode::PAYLOAD_TOO_LARGE, message, "Send an ApplyRequest.")
+            refuse(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                message,
+                "Send one of the messages of onvm-api.",
+            )
         }
         Err(e) => refuse(
             StatusCode::BAD_REQUEST,
@@ -127,7 +135,8 @@ async fn answer(method: &Method, uri: &Uri, body: &[u8], requests: &Requests) ->
             }
             None => gone(),
         },
-        (&Method::POST, wire::APPLY_PATH) => apply(body, requests).await,
+        (&Method::POST, wire::APPLY_PATH) => change(body, requests, Request::Apply).await,
+        (&Method::POST, wire::SCALE_PATH) => change(body, requests, Request::Scale).await,
         (&Method::POST, wire::STOP_PATH) => match ask(requests, Request::Stop).await {
             Some(()) => {
                 let version = wire::API_VERSION;
@@ -138,33 +147,49 @@ async fn answer(method: &Method, uri: &Uri, body: &[u8], requests: &Requests) ->
         _ => refuse(
             StatusCode::NOT_FOUND,
             "No such path or method".to_owned(),
-            "Available are GET /v1/status, POST /v1/apply, POST /v1/stop and GET /metrics.",
+            "Available are GET /v1/status, POST /v1/apply, POST /v1/scale, POST /v1/stop and GET /metrics.",
         ),
     }
 }
 
-async fn apply(body: &[u8], requests: &Requests) -> Response {
-    let request: wire::ApplyRequest = match serde_json::from_slice(body) {
-        Ok(request) => request,
+/// A request that changes what runs.
+async fn change<M: DeserializeOwned, R: Serialize>(
+    body: &[u8],
+    requests: &Requests,
+    request: impl FnOnce(M, oneshot::Sender<Result<R, ApiError>>) -> Request,
+) -> Response {
+    let (message, version) = match read::<M>(body) {
+        Ok(read) => read,
         Err(e) => {
             let message = format!("The request cannot be read: {e}");
-            return refuse(StatusCode::BAD_REQUEST, message, "Send an ApplyRequest as JSON.");
+            let remedy = "Send an ApplyRequest or a ScaleRequest, as the path asks, as JSON.";
+            return refuse(StatusCode::BAD_REQUEST, message, remedy);
         }
     };
-    if request.version != wire::API_VERSION {
+    if version != wire::API_VERSION {
         let message = format!(
-            "The request has version {}, and this manager reads version {}",
-            request.version,
+            "The request has version {version}, and this manager reads version {}",
             wire::API_VERSION
         );
         let remedy = "Use the `onvmc` that belongs to this `onvm-run`.";
         return refuse(StatusCode::BAD_REQUEST, message, remedy);
     }
-    match ask(requests, |reply| Request::Apply(request, reply)).await {
+    match ask(requests, |reply| request(message, reply)).await {
         Some(Ok(reply)) => json(StatusCode::OK, &reply),
         Some(Err(error)) => json(code(&error), &error),
         None => gone(),
     }
+}
+
+/// A message and its version.
+fn read<M: DeserializeOwned>(body: &[u8]) -> Result<(M, u32), serde_json::Error> {
+    #[derive(Deserialize)]
+    struct Version {
+        version: u32,
+    }
+    let message = serde_json::from_slice(body)?;
+    let Version { version } = serde_json::from_slice(body)?;
+    Ok((message, version))
 }
 
 async fn ask<T>(requests: &Requests, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Option<T> {
@@ -175,9 +200,11 @@ async fn ask<T>(requests: &Requests, request: impl FnOnce(oneshot::Sender<T>) ->
 
 fn code(error: &ApiError) -> StatusCode {
     match error.code.as_str() {
-        ApiError::BAD_REQUEST | ApiError::BAD_BUNDLE | ApiError::NOT_CHANGEABLE => {
-            StatusCode::UNPROCESSABLE_ENTITY
-        }
+        ApiError::BAD_REQUEST
+        | ApiError::BAD_BUNDLE
+        | ApiError::NOT_CHANGEABLE
+        | ApiError::UNKNOWN_NF
+        | ApiError::OUT_OF_RANGE => StatusCode::UNPROCESSABLE_ENTITY,
         ApiError::BASE_MOVED | ApiError::BUSY => StatusCode::CONFLICT,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     }

@@ -9,6 +9,7 @@ mod cores;
 mod history;
 mod memory;
 mod place;
+mod scale;
 mod signals;
 mod start;
 mod status;
@@ -18,6 +19,7 @@ mod totals;
 mod unsupported;
 
 use std::{
+    collections::VecDeque,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -76,6 +78,11 @@ pub struct Manager {
     pool: Arc<PacketPool>,
     host: HostOptions,
     exit_when_done: bool,
+    /// The shortest calm after which a service has one instance fewer.
+    scale_down_after: Duration,
+    /// An instance is started or stopped by the manager's own choice; what comes meanwhile waits.
+    scales_itself: bool,
+    held: VecDeque<Request>,
     /// Somebody asked the manager to stop.
     stopping: bool,
     ingress_closed: bool,
@@ -108,8 +115,13 @@ impl Manager {
                     let outcome = self.apply(&request).await;
                     answer(reply, outcome);
                 }
+                Input::Request(Request::Scale(request, reply)) => {
+                    let outcome = self.scale(&request).await;
+                    answer(reply, outcome);
+                }
                 other => self.handle(other),
             }
+            self.scale_by_load().await;
             if self.exit_when_done && self.all_done() {
                 self.stopping = true;
             }
@@ -127,14 +139,12 @@ impl Manager {
                 return false;
             }
             match self.next().await {
-                Input::Request(Request::Apply(_, reply)) => {
-                    let error = wire::ApiError::new(
-                        wire::ApiError::BUSY,
-                        "Another apply is under way",
-                        "Wait for its end, look at the new state with `onvmc status`, then plan again.",
-                    );
-                    answer(reply, Err(error));
+                // Who asks did nothing to be sent away for.
+                Input::Request(request @ (Request::Apply(..) | Request::Scale(..))) if self.scales_itself => {
+                    self.held.push_back(request);
                 }
+                Input::Request(Request::Apply(_, reply)) => answer(reply, Err(busy())),
+                Input::Request(Request::Scale(_, reply)) => answer(reply, Err(busy())),
                 other => self.handle(other),
             }
         }
@@ -142,6 +152,11 @@ impl Manager {
 
     /// The next event of any kind. Ticks come in their time, however many other events there are.
     async fn next(&mut self) -> Input {
+        if !self.scales_itself
+            && let Some(request) = self.held.pop_front()
+        {
+            return Input::Request(request);
+        }
         tokio::select! {
             biased;
             () = self.signals.stop() => Input::Stop,
@@ -168,6 +183,7 @@ impl Manager {
                 answer(reply, ());
             }
             Input::Request(Request::Apply(_, reply)) => drop(reply),
+            Input::Request(Request::Scale(_, reply)) => drop(reply),
             Input::Stop => self.stopping = true,
             Input::Done => {}
             Input::Tick => self.tick(),
@@ -216,6 +232,14 @@ impl Manager {
     fn quiet(&self) -> bool {
         self.workers.in_flight() == 0
     }
+}
+
+fn busy() -> wire::ApiError {
+    wire::ApiError::new(
+        wire::ApiError::BUSY,
+        "Another apply is under way",
+        "Wait for its end, look at the new state with `onvmc status`, then plan again.",
+    )
 }
 
 /// Answers a request; a client that has gone needs no answer.

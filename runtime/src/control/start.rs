@@ -40,6 +40,8 @@ pub struct Options {
     pub exit_when_done: bool,
     /// How long a flow may be silent and still keeps its instance of a service with several; whole seconds.
     pub flow_idle: Duration,
+    /// How long a service must have had little to do before it has one instance fewer.
+    pub scale_down_after: Duration,
 }
 
 /// For a driver that is opening a device when a signal comes.
@@ -126,6 +128,9 @@ pub async fn start(options: Options) -> Result<Manager, RunError> {
         pool: memory.pool,
         host: options.host,
         exit_when_done: options.exit_when_done,
+        scale_down_after: options.scale_down_after,
+        scales_itself: false,
+        held: Default::default(),
         stopping: false,
         ingress_closed: false,
         run_dir,

@@ -119,6 +119,7 @@ impl Manager {
             name: service.name.clone(),
             id: service.id,
             nf_type: service.nf_type.clone(),
+            replicas: self.replicas(service),
             instances,
         }
     }

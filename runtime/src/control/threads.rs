@@ -42,7 +42,7 @@ pub(super) fn start_workers(
         .min(MOST_CREDIT)
         .max(BURST as u32);
     let (events, receiver) = unbounded_channel();
-    let mut workers = Workers::new(Vec::new(), receiver);
+    let mut workers = Workers::new(Vec::new(), receiver, u64::from(credit) * u64::from(count));
     for id in 0..count {
         let parts = Parts {
             id,

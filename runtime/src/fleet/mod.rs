@@ -4,11 +4,12 @@ mod closing;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod launch;
+pub(crate) mod load;
 mod log;
 mod patience;
 pub(crate) mod processes;
 mod register;
-mod scale;
+pub(crate) mod scale;
 pub(crate) mod spec;
 mod supervise;
 #[cfg(test)]
@@ -27,15 +28,16 @@ use onvm_bundle::MadeFrom;
 use tokio::sync::mpsc::UnboundedSender;
 
 pub use self::spec::{HostOptions, NfMode};
-pub(crate) use self::{
-    register::OwnCounter,
-    scale::Placed,
-    spec::InstanceSpec,
-    supervise::{Report, Shared},
-};
 use self::{
+    load::Load,
     supervise::{Order, Supervisor},
     users::User,
+};
+pub(crate) use self::{
+    register::OwnCounter,
+    scale::{Placed, Scale},
+    spec::InstanceSpec,
+    supervise::{Report, Shared},
 };
 use crate::{
     error::RunError,
@@ -64,6 +66,8 @@ pub(crate) struct ServiceEntry {
     pub(crate) name: String,
     /// What it was made from; one that is made from the same is the same.
     made_from: MadeFrom,
+    pub(crate) scale: Scale,
+    pub(crate) load: Load,
     /// Instance slots by name.
     pub(crate) instances: HashMap<String, u16>,
 }

@@ -1,25 +1,47 @@
-//! How many instances a service has, and which: those of a new bundle are started beside those that stay, and those that it has not
-//! any more keep their flows until these end.
+//! How many instances a service has, and which: those that are added are started beside those that stay, and those that are to go
+//! keep their flows until these end.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::atomic::Ordering,
     time::{Duration, Instant},
 };
 
 use onvm_api::InstanceState;
-use onvm_bundle::{InstanceConfig, MadeFrom, Service};
+use onvm_bundle::{InstanceConfig, MadeFrom, Replicas, Service};
 
 use super::{
     Fleet, InstanceEntry, Role, ServiceEntry, free_slot, full, spec::InstanceSpec, supervise::Order,
 };
 use crate::{
     error::RunError,
+    fleet::load::Load,
     worker::{Command, Instances, Workers},
 };
 
 /// For the flows of an instance that is to go; what still lives then moves to the others.
 pub(super) const RETIRE_DEADLINE: Duration = Duration::from_secs(600);
+
+/// How many instances a service has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Scale {
+    pub(crate) range: Replicas,
+    /// Within the range.
+    pub(crate) replicas: u16,
+    /// The manager chooses, and not the operator.
+    pub(crate) automatic: bool,
+}
+
+impl Scale {
+    /// Of a service that was not there before, or of one that had another scale.
+    fn next(range: Replicas, former: Option<Self>) -> Self {
+        Self {
+            range,
+            replicas: range.clamp(former.map_or(0, |scale| scale.replicas)),
+            automatic: former.is_none_or(|scale| scale.automatic),
+        }
+    }
+}
 
 /// What became of a service in an edit.
 #[derive(Debug)]
@@ -27,13 +49,16 @@ pub(crate) enum Placed {
     /// It runs already; these instances were started in addition.
     Kept {
         slot: u16,
-        next: MadeFrom,
+        next: Box<MadeFrom>,
+        scale: Scale,
         started: Vec<u16>,
+        /// The names of all that it is to have.
+        members: BTreeSet<String>,
     },
     New(u16),
 }
 
-/// What an edit has changed at a service that runs on: instance names.
+/// What has changed at a service that runs on: instance names.
 #[derive(Debug, Default)]
 pub(crate) struct Scaled {
     /// They go once their flows have ended.
@@ -51,21 +76,42 @@ impl Placed {
 }
 
 impl Fleet {
-    /// Finds the running service that goes on as this one, and starts what it lacks, or starts a new one with all its instances.
+    /// Finds the running service that goes on as this one, and starts what it lacks, or starts a new one. It gets as many instances as
+    /// it has or its predecessor had, as far as its range allows.
     pub(crate) fn place(
         &mut self,
         service: &Service,
         configs: &BTreeMap<String, InstanceConfig>,
         specs: Vec<InstanceSpec>,
     ) -> Result<Placed, RunError> {
+        let scale = Scale::next(service.replicas(), self.scale_of(&service.name));
+        self.place_as(service, configs, specs, scale)
+    }
+
+    /// The scale of a service by its name.
+    pub(crate) fn scale_of(&self, service: &str) -> Option<Scale> {
+        let named = self.services.iter().flatten().filter(|e| e.name == service);
+        named.map(|e| e.scale).next_back()
+    }
+
+    /// The same with a given scale.
+    pub(crate) fn place_as(
+        &mut self,
+        service: &Service,
+        configs: &BTreeMap<String, InstanceConfig>,
+        specs: Vec<InstanceSpec>,
+        scale: Scale,
+    ) -> Result<Placed, RunError> {
         let next = MadeFrom::new(service, |instance| configs.get(instance).cloned());
+        let members: BTreeSet<String> = service.first(scale.replicas).map(|i| i.name.clone()).collect();
         let goes_on = |e: &Option<ServiceEntry>| e.as_ref().is_some_and(|e| e.made_from.goes_on_as(&next));
         let running = self.services.iter().position(goes_on);
         let has = |instance: &str| {
             let entry = running.and_then(|slot| self.services[slot].as_ref());
             entry.is_some_and(|e| e.instances.contains_key(instance))
         };
-        let missing: Vec<InstanceSpec> = specs.into_iter().filter(|s| !has(&s.name)).collect();
+        let specs = specs.into_iter().filter(|s| members.contains(&s.name));
+        let missing: Vec<InstanceSpec> = specs.filter(|s| !has(&s.name)).collect();
         if self.instances.iter().filter(|i| i.is_none()).count() < missing.len() {
             return Err(full(&self.instances));
         }
@@ -90,14 +136,18 @@ impl Fleet {
                 entry.instances.extend(started);
                 Ok(Placed::Kept {
                     slot,
-                    next,
+                    next: Box::new(next),
+                    scale,
                     started: slots,
+                    members,
                 })
             }
             free => {
                 *free = Some(ServiceEntry {
                     name: service.name.clone(),
                     made_from: next,
+                    scale,
+                    load: Load::new(Instant::now()),
                     instances: started,
                 });
                 Ok(Placed::New(slot))
@@ -124,20 +174,28 @@ impl Fleet {
     /// The edit takes place: those that were started get packets, and those that the service has not any more get no new flows.
     pub(crate) fn settle(&mut self, workers: &Workers, placed: &Placed) -> Scaled {
         let mut scaled = Scaled::default();
-        let Placed::Kept { slot, next, .. } = placed else {
+        let Placed::Kept {
+            slot,
+            next,
+            scale,
+            members,
+            ..
+        } = placed
+        else {
             return scaled;
         };
         let Some(entry) = &mut self.services[usize::from(*slot)] else {
             return scaled;
         };
         entry.made_from.go_on_as(next);
+        entry.scale = *scale;
         let mut gone = Vec::new();
         for (name, &instance) in &entry.instances {
             let Some(instance_entry) = &mut self.instances[usize::from(instance)] else {
                 continue;
             };
             let runs = instance_entry.state == InstanceState::Running;
-            match (next.has(name), instance_entry.role) {
+            match (members.contains(name), instance_entry.role) {
                 (true, _) => instance_entry.role = Role::Member,
                 (false, Role::Retiring(_)) => {}
                 (false, _) if runs => {
@@ -196,12 +254,13 @@ impl Fleet {
         let members = slots.iter().filter_map(|&s| self.instance(s));
         let members: Vec<_> = members.filter(|i| i.role == Role::Member).collect();
         let to_come = |i: &&&InstanceEntry| i.state != InstanceState::Failed && !i.away;
-        let by_flow = self.services[usize::from(service)]
-            .as_ref()
-            .is_some_and(|e| e.made_from.by_flow());
+        // Of one that may have siblings at any time flows are noted beforehand, so that new ones can go to these at once.
+        let entry = self.services[usize::from(service)].as_ref();
+        let by_flow = entry.is_some_and(|e| e.made_from.by_flow());
+        let several = members.len() > 1 || entry.is_some_and(|e| e.scale.range.scales());
         let instances = Instances {
             awaited: chosen.is_empty() && members.iter().any(|i| to_come(&i)),
-            by_flow: by_flow && members.len() > 1,
+            by_flow: by_flow && several,
             chosen,
             leaving,
         };

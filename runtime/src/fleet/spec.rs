@@ -64,13 +64,33 @@ pub(crate) fn all(
     let services = bundle.manager.services.iter();
     services
         .map(|service| {
-            let configured = service.instances.iter();
-            let configured = configured.filter_map(|i| Some((i, bundle.instances.get(&i.name)?)));
-            let specs: Result<Vec<InstanceSpec>, RunError> = configured
-                .map(|(instance, config)| one(bundle, service, instance, config, host, &mut files))
-                .collect();
-            Ok((service.name.clone(), specs?))
+            Ok((
+                service.name.clone(),
+                of_service(bundle, service, host, &mut files)?,
+            ))
         })
+        .collect()
+}
+
+/// The same of one service.
+pub(crate) fn of(bundle: &Bundle, service: &str, host: &HostOptions) -> Result<Vec<InstanceSpec>, RunError> {
+    let mut services = bundle.manager.services.iter();
+    match services.find(|s| s.name == service) {
+        Some(service) => of_service(bundle, service, host, &mut BTreeMap::new()),
+        None => Ok(Vec::new()),
+    }
+}
+
+fn of_service(
+    bundle: &Bundle,
+    service: &Service,
+    host: &HostOptions,
+    files: &mut BTreeMap<String, Arc<[u8]>>,
+) -> Result<Vec<InstanceSpec>, RunError> {
+    let configured = service.instances.iter();
+    let configured = configured.filter_map(|i| Some((i, bundle.instances.get(&i.name)?)));
+    configured
+        .map(|(instance, config)| one(bundle, service, instance, config, host, files))
         .collect()
 }
 

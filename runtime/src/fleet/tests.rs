@@ -74,6 +74,7 @@ fn bundled(replicas: u16) -> Service {
         read_only: true,
         domain: None,
         outputs: Vec::new(),
+        min_replicas: None,
         instances: (0..replicas).map(instance).collect(),
     }
 }
@@ -83,6 +84,12 @@ fn service(replicas: u16) -> ServiceEntry {
     ServiceEntry {
         name: "fw".to_owned(),
         made_from: MadeFrom::new(&bundled(replicas), |_| None),
+        scale: Scale {
+            range: bundled(replicas).replicas(),
+            replicas,
+            automatic: true,
+        },
+        load: Load::new(Instant::now()),
         instances: (0..replicas).map(|k| (format!("fw-{k}"), SLOT + k)).collect(),
     }
 }

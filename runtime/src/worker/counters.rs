@@ -26,6 +26,8 @@ pub struct InstanceCounters {
     pub tx_packets: AtomicU64,
     /// Its verdicts `drop`, and what was lost by its ring or with it.
     pub dropped: AtomicU64,
+    /// Of these, the packets that its ring or its share had no room for.
+    pub turned_away: AtomicU64,
     /// Verdicts that the bundle does not permit; the packet followed the chain.
     pub overruled: AtomicU64,
     /// Descriptors of buffers that the instance did not hold.
@@ -60,13 +62,21 @@ impl InstanceCounters {
             rx_packets,
             tx_packets,
             dropped,
+            turned_away,
             overruled,
             refused,
             ring_used,
             left,
         } = self;
         for counter in [
-            rx_packets, tx_packets, dropped, overruled, refused, ring_used, left,
+            rx_packets,
+            tx_packets,
+            dropped,
+            turned_away,
+            overruled,
+            refused,
+            ring_used,
+            left,
         ] {
             counter.store(0, Ordering::Relaxed);
         }

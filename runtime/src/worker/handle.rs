@@ -29,6 +29,7 @@ pub struct Workers {
     events: UnboundedReceiver<Event>,
     /// What some workers have reported, and all are to report.
     awaited: HashMap<Awaited, Partial>,
+    ring_room: u64,
 }
 
 /// What a port is to one worker.
@@ -84,18 +85,25 @@ struct Partial {
 }
 
 impl Workers {
-    pub fn new(workers: Vec<Handle>, events: UnboundedReceiver<Event>) -> Self {
+    /// `ring_room` as [`Self::ring_room`] gives it.
+    pub fn new(workers: Vec<Handle>, events: UnboundedReceiver<Event>, ring_room: u64) -> Self {
         Self {
             workers,
             receivers: Vec::new(),
             served: HashMap::new(),
             events,
             awaited: HashMap::new(),
+            ring_room,
         }
     }
 
     pub fn count(&self) -> usize {
         self.workers.len()
+    }
+
+    /// Packets that may wait for one instance whatever source they come from; of a source that cannot wait there may be more.
+    pub fn ring_room(&self) -> u64 {
+        self.ring_room
     }
 
     /// Queues a command for each worker. Never waits, whatever has become of the workers.
@@ -280,7 +288,11 @@ pub(crate) mod tests {
         };
         let (events, receiver) = unbounded_channel();
         (
-            Workers::new(std::iter::repeat_with(handle).take(count).collect(), receiver),
+            Workers::new(
+                std::iter::repeat_with(handle).take(count).collect(),
+                receiver,
+                1024,
+            ),
             events,
         )
     }

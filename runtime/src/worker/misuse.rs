@@ -65,6 +65,7 @@ impl Forward {
         for &buffer in buffers {
             if packets.ledger.held_by(buffer, Owner::instance(slot)).is_some() {
                 add(&self.instance(slot).dropped, 1);
+                add(&self.instance(slot).turned_away, 1);
                 self.discard(packets, buffer, reason);
             } else if let Some(link) = &mut self.links[usize::from(slot)] {
                 let before = link.held();

@@ -211,53 +211,54 @@ fn ten_edits_lose_no_ping() {
 
 /// Replicas come and go under datagrams that carry sequence numbers, of flows that began before and after.
 #[test]
-fn edits_of_replicas_lose_and_reorder_nothing() {
-    let with = |n: u32| format!("{{ every = 1 s }} with {{ replicas = {n} }}");
+fn scaling_and_edits_lose_and_reorder_nothing() {
+    let scaled = "{ every = 1 s } with { replicas = 1..3 }";
     let joined = Joined::edited(['m', 'n'], |source| {
-        source.replacen("{ every = 1 s }", &with(2), 1) + "manager { receivers = 1, workers = 2 }\n"
+        source.replacen("{ every = 1 s }", scaled, 1) + "manager { receivers = 1, workers = 2 }\n"
     });
     let source = std::fs::read_to_string(joined.scratch.path("veth.chain")).unwrap();
-    let replicas = |n: u32, rule: &str| {
-        let edited = source.replacen(&with(2), &with(n), 1);
-        let edited = edited.replacen("steer wan { ", &format!("steer wan {{ {rule} "), 1);
-        let name = format!("{n}{}.chain", rule.len());
+    let edit = |rule: &str| {
+        let edited = source.replacen("steer wan { ", &format!("steer wan {{ {rule} "), 1);
+        let name = format!("{}.chain", rule.len());
         joined.scratch.write(&name, edited);
         let out = name.replace('.', "-");
-        build(&joined.scratch, &name, &out, &joined.outside, &joined.inside)
+        let bundle = build(&joined.scratch, &name, &out, &joined.outside, &joined.inside);
+        let reply = joined.manager.apply(&bundle, None);
+        reply.unwrap_or_else(|e| panic!("{e}\n{}", joined.manager.log()));
+        joined.manager.wait_for_traffic(200, SOON);
     };
-    let apply = |bundle: &PathBuf| {
-        let reply = joined.manager.apply(bundle, None);
+    let scale = |replicas: u16| {
+        let reply = joined.manager.scale("mon", Some(replicas));
         let reply = reply.unwrap_or_else(|e| panic!("{e}\n{}", joined.manager.log()));
         joined.manager.wait_for_traffic(200, SOON);
         reply
     };
     let iperf3 = |port: &str| {
-        let mut server = Background::start(
-            joined
-                .inside
-                .command("iperf3", &["-s", "-1", "--forceflush", "-p", port]),
-        );
+        let serve = ["-s", "-1", "--forceflush", "-p", port];
+        let mut server = Background::start(joined.inside.command("iperf3", &serve));
         server.wait_for_line("listening");
         let arguments = [
             "-c", INSIDE, "-p", port, "-u", "-b", "1M", "-l", "500", "-t", "6", "-P", "8", "-J",
         ];
-        (
-            server,
-            Background::start(joined.outside.command("iperf3", &arguments)),
-        )
+        let client = Background::start(joined.outside.command("iperf3", &arguments));
+        (server, client)
     };
     let ping = Background::start(joined.ping(250));
     let before = iperf3("5201");
     joined.manager.wait_for_traffic(1000, SOON);
-    assert_eq!(apply(&replicas(3, "")).started, ["mon-2"]);
+    assert_eq!(scale(3).started, ["mon-1", "mon-2"]);
     let after = iperf3("5202");
     joined.manager.wait_for_traffic(1000, SOON);
-    apply(&replicas(3, "udp port 9 -> drop"));
-    assert_eq!(apply(&replicas(1, "")).draining, ["mon-1", "mon-2"]);
-    let reply = apply(&replicas(2, "udp port 9 -> drop"));
-    assert!(reply.started.is_empty() && reply.stopped.is_empty(), "{reply:?}");
-    for (server, client) in [before, after] {
-        let report: serde_json::Value = serde_json::from_str(&client.finish(SOON)).unwrap();
+    edit("udp port 9 -> drop");
+    assert_eq!(scale(1).draining, ["mon-1", "mon-2"]);
+    edit("");
+    assert!(scale(2).started.is_empty());
+    let report = |(server, client): (Background, Background)| -> serde_json::Value {
+        let report = serde_json::from_str(&client.finish(SOON)).unwrap();
+        drop(server);
+        report
+    };
+    for report in [report(before), report(after)] {
         let streams = report["end"]["streams"].as_array().unwrap();
         assert_eq!(streams.len(), 8, "{report:#}");
         for stream in streams {
@@ -267,7 +268,6 @@ fn edits_of_replicas_lose_and_reorder_nothing() {
                 "{report:#}"
             );
         }
-        drop(server);
     }
     assert_no_loss(&ping.finish(SOON));
     joined.finish();

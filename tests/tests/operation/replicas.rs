@@ -2,18 +2,24 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt::Display,
     fs::File,
     io::Write,
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
 };
 
-use onvm_api::InstanceState;
+use onvm_api::{ApiError, InstanceState, Replicas, Status};
 use onvm_tests::{
     Manager, Scratch, capture,
     manager::{SOON, instance},
     process, programs, variants,
 };
-use rustix::process::Signal;
+use rustix::{
+    fs::{OFlags, fcntl_setfl},
+    process::Signal,
+};
 
 /// Flows that live throughout.
 const FLOWS: u16 = 200;
@@ -25,7 +31,7 @@ fn frames(flows: std::ops::Range<u16>) -> Vec<Vec<u8>> {
 }
 
 /// The repeated flows, and those that come by a FIFO, through so many replicas that leave their number in each packet.
-fn bundle(scratch: &Scratch, out: &str, workers: u16, replicas: u16) -> PathBuf {
+fn bundle(scratch: &Scratch, out: &str, workers: u16, replicas: impl Display) -> PathBuf {
     let chain = format!(
         "use \"pacer.nf.toml\" as pacer\nuse \"stamp.nf.toml\" as stamp\n\
          port a = pcap {{ read = file(\"in.pcap\"), repeat = true }}\n\
@@ -39,7 +45,7 @@ fn bundle(scratch: &Scratch, out: &str, workers: u16, replicas: u16) -> PathBuf 
     scratch.build(&chain, out)
 }
 
-fn start(scratch: &Scratch, workers: u16, replicas: u16) -> (Manager, File) {
+fn start(scratch: &Scratch, workers: u16, replicas: impl Display) -> (Manager, File) {
     scratch.pacer();
     scratch.manifest("stamp", "[effects]\npayload = \"write\"\n");
     let twice = [frames(0..FLOWS), frames(0..FLOWS)].concat();
@@ -47,12 +53,25 @@ fn start(scratch: &Scratch, workers: u16, replicas: u16) -> (Manager, File) {
     programs::tool("mkfifo", &[scratch.path("more").to_str().unwrap()]);
     let bundle = bundle(scratch, "first", workers, replicas);
     let manager = Manager::start(&bundle, "test", &scratch.run_dir(), &["--flow-idle", "3"]);
-    let mut more = File::options().write(true).open(scratch.path("more")).unwrap();
-    more.write_all(&variants::pcap(&[], 1, false, 0xa1b2_c3d4, 65_535).bytes)
-        .unwrap();
-    manager.wait_for_log("READY");
+    let more = begin(&manager, &scratch.path("more"));
     manager.wait_for_traffic(2 * STOCK as u64, SOON);
     (manager, more)
+}
+
+/// The writing end of a FIFO, with the capture's header written, once the manager is ready.
+fn begin(manager: &Manager, fifo: &Path) -> File {
+    // Does not wait, and fails as long as nobody reads.
+    let open = || {
+        let flags = OFlags::NONBLOCK.bits() as i32;
+        File::options().write(true).custom_flags(flags).open(fifo).ok()
+    };
+    let opened = process::wait_for(SOON, open);
+    let mut fifo = opened.unwrap_or_else(|| panic!("nobody reads the FIFO:\n{}", manager.log()));
+    fcntl_setfl(&fifo, OFlags::empty()).unwrap();
+    fifo.write_all(&variants::pcap(&[], 1, false, 0xa1b2_c3d4, 65_535).bytes)
+        .unwrap();
+    manager.wait_for_log("READY");
+    fifo
 }
 
 /// Packets without the capture's header.
@@ -196,4 +215,209 @@ fn an_edit_that_fails_leaves_the_replicas_as_they_are() {
     }
     drop(more);
     manager.terminate_whole(STOCK);
+}
+
+fn replicas(status: &Status, nf: &str) -> Replicas {
+    let service = status.services.iter().find(|s| s.name == nf);
+    service.unwrap().replicas
+}
+
+fn scaling_moves_no_live_flow(workers: u16) {
+    let scratch = Scratch::new();
+    let (manager, mut more) = start(&scratch, workers, "1..3");
+    let (min, max) = (1, 3);
+    let was = replicas(&manager.status(), "mark");
+    assert_eq!(
+        was,
+        Replicas {
+            now: 1,
+            min,
+            max,
+            automatic: true
+        }
+    );
+
+    let reply = manager.scale("mark", Some(3)).unwrap();
+    assert_eq!(reply.started, ["mark-1", "mark-2"]);
+    assert_eq!(reply.before, 1);
+    assert_eq!(
+        reply.replicas,
+        Replicas {
+            now: 3,
+            min,
+            max,
+            automatic: false
+        }
+    );
+    let status = manager.wait_for_traffic(2 * STOCK as u64, SOON);
+    for name in ["mark-1", "mark-2"] {
+        assert_eq!(instance(&status, name).rx_packets, 0, "no live flow moved");
+    }
+    // New flows meet the new replicas at once, since those of the first have been noted.
+    more.write_all(&records(&frames(1000..1300))).unwrap();
+    manager.wait_until("new flows meet the new replicas", SOON, |s| {
+        ["mark-1", "mark-2"]
+            .iter()
+            .all(|name| instance(s, name).rx_packets > 30)
+    });
+
+    let reply = manager.scale("mark", Some(2)).unwrap();
+    assert_eq!(reply.draining, ["mark-2"]);
+    manager.wait_until("the silent replica goes", SOON, |s| {
+        s.services.iter().flat_map(|s| &s.instances).count() == 3
+    });
+
+    // An edit of something else leaves the number as it is, and one of the range keeps to the new range.
+    let pid = instance(&manager.status(), "mark-1").pid;
+    let reply = manager
+        .apply(&bundle(&scratch, "wider", workers, "1..4"), None)
+        .unwrap();
+    assert!(reply.started.is_empty() && reply.draining.is_empty(), "{reply:?}");
+    assert_eq!(instance(&manager.status(), "mark-1").pid, pid);
+    let now = replicas(&manager.status(), "mark");
+    assert_eq!(
+        now,
+        Replicas {
+            now: 2,
+            min: 1,
+            max: 4,
+            automatic: false
+        }
+    );
+    let reply = manager
+        .apply(&bundle(&scratch, "three", workers, 3), None)
+        .unwrap();
+    assert_eq!(reply.started, ["mark-2"]);
+    manager
+        .apply(&bundle(&scratch, "again", workers, "1..3"), None)
+        .unwrap();
+    let mut auto = programs::command("onvmc");
+    auto.args(["scale", "mark", "auto", "--run-dir"])
+        .arg(scratch.run_dir());
+    let said = auto.output().unwrap();
+    let said = String::from_utf8_lossy(&said.stderr).into_owned();
+    assert_eq!(
+        said,
+        "mark has 3 replicas; the manager chooses from 1 to 3 by load.\n"
+    );
+    assert!(replicas(&manager.status(), "mark").automatic);
+
+    drop(more);
+    assert_eq!(manager.status().drops, []);
+    manager.terminate_whole(STOCK);
+    let met = met(&scratch.path("out.pcap"));
+    assert_eq!(met.len(), usize::from(FLOWS) + 300);
+    for (flow, replicas) in &met {
+        assert_eq!(replicas.len(), 1, "flow {flow} met replicas {replicas:?}");
+    }
+    let all: BTreeSet<u8> = met.values().flatten().copied().collect();
+    assert_eq!(all, [0, 1, 2].into());
+}
+
+#[test]
+fn scaling_by_request_moves_no_live_flow() {
+    scaling_moves_no_live_flow(1);
+}
+
+#[test]
+fn scaling_by_request_moves_no_live_flow_of_several_workers() {
+    scaling_moves_no_live_flow(2);
+}
+
+#[test]
+fn a_number_of_replicas_that_cannot_be_had_changes_nothing() {
+    let scratch = Scratch::new();
+    let (manager, more) = start(&scratch, 1, "1..10");
+    let refused = |nf: &str, replicas: Option<u16>| {
+        let error = manager.scale(nf, replicas).unwrap_err();
+        (error.code, format!("{}. {}", error.message, error.remedy))
+    };
+    let (code, text) = refused("mark", Some(12));
+    assert_eq!(code, ApiError::OUT_OF_RANGE);
+    assert!(
+        text.contains("`replicas = 1..10`") && text.contains("1..12"),
+        "{text}"
+    );
+    let (code, text) = refused("pace", Some(2));
+    assert_eq!(code, ApiError::OUT_OF_RANGE);
+    assert!(text.contains("`replicas = 1`") && text.contains("1..2"), "{text}");
+    let (code, text) = refused("pace", None);
+    assert_eq!(code, ApiError::OUT_OF_RANGE);
+    assert!(text.contains("nothing to choose"), "{text}");
+    let (code, text) = refused("nobody", Some(1));
+    assert_eq!(code, ApiError::UNKNOWN_NF);
+    assert!(text.contains("It has pace, mark"), "{text}");
+    // `stamp` has no tenth number.
+    let (code, text) = refused("mark", Some(10));
+    assert_eq!(code, ApiError::NOT_READY);
+    assert!(text.contains("`mark-9` did not start"), "{text}");
+    assert_eq!(replicas(&manager.status(), "mark").now, 1);
+    manager.wait_until("those that were started go", SOON, |_| {
+        manager.nf_processes().len() == 2
+    });
+    drop(more);
+    manager.terminate_whole(STOCK);
+}
+
+/// With too much to do a service gets one replica more, and in a calm one fewer; the log says why.
+#[test]
+fn load_scales_within_the_range() {
+    let scratch = Scratch::new();
+    scratch.pacer();
+    programs::tool("mkfifo", &[scratch.path("more").to_str().unwrap()]);
+    let chain = format!(
+        "use \"pacer.nf.toml\" as pacer\nport a = pcap {{ read = \"{}\" }}\nport b = null\n\
+         nf pace = pacer {{ pause = 20 ms }} with {{ replicas = 1..2 }}\nsteer a {{ else -> pace -> b }}\n",
+        scratch.path("more").display()
+    );
+    let bundle = scratch.build(&chain, "bundle");
+    let options = ["--flow-idle", "1", "--scale-down-after", "1"];
+    let manager = Manager::start(&bundle, "test", &scratch.run_dir(), &options);
+    let mut more = begin(&manager, &scratch.path("more"));
+    let busy = AtomicBool::new(true);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for first in (0..u16::MAX - 100).step_by(100).cycle() {
+                if !busy.load(Ordering::Relaxed) {
+                    break;
+                }
+                more.write_all(&records(&frames(first..first + 100))).unwrap();
+            }
+        });
+        let met = |s: &Status| {
+            let instances = s.services.iter().flat_map(|s| &s.instances);
+            instances.filter(|i| i.rx_packets > 0).count()
+        };
+        // Also where this fails.
+        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            manager.wait_until("another replica gets packets", SOON, |s| met(s) == 2)
+        }));
+        busy.store(false, Ordering::Relaxed);
+        let status = outcome.unwrap_or_else(|e| std::panic::resume_unwind(e));
+        assert_eq!(replicas(&status, "pace").now, 2);
+    });
+    manager.wait_until("one replica goes again", SOON, |s| {
+        s.services[0].instances.len() == 1 && s.services[0].replicas.now == 1
+    });
+    let log = manager.log();
+    let said: Vec<&str> = log.lines().filter(|l| l.contains("scaling by load")).collect();
+    let step = |line: &str, from: u16, to: u16| {
+        let said: serde_json::Value = serde_json::from_str(line).unwrap();
+        let fields = &said["fields"];
+        assert_eq!(
+            (&fields["from"], &fields["to"]),
+            (&from.into(), &to.into()),
+            "{log}"
+        );
+        assert_eq!(
+            (&fields["nf"], &fields["range"]),
+            (&"pace".into(), &"1..2".into()),
+            "{log}"
+        );
+        fields["ring_percent"].as_f64().unwrap()
+    };
+    assert!(step(said[0], 1, 2) >= 50.0, "{log}");
+    assert!(step(said[1], 2, 1) <= 5.0, "{log}");
+    drop(more);
+    manager.terminate_whole(0);
 }

@@ -1,6 +1,6 @@
 //! Settings that the runtime of this version does not act on: said once each, so that nobody relies on them.
 
-use onvm_lang::syntax::{Allow, Grant, Record, Value};
+use onvm_lang::syntax::{Allow, Grant};
 
 use super::Table;
 use crate::{
@@ -29,7 +29,6 @@ impl Idle {
 /// In the order in which they are reported, and once each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Setting {
-    Replicas,
     Run,
     Cores,
     Numa,
@@ -39,8 +38,7 @@ enum Setting {
 }
 
 impl Setting {
-    const ALL: [Self; 7] = [
-        Self::Replicas,
+    const ALL: [Self; 6] = [
         Self::Run,
         Self::Cores,
         Self::Numa,
@@ -52,10 +50,6 @@ impl Setting {
     /// The missing effect, and the actual behaviour.
     fn texts(self) -> (&'static str, &'static str) {
         match self {
-            Self::Replicas => (
-                "the upper end of a range of `replicas` has no effect",
-                "the lower end is started; write the number of instances that you want",
-            ),
             Self::Run => (
                 "`run = container` has no effect",
                 "`onvm-run` starts processes. For containers, start it with `--nfs external`, and the containers with the \
@@ -86,9 +80,8 @@ impl Setting {
     }
 }
 
-pub(crate) fn of_nf(with: &Settings, record: Option<&Record>) -> Vec<Idle> {
+pub(crate) fn of_nf(with: &Settings) -> Vec<Idle> {
     let given = [
-        (Setting::Replicas, "replicas", has_upper_end(record)),
         (
             Setting::Run,
             "run",
@@ -125,13 +118,6 @@ fn placed(read: &Settings, given: &[(Setting, &str, bool)]) -> Vec<Idle> {
         Some(Idle { setting, place })
     })
     .collect()
-}
-
-/// The value that is read holds the lower end alone.
-fn has_upper_end(record: Option<&Record>) -> bool {
-    let fields = record.iter().flat_map(|r| &r.fields);
-    let mut replicas = fields.filter(|f| f.name.node == "replicas");
-    replicas.any(|f| matches!(&f.value.node, Value::Range(low, high) if low != high))
 }
 
 pub(crate) fn report(cx: &Context<'_>, idle: &[Idle]) {

@@ -3,8 +3,8 @@
 use std::{collections::HashMap, rc::Rc};
 
 use onvm_bundle::{
-    Affinity, Instance, InstanceConfig, MAX_INSTANCES, MAX_SERVICES, ManagerConfig, ParamKind, Restart, Run,
-    Service, State,
+    Affinity, Instance, InstanceConfig, MAX_INSTANCES, MAX_SERVICES, ManagerConfig, ParamKind, Replicas,
+    Restart, Run, Service, State,
 };
 use onvm_lang::syntax;
 
@@ -77,7 +77,7 @@ pub(crate) fn nf<'a>(
         decl.with.as_ref(),
         &with_specs(),
     );
-    let replicas = with.values.number("replicas").unwrap_or(1);
+    let replicas = replicas(&with);
     let affinity = match with.values.text("affinity").as_deref() {
         Some("none") => Affinity::None,
         _ => Affinity::Flow,
@@ -85,11 +85,7 @@ pub(crate) fn nf<'a>(
     let kept = check_affinity(cx, name, &ty, replicas, affinity, &with);
     let whole = params.complete && with.complete && kept;
     let built = whole.then(|| build(cx, name, place, &ty, params, &with, replicas, affinity));
-    let idle = if kept {
-        effects::of_nf(&with, decl.with.as_ref())
-    } else {
-        Vec::new()
-    };
+    let idle = if kept { effects::of_nf(&with) } else { Vec::new() };
     Nf {
         name,
         place,
@@ -139,15 +135,27 @@ pub(crate) fn with_specs() -> Vec<Spec> {
     ]
 }
 
+fn replicas(with: &Settings) -> Replicas {
+    let whole = |value: &toml::Value| value.as_integer().map(|n| narrow(n.unsigned_abs()));
+    let (min, max) = match with.values.get("replicas") {
+        Some(toml::Value::Array(ends)) => (ends.first().and_then(whole), ends.last().and_then(whole)),
+        one => (one.and_then(whole), one.and_then(whole)),
+    };
+    Replicas {
+        min: min.unwrap_or(1),
+        max: max.unwrap_or(1),
+    }
+}
+
 fn check_affinity(
     cx: &Context<'_>,
     name: &str,
     ty: &NfType,
-    replicas: u64,
+    replicas: Replicas,
     affinity: Affinity,
     with: &Settings,
 ) -> bool {
-    let bad = ty.manifest.state != State::None && affinity == Affinity::None && replicas > 1;
+    let bad = ty.manifest.state != State::None && affinity == Affinity::None && replicas.max > 1;
     if let (true, Some(place)) = (bad, with.places.get("affinity")) {
         let nf_type = &ty.manifest.name;
         cx.report(stateful_without_affinity::stateful_without_affinity(
@@ -165,7 +173,7 @@ fn build(
     ty: &NfType,
     params: Settings,
     with: &Settings,
-    replicas: u64,
+    replicas: Replicas,
     affinity: Affinity,
 ) -> Built {
     let mut manifest = ty.manifest.clone();
@@ -174,7 +182,7 @@ fn build(
     }
     let memory = with.values.number("memory");
     let memory = memory.or_else(|| crate::resolve::spec::memory_bytes(&manifest.resources.memory));
-    let instances = (0..replicas).map(|k| Instance {
+    let instances = (0..replicas.max).map(|k| Instance {
         name: format!("{name}-{k}"),
         cores: with.values.number("cores").map(narrow),
         memory,
@@ -199,6 +207,7 @@ fn build(
         read_only: !manifest.effects.writes_packets(),
         domain: with.values.text("domain"),
         outputs: manifest.outputs.iter().map(|o| o.name.clone()).collect(),
+        min_replicas: replicas.scales().then_some(replicas.min),
         instances: instances.collect(),
     };
     let configs = service.instances.iter().map(|instance| InstanceConfig {

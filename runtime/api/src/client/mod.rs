@@ -17,8 +17,8 @@ pub use self::{
     process::Process,
 };
 use crate::{
-    APPLY_PATH, ApiError, ApplyReply, ApplyRequest, CONTROL_SOCKET, STATUS_PATH, STOP_PATH, Status,
-    StopReply, VERBOSE,
+    APPLY_PATH, ApiError, ApplyReply, ApplyRequest, CONTROL_SOCKET, SCALE_PATH, STATUS_PATH, STOP_PATH,
+    ScaleReply, ScaleRequest, Status, StopReply, VERBOSE,
 };
 
 /// A manager answers a question at once; anything longer means that it hangs.
@@ -80,6 +80,11 @@ impl Client {
     /// Returns once the old generation has ended.
     pub fn apply(&self, request: &ApplyRequest) -> Result<ApplyReply, ClientError> {
         self.ask("POST", APPLY_PATH, Some(request), APPLY)
+    }
+
+    /// Returns once new flows meet the new set of instances.
+    pub fn scale(&self, request: &ScaleRequest) -> Result<ScaleReply, ClientError> {
+        self.ask("POST", SCALE_PATH, Some(request), APPLY)
     }
 
     /// Returns once the manager has the request; [`Self::process`] says when it has ended.

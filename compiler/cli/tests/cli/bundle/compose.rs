@@ -9,9 +9,11 @@ fn compose_is_hardened_and_valid() {
     let yaml: serde_norway::Value = serde_norway::from_str(&text).unwrap();
     let services = yaml["services"].as_mapping().unwrap();
     let names: Vec<&str> = services.keys().map(|k| k.as_str().unwrap()).collect();
-    assert_eq!(names, ["fw-0", "ids-0", "ids-1", "guard-0", "mon-0"]);
+    assert_eq!(names, ["fw-0", "ids-0", "ids-1", "ids-2", "guard-0", "mon-0"]);
     for (name, service) in services {
         let name = name.as_str().unwrap();
+        // What is above the least of a range is not started with the others.
+        assert_eq!(service.get("profiles").is_some(), name == "ids-2", "{name}");
         assert_eq!(service["network_mode"].as_str(), Some("none"));
         assert_eq!(service["cap_drop"][0].as_str(), Some("ALL"));
         assert_eq!(

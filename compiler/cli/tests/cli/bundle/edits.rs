@@ -49,7 +49,7 @@ fn a_diff_names_what_was_changed() {
         .replace("every = 250 ms", "every = 2 s")
         .replace("vlan 7 -> shared", "vlan 6 -> shared")
         .replace("} -> mon -> lan\nchain end", "} -> lan\nchain end")
-        .replace("replicas = 2..4", "replicas = 3")
+        .replace("replicas = 2..3", "replicas = 3")
         .replace("max_hops = 20", "max_hops = 21")
         .replace("size = 128", "size = 256");
     let (after, _) = build(&edited, &Inputs::default());
@@ -102,13 +102,13 @@ fn a_plan_of_instances_is_what_the_manager_does() {
     assert_eq!(parameter.replaced, ["mon-0"]);
     assert_eq!(parameter.kept, ["fw-0", "guard-0", "ids-0", "ids-1"]);
 
-    let more = planned(&[("replicas = 2..4", "replicas = 3")]);
+    let more = planned(&[("replicas = 2..3", "replicas = 3")]);
     assert_eq!(
         (&more.started[..], more.replaced.len()),
         (&["ids-2".to_owned()][..], 0)
     );
     assert_eq!(more.kept.len(), 5, "{more:?}");
-    let fewer = planned(&[("replicas = 2..4", "replicas = 1")]);
+    let fewer = planned(&[("replicas = 2..3", "replicas = 1")]);
     assert_eq!(
         (&fewer.stopped[..], fewer.replaced.len()),
         (&["ids-1".to_owned()][..], 0)

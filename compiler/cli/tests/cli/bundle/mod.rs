@@ -35,7 +35,7 @@ port other = vdev { device = "net_ring0" }
 
 nf fw = firewall { rules = file("edge.rules"), default = drop } with { service = 9 }
 nf ids = payload_scan { patterns = file("web.patterns") }
-    with { replicas = 2..4, memory = 64 MiB, cores = 1, numa = 0, restart = on_failure }
+    with { replicas = 2..3, memory = 64 MiB, cores = 1, numa = 0, restart = on_failure }
 nf guard = waf { key = secret("WAF_KEY"), limits = [10 kpps, 1 Mpps], nets = $trusted, wait = 1.5 s }
     with { run = container, image = "acme/waf:2", restart = never }
 nf mon = monitor { every = 250 ms } with { affinity = none }
@@ -182,7 +182,9 @@ fn values_are_normalised() {
         .values()
         .filter(|i| i.service == "ids")
         .collect();
-    assert_eq!(instances.len(), 2, "the low end of a range");
+    assert_eq!(instances.len(), 3, "the high end of a range");
+    let ids = m.services.iter().find(|s| s.name == "ids").unwrap();
+    assert_eq!(ids.replicas(), onvm_bundle::Replicas { min: 2, max: 3 });
     let PortKind::Pcap {
         read,
         write,
