@@ -6,13 +6,16 @@
 //! the others only as theirs end. Who has too much to do shows at once in full rings, but who has little to do and who has just
 //! enough look alike; so a step down waits for a long calm, and for a longer one after a step down that had to be taken back.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::atomic::AtomicU64,
+    time::{Duration, Instant},
+};
 
 use onvm_api::InstanceState;
 use onvm_bundle::Replicas;
 
 use super::{Fleet, Role};
-use crate::worker::Workers;
+use crate::worker::{InstanceCounters, Workers};
 
 /// Between two looks at a service.
 const LOOK: Duration = Duration::from_millis(100);
@@ -198,7 +201,7 @@ impl Fleet {
             .filter(serves)
             .map(usize::from)
             .collect();
-        let sum = |count: fn(&crate::worker::InstanceCounters) -> &std::sync::atomic::AtomicU64| -> u64 {
+        let sum = |count: fn(&InstanceCounters) -> &AtomicU64| -> u64 {
             slots
                 .iter()
                 .map(|&slot| workers.sum(|c| count(&c.instances[slot])))

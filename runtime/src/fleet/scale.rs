@@ -11,11 +11,11 @@ use onvm_api::InstanceState;
 use onvm_bundle::{InstanceConfig, MadeFrom, Replicas, Service};
 
 use super::{
-    Fleet, InstanceEntry, Role, ServiceEntry, free_slot, full, spec::InstanceSpec, supervise::Order,
+    Fleet, InstanceEntry, Role, ServiceEntry, free_slot, full, load::Load, spec::InstanceSpec,
+    supervise::Order,
 };
 use crate::{
     error::RunError,
-    fleet::load::Load,
     worker::{Command, Instances, Workers},
 };
 

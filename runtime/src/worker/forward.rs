@@ -299,11 +299,11 @@ impl Forward {
             return;
         };
         let before = link.held();
-        let (pushed, left, outcome) = link.push();
+        let (pushed, held, left, outcome) = link.push();
         let counters = &self.counters.instances[usize::from(slot)];
         if pushed > 0 {
             add(&counters.rx_packets, pushed as u64);
-            self.shares.changed(before, before + pushed as u32);
+            self.shares.changed(before, held);
         }
         if !left.is_empty() {
             let left: Vec<u32> = left.iter().map(|words| words[0] as u32).collect();

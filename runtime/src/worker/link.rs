@@ -25,8 +25,9 @@ pub struct Link {
     /// Bursts pushed since the NF's bell was last looked at.
     unannounced: u32,
     /// Packets that the instance was given and has not handed back. It is given none above what a ring holds, so that what it hands
-    /// back finds room, and that one which hands nothing back does not take all buffers.
-    held: u32,
+    /// back finds room, and that one which hands nothing back does not take all buffers. Below 0 while packets are in the burst
+    /// under way that it has handed back already, by a guess: with these the sum is right at any time.
+    held: i32,
     /// Descriptors of buffers that it does not hold, in the burst that was taken from it last.
     pub(super) refused: u64,
     /// The instance may change packets, so the place and length that it hands back count.
@@ -69,7 +70,7 @@ impl Link {
     /// Packets that the instance was given and has not handed back.
     #[inline(always)]
     pub(super) fn held(&self) -> u32 {
-        self.held
+        self.held.max(0) as u32
     }
 
     /// Takes packets that are not to be kept out of the burst under way; gives their buffers and how many these are.
@@ -97,38 +98,37 @@ impl Link {
     /// The instance does not hold so many packets any more.
     #[inline(always)]
     pub(super) fn let_go(&mut self, packets: u32) {
-        // Fewer only for one that handed back what it had not been given yet; that is to its own harm.
-        self.held = self.held.saturating_sub(packets);
+        self.held -= packets as i32;
     }
 
     /// The instance handed back a packet that it had not been given and will not be.
     #[cold]
     pub(super) fn never_held(&mut self) {
         // Also above what a ring holds: one that guesses while its ring is full was given one more in its place, and would be given
-        // another each time. One that had it taken off a count of none is thought to hold more than it does.
-        self.held = self.held.saturating_add(1);
+        // another each time.
+        self.held += 1;
     }
 
-    /// Pushes the burst under way; returns how many packets went and those that found no room.
+    /// Pushes the burst under way; returns how many packets went, how many the instance holds then, and those that found no room.
     #[inline(always)]
-    pub(super) fn push(&mut self) -> (usize, &[[u64; 2]], Result<(), Corrupt>) {
+    pub(super) fn push(&mut self) -> (usize, u32, &[[u64; 2]], Result<(), Corrupt>) {
         let count = std::mem::take(&mut self.count);
         if count == 0 {
-            return (0, &[], Ok(()));
+            return (0, self.held(), &[], Ok(()));
         }
-        let room = self.outgoing.capacity().saturating_sub(self.held);
+        let room = self.outgoing.capacity().saturating_sub(self.held());
         let (pushed, outcome) = match self.outgoing.push_words(&self.staged[..count.min(room as usize)]) {
             Ok(pushed) => (pushed, Ok(())),
             Err(corrupt) => (0, Err(corrupt)),
         };
         if pushed > 0 {
-            self.held += pushed as u32;
+            self.held += pushed as i32;
             self.unannounced += 1;
             if self.unannounced >= BURSTS_PER_BELL {
                 self.announce();
             }
         }
-        (pushed, &self.staged[pushed..count], outcome)
+        (pushed, self.held(), &self.staged[pushed..count], outcome)
     }
 
     /// Wakes the NF if it sleeps and there is something for it.
@@ -173,7 +173,7 @@ mod tests {
             for _ in 0..packets {
                 link.stage([0; 2]);
             }
-            let (pushed, _, outcome) = link.push();
+            let (pushed, _, _, outcome) = link.push();
             outcome.unwrap();
             given += pushed;
             // It takes all from its ring, and keeps it.

@@ -1,6 +1,6 @@
 //! The way of packets that go from one hop to the next together: what is the same for all of them is looked up once.
 
-use nflib::{Descriptor, VERDICT_NEXT};
+use nflib::{Descriptor, VERDICT_NEXT, memory::PacketFile};
 
 use super::{
     BURST,
@@ -45,14 +45,34 @@ pub(super) struct From {
 }
 
 impl From {
-    /// The ledger entry of a packet that the instance handed back, if it may go on with the others.
+    /// The buffer and the ledger entry of a packet that the instance handed back, with the packet's place, if it may go on with the
+    /// others. Its owner is still the instance.
     #[inline(always)]
-    fn entry<'a>(self, packets: &'a mut Packets, descriptor: &Descriptor) -> Option<&'a mut Entry> {
-        let entry = packets
-            .ledger
-            .held_by(descriptor.buffer, Owner::instance(self.slot))?;
+    fn entry<'a>(
+        self,
+        packets: &'a mut Packets,
+        file: &PacketFile,
+        words: [u64; 2],
+    ) -> Option<(u32, &'a mut Entry)> {
+        let Descriptor {
+            buffer,
+            offset,
+            length,
+            verdict,
+            ..
+        } = Descriptor::from_words(words);
+        let entry = packets.ledger.held_by(buffer, Owner::instance(self.slot))?;
         let alike = entry.hop == self.hop && usize::from(entry.generation) == self.generation;
-        (alike && descriptor.verdict == VERDICT_NEXT).then_some(entry)
+        if !alike || verdict != VERDICT_NEXT {
+            return None;
+        }
+        if self.writes {
+            if !file.contains(buffer, offset, length) {
+                return None;
+            }
+            entry.place = place(offset, length);
+        }
+        Some((buffer, entry))
     }
 }
 
@@ -118,24 +138,11 @@ impl Forward {
         let room = BURST - link.staged();
         let mut n = 0;
         for words in taken.iter().take(room) {
-            let descriptor = Descriptor::from_words(*words);
-            let Some(entry) = from.entry(packets, &descriptor) else {
+            let Some((buffer, entry)) = from.entry(packets, &self.file, *words) else {
                 break;
             };
             if entry.visits_left == 0 {
                 break;
-            }
-            if from.writes {
-                let Descriptor {
-                    buffer,
-                    offset,
-                    length,
-                    ..
-                } = descriptor;
-                if !self.file.contains(buffer, offset, length) {
-                    break;
-                }
-                entry.place = place(offset, length);
             }
             entry.owner = owner;
             entry.hop = hop;
@@ -145,7 +152,7 @@ impl Forward {
                 true => self.flags[usize::from(entry.port)],
                 false => 0,
             };
-            link.stage(entry.descriptor(descriptor.buffer, flags));
+            link.stage(entry.descriptor(buffer, flags));
             n += 1;
         }
         if n == room {
@@ -167,27 +174,14 @@ impl Forward {
         let room = BURST.saturating_sub(staged.len());
         let mut n = 0;
         for words in taken.iter().take(room) {
-            let descriptor = Descriptor::from_words(*words);
-            let Some(entry) = from.entry(packets, &descriptor) else {
+            let Some((buffer, entry)) = from.entry(packets, &self.file, *words) else {
                 break;
             };
-            if from.writes {
-                let Descriptor {
-                    buffer,
-                    offset,
-                    length,
-                    ..
-                } = descriptor;
-                if !self.file.contains(buffer, offset, length) {
-                    break;
-                }
-                entry.place = place(offset, length);
-            }
             entry.owner = Owner::WORKER;
             entry.hop = hop;
             let (off, len) = entry.extent();
             staged.push(TxDesc {
-                index: descriptor.buffer,
+                index: buffer,
                 off,
                 len,
             });

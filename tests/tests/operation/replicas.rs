@@ -91,6 +91,17 @@ fn met(out: &Path) -> BTreeMap<u16, BTreeSet<u8>> {
     met
 }
 
+/// Each of the old flows and the 300 new ones has met one of three replicas.
+fn assert_each_flow_met_one(scratch: &Scratch) {
+    let met = met(&scratch.path("out.pcap"));
+    assert_eq!(met.len(), usize::from(FLOWS) + 300);
+    for (flow, replicas) in &met {
+        assert_eq!(replicas.len(), 1, "flow {flow} met replicas {replicas:?}");
+    }
+    let all: BTreeSet<u8> = met.values().flatten().copied().collect();
+    assert_eq!(all, [0, 1, 2].into());
+}
+
 fn edits_move_no_live_flow(workers: u16) {
     let scratch = Scratch::new();
     let (manager, mut more) = start(&scratch, workers, 2);
@@ -144,13 +155,7 @@ fn edits_move_no_live_flow(workers: u16) {
     // What is inside at the end may not leave in time on a busy machine.
     assert_eq!(manager.status().drops, []);
     manager.terminate_whole(STOCK);
-    let met = met(&scratch.path("out.pcap"));
-    assert_eq!(met.len(), usize::from(FLOWS) + 300);
-    for (flow, replicas) in &met {
-        assert_eq!(replicas.len(), 1, "flow {flow} met replicas {replicas:?}");
-    }
-    let all: BTreeSet<u8> = met.values().flatten().copied().collect();
-    assert_eq!(all, [0, 1, 2].into());
+    assert_each_flow_met_one(&scratch);
 }
 
 #[test]
@@ -305,13 +310,7 @@ fn scaling_moves_no_live_flow(workers: u16) {
     drop(more);
     assert_eq!(manager.status().drops, []);
     manager.terminate_whole(STOCK);
-    let met = met(&scratch.path("out.pcap"));
-    assert_eq!(met.len(), usize::from(FLOWS) + 300);
-    for (flow, replicas) in &met {
-        assert_eq!(replicas.len(), 1, "flow {flow} met replicas {replicas:?}");
-    }
-    let all: BTreeSet<u8> = met.values().flatten().copied().collect();
-    assert_eq!(all, [0, 1, 2].into());
+    assert_each_flow_met_one(&scratch);
 }
 
 #[test]
