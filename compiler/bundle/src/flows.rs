@@ -9,6 +9,34 @@ use crate::{SourceRef, filter::Expr};
 pub struct Flows {
     #[serde(rename = "table", default, skip_serializing_if = "Vec::is_empty")]
     pub tables: Vec<Table>,
+    /// In the order of the source; at most one for each pair of port and NF.
+    #[serde(rename = "program", default, skip_serializing_if = "Vec::is_empty")]
+    pub programs: Vec<Program>,
+}
+
+/// Permission for an NF to put entries in front of a port's rules while it runs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Program {
+    /// A port that has a table.
+    pub port: String,
+    /// The service.
+    pub nf: String,
+    pub source: SourceRef,
+    #[serde(rename = "arm", default)]
+    pub arms: Vec<Arm>,
+}
+
+/// An entry that leads to a target takes packets of arms that name it, and no others.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Arm {
+    /// The filter as the operator wrote it.
+    pub text: String,
+    pub filter: Expr,
+    /// Names of chains, as rules name them; the NF names its targets by these.
+    pub targets: Vec<String>,
+    pub source: SourceRef,
 }
 
 /// The rules of one port, first match wins.

@@ -253,7 +253,7 @@ fn chain(doc: &mut Doc, chain: &Chain, quotes: &Quotes<'_>) {
 }
 
 pub(super) fn flows(flows: &Flows, quotes: &Quotes<'_>) -> Result<String, ArtifactError> {
-    let Flows { tables } = flows;
+    let Flows { tables, programs: _ } = flows;
     let mut doc = Doc::new(
         "flows.toml",
         "The flow-table seed: per port the rules in order, the first match wins.",

@@ -133,6 +133,7 @@ impl<'g, 'a> Steering<'g, 'a> {
         (
             Flows {
                 tables: tables.collect(),
+                programs: Vec::new(),
             },
             self.chains,
         )
