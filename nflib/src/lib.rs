@@ -36,6 +36,7 @@ mod connection;
 pub mod counters;
 mod descriptor;
 pub mod filter;
+pub mod flows;
 pub mod headers;
 pub mod idle;
 pub mod layout;
@@ -59,7 +60,7 @@ pub use descriptor::{
     VERDICT_STEER, Verdict,
 };
 pub use nf::{Nf, Reconfigured, Setup, SetupError};
-pub use params::{FileMistake, FileMistakes, FileSpan, Output, Params, ParamsError};
+pub use params::{FileMistake, FileMistakes, FileSpan, FlowTarget, Output, Params, ParamsError};
 pub use region::{Region, RegionError, ShmRing};
 pub use run::{RunError, attach_and_run, run, run_with};
 pub use time::Time;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::{
     Burst, Counter, CounterSet, Gauge, Histogram, Params, ParamsError,
+    flows::{FlowNews, Flows},
     session::FromNf,
     time::{Clock, Time},
 };
@@ -19,6 +20,11 @@ pub trait Nf: Sized {
     /// Called about every [`Setup::tick_every`], between bursts, with the time.
     fn tick(&mut self, now: Time) {
         let _ = now;
+    }
+
+    /// What has become of requests about flow entries, and of entries; see [`flows`](crate::flows).
+    fn flow_news(&mut self, news: &FlowNews) {
+        let _ = news;
     }
 
     /// Takes new parameters while packets flow. The default says that it cannot. The present manager does not ask, and
@@ -58,6 +64,7 @@ pub struct Setup {
     gauges: Vec<usize>,
     clock: Clock,
     tick: Option<Duration>,
+    flows: Option<Flows>,
 }
 
 impl Setup {
@@ -70,6 +77,7 @@ impl Setup {
             gauges: Vec::new(),
             clock,
             tick: None,
+            flows: None,
         }
     }
 
@@ -124,6 +132,16 @@ impl Setup {
     /// Asks for [`Nf::tick`] about every `period`; without it there are no ticks.
     pub fn tick_every(&mut self, period: Duration) {
         self.tick = Some(period);
+    }
+
+    /// The way to program flows. Where they may lead, [`Params::target`] says.
+    pub fn flows(&mut self) -> Flows {
+        self.flows.get_or_insert_default().clone()
+    }
+
+    /// The same, if the NF has asked for it.
+    pub(crate) fn asked_flows(&self) -> Option<Flows> {
+        self.flows.clone()
     }
 
     pub(crate) fn tick_period(&self) -> Option<Duration> {

@@ -12,6 +12,7 @@ use serde_json::Value;
 use crate::{
     Verdict,
     filter::{Expr, Rules},
+    flows::Target,
 };
 
 /// Parameters by name, and the names of the manifest's outputs. Times are nanoseconds, sizes bytes, bit rates bits a
@@ -27,6 +28,17 @@ pub struct Params {
     /// Names of the manifest's outputs, in order.
     #[serde(skip)]
     outputs: Vec<String>,
+    /// Chains that the NF's flow entries may lead to, by port.
+    #[serde(skip)]
+    targets: Vec<FlowTarget>,
+}
+
+/// A chain that flow entries of a port may lead to.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct FlowTarget {
+    pub port: String,
+    /// `drop` for none.
+    pub chain: String,
 }
 
 /// An output of the manifest, found by its name ([`Params::output`]); for [`Packet::output`](crate::Packet::output).
@@ -56,6 +68,24 @@ pub enum ParamsError {
     File { name: String, mistakes: FileMistakes },
     #[error("the NF has no output `{name}`: its manifest declares {}", listed(.declared))]
     Output { name: String, declared: Vec<String> },
+    #[error(
+        "the NF may not make flow entries of port `{}` that lead to `{}`: it may make {}. Permit it by `allow NF to program {} {{ … }}`",
+        .asked.port, .asked.chain, targets(.permitted), .asked.port
+    )]
+    Target {
+        asked: FlowTarget,
+        permitted: Vec<FlowTarget>,
+    },
+}
+
+fn targets(permitted: &[FlowTarget]) -> String {
+    match permitted {
+        [] => "none".to_owned(),
+        permitted => {
+            let targets = permitted.iter().map(|t| format!("`{}` -> `{}`", t.port, t.chain));
+            targets.collect::<Vec<_>>().join(", ")
+        }
+    }
 }
 
 /// Names as a sentence has them.
@@ -161,7 +191,15 @@ impl Params {
             values,
             files,
             outputs: Vec::new(),
+            targets: Vec::new(),
         }
+    }
+
+    /// The chains that flow entries may lead to, in the manager's order.
+    #[must_use]
+    pub fn with_targets(mut self, targets: impl IntoIterator<Item = FlowTarget>) -> Self {
+        self.targets = targets.into_iter().collect();
+        self
     }
 
     /// The names of the manifest's outputs, in order.
@@ -225,6 +263,30 @@ impl Params {
             name: name.to_owned(),
             declared: self.outputs.clone(),
         })
+    }
+
+    /// The target of flow entries of a port that lead to a chain, or to `drop`. Only what the program permits can be named.
+    pub fn target(&self, port: &str, chain: &str) -> Result<Target, ParamsError> {
+        let asked = FlowTarget {
+            port: port.to_owned(),
+            chain: chain.to_owned(),
+        };
+        let index = self.targets.iter().position(|target| *target == asked);
+        match index.and_then(|index| u16::try_from(index).ok()) {
+            Some(index) => Ok(Target(index)),
+            None => Err(ParamsError::Target {
+                asked,
+                permitted: self.targets.clone(),
+            }),
+        }
+    }
+
+    /// All of them, for an NF that leaves the choice to its parameters.
+    pub fn targets(&self) -> impl Iterator<Item = (&FlowTarget, Target)> {
+        self.targets
+            .iter()
+            .zip(0..)
+            .map(|(named, index)| (named, Target(index)))
     }
 
     pub fn duration(&self, name: &str) -> Result<Duration, ParamsError> {

@@ -12,7 +12,8 @@ use std::{
 use crate::{
     Burst, Descriptor, Nf, Params, Reconfigured, Region, RegionError, Setup, SetupError,
     bell::Bell,
-    connection::{hear, manager_is_gone, readable, say},
+    connection::{hear, manager_is_gone, readable, say, try_say},
+    flows::Flows,
     idle::{Idle, Rest},
     layout::ABI_VERSION,
     log,
@@ -27,6 +28,8 @@ use crate::{
 const BURST: usize = 32;
 /// A sleeping NF looks this often whether its manager is still there.
 const MANAGER_CHECK: Duration = Duration::from_millis(200);
+/// So long does an NF sleep that waits for room to send requests.
+const ROOM_CHECK: Duration = Duration::from_millis(1);
 /// Pause between attempts to find a manager that is gone.
 const REATTACH_PAUSE: Duration = Duration::from_millis(50);
 /// Bursts handed back before the worker's bell is looked at, while there is more to do. A look costs a full fence; a worker
@@ -150,7 +153,9 @@ fn serve<N: Nf>(
         } => (instance, geometry, idle, log),
         ToNf::Refused { reason } => return Err(RunError::Refused(reason)),
         ToNf::Stop => return Ok(End::Stopped),
-        ToNf::Reconfigure => return Err(RunError::Protocol("reconfigure before welcome".into())),
+        ToNf::Reconfigure | ToNf::Flows(_) => {
+            return Err(RunError::Protocol("another message before the welcome".into()));
+        }
     };
     // Shown by `ps -L` and `top` in place of the multi-call binary's name; a refusal changes nothing else.
     let _ = std::ffi::CString::new(instance.as_bytes()).map(|name| rustix::thread::set_name(&name));
@@ -173,7 +178,7 @@ fn serve<N: Nf>(
     for message in setup.counter_messages() {
         say(connection, &message)?;
     }
-    let mut session = Session::new(nf, connection, &region, packets, idle, setup.tick_period());
+    let mut session = Session::new(nf, connection, &region, packets, idle, &setup);
     if say(connection, &FromNf::Ready)?.is_none() {
         return Ok(End::ManagerLost);
     }
@@ -228,6 +233,9 @@ struct Session<'a, N> {
     bell: Bell,
     idle: Idle,
     tick: Option<Duration>,
+    flows: Option<Flows>,
+    /// Requests that the socket had no room for.
+    unsent: Option<FromNf>,
 }
 
 impl<'a, N: Nf> Session<'a, N> {
@@ -237,7 +245,7 @@ impl<'a, N: Nf> Session<'a, N> {
         region: &'a Region,
         packets: PacketFile,
         idle: IdlePolicy,
-        tick: Option<Duration>,
+        setup: &Setup,
     ) -> Self {
         let link = |w| Link {
             incoming: region.to_nf_consumer(w),
@@ -255,7 +263,9 @@ impl<'a, N: Nf> Session<'a, N> {
             buffer: [Descriptor::default(); BURST],
             bell: region.nf_bell(),
             idle: Idle::new(idle),
-            tick,
+            tick: setup.tick_period(),
+            flows: setup.asked_flows(),
+            unsent: None,
         }
     }
 
@@ -276,6 +286,9 @@ impl<'a, N: Nf> Session<'a, N> {
                     Some(end) => return Ok(end),
                     None => continue,
                 }
+            }
+            if !self.send_requests()? {
+                return Ok(End::ManagerLost);
             }
             if worked {
                 self.idle.reset();
@@ -344,9 +357,19 @@ impl<'a, N: Nf> Session<'a, N> {
                 Some((ToNf::Refused { reason }, _)) => return Err(RunError::Refused(reason)),
                 Some((ToNf::Welcome { .. }, _)) => return Err(RunError::Protocol("a second welcome".into())),
                 Some((ToNf::Reconfigure, fds)) => self.reconfigure(fds)?,
+                Some((ToNf::Flows(news), _)) => self.nf.flow_news(&news),
             }
         }
         Ok(None)
+    }
+
+    /// Sends what the NF asks about flow entries, as far as there is room; false when the manager is gone.
+    #[inline(always)]
+    fn send_requests(&mut self) -> Result<bool, RunError> {
+        match &self.flows {
+            None => Ok(true),
+            Some(flows) => send_requests(self.connection, flows, &mut self.unsent),
+        }
     }
 
     fn reconfigure(&mut self, fds: Vec<OwnedFd>) -> Result<(), RunError> {
@@ -378,8 +401,32 @@ impl<'a, N: Nf> Session<'a, N> {
             return Ok(false);
         }
         let until_tick = next_tick.map_or(MANAGER_CHECK, |tick| tick - Clock::Monotonic.now());
-        self.bell.sleep(until_tick.min(MANAGER_CHECK));
+        let longest = match self.unsent {
+            None => MANAGER_CHECK,
+            Some(_) => ROOM_CHECK,
+        };
+        self.bell.sleep(until_tick.min(longest));
         manager_is_gone(self.connection)
+    }
+}
+
+fn send_requests(connection: &OwnedFd, flows: &Flows, unsent: &mut Option<FromNf>) -> Result<bool, RunError> {
+    loop {
+        let requests = || {
+            let (first, requests) = flows.take()?;
+            Some(FromNf::Flows { first, requests })
+        };
+        let Some(message) = unsent.take().or_else(requests) else {
+            return Ok(true);
+        };
+        match try_say(connection, &message)? {
+            None => return Ok(false),
+            Some(true) => {}
+            Some(false) => {
+                *unsent = Some(message);
+                return Ok(true);
+            }
+        }
     }
 }
 

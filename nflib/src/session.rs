@@ -7,6 +7,8 @@
 //! ◄─ welcome + descriptors ───────────          region, packet file, configuration, files
 //! ── counters { first, names, gauges } ►        as many as needed
 //! ── ready ──────────────────────────►          or failed { reason }
+//! ── flows { first, requests } ──────►          as many as it likes; the manager takes one after the other
+//! ◄─ flows { done, refused, ended … } ─
 //! ◄─ reconfigure + descriptors ───────          configuration, files
 //! ── reconfigured { supported, error }►
 //! ◄─ stop ────────────────────────────          or the connection's end
@@ -29,7 +31,11 @@ use rustix::net::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{Params, memory::Geometry};
+use crate::{
+    FlowTarget, Params,
+    flows::{FlowNews, FlowRequest},
+    memory::Geometry,
+};
 
 /// Where an NF finds its socket: a path, or `fd:` and the number of a descriptor that it was started with.
 pub const SOCKET_VARIABLE: &str = "ONVM_NF_SOCKET";
@@ -70,6 +76,11 @@ pub enum FromNf {
     Failed {
         reason: String,
     },
+    /// The number of the first request; the others follow it.
+    Flows {
+        first: u64,
+        requests: Vec<FlowRequest>,
+    },
     Reconfigured {
         supported: bool,
         error: Option<String>,
@@ -90,6 +101,7 @@ pub enum ToNf {
     },
     /// Descriptors: configuration, then the files it names.
     Reconfigure,
+    Flows(FlowNews),
     Stop,
     /// The NF is not wanted; the reason is for its log.
     Refused {
@@ -115,6 +127,9 @@ pub struct Configuration {
     /// Names of the manifest's outputs, in order.
     #[serde(default)]
     pub outputs: Vec<String>,
+    /// What the instance's flow entries may lead to, in the order of the [`Target`](crate::flows::Target)s.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub targets: Vec<FlowTarget>,
 }
 
 impl Configuration {
@@ -127,7 +142,10 @@ impl Configuration {
         for name in configuration.files {
             files.insert(name, read_all(fds.next().ok_or_else(missing)?)?);
         }
-        Ok(Params::new(configuration.values, files).with_outputs(configuration.outputs))
+        let params = Params::new(configuration.values, files);
+        Ok(params
+            .with_outputs(configuration.outputs)
+            .with_targets(configuration.targets))
     }
 }
 
@@ -231,16 +249,29 @@ fn seqpacket(flags: SocketFlags) -> io::Result<OwnedFd> {
     )?)
 }
 
+/// Sends one message, unless the peer has so many waiting that there is no room for it, or as much as may wait; says whether it did.
+pub fn try_send<T: Serialize>(socket: impl AsFd, message: &T) -> io::Result<bool> {
+    let bytes = serde_json::to_vec(message)?;
+    if bytes.len() > MAX_MESSAGE {
+        return Err(too_big(bytes.len(), 0));
+    }
+    match rustix::net::send(socket, &bytes, SendFlags::NOSIGNAL | SendFlags::DONTWAIT) {
+        Ok(_) => Ok(true),
+        Err(rustix::io::Errno::AGAIN | rustix::io::Errno::NOBUFS) => Ok(false),
+        Err(e) => Err(e.into()),
+    }
+}
+
+fn too_big(bytes: usize, descriptors: usize) -> io::Error {
+    let text = format!("a message of {bytes} bytes with {descriptors} descriptors is too big");
+    io::Error::new(io::ErrorKind::InvalidInput, text)
+}
+
 /// Sends one message with descriptors.
 pub fn send<T: Serialize>(socket: impl AsFd, message: &T, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
     let bytes = serde_json::to_vec(message)?;
     if bytes.len() > MAX_MESSAGE || fds.len() > MAX_DESCRIPTORS {
-        let text = format!(
-            "a message of {} bytes with {} descriptors is too big",
-            bytes.len(),
-            fds.len()
-        );
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        return Err(too_big(bytes.len(), fds.len()));
     }
     if fds.is_empty() {
         // An NF that onvm-run started may not call `sendmsg`, which could carry descriptors.

@@ -5,13 +5,15 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
+use serde::{Deserialize, Serialize};
+
 /// Words of a [`FlowKey`].
 pub const KEY_WORDS: usize = 6;
 
 /// The fields that [`Fields::flow_key_only`](crate::Fields::flow_key_only) speaks of: two words each of the source and the destination;
 /// the ports as they stand in the packet, zero where there are none, and the type and id of the outer VLAN tag; those of the inner
 /// one, `EtherType`, protocol, and whether it is a first fragment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FlowKey(pub [u64; KEY_WORDS]);
 
 impl Hash for FlowKey {
