@@ -12,6 +12,8 @@ use onvm_bundle::{
     tables::{ChainTable, Tables},
 };
 
+use crate::director::Program;
+
 #[derive(Debug)]
 pub struct Generation {
     /// Rises from 1 with each apply.
@@ -27,6 +29,8 @@ pub struct Generation {
     pub reach: Vec<Vec<u16>>,
     /// By port id, then rule, `else` last; nothing for a port without rules.
     pub rules: Vec<Vec<RuleName>>,
+    /// What NFs may make of the tables, by port id.
+    pub programs: Vec<Program>,
     /// By worker.
     pub counters: Vec<HopCounters>,
 }
@@ -71,8 +75,15 @@ pub fn add(counter: &AtomicU64, n: u64) {
 }
 
 impl Generation {
-    /// Builds the tables of a verified bundle. `slots` gives the runtime's slot of each service.
-    pub fn new(number: u64, bundle: &Bundle, slots: &HashMap<String, u16>, workers: usize) -> Self {
+    /// Builds the tables of a verified bundle. `slots` gives the runtime's slot of each service; `programs` what NFs may make of
+    /// them, by the first hops of chains.
+    pub fn new(
+        number: u64,
+        bundle: &Bundle,
+        slots: &HashMap<String, u16>,
+        workers: usize,
+        programs: impl FnOnce(&HashMap<&str, HopIndex>) -> Vec<Program>,
+    ) -> Self {
         let manager = &bundle.manager;
         let Tables { hops, chains, ports } = Tables::new(manager, &bundle.flows, slots);
         // Not while packets wait for it.
@@ -87,7 +98,13 @@ impl Generation {
             .iter()
             .map(|port| rule_names(&bundle.flows, &port.name))
             .collect();
-        let reach = ports.iter().map(|table| reach(table, &hops)).collect();
+        let firsts = chains.iter().map(|c| (c.name.as_str(), c.first)).collect();
+        let programs = programs(&firsts);
+        let reach = ports
+            .iter()
+            .zip(&programs)
+            .map(|(table, program)| reach(table, program, &hops));
+        let reach = reach.collect();
         Self {
             number,
             id: bundle.index.generation.clone(),
@@ -97,6 +114,7 @@ impl Generation {
             tables: ports,
             reach,
             rules,
+            programs,
             counters,
         }
     }
@@ -125,10 +143,12 @@ fn rule_names(flows: &Flows, port: &str) -> Vec<RuleName> {
         .collect()
 }
 
-/// Slots of the services that packets classified by the table may come to. A new look at the rules leads to their chains again.
-fn reach(table: &PortTable, hops: &[Hop]) -> Vec<u16> {
+/// Slots of the services that packets classified by the table may come to, also when NFs program it. A new look at the rules
+/// leads to their chains again.
+fn reach(table: &PortTable, program: &Program, hops: &[Hop]) -> Vec<u16> {
     let first = table.rules.iter().map(|(_, hop)| *hop);
-    let mut ahead: Vec<HopIndex> = first.chain([table.otherwise]).collect();
+    let granted = program.grants.iter().map(|grant| grant.hop);
+    let mut ahead: Vec<HopIndex> = first.chain(granted).chain([table.otherwise]).collect();
     let (mut seen, mut services) = (vec![false; hops.len()], BTreeSet::new());
     while let Some(index) = ahead.pop() {
         // One that is none of the table's is the end of a chain.
@@ -149,7 +169,10 @@ fn reach(table: &PortTable, hops: &[Hop]) -> Vec<u16> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::director::Grant;
 
     fn hop(at: At, next: HopIndex) -> Hop {
         Hop {
@@ -175,10 +198,14 @@ mod tests {
         hops[0].outputs.push(2);
         hops[2].steers.push((0, 3));
         let table = |otherwise| PortTable::new(Vec::new(), otherwise);
-        assert_eq!(reach(&table(0), &hops), [5, 6, 7]);
-        assert_eq!(reach(&table(3), &hops), [7]);
+        let none = Program::default();
+        assert_eq!(reach(&table(0), &none, &hops), [5, 6, 7]);
+        assert_eq!(reach(&table(3), &none, &hops), [7]);
         // A way back ends, too.
-        assert_eq!(reach(&table(4), &hops), [8]);
-        assert_eq!(reach(&table(NO_HOP), &hops), [0; 0]);
+        assert_eq!(reach(&table(4), &none, &hops), [8]);
+        assert_eq!(reach(&table(NO_HOP), &none, &hops), [0; 0]);
+        let grant = |hop| Grant { hop, ..Grant::NONE };
+        let granted = Program::new(vec![grant(4), grant(NO_HOP)], Arc::default());
+        assert_eq!(reach(&table(3), &granted, &hops), [7, 8]);
     }
 }

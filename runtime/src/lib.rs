@@ -6,6 +6,7 @@
 pub mod api;
 pub mod capture;
 pub mod control;
+pub mod director;
 pub mod dpdk;
 pub mod error;
 pub mod fleet;

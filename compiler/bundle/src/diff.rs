@@ -34,7 +34,9 @@ impl<'a> From<&'a Bundle> for Contents<'a> {
 
 impl Contents<'_> {
     fn made_from(&self, service: &Service) -> MadeFrom {
-        MadeFrom::new(service, |instance| self.instances.get(instance).cloned())
+        MadeFrom::new(service, self.flows.targets_of(&service.name), |instance| {
+            self.instances.get(instance).cloned()
+        })
     }
 }
 

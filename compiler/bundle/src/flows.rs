@@ -1,5 +1,7 @@
 //! `flows.toml`: the flow-table seed.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{SourceRef, filter::Expr};
@@ -12,6 +14,19 @@ pub struct Flows {
     /// In the order of the source; at most one for each pair of port and NF.
     #[serde(rename = "program", default, skip_serializing_if = "Vec::is_empty")]
     pub programs: Vec<Program>,
+}
+
+impl Flows {
+    /// What flow entries of an NF may lead to: port and chain, in an order that depends on the permissions alone.
+    #[must_use]
+    pub fn targets_of(&self, nf: &str) -> Vec<(String, String)> {
+        let programs = self.programs.iter().filter(|program| program.nf == nf);
+        let targets = programs.flat_map(|program| {
+            let chains = program.arms.iter().flat_map(|arm| &arm.targets);
+            chains.map(|chain| (program.port.clone(), chain.clone()))
+        });
+        targets.collect::<BTreeSet<_>>().into_iter().collect()
+    }
 }
 
 /// Permission for an NF to put entries in front of a port's rules while it runs.

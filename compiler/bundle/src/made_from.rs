@@ -10,15 +10,22 @@ pub struct MadeFrom {
     service: Service,
     /// By name.
     instances: BTreeMap<String, (Instance, Option<InstanceConfig>)>,
+    /// Its instances know by number what their flow entries may lead to.
+    targets: Vec<(String, String)>,
 }
 
 impl MadeFrom {
-    /// `config` gives an instance's configuration by its name.
-    pub fn new(service: &Service, config: impl Fn(&str) -> Option<InstanceConfig>) -> Self {
+    /// `config` gives an instance's configuration by its name; `targets` as [`Flows::targets_of`](crate::Flows::targets_of) gives them.
+    pub fn new(
+        service: &Service,
+        targets: Vec<(String, String)>,
+        config: impl Fn(&str) -> Option<InstanceConfig>,
+    ) -> Self {
         let instances = service.instances.iter();
         let instances = instances.map(|i| (i.name.clone(), (i.clone(), config(&i.name))));
         Self {
             instances: instances.collect(),
+            targets,
             service: Service {
                 id: 0,
                 source: SourceRef(String::new()),
@@ -29,10 +36,10 @@ impl MadeFrom {
         }
     }
 
-    /// Whether a service of `self` goes on as one of `next`: both are the same but for instances that only one of them has.
+    /// Whether a service of `self` goes on as one of `next`: both are the same except for instances that only one of them has.
     pub fn goes_on_as(&self, next: &Self) -> bool {
         let same = |(name, made_from)| self.instances.get(name).is_none_or(|m| m == made_from);
-        self.service == next.service && next.instances.iter().all(same)
+        self.service == next.service && self.targets == next.targets && next.instances.iter().all(same)
     }
 
     /// Goes on as `next`, and remembers what instances are made from that `next` has not: they may still be there.

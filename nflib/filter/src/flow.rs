@@ -1,8 +1,9 @@
 //! The identity of a flow: the key of the flow cache, and the symmetric hash that replicas are chosen by.
 
 use std::{
+    fmt::{self, Display},
     hash::{Hash, Hasher},
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
 };
 
 use serde::{Deserialize, Serialize};
@@ -70,6 +71,37 @@ impl FlowKey {
     pub fn vlans(&self) -> [Option<u16>; 2] {
         let id = |tag: u64| (tag != 0).then_some(tag as u16);
         [id(self.0[4] & 0xffff_ffff), id(self.0[5] >> 32)]
+    }
+}
+
+/// As in `tcp 10.0.0.1:4000 > 10.0.0.2:80`, with `vlan 5` behind it for a tag.
+impl Display for FlowKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.protocol() {
+            TCP => f.write_str("tcp ")?,
+            UDP => f.write_str("udp ")?,
+            SCTP => f.write_str("sctp ")?,
+            1 => f.write_str("icmp ")?,
+            58 => f.write_str("icmp6 ")?,
+            other => write!(f, "proto {other} ")?,
+        }
+        let ((source, destination), (near, far)) = (self.addresses(), self.ports());
+        let later = self.0[5] & 0xff == 0;
+        match self.protocol() {
+            TCP | UDP | SCTP if !later => {
+                let (source, destination) =
+                    (SocketAddr::new(source, near), SocketAddr::new(destination, far));
+                write!(f, "{source} > {destination}")?;
+            }
+            _ => write!(f, "{source} > {destination}")?,
+        }
+        for vlan in self.vlans().into_iter().flatten() {
+            write!(f, " vlan {vlan}")?;
+        }
+        match later {
+            true => f.write_str(" later fragments"),
+            false => Ok(()),
+        }
     }
 }
 

@@ -67,6 +67,36 @@ impl FlowCache {
         });
     }
 
+    /// Forgets one flow.
+    pub fn forget_flow(&mut self, key: &FlowKey) {
+        if self.words.is_empty() {
+            return;
+        }
+        let epoch = u64::from(self.epoch) << 32;
+        // Where the number of sets has grown since, it may still be kept in the set that was its own before.
+        let mut sets = self.sets;
+        loop {
+            for place in self.set(key, sets).into_iter().flatten() {
+                if place[STATE] & !0xffff_ffff == epoch && is_of(place, key) {
+                    place[STATE] = 0;
+                }
+            }
+            if sets <= FIRST_SETS.min(self.most_sets) {
+                return;
+            }
+            sets /= GROWTH;
+        }
+    }
+
+    /// The set of a key where so many sets are in use.
+    #[inline(always)]
+    fn set(&mut self, key: &FlowKey, sets: usize) -> Option<&mut [Place; WAYS]> {
+        let hash = self.hasher.hash_one(key);
+        let at = self.skip + (hash as usize & sets.saturating_sub(1)) * WAYS * PLACE_WORDS;
+        let words = self.words.get_mut(at..)?;
+        words.as_chunks_mut().0.as_chunks_mut().0.first_mut()
+    }
+
     /// What is kept for the key, or else what `decide` says, [`Self::MOST`] at most, which is kept then.
     #[inline(always)]
     pub fn get(&mut self, key: &FlowKey, decide: impl FnOnce() -> u32) -> u32 {

@@ -6,6 +6,8 @@
 //! | `GET /v1/status?verbose` | – | [`Status`] with the hits of each steering rule |
 //! | `POST /v1/apply` | [`ApplyRequest`] | [`ApplyReply`] |
 //! | `POST /v1/scale` | [`ScaleRequest`] | [`ScaleReply`] |
+//! | `POST /v1/flows` | [`FlowsRequest`] | [`FlowsReply`] |
+//! | `POST /v1/flows/delete` | [`FlowsDeleteRequest`] | [`FlowsDeleteReply`] |
 //! | `POST /v1/stop` | – | [`StopReply`] |
 //! | `GET /metrics` | – | Prometheus text |
 //!
@@ -57,6 +59,8 @@ pub const STATUS_PATH: &str = "/v1/status";
 pub const VERBOSE: &str = "verbose";
 pub const APPLY_PATH: &str = "/v1/apply";
 pub const SCALE_PATH: &str = "/v1/scale";
+pub const FLOWS_PATH: &str = "/v1/flows";
+pub const FLOWS_DELETE_PATH: &str = "/v1/flows/delete";
 pub const STOP_PATH: &str = "/v1/stop";
 pub const METRICS_PATH: &str = "/metrics";
 
@@ -141,6 +145,22 @@ pub struct PortStatus {
     /// The steering rules in order, `else` last. Only where the request asked for them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<RuleStatus>,
+    /// What NFs have made of the table, by NF and chain.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub programmed: Vec<ProgrammedStatus>,
+}
+
+/// The flow entries of an NF at a port that lead to a chain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct ProgrammedStatus {
+    pub nf: String,
+    pub chain: String,
+    /// Entries that there are now.
+    pub entries: u64,
+    /// Packets that they took, and former ones.
+    pub packets: u64,
+    pub bytes: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -301,6 +321,9 @@ pub struct ApplyReply {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub draining: Vec<String>,
     pub kept: Vec<String>,
+    /// Flow entries that ended, since the new bundle does not permit them.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub flow_entries_ended: u64,
     /// Milliseconds from the request to the old generation's end.
     pub took_ms: f64,
 }
@@ -332,6 +355,105 @@ pub struct ScaleReply {
     pub draining: Vec<String>,
     /// Milliseconds from the request until new flows meet the new set of instances.
     pub took_ms: f64,
+}
+
+/// Which flow entries: those that have all that is given.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(default)]
+pub struct WhichFlows {
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ids: Vec<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub port: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nf: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cookie: Option<u64>,
+}
+
+/// Asks for the flow entries that NFs have made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct FlowsRequest {
+    pub version: u32,
+    #[serde(default)]
+    pub which: WhichFlows,
+    /// Those with ids after this one, in the order of ids.
+    #[serde(default)]
+    pub after: u64,
+    /// So many at most, up to [`MOST_FLOWS`].
+    pub limit: usize,
+}
+
+/// Flow entries in one reply.
+pub const MOST_FLOWS: usize = 10_000;
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct FlowsReply {
+    pub version: u32,
+    /// Entries that there are, of any kind.
+    pub total: u64,
+    pub entries: Vec<FlowEntry>,
+    /// There are more of those that were asked for.
+    pub more: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct FlowEntry {
+    pub id: u64,
+    /// The NF that made it.
+    pub nf: String,
+    pub port: String,
+    /// The flow that it matches, where it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flow: Option<String>,
+    /// Also the other direction.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub both_ways: bool,
+    /// The lowered filter that it matches, where it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filter: Option<String>,
+    pub chain: String,
+    pub priority: u16,
+    pub cookie: u64,
+    /// Milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle_ms: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hard_ms: Option<u32>,
+    /// It outlives the service.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub keep: bool,
+    /// Milliseconds since it was made or last changed.
+    pub age_ms: u64,
+    pub packets: u64,
+    pub bytes: u64,
+}
+
+/// Asks for the removal of flow entries.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct FlowsDeleteRequest {
+    pub version: u32,
+    pub which: WhichFlows,
+    /// All of them, where `which` names none.
+    #[serde(default)]
+    pub all: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct FlowsDeleteReply {
+    pub version: u32,
+    /// Entries that no worker obeys any more.
+    pub removed: u64,
+}
+
+fn is_zero(n: &u64) -> bool {
+    *n == 0
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -366,6 +488,8 @@ impl ApiError {
     pub const NOT_READY: &str = "not_ready";
     /// The running bundle has no such NF.
     pub const UNKNOWN_NF: &str = "unknown_nf";
+    /// The running bundle has no such port.
+    pub const UNKNOWN_PORT: &str = "unknown_port";
     /// The running bundle does not allow so many instances.
     pub const OUT_OF_RANGE: &str = "out_of_range";
     pub const INTERNAL: &str = "internal";

@@ -53,6 +53,14 @@ pub(crate) enum Request {
         wire::ScaleRequest,
         oneshot::Sender<Result<wire::ScaleReply, ApiError>>,
     ),
+    Flows(
+        wire::FlowsRequest,
+        oneshot::Sender<Result<wire::FlowsReply, ApiError>>,
+    ),
+    DeleteFlows(
+        wire::FlowsDeleteRequest,
+        oneshot::Sender<Result<wire::FlowsDeleteReply, ApiError>>,
+    ),
     Stop(oneshot::Sender<()>),
 }
 
@@ -135,8 +143,10 @@ async fn answer(method: &Method, uri: &Uri, body: &[u8], requests: &Requests) ->
             }
             None => gone(),
         },
-        (&Method::POST, wire::APPLY_PATH) => change(body, requests, Request::Apply).await,
-        (&Method::POST, wire::SCALE_PATH) => change(body, requests, Request::Scale).await,
+        (&Method::POST, wire::APPLY_PATH) => message(body, requests, Request::Apply).await,
+        (&Method::POST, wire::SCALE_PATH) => message(body, requests, Request::Scale).await,
+        (&Method::POST, wire::FLOWS_PATH) => message(body, requests, Request::Flows).await,
+        (&Method::POST, wire::FLOWS_DELETE_PATH) => message(body, requests, Request::DeleteFlows).await,
         (&Method::POST, wire::STOP_PATH) => match ask(requests, Request::Stop).await {
             Some(()) => {
                 let version = wire::API_VERSION;
@@ -147,13 +157,13 @@ async fn answer(method: &Method, uri: &Uri, body: &[u8], requests: &Requests) ->
         _ => refuse(
             StatusCode::NOT_FOUND,
             "No such path or method".to_owned(),
-            "Available are GET /v1/status, POST /v1/apply, POST /v1/scale, POST /v1/stop and GET /metrics.",
+            "Available are GET /v1/status, POST /v1/apply, POST /v1/scale, POST /v1/flows, POST /v1/flows/delete, POST /v1/stop and GET /metrics.",
         ),
     }
 }
 
-/// A request that changes what runs.
-async fn change<M: DeserializeOwned, R: Serialize>(
+/// A request with a message.
+async fn message<M: DeserializeOwned, R: Serialize>(
     body: &[u8],
     requests: &Requests,
     request: impl FnOnce(M, oneshot::Sender<Result<R, ApiError>>) -> Request,
@@ -162,7 +172,7 @@ async fn change<M: DeserializeOwned, R: Serialize>(
         Ok(read) => read,
         Err(e) => {
             let message = format!("The request cannot be read: {e}");
-            let remedy = "Send an ApplyRequest or a ScaleRequest, as the path asks, as JSON.";
+            let remedy = "Send the message of onvm-api that the path asks for, as JSON.";
             return refuse(StatusCode::BAD_REQUEST, message, remedy);
         }
     };
@@ -204,6 +214,7 @@ fn code(error: &ApiError) -> StatusCode {
         | ApiError::BAD_BUNDLE
         | ApiError::NOT_CHANGEABLE
         | ApiError::UNKNOWN_NF
+        | ApiError::UNKNOWN_PORT
         | ApiError::OUT_OF_RANGE => StatusCode::UNPROCESSABLE_ENTITY,
         ApiError::BASE_MOVED | ApiError::BUSY => StatusCode::CONFLICT,
         _ => StatusCode::INTERNAL_SERVER_ERROR,

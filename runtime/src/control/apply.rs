@@ -18,7 +18,7 @@ use std::{
 use onvm_api::{self as wire, ApiError};
 use onvm_bundle::Bundle;
 
-use super::{Manager, place::slots_of, unsupported::refuse_unsupported};
+use super::{Manager, place::slots_of, program::port_names, unsupported::refuse_unsupported};
 use crate::{
     error::RunError,
     fleet::{InstanceSpec, Placed, spec},
@@ -85,6 +85,7 @@ impl Manager {
             stopped: changes.stopped,
             draining: changes.draining,
             kept,
+            flow_entries_ended: changes.flow_entries_ended,
             took_ms: began.elapsed().as_secs_f64() * 1000.0,
         }
     }
@@ -155,6 +156,7 @@ impl Manager {
 
         let old = self.generation.number;
         self.publish(bundle, &placed);
+        changes.flow_entries_ended = self.go_on_programming() as u64;
         for placed in placed.values() {
             let scaled = self.fleet.settle(&self.workers, placed);
             changes.draining.extend(scaled.retired);
@@ -190,7 +192,13 @@ impl Manager {
     fn publish(&mut self, bundle: Kept, placed: &HashMap<String, Placed>) {
         let slots = slots_of(placed);
         let number = self.history.next_number(self.generation.number);
-        let tables = Arc::new(Generation::new(number, &bundle, &slots, self.workers.count()));
+        let programs = |firsts: &HashMap<&str, _>| {
+            self.director
+                .renew(&port_names(&bundle), &bundle.flows.programs, firsts)
+        };
+        let tables = Generation::new(number, &bundle, &slots, self.workers.count(), programs);
+        let tables = Arc::new(tables);
+        self.serving = slots.into_values().collect();
         self.history
             .retire(std::mem::replace(&mut self.generation, tables.clone()));
         self.bundle = Arc::new(bundle);
@@ -209,4 +217,5 @@ struct Changes {
     started: Vec<String>,
     stopped: Vec<String>,
     draining: Vec<String>,
+    flow_entries_ended: u64,
 }

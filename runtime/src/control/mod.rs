@@ -9,6 +9,7 @@ mod cores;
 mod history;
 mod memory;
 mod place;
+mod program;
 mod scale;
 mod signals;
 mod start;
@@ -19,7 +20,7 @@ mod totals;
 mod unsupported;
 
 use std::{
-    collections::VecDeque,
+    collections::{HashSet, VecDeque},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -32,6 +33,7 @@ pub use start::{Options, start};
 use self::{aside::Aside, history::History, signals::Signals, totals::Rates};
 use crate::{
     api::{Request, Summary, metrics},
+    director::{Director, FlowRequests},
     dpdk::{self, Eal, PacketPool, WatchedPackets},
     error::RunError,
     fleet::{Fleet, HostOptions, Report, processes},
@@ -59,6 +61,11 @@ pub struct Manager {
     bundle: Arc<Kept>,
     generation: Arc<Generation>,
     fleet: Fleet,
+    director: Director,
+    /// Slots of the services of the present generation.
+    serving: HashSet<u16>,
+    /// What instances have asked whose services are not among these yet.
+    early: Vec<(u16, FlowRequests)>,
     history: History,
     rates: Rates,
     state: wire::ManagerState,
@@ -174,10 +181,20 @@ impl Manager {
             Input::Worker(WorkersEvent::Drained { generation }) => self.history.drained(generation),
             Input::Worker(WorkersEvent::Faulty { slot, reason }) => self.fleet.kill(slot, reason),
             Input::Worker(WorkersEvent::IngressClosed) => self.ingress_closed = true,
-            Input::Instance(slot, report) => self.fleet.report(&self.workers, slot, report),
+            Input::Worker(WorkersEvent::Programmed { number }) => self.programmed(number),
+            Input::Instance(slot, Report::Flows(asked)) => self.program(slot, asked),
+            Input::Instance(slot, report) => {
+                let ended = matches!(report, Report::Ended { .. });
+                self.fleet.report(&self.workers, slot, report);
+                if ended {
+                    self.end_flows_of(slot);
+                }
+            }
             Input::Request(Request::Status(reply)) => answer(reply, Box::new(self.status())),
             Input::Request(Request::VerboseStatus(reply)) => answer(reply, Box::new(self.verbose_status())),
             Input::Request(Request::Metrics(reply)) => answer(reply, metrics::render(&self.status())),
+            Input::Request(Request::Flows(request, reply)) => answer(reply, self.flows(&request)),
+            Input::Request(Request::DeleteFlows(request, reply)) => self.delete_flows(&request, reply),
             Input::Request(Request::Stop(reply)) => {
                 self.stopping = true;
                 answer(reply, ());
@@ -200,6 +217,7 @@ impl Manager {
         self.next_tick = now + TICK;
         self.fleet.kill_hung(&self.workers, HANG_DEADLINE);
         self.fleet.end_retired(&self.workers);
+        self.expire_flows();
         self.rates.sample(&self.workers);
         self.ports.iter_mut().for_each(OpenPort::log_failures);
         let taken = dpdk::pages_taken();

@@ -131,7 +131,7 @@ impl Manager {
         Ok(changed)
     }
 
-    fn service(&self, name: &str) -> Result<Service, ApiError> {
+    pub(super) fn service(&self, name: &str) -> Result<Service, ApiError> {
         let services = &self.bundle.manager.services;
         services.iter().find(|s| s.name == name).cloned().ok_or_else(|| {
             let names: Vec<&str> = services.iter().map(|s| s.name.as_str()).collect();

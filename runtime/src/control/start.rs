@@ -1,7 +1,7 @@
 //! From a bundle to a running manager: everything that can be refused is refused before anything is made.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
@@ -15,11 +15,12 @@ use tokio::sync::{mpsc::unbounded_channel, oneshot};
 
 use super::{
     Aside, History, Manager, Rates, Signals, cores::Cores, memory::Memory, place::slots_of,
-    threads::start_workers, unsupported::refuse_unsupported,
+    program::port_names, threads::start_workers, unsupported::refuse_unsupported,
 };
 use crate::{
     api,
     capture::Chunk,
+    director::Director,
     dpdk::{self, Eal, EalOptions, PageSize},
     error::RunError,
     fleet::{Fleet, HostOptions, InstanceSpec, NfMode, Shared, spec},
@@ -107,7 +108,16 @@ pub async fn start(options: Options) -> Result<Manager, RunError> {
     let fleet = Fleet::new(SLOTS, shared, reports_sender, cores.nfs.clone());
     let requests = api::serve(run_dir.listen()?)?;
     let mut manager = Manager {
-        generation: Arc::new(Generation::new(0, &bundle, &HashMap::new(), workers.count())),
+        generation: Arc::new(Generation::new(
+            0,
+            &bundle,
+            &HashMap::new(),
+            workers.count(),
+            |_| Vec::new(),
+        )),
+        director: Director::new(workers.count()),
+        serving: HashSet::new(),
+        early: Vec::new(),
         rates: Rates::new(bundle.manager.ports.len(), SLOTS),
         name: bundle.index.name.clone(),
         bundle,
@@ -161,8 +171,13 @@ impl Manager {
         let failed = |e: wire::ApiError| RunError::Unsupported(e.message);
         let placed = self.place_services(&bundle, specs).map_err(failed)?;
         self.await_ready(&placed).await.map_err(failed)?;
-        let workers = self.workers.count();
-        self.generation = Arc::new(Generation::new(1, &bundle, &slots_of(&placed), workers));
+        let (workers, slots) = (self.workers.count(), slots_of(&placed));
+        let programs = |firsts: &HashMap<&str, _>| {
+            self.director
+                .renew(&port_names(&bundle), &bundle.flows.programs, firsts)
+        };
+        self.generation = Arc::new(Generation::new(1, &bundle, &slots, workers, programs));
+        self.serving = slots.into_values().collect();
         self.workers
             .send_all(|| Command::Publish(self.generation.clone()));
         let mut ports = Vec::new();
@@ -170,6 +185,7 @@ impl Manager {
             ports.push(open.ends(id, plan, &self.pool, &self.workers)?);
         }
         self.workers.open(ports);
+        self.go_on_programming();
         Ok(())
     }
 }

@@ -94,7 +94,23 @@ impl Manager {
             done: self.workers.is_done(id),
             link: self.ports[id].link().map(|link| link.name().to_owned()),
             rules: Vec::new(),
+            programmed: self.programmed_status(&self.ports[id].name),
         }
+    }
+
+    /// What NFs have made of a port's table. A permission of the past is shown as long as it says anything.
+    fn programmed_status(&self, port: &str) -> Vec<wire::ProgrammedStatus> {
+        let used = self.director.used().filter(|used| used.port == port);
+        let shown = used.filter(|used| used.permitted || used.total.0 > 0);
+        shown
+            .map(|used| wire::ProgrammedStatus {
+                nf: used.nf.to_owned(),
+                chain: used.chain.to_owned(),
+                entries: used.entries as u64,
+                packets: used.total.0,
+                bytes: used.total.1,
+            })
+            .collect()
     }
 
     fn service_status(&self, service: &onvm_bundle::Service) -> wire::ServiceStatus {

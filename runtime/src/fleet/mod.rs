@@ -1,5 +1,6 @@
 //! The services and instances of all generations that are alive, and their slots in the workers' tables.
 
+mod asking;
 mod closing;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
@@ -22,7 +23,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nflib::{CounterSet, Region};
+use nflib::{CounterSet, FlowTarget, Region};
 use onvm_api::{InstanceState, Isolation};
 use onvm_bundle::MadeFrom;
 use tokio::sync::mpsc::UnboundedSender;
@@ -40,6 +41,7 @@ pub(crate) use self::{
     supervise::{Report, Shared},
 };
 use crate::{
+    director,
     error::RunError,
     worker::{Command, Workers},
 };
@@ -90,6 +92,15 @@ pub(crate) struct InstanceEntry {
     away: bool,
     orders: UnboundedSender<Order>,
     progress: Progress,
+    /// What its flow entries may lead to, as it knows it.
+    targets: Arc<[FlowTarget]>,
+}
+
+/// An instance that asks about flow entries.
+pub(crate) struct FlowClient<'a> {
+    pub(crate) client: director::Client<'a>,
+    /// The slot of its service.
+    pub(crate) service: u16,
 }
 
 /// What an instance is to its service.
@@ -158,6 +169,7 @@ impl Fleet {
             launch.cores = self.cores.clone();
         }
         let (name, writes) = (spec.name.clone(), spec.writes);
+        let targets = spec.configuration.targets.clone().into();
         let orders = spawn(slot, spec, &self.shared, &self.reports);
         self.instances[usize::from(slot)] = Some(InstanceEntry {
             name,
@@ -173,6 +185,7 @@ impl Fleet {
             away: false,
             orders,
             progress: Progress::fresh(),
+            targets,
         });
         Ok(slot)
     }
@@ -206,6 +219,45 @@ impl Fleet {
         self.instances.get(usize::from(slot))?.as_ref()
     }
 
+    /// An instance that asks about flow entries.
+    pub(crate) fn client(&self, instance: u16, life: u32) -> Option<FlowClient<'_>> {
+        let entry = self.instance(instance)?;
+        let service = self.services.get(usize::from(entry.service))?.as_ref()?;
+        Some(FlowClient {
+            client: director::Client {
+                instance,
+                life,
+                nf: &service.name,
+                targets: &entry.targets,
+            },
+            service: entry.service,
+        })
+    }
+
+    /// Tells an instance what has become of flow entries.
+    pub(crate) fn tell(&self, news: director::News) {
+        if let Some(entry) = self.instance(news.instance) {
+            let _ = entry.orders.send(Order::Flows(Box::new(news)));
+        }
+    }
+
+    /// The name of an instance's service, if no instance of it is there any more or will be.
+    pub(crate) fn has_ended(&self, instance: u16) -> Option<String> {
+        let service = self
+            .services
+            .get(usize::from(self.instance(instance)?.service))?
+            .as_ref()?;
+        let ended = |slot: &u16| {
+            let state = self.instance(*slot).map(|entry| entry.state);
+            state.is_none_or(|state| matches!(state, InstanceState::Failed | InstanceState::Stopped))
+        };
+        service
+            .instances
+            .values()
+            .all(ended)
+            .then(|| service.name.clone())
+    }
+
     /// A supervisor's report.
     pub(crate) fn report(&mut self, workers: &Workers, slot: u16, report: Report) {
         let Some(entry) = self.instances.get_mut(usize::from(slot)).and_then(Option::as_mut) else {
@@ -235,6 +287,8 @@ impl Fleet {
                 entry.ready(&region, pid, counters);
                 workers.attach(slot, &region, entry.writes, fresh);
             }
+            // The control thread's own.
+            Report::Flows(_) => return,
             Report::Lost { why } => {
                 tracing::warn!(instance = %entry.name, "lost: {why}");
                 (entry.state, entry.pid) = (InstanceState::Lost, None);

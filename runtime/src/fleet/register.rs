@@ -12,7 +12,7 @@ use nflib::{
     layout::{ABI_VERSION, Layout, MAX_COUNTERS},
     session::{self, FromNf, ToNf},
 };
-use tokio::io::unix::AsyncFd;
+use tokio::io::{Interest, unix::AsyncFd};
 
 use super::{
     closing::{Closing, NfSocket},
@@ -29,6 +29,8 @@ use crate::jail::NfProcess;
 
 /// From the start of a process to its `ready`.
 const READY_DEADLINE: Duration = Duration::from_secs(10);
+/// Between looks at a connection that is not read from.
+const HANG_UP_CHECK: Duration = Duration::from_millis(1);
 /// From a hang-up before `ready` to the process's end.
 const EXIT_DEADLINE: Duration = Duration::from_millis(200);
 
@@ -221,7 +223,20 @@ impl Supervisor {
 /// Bytes of a counter's name.
 pub(super) const LONGEST_NAME: usize = 256;
 
-const HUNG_UP: &str = "it hung up";
+pub(super) const HUNG_UP: &str = "it hung up";
+
+/// Ends when the other end has gone, and reads nothing.
+pub(super) async fn hung_up(connection: &AsyncFd<NfSocket>) {
+    loop {
+        let Ok(ready) = connection.ready(Interest::READABLE).await else {
+            return;
+        };
+        if ready.ready().is_read_closed() {
+            return;
+        }
+        tokio::time::sleep(HANG_UP_CHECK).await;
+    }
+}
 
 pub(super) async fn hear(connection: &AsyncFd<NfSocket>) -> Result<FromNf, String> {
     loop {

@@ -102,7 +102,12 @@ impl Fleet {
         specs: Vec<InstanceSpec>,
         scale: Scale,
     ) -> Result<Placed, RunError> {
-        let next = MadeFrom::new(service, |instance| configs.get(instance).cloned());
+        let targets = specs.first().map_or(&[][..], |spec| &spec.configuration.targets);
+        let targets = targets
+            .iter()
+            .map(|t| (t.port.clone(), t.chain.clone()))
+            .collect();
+        let next = MadeFrom::new(service, targets, |instance| configs.get(instance).cloned());
         let members: BTreeSet<String> = service.first(scale.replicas).map(|i| i.name.clone()).collect();
         let goes_on = |e: &Option<ServiceEntry>| e.as_ref().is_some_and(|e| e.made_from.goes_on_as(&next));
         let running = self.services.iter().position(goes_on);

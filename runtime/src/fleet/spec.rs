@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use nflib::session::Configuration;
+use nflib::{FlowTarget, session::Configuration};
 use onvm_bundle::{Bundle, InstanceConfig, ParamSource, Restart, Service};
 use rustix::{
     fs::{FileType, Mode, OFlags, fstat},
@@ -121,6 +121,8 @@ fn one(
     };
     let values = config.values(&mut resolver)?;
     let outputs = config.manifest.outputs.iter();
+    let targets = bundle.flows.targets_of(&service.name).into_iter();
+    let targets = targets.map(|(port, chain)| FlowTarget { port, chain });
     let (names, files) = resolver.files.into_iter().unzip();
     Ok(InstanceSpec {
         name: instance.name.clone(),
@@ -130,6 +132,7 @@ fn one(
             values,
             files: names,
             outputs: outputs.map(|output| output.name.clone()).collect(),
+            targets: targets.collect(),
         },
         files,
         launch,

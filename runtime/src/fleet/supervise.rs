@@ -1,7 +1,7 @@
 //! One instance's life: started, registered, running, stopped, or lost and started again. A task per instance.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     os::fd::OwnedFd,
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
@@ -10,7 +10,7 @@ use std::{
 use nflib::{
     Region,
     memory::Geometry,
-    session::{self, Command, IdlePolicy, ToNf},
+    session::{self, Command, FromNf, IdlePolicy, ToNf},
 };
 use onvm_bundle::Restart;
 use tokio::{
@@ -19,14 +19,16 @@ use tokio::{
 };
 
 use super::{
+    asking::Asking,
     closing::{Closing, NfSocket},
     launch::Launch,
     log::{self, limit::Limit, quote::quote_debug},
     processes::{self, describe_exit},
-    register::{OwnCounter, hear, watch},
+    register::{HUNG_UP, OwnCounter, hear, hung_up, watch},
     spec::InstanceSpec,
 };
 use crate::{
+    director::{FlowRequests, News},
     jail::{Jail, NfProcess},
     rundir::{InstanceDir, RunDir},
 };
@@ -65,6 +67,8 @@ pub(crate) enum Report {
         pid: u32,
         counters: Vec<OwnCounter>,
     },
+    /// The instance asks about flow entries; the supervisor reads no further before [`Order::Flows`] answers.
+    Flows(FlowRequests),
     /// The instance is gone; the supervisor waits for [`Order::Recovered`].
     Lost {
         why: String,
@@ -90,6 +94,8 @@ pub(super) enum Order {
     Kill(String),
     /// The packets of the lost instance have been recovered.
     Recovered,
+    /// News of flow entries for the instance.
+    Flows(Box<News>),
 }
 
 /// A supervisor's end.
@@ -107,6 +113,8 @@ pub(super) struct Supervisor {
     pub reports: UnboundedSender<(u16, Report)>,
     pub closing: Closing,
     pub complaints: RefCell<Limit>,
+    /// How often the instance has been started before.
+    pub life: Cell<u32>,
 }
 
 /// A started instance: its connection, and its process if this manager started it.
@@ -130,6 +138,7 @@ impl Supervisor {
             reports,
             closing: Closing::new(),
             complaints: RefCell::new(Limit::new(COMPLAINTS_PER_WINDOW)),
+            life: Cell::new(0),
         }
     }
 
@@ -164,6 +173,7 @@ impl Supervisor {
             if began.elapsed() >= LONGEST_PAUSE {
                 pause = Duration::ZERO;
             }
+            self.life.set(self.life.get().wrapping_add(1));
             self.report(Report::Pausing(pause));
             if !wait(&mut orders, pause).await {
                 return self.report(Report::Ended { why: None });
@@ -215,7 +225,7 @@ impl Supervisor {
             region,
             process: Some(process),
         };
-        running.watch(orders).await
+        running.watch(self, orders).await
     }
 
     /// One life of a program that somebody else starts.
@@ -238,7 +248,7 @@ impl Supervisor {
             region,
             process: None,
         };
-        running.watch(orders).await
+        running.watch(self, orders).await
     }
 
     fn socket(&self) -> Result<(InstanceDir, AsyncFd<NfSocket>), String> {
@@ -278,23 +288,63 @@ fn ended_early(stop: bool) -> End {
 
 impl Running<'_> {
     /// Watches the running instance until it goes or is to go.
-    async fn watch(&mut self, orders: &mut UnboundedReceiver<Order>) -> End {
+    async fn watch(&mut self, supervisor: &Supervisor, orders: &mut UnboundedReceiver<Order>) -> End {
+        let mut asking = Asking::new(supervisor.life.get());
+        let lost = |why| End::Lost {
+            why,
+            clean_exit: false,
+        };
         loop {
+            let hear = async {
+                tokio::time::sleep_until(asking.from.into()).await;
+                hear(&self.connection).await
+            };
             tokio::select! {
-                heard = hear(&self.connection) => match heard {
+                heard = hear, if asking.may_ask() => match heard {
                     Err(why) => return self.gone(why).await,
+                    Ok(FromNf::Flows { first, requests }) => match asking.ask(first, &requests) {
+                        Ok(()) => supervisor.report(Report::Flows(FlowRequests { life: asking.life, first, requests })),
+                        Err(why) => return lost(why),
+                    },
                     // Nothing was asked of it, and one that talks without end must not keep this thread busy.
-                    Ok(message) => return End::Lost { why: format!("it sent an unexpected message: {}", quote_debug(&message)), clean_exit: false },
+                    Ok(message) => return lost(format!("it sent an unexpected message: {}", quote_debug(&message))),
                 },
+                // It may be gone while there is no reason to read.
+                () = hung_up(&self.connection), if !asking.may_ask() => return self.gone(HUNG_UP.to_owned()).await,
+                room = self.connection.writable(), if asking.has_news() => {
+                    if let Ok(mut room) = room {
+                        room.clear_ready();
+                    }
+                    self.tell(&mut asking);
+                }
                 order = orders.recv() => match order {
                     Some(Order::Stop) | None => {
                         self.stop().await;
                         return End::Stopped;
                     }
-                    Some(Order::Kill(why)) => return End::Lost { why, clean_exit: false },
+                    Some(Order::Kill(why)) => return lost(why),
                     Some(Order::Recovered) => {}
+                    Some(Order::Flows(news)) => {
+                        asking.hear(*news);
+                        self.tell(&mut asking);
+                    }
                 },
             }
+        }
+    }
+
+    /// Sends what there is to tell, as far as there is room, and calls the instance to look. A connection that fails is noticed by
+    /// those who read from it.
+    fn tell(&self, asking: &mut Asking) {
+        if asking.send(self.connection.get_ref()).unwrap_or(false) {
+            let command = self.region.command();
+            let _ = command.compare_exchange(
+                Command::Run as u32,
+                Command::Message as u32,
+                Ordering::Release,
+                Ordering::Relaxed,
+            );
+            self.region.nf_bell().wake();
         }
     }
 
@@ -343,7 +393,7 @@ async fn recovered(orders: &mut UnboundedReceiver<Order>) -> bool {
         match orders.recv().await {
             Some(Order::Recovered) => return !stop,
             Some(Order::Stop) => stop = true,
-            Some(Order::Kill(_)) => {}
+            Some(Order::Kill(_) | Order::Flows(_)) => {}
             None => return false,
         }
     }
@@ -383,7 +433,7 @@ async fn wait_for_stop(orders: &mut UnboundedReceiver<Order>) -> bool {
         match orders.recv().await {
             Some(Order::Stop) | None => return true,
             Some(Order::Kill(_)) => return false,
-            Some(Order::Recovered) => {}
+            Some(Order::Recovered | Order::Flows(_)) => {}
         }
     }
 }

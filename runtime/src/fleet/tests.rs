@@ -53,6 +53,7 @@ fn entry(role: Role) -> InstanceEntry {
         away: false,
         orders: unbounded_channel().0,
         progress: Progress::fresh(),
+        targets: Arc::new([]),
     }
 }
 
@@ -83,7 +84,7 @@ fn bundled(replicas: u16) -> Service {
 fn service(replicas: u16) -> ServiceEntry {
     ServiceEntry {
         name: "fw".to_owned(),
-        made_from: MadeFrom::new(&bundled(replicas), |_| None),
+        made_from: MadeFrom::new(&bundled(replicas), Vec::new(), |_| None),
         scale: Scale {
             range: bundled(replicas).replicas(),
             replicas,

@@ -33,6 +33,7 @@ use super::{
     WorkerCounters,
 };
 use crate::{
+    director::Program,
     dpdk::{RxQueue, TxQueue},
     generation::{At, Generation, Hop, HopCounters, HopIndex, NO_HOP, PortTable},
 };
@@ -482,6 +483,7 @@ fn generation(number: u64, how: u8) -> Generation {
         tables,
         reach: vec![(0..SERVICES).collect(); PORTS],
         rules: Vec::new(),
+        programs: (0..PORTS).map(|_| Program::default()).collect(),
         counters: vec![counters],
     }
 }

@@ -64,6 +64,8 @@ pub enum WorkersEvent {
     Detached { slot: u16, recovered: usize },
     /// No worker has packets of this generation inside.
     Drained { generation: u64 },
+    /// All workers obey the changes of flow entries with this number, and those before.
+    Programmed { number: u64 },
     /// Nothing is taken in any more.
     IngressClosed,
     /// The instance broke the contract of NFs; it is to be ended.
@@ -75,6 +77,7 @@ pub enum WorkersEvent {
 enum Awaited {
     Detached(u16),
     Drained(u64),
+    Programmed(u64),
     IngressClosed,
 }
 
@@ -190,6 +193,7 @@ impl Workers {
             Event::Faulty { slot, reason } => return Some(WorkersEvent::Faulty { slot, reason }),
             Event::Detached { slot, recovered } => (Awaited::Detached(slot), recovered),
             Event::Drained { generation } => (Awaited::Drained(generation), 0),
+            Event::Programmed { number } => (Awaited::Programmed(number), 0),
             Event::IngressClosed => (Awaited::IngressClosed, 0),
         };
         let partial = self.awaited.entry(awaited).or_default();
@@ -203,6 +207,7 @@ impl Workers {
         Some(match awaited {
             Awaited::Detached(slot) => WorkersEvent::Detached { slot, recovered },
             Awaited::Drained(generation) => WorkersEvent::Drained { generation },
+            Awaited::Programmed(number) => WorkersEvent::Programmed { number },
             Awaited::IngressClosed => WorkersEvent::IngressClosed,
         })
     }

@@ -9,6 +9,7 @@ mod affinity;
 mod age;
 mod counters;
 mod credit;
+mod flows;
 mod forward;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
@@ -51,6 +52,7 @@ use self::{
     packets::{Live, Packets},
 };
 use crate::{
+    director::Changes,
     dpdk::PacketPool,
     generation::{Generation, add},
 };
@@ -87,6 +89,8 @@ pub enum Command {
     /// Ends the generation if it still has packets inside: these are freed and counted as `nf_lost`, and the instances that
     /// hold them are to be ended for this reason.
     Expire { generation: u64, reason: String },
+    /// Changes the flow entries of NFs, under the current generation.
+    Program(Arc<Changes>),
     /// Takes nothing more in.
     CloseIngress,
     /// Frees everything and ends the thread.
@@ -103,6 +107,10 @@ pub enum Event {
     /// The last packet of this generation has left.
     Drained {
         generation: u64,
+    },
+    /// The changes of this number decide about packets that come from now on.
+    Programmed {
+        number: u64,
     },
     /// Nothing is taken in any more, and `in_flight` has been published since.
     IngressClosed,
@@ -261,6 +269,7 @@ impl Worker {
                     self.note_starved();
                 }
                 Command::Publish(tables) => self.publish(tables),
+                Command::Program(changes) => self.program(&changes),
                 Command::Expire { generation, reason } => self.expire(generation, &reason),
                 Command::CloseIngress => {
                     self.ingress.close();
@@ -308,10 +317,18 @@ impl Worker {
         self.note_starved();
     }
 
-    /// Empties the flow caches, and makes room for those that the current rules use.
+    fn program(&mut self, changes: &Changes) {
+        if let Some(Live { tables, .. }) = &self.packets.generations.live[self.packets.generations.current] {
+            self.ingress.flows.change(changes, tables);
+        }
+        let number = changes.number;
+        let _ = self.events.send(Event::Programmed { number });
+    }
+
+    /// Goes over to the rules of the current generation.
     fn renew_flows(&mut self) {
         if let Some(Live { tables, .. }) = &self.packets.generations.live[self.packets.generations.current] {
-            self.ingress.renew_flows(&tables.tables);
+            self.ingress.flows.renew(tables);
             self.forward.renew_flags(&tables.tables);
         }
     }

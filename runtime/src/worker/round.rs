@@ -1,6 +1,6 @@
 //! One round over all sources: take a burst from each, decide, hand on.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use nflib::{
     Descriptor, VERDICT_DROP, VERDICT_LOOKUP, VERDICT_NEXT, VERDICT_OUT, VERDICT_OUTPUT, VERDICT_STEER,
@@ -10,8 +10,9 @@ use onvm_api::Reason;
 use super::{
     SourceKind, Worker,
     admission::Admission,
+    flows::Hits,
     forward::NOWHERE,
-    ingress::Receiver,
+    ingress::{Ingress, Receiver},
     ledger::{Entry, Owner, place},
     packets::Live,
     route::{From, Route},
@@ -154,11 +155,13 @@ impl Worker {
                 Resolved::To(to) => to,
                 Resolved::Lookup(otherwise) => {
                     let (offset, length) = entry.extent();
-                    let table = &tables.tables[usize::from(port)];
-                    let most = length.min(table.reach);
-                    let copy = &mut self.ingress.copy;
-                    let head = copy.take(&self.forward.file, buffer, offset, most);
-                    match table.classify(head, length.into()) {
+                    let Ingress { copy, flows, .. } = &mut self.ingress;
+                    let mut flows = flows.of(usize::from(port), tables);
+                    let decision = flows.again(length, |most| {
+                        copy.take(&self.forward.file, buffer, offset, length.min(most))
+                    });
+                    flows.count_again(decision, self.forward.worker, length);
+                    match flows.hop(decision) {
                         NOWHERE => otherwise,
                         to => to,
                     }
@@ -241,10 +244,9 @@ impl Worker {
         ) else {
             return;
         };
-        let table = &tables.tables[port];
+        let (burst, mut flows) = (&receiver.burst, self.ingress.flows.of(port, &tables));
         // Where all packets go the same way and no NF sees them, nobody looks into them.
-        let looked_at = !table.rules.is_empty() || !tables.reach[port].is_empty();
-        let (burst, flows) = receiver.flows_mut();
+        let looked_at = flows.look() || !tables.reach[port].is_empty();
         for packet in burst.packets() {
             if looked_at {
                 self.ingress.file.prefetch(packet.index, packet.off);
@@ -255,20 +257,26 @@ impl Worker {
             .generations
             .enter(slot, port as u8, burst.packets().len() as u32);
         let mut bytes = 0;
-        let mut hits = Hits::new(&tables.counters[self.forward.worker].hits[port]);
+        let worker = self.forward.worker;
+        let rules = &tables.counters[worker].hits[port];
+        let mut hits = Hits::default();
         let mut run: Option<(HopIndex, Route)> = None;
         for packet in burst.packets() {
             bytes += u64::from(packet.len);
             let nic_hash = packet.hash_valid().then_some(packet.hash);
             let (copy, file) = (&mut self.ingress.copy, &self.ingress.file);
-            let (hash, rule) = match looked_at {
-                true => Receiver::classify(flows, table, packet.len, nic_hash, |most| {
+            let (hash, decision) = match looked_at {
+                true => flows.classify(packet.len, nic_hash, |most| {
                     copy.take(file, packet.index, packet.off, packet.len.min(most))
                 }),
                 false => (0, 0),
             };
-            let hop = table.target(rule as usize);
-            hits.count(rule as usize);
+            let hop = flows.hop(decision);
+            if decision != hits.decision {
+                flows.count(worker, hits.next(decision), rules);
+            }
+            hits.packets += 1;
+            hits.bytes += u64::from(packet.len);
             let entry = Entry {
                 owner: Owner::WORKER,
                 hop,
@@ -300,43 +308,11 @@ impl Worker {
                 forward.send(packets, slot, packet.index, hop);
             }
         }
-        hits.settle();
+        flows.count(worker, hits, rules);
         if let Some((_, route)) = run {
             self.forward.settle(&self.packets, &route);
         }
         add(&self.counters.ports[port].rx_bytes, bytes);
-    }
-}
-
-/// Packets by rule, counted once for those that follow each other.
-struct Hits<'a> {
-    counters: &'a [AtomicU64],
-    rule: usize,
-    packets: u64,
-}
-
-impl<'a> Hits<'a> {
-    fn new(counters: &'a [AtomicU64]) -> Self {
-        Self {
-            counters,
-            rule: 0,
-            packets: 0,
-        }
-    }
-
-    #[inline(always)]
-    fn count(&mut self, rule: usize) {
-        if rule != self.rule {
-            self.settle();
-            (self.rule, self.packets) = (rule, 0);
-        }
-        self.packets += 1;
-    }
-
-    fn settle(&self) {
-        if self.packets > 0 {
-            add(&self.counters[self.rule], self.packets);
-        }
     }
 }
 

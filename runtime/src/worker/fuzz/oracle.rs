@@ -39,7 +39,7 @@ impl World<'_> {
                     );
                     self.drained.push(generation);
                 }
-                Event::Detached { .. } | Event::IngressClosed => {}
+                Event::Detached { .. } | Event::Programmed { .. } | Event::IngressClosed => {}
             }
         }
     }

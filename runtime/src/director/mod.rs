@@ -1,0 +1,560 @@
+//! The flow director: the entries that NFs put in front of ports' rules while packets flow.
+//!
+//! The control thread has the one list of them. It takes requests from instances in order, checks each against what the program
+//! permits, and sends the changes to all workers, which decide by them from then on. When the last worker has said so, the
+//! instance is told. Workers count the packets of each entry; whether one has been idle is seen by its count.
+
+mod clients;
+mod entry;
+mod grants;
+mod list;
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, VecDeque},
+    hash::BuildHasher,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use hashbrown::{DefaultHashBuilder, HashTable};
+use nflib::flows::{FlowEnd, FlowEntry, FlowMatch, FlowNews, FlowRequest};
+use onvm_api as wire;
+use tokio::sync::oneshot;
+
+pub use self::{
+    clients::Client,
+    entry::{Change, Changes, Counts, Entry, Grant, Program, Wilds},
+};
+use self::{clients::Clients, grants::Grants};
+use crate::generation::HopIndex;
+
+/// Entries of all NFs together.
+pub const MOST_ENTRIES: usize = 1 << 20;
+/// Entries by filter of one port: each that is added has the port's index made anew.
+pub const MOST_WILDS: usize = 1024;
+/// Entries that one answer to an instance lists, whose text fits a message.
+const LISTED: usize = 100;
+/// The shortest time between looks at one entry.
+const SHORTEST_CHECK: Duration = Duration::from_millis(20);
+/// Entries that are looked at in one tick.
+const MOST_CHECKS: usize = 50_000;
+
+#[derive(Debug)]
+pub(crate) struct Director {
+    workers: usize,
+    grants: Grants,
+    clients: Clients,
+    /// By slot.
+    records: Vec<Option<Record>>,
+    free: Vec<u32>,
+    by_id: BTreeMap<u64, u32>,
+    /// The same of each NF.
+    of_nf: HashMap<Arc<str>, BTreeMap<u64, u32>>,
+    /// Slots of the entries by filter, by port.
+    wild: BTreeMap<u16, BTreeSet<u32>>,
+    /// Slots by port, match and priority.
+    known: HashTable<u32>,
+    hasher: DefaultHashBuilder,
+    /// When to look at which entry.
+    due: BinaryHeap<Reverse<(Instant, u64)>>,
+    /// What workers have not all carried out yet.
+    batches: VecDeque<Batch>,
+    last_id: u64,
+    last_number: u64,
+}
+
+#[derive(Debug)]
+struct Record {
+    entry: Arc<Entry>,
+    asked: FlowEntry,
+    nf: Arc<str>,
+    /// Slot of the instance that made or last changed it.
+    owner: u16,
+    began: Instant,
+    /// Packets when they were last seen to have changed, and when.
+    seen: (u64, Instant),
+    /// When to look at it; what is due at another time is of the past.
+    check: Option<Instant>,
+}
+
+/// Changes under way, and who is to be told when they are in force.
+#[derive(Debug, Default)]
+struct Batch {
+    number: u64,
+    /// An instance that asked for them.
+    asked: Option<Asked>,
+    ended: Vec<(Record, FlowEnd)>,
+    reply: Option<oneshot::Sender<u64>>,
+}
+
+/// Requests of an instance, and what has become of them.
+#[derive(Debug)]
+struct Asked {
+    instance: u16,
+    life: u32,
+    news: FlowNews,
+}
+
+/// What an instance asks for.
+#[derive(Debug)]
+pub(crate) struct FlowRequests {
+    /// How often the instance had been started before.
+    pub life: u32,
+    /// The number of the first.
+    pub first: u64,
+    pub requests: Vec<FlowRequest>,
+}
+
+/// News for an instance.
+#[derive(Debug)]
+pub(crate) struct News {
+    pub instance: u16,
+    /// The life of the instance in which it asked; none where it did not.
+    pub life: Option<u32>,
+    pub news: FlowNews,
+}
+
+/// Changes that are being put together.
+#[derive(Debug, Default)]
+struct Draft {
+    steps: Vec<Change>,
+    /// Ports whose entries by filter change.
+    wild: BTreeSet<u16>,
+    ended: Vec<(Record, FlowEnd)>,
+}
+
+impl Director {
+    pub(crate) fn new(workers: usize) -> Self {
+        Self {
+            workers,
+            grants: Grants::default(),
+            clients: Clients::default(),
+            records: Vec::new(),
+            free: Vec::new(),
+            by_id: BTreeMap::new(),
+            of_nf: HashMap::new(),
+            wild: BTreeMap::new(),
+            known: HashTable::new(),
+            hasher: DefaultHashBuilder::default(),
+            due: BinaryHeap::new(),
+            batches: VecDeque::new(),
+            last_id: 0,
+            last_number: 0,
+        }
+    }
+
+    /// Goes over to another program, whose chains begin at these hops: what NFs may make of each port's table. Entries that it
+    /// does not permit take nothing any more; they are still to be ended.
+    pub(crate) fn renew(
+        &mut self,
+        ports: &[&str],
+        programs: &[onvm_bundle::Program],
+        firsts: &HashMap<&str, HopIndex>,
+    ) -> Vec<Program> {
+        self.grants.renew(ports, programs, firsts);
+        self.clients.renew();
+        let ports = 0..ports.len() as u16;
+        ports
+            .map(|port| Program::new(self.grants.of(port).to_vec(), self.wilds(port)))
+            .collect()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    /// Takes requests of an instance, in order.
+    pub(crate) fn take(
+        &mut self,
+        client: &Client<'_>,
+        first: u64,
+        requests: Vec<FlowRequest>,
+        now: Instant,
+    ) -> Arc<Changes> {
+        let mut draft = Draft::default();
+        let mut news = FlowNews {
+            done: first.saturating_add(requests.len() as u64),
+            ..FlowNews::default()
+        };
+        for (n, request) in (first..).zip(requests) {
+            let outcome = match request {
+                FlowRequest::Put(entry) => self.put(&mut draft, client, entry, now),
+                FlowRequest::Remove {
+                    target,
+                    matches,
+                    priority,
+                } => self.remove(&mut draft, client, target.index(), &matches, priority),
+                FlowRequest::List { .. } if !news.listed.is_empty() => {
+                    Err("ask for one list at a time".to_owned())
+                }
+                FlowRequest::List { after } => {
+                    news.listed = self.listed(client.nf, after, LISTED);
+                    Ok(())
+                }
+            };
+            if let Err(why) = outcome {
+                news.refused.push((n, why));
+            }
+        }
+        let asked = Asked {
+            instance: client.instance,
+            life: client.life,
+            news,
+        };
+        self.finish_draft(draft, Some(asked), None)
+    }
+
+    fn put(
+        &mut self,
+        draft: &mut Draft,
+        client: &Client<'_>,
+        asked: FlowEntry,
+        now: Instant,
+    ) -> Result<(), String> {
+        let (port, grant) = self.clients.resolve(client, &self.grants, asked.target.index())?;
+        let known = self.find(port, &asked.matches, asked.priority);
+        let (id, slot, counts, seen) = match known.and_then(|slot| self.record(slot)) {
+            Some(record) if *record.nf != *client.nf => {
+                return Err(format!("`{}` has made that entry", record.nf));
+            }
+            Some(record) => {
+                let Entry { id, slot, counts, .. } = &*record.entry;
+                (*id, *slot, counts.clone(), record.seen.0)
+            }
+            None => {
+                self.refuse_full(client, port, &asked.matches)?;
+                self.last_id += 1;
+                let slot = self.free.pop().unwrap_or(self.records.len() as u32);
+                (self.last_id, slot, Arc::new(Counts::new(self.workers)), 0)
+            }
+        };
+        let entry = Arc::new(Entry {
+            id,
+            slot,
+            port,
+            matches: asked.matches.clone(),
+            priority: asked.priority,
+            grant,
+            counts,
+            total: self.grants.counts(port, grant, self.workers),
+        });
+        if let FlowMatch::Filter(_) = entry.matches {
+            draft.wild.insert(port);
+        }
+        draft.steps.push(Change::Put(entry.clone()));
+        let record = Record {
+            entry,
+            asked,
+            nf: self.grants.nf(client.nf),
+            owner: client.instance,
+            began: now,
+            seen: (seen, now),
+            check: None,
+        };
+        self.insert(record, known.is_none());
+        self.schedule(slot, now);
+        Ok(())
+    }
+
+    fn remove(
+        &mut self,
+        draft: &mut Draft,
+        client: &Client<'_>,
+        target: usize,
+        matches: &FlowMatch,
+        priority: u16,
+    ) -> Result<(), String> {
+        let (port, _) = self.clients.resolve(client, &self.grants, target)?;
+        let slot = self
+            .find(port, matches, priority)
+            .ok_or("there is no such entry")?;
+        match self.record(slot) {
+            Some(record) if *record.nf != *client.nf => Err(format!("`{}` has made that entry", record.nf)),
+            _ => {
+                self.end(draft, slot, FlowEnd::Removed);
+                Ok(())
+            }
+        }
+    }
+
+    /// Says why there is no room for another entry, if there is none. No NF can take what is the others' part.
+    fn refuse_full(&self, client: &Client<'_>, port: u16, matches: &FlowMatch) -> Result<(), String> {
+        let most = MOST_ENTRIES / self.grants.nfs().max(1);
+        if self.grants.entries(client.nf) >= most {
+            return Err(format!("the NF has {most} entries, as many as it may have"));
+        }
+        if matches!(matches, FlowMatch::Filter(_)) {
+            let most = MOST_WILDS / self.grants.nfs_of(port).max(1);
+            if self.grants.wilds(port, client.nf) >= most {
+                return Err(format!(
+                    "the NF has {most} entries by filter at the port, as many as it may have"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn insert(&mut self, record: Record, new: bool) {
+        let Entry {
+            id,
+            slot,
+            port,
+            priority,
+            ref matches,
+            ..
+        } = *record.entry;
+        if new {
+            let hash = self.hash(port, matches, priority);
+            let (records, hasher) = (&self.records, &self.hasher);
+            let rehash = |slot: &u32| match records.get(*slot as usize) {
+                Some(Some(record)) => hash_of(
+                    hasher,
+                    record.entry.port,
+                    &record.entry.matches,
+                    record.entry.priority,
+                ),
+                _ => 0,
+            };
+            self.known.insert_unique(hash, slot, rehash);
+            self.by_id.insert(id, slot);
+            self.of_nf.entry(record.nf.clone()).or_default().insert(id, slot);
+            if let FlowMatch::Filter(_) = matches {
+                self.wild.entry(port).or_default().insert(slot);
+            }
+            self.grants.entered(&record.entry);
+        }
+        let at = slot as usize;
+        if self.records.len() <= at {
+            self.records.resize_with(at + 1, || None);
+        }
+        if let Some(former) = self.records[at].replace(record)
+            && let Some(Some(record)) = self.records.get(at)
+        {
+            self.grants.moved(&former.entry, &record.entry);
+        }
+    }
+
+    /// Takes an entry out.
+    fn end(&mut self, draft: &mut Draft, slot: u32, why: FlowEnd) {
+        let Some(record) = self.records.get_mut(slot as usize).and_then(Option::take) else {
+            return;
+        };
+        let Entry {
+            id,
+            port,
+            priority,
+            ref matches,
+            ..
+        } = *record.entry;
+        let hash = self.hash(port, matches, priority);
+        if let Ok(found) = self.known.find_entry(hash, |known| *known == slot) {
+            found.remove();
+        }
+        self.by_id.remove(&id);
+        if let Some(ids) = self.of_nf.get_mut(&record.nf) {
+            ids.remove(&id);
+        }
+        self.free.push(slot);
+        self.grants.left(&record.entry);
+        if let FlowMatch::Filter(_) = matches {
+            draft.wild.insert(port);
+            self.wild.entry(port).or_default().remove(&slot);
+        }
+        draft.steps.push(Change::Remove(record.entry.clone()));
+        draft.ended.push((record, why));
+    }
+
+    /// Works out when to look at an entry next.
+    fn schedule(&mut self, slot: u32, now: Instant) {
+        let Some(Some(record)) = self.records.get_mut(slot as usize) else {
+            return;
+        };
+        let after = |ms: Option<u32>| ms.map(|ms| Duration::from_millis(ms.into()));
+        let hard = after(record.asked.hard_ms).map(|hard| record.began + hard);
+        let idle = after(record.asked.idle_ms).map(|idle| {
+            let next = now + (idle / 4).max(SHORTEST_CHECK);
+            next.min((record.seen.1 + idle).max(now + SHORTEST_CHECK))
+        });
+        record.check = hard.into_iter().chain(idle).min();
+        if let Some(at) = record.check {
+            self.due.push(Reverse((at, record.entry.id)));
+        }
+    }
+
+    /// Ends the entries whose time is over; what is to be sent to the workers, if anything.
+    pub(crate) fn tick(&mut self, now: Instant) -> Option<Arc<Changes>> {
+        let mut draft = Draft::default();
+        for _ in 0..MOST_CHECKS {
+            let Some(&Reverse((at, id))) = self.due.peek().filter(|Reverse((at, _))| *at <= now) else {
+                break;
+            };
+            self.due.pop();
+            let Some(&slot) = self.by_id.get(&id) else {
+                continue;
+            };
+            match self.records.get_mut(slot as usize) {
+                Some(Some(record)) if record.check == Some(at) => match record.over(now) {
+                    Some(why) => self.end(&mut draft, slot, why),
+                    None => self.schedule(slot, now),
+                },
+                _ => {}
+            }
+        }
+        (!draft.steps.is_empty()).then(|| self.finish_draft(draft, None, None))
+    }
+
+    /// Ends the entries that the present program does not permit. Gives how many, and what is to be sent to the workers.
+    pub(crate) fn end_unpermitted(&mut self) -> Option<(usize, Arc<Changes>)> {
+        let over = self.slots(|record| !self.grants.is_permitted(&record.entry));
+        (!over.is_empty()).then(|| (over.len(), self.end_all(over, FlowEnd::NotPermitted, None)))
+    }
+
+    /// Ends the entries of a service that has no instance left, except for those that are to be kept.
+    pub(crate) fn end_service(&mut self, nf: &str) -> Option<Arc<Changes>> {
+        let over = self.slots(|record| *record.nf == *nf && !record.asked.keep);
+        (!over.is_empty()).then(|| self.end_all(over, FlowEnd::ServiceEnded, None))
+    }
+
+    /// Ends entries for an operator, who is told when that is done.
+    pub(crate) fn delete(&mut self, which: &wire::WhichFlows, reply: oneshot::Sender<u64>) -> Arc<Changes> {
+        let over = self.slots(|record| self.is_of(record, which));
+        self.end_all(over, FlowEnd::Removed, Some(reply))
+    }
+
+    fn slots(&self, of: impl Fn(&Record) -> bool) -> Vec<u32> {
+        let slots = self.by_id.values().copied();
+        slots.filter(|&slot| self.record(slot).is_some_and(&of)).collect()
+    }
+
+    fn end_all(
+        &mut self,
+        slots: Vec<u32>,
+        why: FlowEnd,
+        reply: Option<oneshot::Sender<u64>>,
+    ) -> Arc<Changes> {
+        let mut draft = Draft::default();
+        for slot in slots {
+            self.end(&mut draft, slot, why);
+        }
+        self.finish_draft(draft, None, reply)
+    }
+
+    fn finish_draft(
+        &mut self,
+        draft: Draft,
+        asked: Option<Asked>,
+        reply: Option<oneshot::Sender<u64>>,
+    ) -> Arc<Changes> {
+        self.last_number += 1;
+        let number = self.last_number;
+        let wilds = draft.wild.iter().map(|&port| (port, self.wilds(port))).collect();
+        self.batches.push_back(Batch {
+            number,
+            asked,
+            ended: draft.ended,
+            reply,
+        });
+        Arc::new(Changes {
+            number,
+            steps: draft.steps,
+            wilds,
+        })
+    }
+
+    /// The entries by filter of a port.
+    fn wilds(&self, port: u16) -> Arc<Wilds> {
+        let slots = self.wild.get(&port).into_iter().flatten();
+        let records = slots.filter_map(|&slot| self.record(slot));
+        let entries = records.map(|record| record.entry.clone()).collect();
+        Arc::new(Wilds::new(entries, self.grants.of(port)))
+    }
+
+    /// All workers have carried out the changes of this number: the news of that.
+    pub(crate) fn carried_out(&mut self, number: u64) -> Vec<News> {
+        let mut told = Vec::new();
+        while let Some(batch) = self.batches.pop_front_if(|batch| batch.number <= number) {
+            let ended = batch.ended.len() as u64;
+            for (record, why) in batch.ended {
+                let (packets, bytes) = record.entry.counts.total();
+                let ended = nflib::flows::FlowEnded {
+                    entry: record.asked,
+                    why,
+                    packets,
+                    bytes,
+                };
+                tell(&mut told, record.owner, ended);
+            }
+            if let Some(Asked { instance, life, news }) = batch.asked {
+                told.push(News {
+                    instance,
+                    life: Some(life),
+                    news,
+                });
+            }
+            batch.reply.into_iter().for_each(|reply| {
+                // Nobody may wait any more.
+                let _ = reply.send(ended);
+            });
+        }
+        told
+    }
+
+    fn record(&self, slot: u32) -> Option<&Record> {
+        self.records.get(slot as usize)?.as_ref()
+    }
+
+    fn find(&self, port: u16, matches: &FlowMatch, priority: u16) -> Option<u32> {
+        let is_it = |slot: &u32| {
+            self.record(*slot).is_some_and(|record| {
+                let entry = &record.entry;
+                (entry.port, entry.priority) == (port, priority) && entry.matches == *matches
+            })
+        };
+        self.known
+            .find(self.hash(port, matches, priority), is_it)
+            .copied()
+    }
+
+    fn hash(&self, port: u16, matches: &FlowMatch, priority: u16) -> u64 {
+        hash_of(&self.hasher, port, matches, priority)
+    }
+}
+
+impl Record {
+    /// Why its time is over, if it is.
+    fn over(&mut self, now: Instant) -> Option<FlowEnd> {
+        let after = |ms: Option<u32>| ms.map(|ms| Duration::from_millis(ms.into()));
+        if after(self.asked.hard_ms).is_some_and(|hard| self.began + hard <= now) {
+            return Some(FlowEnd::Hard);
+        }
+        let idle = after(self.asked.idle_ms)?;
+        let (packets, _) = self.entry.counts.total();
+        if packets != self.seen.0 {
+            self.seen = (packets, now);
+        }
+        (self.seen.1 + idle <= now).then_some(FlowEnd::Idle)
+    }
+}
+
+fn hash_of(hasher: &DefaultHashBuilder, port: u16, matches: &FlowMatch, priority: u16) -> u64 {
+    hasher.hash_one((port, matches, priority))
+}
+
+/// Adds to the last news of an instance, or begins others.
+fn tell(told: &mut Vec<News>, instance: u16, ended: nflib::flows::FlowEnded) {
+    let last = told
+        .iter_mut()
+        .find(|news| news.instance == instance && news.news.ended.len() < LISTED);
+    match last {
+        Some(news) => news.news.ended.push(ended),
+        None => told.push(News {
+            instance,
+            life: None,
+            news: FlowNews {
+                ended: vec![ended],
+                ..FlowNews::default()
+            },
+        }),
+    }
+}
