@@ -97,6 +97,12 @@ pub(super) fn apply(out: &Output, args: &ApplyArgs) -> Outcome {
                     "Applied in {:.1} ms: generation {generation} runs.",
                     reply.took_ms
                 ));
+                if reply.flow_entries_ended > 0 {
+                    out.note(&format!(
+                        "Flow entries ended that the new program does not permit: {}.",
+                        reply.flow_entries_ended
+                    ));
+                }
                 if !reply.draining.is_empty() {
                     let names = reply.draining.join(", ");
                     out.note(&format!("Stopping once their flows have ended: {names}."));

@@ -55,6 +55,8 @@ pub(crate) enum Command {
     Apply(ApplyArgs),
     /// Change how many replicas an NF of a running manager has
     Scale(ScaleArgs),
+    /// Show or remove the flow entries that NFs have made
+    Flows(FlowsArgs),
     /// Show the differences between two sources or bundles
     Diff(DiffArgs),
     /// Draw ports, steering rules and chains
@@ -256,6 +258,61 @@ pub(crate) struct ScaleArgs {
     pub(crate) name: Option<String>,
     #[command(flatten)]
     pub(crate) runtime: RuntimeArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct FlowsArgs {
+    #[command(subcommand)]
+    pub(crate) command: Option<FlowsCommand>,
+    #[command(flatten)]
+    pub(crate) which: WhichFlowsArgs,
+    /// So many at most, the oldest first
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    pub(crate) limit: u64,
+    /// Those with ids after this one
+    #[arg(long, value_name = "ID", default_value_t = 0)]
+    pub(crate) after: u64,
+    /// The bundle's name, where several managers run
+    pub(crate) name: Option<String>,
+    #[command(flatten)]
+    pub(crate) runtime: RuntimeArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum FlowsCommand {
+    /// Remove flow entries: those that have all that is given
+    Delete(FlowsDeleteArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FlowsDeleteArgs {
+    /// Ids, as `onvmc flows` shows them
+    #[arg(value_name = "ID", required_unless_present_any = ["port", "nf", "cookie", "all"])]
+    pub(crate) ids: Vec<u64>,
+    #[command(flatten)]
+    pub(crate) which: WhichFlowsArgs,
+    /// All of them
+    #[arg(long, conflicts_with_all = ["ids", "port", "nf", "cookie"])]
+    pub(crate) all: bool,
+    /// The bundle's name, where several managers run
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    #[command(flatten)]
+    pub(crate) runtime: RuntimeArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct WhichFlowsArgs {
+    /// Those of packets that come in by this port
+    #[arg(long, value_name = "PORT")]
+    pub(crate) port: Option<String>,
+    /// Those that this NF has made
+    #[arg(long, value_name = "NF")]
+    pub(crate) nf: Option<String>,
+    /// Those that the NF has marked with this number
+    #[arg(long, value_name = "N")]
+    pub(crate) cookie: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy)]

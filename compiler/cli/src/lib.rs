@@ -13,6 +13,7 @@ mod diff;
 pub mod disk;
 mod doctor;
 mod explain;
+mod flows;
 mod format;
 mod graph;
 mod input;
@@ -106,6 +107,7 @@ pub fn run() -> ExitCode {
         Command::Status(args) => status::run(&out, args),
         Command::Stop(args) => stop::run(&out, args),
         Command::Scale(args) => scale::run(&out, args),
+        Command::Flows(args) => flows::run(&out, args),
         Command::Plan(args) => apply::plan(&out, args),
         Command::Apply(args) => apply::apply(&out, args),
         Command::Diff(args) => diff::run(&out, args),

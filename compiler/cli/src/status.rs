@@ -104,6 +104,7 @@ fn render(status: &Status, verbose: bool) -> String {
         chains(status),
         instances(status),
         replicas(status),
+        programmed(status),
         drops(status),
     ];
     let more = verbose.then(|| [rules(status), counters(status)]);
@@ -131,7 +132,11 @@ fn lost(status: &Status) -> String {
 }
 
 /// A table whose first `words` columns are text and whose others are numbers.
-fn table(words: usize, header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> Option<Table> {
+pub(super) fn table(
+    words: usize,
+    header: &[&str],
+    rows: impl IntoIterator<Item = Vec<String>>,
+) -> Option<Table> {
     let rows: Vec<Vec<String>> = rows.into_iter().collect();
     if rows.is_empty() {
         return None;
@@ -230,6 +235,23 @@ fn replicas(status: &Status) -> Option<Table> {
         ]
     });
     table(2, &["replicas of", "chosen by", "range", "now"], rows)
+}
+
+/// What NFs have made of the ports' tables.
+fn programmed(status: &Status) -> Option<Table> {
+    let rows = status.ports.iter().flat_map(|p| {
+        p.programmed.iter().map(|of| {
+            vec![
+                p.name.clone(),
+                of.nf.clone(),
+                of.chain.clone(),
+                of.entries.to_string(),
+                of.packets.to_string(),
+            ]
+        })
+    });
+    let header = ["flow entries of", "made by", "chain", "entries", "packets"];
+    table(3, &header, rows)
 }
 
 fn rules(status: &Status) -> Option<Table> {

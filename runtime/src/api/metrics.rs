@@ -71,7 +71,19 @@ fn ports(registry: &mut Registry, status: &wire::Status) {
     let tx = Table::counter(registry, "port_tx_packets", "Packets sent by a port");
     let rx_bytes = Table::counter(registry, "port_rx_bytes", "Bytes received by a port");
     let tx_bytes = Table::counter(registry, "port_tx_bytes", "Bytes sent by a port");
+    let entries = Family::<Labels, Gauge>::default();
+    registry.register(
+        "flow_entries",
+        "Flow entries that an NF has made of a port's table",
+        entries.clone(),
+    );
+    let flows = Table::counter(registry, "flow_entry_packets", "Packets that flow entries took");
     for p in &status.ports {
+        for of in &p.programmed {
+            let labels = [("port", p.name.as_str()), ("nf", &of.nf), ("chain", &of.chain)];
+            entries.get_or_create(&own(&labels)).set(of.entries as i64);
+            flows.set(&labels, of.packets);
+        }
         let labels = [("port", p.name.as_str())];
         rx.set(&labels, p.rx_packets);
         tx.set(&labels, p.tx_packets);

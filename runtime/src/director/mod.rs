@@ -6,15 +6,17 @@
 
 mod clients;
 mod entry;
+mod expiry;
 mod grants;
 mod list;
+mod news;
 
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, VecDeque},
     hash::BuildHasher,
     sync::Arc,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use hashbrown::{DefaultHashBuilder, HashTable};
@@ -22,6 +24,7 @@ use nflib::flows::{FlowEnd, FlowEntry, FlowMatch, FlowNews, FlowRequest};
 use onvm_api as wire;
 use tokio::sync::oneshot;
 
+pub(crate) use self::news::News;
 pub use self::{
     clients::Client,
     entry::{Change, Changes, Counts, Entry, Grant, Program, Wilds},
@@ -35,11 +38,6 @@ pub const MOST_ENTRIES: usize = 1 << 20;
 pub const MOST_WILDS: usize = 1024;
 /// Entries that one answer to an instance lists, whose text fits a message.
 const LISTED: usize = 100;
-/// The shortest time between looks at one entry.
-const SHORTEST_CHECK: Duration = Duration::from_millis(20);
-/// Entries that are looked at in one tick.
-const MOST_CHECKS: usize = 50_000;
-
 #[derive(Debug)]
 pub(crate) struct Director {
     workers: usize,
@@ -104,15 +102,6 @@ pub(crate) struct FlowRequests {
     /// The number of the first.
     pub first: u64,
     pub requests: Vec<FlowRequest>,
-}
-
-/// News for an instance.
-#[derive(Debug)]
-pub(crate) struct News {
-    pub instance: u16,
-    /// The life of the instance in which it asked; none where it did not.
-    pub life: Option<u32>,
-    pub news: FlowNews,
 }
 
 /// Changes that are being put together.
@@ -365,45 +354,6 @@ impl Director {
         draft.ended.push((record, why));
     }
 
-    /// Works out when to look at an entry next.
-    fn schedule(&mut self, slot: u32, now: Instant) {
-        let Some(Some(record)) = self.records.get_mut(slot as usize) else {
-            return;
-        };
-        let after = |ms: Option<u32>| ms.map(|ms| Duration::from_millis(ms.into()));
-        let hard = after(record.asked.hard_ms).map(|hard| record.began + hard);
-        let idle = after(record.asked.idle_ms).map(|idle| {
-            let next = now + (idle / 4).max(SHORTEST_CHECK);
-            next.min((record.seen.1 + idle).max(now + SHORTEST_CHECK))
-        });
-        record.check = hard.into_iter().chain(idle).min();
-        if let Some(at) = record.check {
-            self.due.push(Reverse((at, record.entry.id)));
-        }
-    }
-
-    /// Ends the entries whose time is over; what is to be sent to the workers, if anything.
-    pub(crate) fn tick(&mut self, now: Instant) -> Option<Arc<Changes>> {
-        let mut draft = Draft::default();
-        for _ in 0..MOST_CHECKS {
-            let Some(&Reverse((at, id))) = self.due.peek().filter(|Reverse((at, _))| *at <= now) else {
-                break;
-            };
-            self.due.pop();
-            let Some(&slot) = self.by_id.get(&id) else {
-                continue;
-            };
-            match self.records.get_mut(slot as usize) {
-                Some(Some(record)) if record.check == Some(at) => match record.over(now) {
-                    Some(why) => self.end(&mut draft, slot, why),
-                    None => self.schedule(slot, now),
-                },
-                _ => {}
-            }
-        }
-        (!draft.steps.is_empty()).then(|| self.finish_draft(draft, None, None))
-    }
-
     /// Ends the entries that the present program does not permit. Gives how many, and what is to be sent to the workers.
     pub(crate) fn end_unpermitted(&mut self) -> Option<(usize, Arc<Changes>)> {
         let over = self.slots(|record| !self.grants.is_permitted(&record.entry));
@@ -470,36 +420,6 @@ impl Director {
         Arc::new(Wilds::new(entries, self.grants.of(port)))
     }
 
-    /// All workers have carried out the changes of this number: the news of that.
-    pub(crate) fn carried_out(&mut self, number: u64) -> Vec<News> {
-        let mut told = Vec::new();
-        while let Some(batch) = self.batches.pop_front_if(|batch| batch.number <= number) {
-            let ended = batch.ended.len() as u64;
-            for (record, why) in batch.ended {
-                let (packets, bytes) = record.entry.counts.total();
-                let ended = nflib::flows::FlowEnded {
-                    entry: record.asked,
-                    why,
-                    packets,
-                    bytes,
-                };
-                tell(&mut told, record.owner, ended);
-            }
-            if let Some(Asked { instance, life, news }) = batch.asked {
-                told.push(News {
-                    instance,
-                    life: Some(life),
-                    news,
-                });
-            }
-            batch.reply.into_iter().for_each(|reply| {
-                // Nobody may wait any more.
-                let _ = reply.send(ended);
-            });
-        }
-        told
-    }
-
     fn record(&self, slot: u32) -> Option<&Record> {
         self.records.get(slot as usize)?.as_ref()
     }
@@ -521,40 +441,6 @@ impl Director {
     }
 }
 
-impl Record {
-    /// Why its time is over, if it is.
-    fn over(&mut self, now: Instant) -> Option<FlowEnd> {
-        let after = |ms: Option<u32>| ms.map(|ms| Duration::from_millis(ms.into()));
-        if after(self.asked.hard_ms).is_some_and(|hard| self.began + hard <= now) {
-            return Some(FlowEnd::Hard);
-        }
-        let idle = after(self.asked.idle_ms)?;
-        let (packets, _) = self.entry.counts.total();
-        if packets != self.seen.0 {
-            self.seen = (packets, now);
-        }
-        (self.seen.1 + idle <= now).then_some(FlowEnd::Idle)
-    }
-}
-
 fn hash_of(hasher: &DefaultHashBuilder, port: u16, matches: &FlowMatch, priority: u16) -> u64 {
     hasher.hash_one((port, matches, priority))
-}
-
-/// Adds to the last news of an instance, or begins others.
-fn tell(told: &mut Vec<News>, instance: u16, ended: nflib::flows::FlowEnded) {
-    let last = told
-        .iter_mut()
-        .find(|news| news.instance == instance && news.news.ended.len() < LISTED);
-    match last {
-        Some(news) => news.news.ended.push(ended),
-        None => told.push(News {
-            instance,
-            life: None,
-            news: FlowNews {
-                ended: vec![ended],
-                ..FlowNews::default()
-            },
-        }),
-    }
 }

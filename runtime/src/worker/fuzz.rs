@@ -10,6 +10,7 @@
 mod bench;
 mod nf;
 mod oracle;
+mod programs;
 #[cfg(test)]
 mod tests;
 
@@ -27,13 +28,13 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use self::{
     bench::{Bench, PORTS, SINKS, SOURCES},
     nf::Nf,
+    programs::Programs,
 };
 use super::{
     Command, End, Event, Feed, GENERATION_SLOTS, Instances, Link, Parts, Sink, Source, SourceKind, Worker,
     WorkerCounters,
 };
 use crate::{
-    director::Program,
     dpdk::{RxQueue, TxQueue},
     generation::{At, Generation, Hop, HopCounters, HopIndex, NO_HOP, PortTable},
 };
@@ -98,6 +99,7 @@ struct World<'b> {
     deliver: Vec<RxQueue>,
     /// Buffers on their way to the worker, by source.
     coming: [VecDeque<u32>; SOURCES.len()],
+    entries: Programs,
     /// Packets read from the ports that the worker sends to.
     read: u64,
     tally: Tally,
@@ -111,6 +113,8 @@ pub struct Tally {
     pub dropped: [u64; Reason::COUNT],
     pub refused: u64,
     pub overruled: u64,
+    /// Packets that flow entries took.
+    pub programmed: u64,
     /// Instances that were to be ended, by what was said of them.
     pub faulty: BTreeMap<String, u64>,
 }
@@ -184,6 +188,7 @@ impl<'b> World<'b> {
             inject,
             deliver,
             coming: Default::default(),
+            entries: Programs::default(),
             read: 0,
             tally: Tally::default(),
         };
@@ -230,6 +235,7 @@ impl<'b> World<'b> {
                 self.round();
                 self.worker.upkeep();
             }
+            29 => self.program(input),
             _ => self.worker.upkeep(),
         }
     }
@@ -389,7 +395,7 @@ impl<'b> World<'b> {
         if self.worker.packets.generations.live[(number % GENERATION_SLOTS as u64) as usize].is_some() {
             return;
         }
-        let tables = Arc::new(generation(number, how));
+        let tables = Arc::new(generation(number, how, &self.entries));
         self.generations.push(tables.clone());
         self.commands.push(Command::Publish(tables));
         self.worker.upkeep();
@@ -426,6 +432,16 @@ impl<'b> World<'b> {
         self.check_ages();
     }
 
+    /// Flow entries come and go, as the director has it.
+    fn program(&mut self, input: &mut Bytes<'_>) {
+        let tables = self.generations.last();
+        let changes = tables.map(|tables| self.entries.change(input, &tables.programs));
+        if let Some(changes) = changes {
+            self.commands.push(Command::Program(Arc::new(changes)));
+        }
+        self.worker.upkeep();
+    }
+
     fn lose_patience(&mut self) {
         if let Some(until) = &mut self.worker.packets.generations.hold {
             *until = Instant::now();
@@ -441,7 +457,7 @@ impl<'b> World<'b> {
 }
 
 /// Tables with a way around, a drop, and an output, a steer, a way out and a lookup where they are permitted.
-fn generation(number: u64, how: u8) -> Generation {
+fn generation(number: u64, how: u8, entries: &Programs) -> Generation {
     let hop = |at, next| Hop {
         at,
         next,
@@ -472,7 +488,9 @@ fn generation(number: u64, how: u8) -> Generation {
     let rules = vec![("(tcp-port dst 99)".parse().unwrap(), 2)];
     tables[SOURCES[1]] = PortTable::new(rules, begins[usize::from(how >> 3 & 7)]);
     // The flow cache is too large to be made for each input.
-    tables[SOURCES[1]].by_flow = false;
+    for source in SOURCES {
+        tables[source].by_flow = false;
+    }
     let counters = HopCounters::new(hops.len(), &tables);
     Generation {
         number,
@@ -483,7 +501,7 @@ fn generation(number: u64, how: u8) -> Generation {
         tables,
         reach: vec![(0..SERVICES).collect(); PORTS],
         rules: Vec::new(),
-        programs: (0..PORTS).map(|_| Program::default()).collect(),
+        programs: entries.programs(how),
         counters: vec![counters],
     }
 }

@@ -45,6 +45,7 @@ fn manager(
                 let apply: ApplyRequest = serde_json::from_slice(&body).unwrap();
                 let new = Bundle::load(Path::new(&apply.bundle)).unwrap();
                 let reply = ApplyReply {
+                    flow_entries_ended: 0,
                     version: API_VERSION,
                     generation: new.index.generation.clone(),
                     previous: running.index.generation.clone(),

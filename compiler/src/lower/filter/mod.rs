@@ -24,9 +24,10 @@ use onvm_lang::{
 };
 
 use self::known::Known;
+pub use self::written::written;
 pub(crate) use self::{
     resolve::{Filters, meant_else},
-    written::{simple, size as written_size, written},
+    written::{simple, size as written_size},
 };
 use crate::diagnostics::filters;
 

@@ -17,7 +17,8 @@ pub use self::{
     process::Process,
 };
 use crate::{
-    APPLY_PATH, ApiError, ApplyReply, ApplyRequest, CONTROL_SOCKET, SCALE_PATH, STATUS_PATH, STOP_PATH,
+    APPLY_PATH, ApiError, ApplyReply, ApplyRequest, CONTROL_SOCKET, FLOWS_DELETE_PATH, FLOWS_PATH,
+    FlowsDeleteReply, FlowsDeleteRequest, FlowsReply, FlowsRequest, SCALE_PATH, STATUS_PATH, STOP_PATH,
     ScaleReply, ScaleRequest, Status, StopReply, VERBOSE,
 };
 
@@ -85,6 +86,16 @@ impl Client {
     /// Returns once new flows meet the new set of instances.
     pub fn scale(&self, request: &ScaleRequest) -> Result<ScaleReply, ClientError> {
         self.ask("POST", SCALE_PATH, Some(request), APPLY)
+    }
+
+    /// Flow entries of NFs.
+    pub fn flows(&self, request: &FlowsRequest) -> Result<FlowsReply, ClientError> {
+        self.ask("POST", FLOWS_PATH, Some(request), ANSWER)
+    }
+
+    /// Returns once no worker obeys them any more.
+    pub fn delete_flows(&self, request: &FlowsDeleteRequest) -> Result<FlowsDeleteReply, ClientError> {
+        self.ask("POST", FLOWS_DELETE_PATH, Some(request), APPLY)
     }
 
     /// Returns once the manager has the request; [`Self::process`] says when it has ended.

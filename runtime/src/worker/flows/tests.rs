@@ -358,7 +358,10 @@ fn by_walk(entries: &[(u64, FlowEntry)], frame: &[u8], rules: &[(Expr, HopIndex)
             FlowMatch::BothWays(key) => of == Some(*key) || of == Some(key.reversed()),
             FlowMatch::Filter(filter) => filter.matches(frame, frame.len() as u32),
         };
-        matched && arms[entry.1.target.index()].iter().any(|arm| arm.matches(frame, frame.len() as u32))
+        matched
+            && arms[entry.1.target.index()]
+                .iter()
+                .any(|arm| arm.matches(frame, frame.len() as u32))
     };
     let rank = |entry: &&(u64, FlowEntry)| {
         let wild = matches!(entry.1.matches, FlowMatch::Filter(_));

@@ -98,15 +98,8 @@ impl Bench {
         }
     }
 
-    /// A frame of one of many flows.
     pub(super) fn write_frame(&self, buffer: u32, seed: u8) {
-        let mut frame = [0; 64];
-        frame[12..14].copy_from_slice(&[8, 0]);
-        (frame[14], frame[17], frame[22], frame[23]) = (0x45, 50, 64, 6);
-        frame[29] = seed;
-        // Some of them are for another rule.
-        frame[37] = 96 + seed % 4;
-        for (i, word) in frame.as_chunks().0.iter().enumerate() {
+        for (i, word) in frame(seed).as_chunks().0.iter().enumerate() {
             self.write(buffer, usize::from(HEADROOM) + i * 4, u32::from_ne_bytes(*word));
         }
     }
@@ -117,4 +110,15 @@ impl Bench {
             word.store(value, Ordering::Relaxed);
         }
     }
+}
+
+/// A frame of one of many flows.
+pub(super) fn frame(seed: u8) -> [u8; 64] {
+    let mut frame = [0; 64];
+    frame[12..14].copy_from_slice(&[8, 0]);
+    (frame[14], frame[17], frame[22], frame[23]) = (0x45, 50, 64, 6);
+    frame[29] = seed;
+    // Some of them are for another rule.
+    frame[37] = 96 + seed % 4;
+    frame
 }

@@ -44,20 +44,20 @@ impl World<'_> {
         }
     }
 
-    fn entries(&self) -> &[Entry] {
+    fn ledger(&self) -> &[Entry] {
         self.worker.packets.ledger.slice(0, usize::MAX)
     }
 
     pub(super) fn held_by(&self, slot: usize) -> usize {
         let owner = Owner::instance(slot as u16);
-        self.entries().iter().filter(|e| e.owner == owner).count()
+        self.ledger().iter().filter(|e| e.owner == owner).count()
     }
 
     /// After each step.
     pub(super) fn check(&mut self) {
         self.note_received();
         let held: Vec<Entry> = self
-            .entries()
+            .ledger()
             .iter()
             .filter(|e| e.owner != Owner::POOL)
             .copied()
@@ -137,6 +137,14 @@ impl World<'_> {
             .flat_map(|c| &c.dropped);
         let dropped: u64 = hops.map(|reasons| sum(reasons)).sum();
         let (sent, inside) = (self.sent(), self.worker.packets.generations.in_flight);
+        let hits = self.generations.iter().flat_map(|g| &g.counters[0].hits);
+        let by_rules: u64 = hits.map(|rules| sum(rules)).sum();
+        // Those that are looked up again count for entries once more.
+        let by_entries = self.entries.packets();
+        assert!(
+            by_rules <= received && by_rules + by_entries >= received,
+            "{by_rules} by rules and {by_entries} by entries of {received}"
+        );
         assert_eq!(
             received,
             sent + refused + dropped + inside,
@@ -178,7 +186,7 @@ impl World<'_> {
     pub(super) fn check_ages(&mut self) {
         self.hear();
         let period = self.worker.watch.period;
-        for entry in self.entries() {
+        for entry in self.ledger() {
             if let Some(slot) = entry.owner.slot() {
                 let overdue = period.wrapping_sub(entry.given) > MOST_PERIODS;
                 assert!(!overdue || self.faulty[usize::from(slot)], "{entry:?}");
@@ -194,7 +202,7 @@ impl World<'_> {
         }
         let different: HashSet<u32> = read.iter().copied().collect();
         assert_eq!(different.len(), read.len(), "a packet was sent twice");
-        let entries = self.entries();
+        let entries = self.ledger();
         for &buffer in &read {
             assert_eq!(
                 entries[buffer as usize].owner,
@@ -242,6 +250,7 @@ impl World<'_> {
     }
 
     fn tally(&mut self) -> Tally {
+        self.tally.programmed = self.entries.packets();
         (0..SLOTS).for_each(|slot| self.count_instance(slot));
         let mut tally = std::mem::take(&mut self.tally);
         tally.sent = self.sent();

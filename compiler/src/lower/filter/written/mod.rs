@@ -37,7 +37,7 @@ const IP: u16 = 0x0800;
 const IP6: u16 = 0x86dd;
 
 /// The filter in words. None: it cannot be written in one, see the [module](self).
-pub(crate) fn written(expr: &Expr) -> Option<String> {
+pub fn written(expr: &Expr) -> Option<String> {
     let in_words = |expr: &Expr| {
         Writer {
             words: true,

@@ -1,0 +1,64 @@
+//! What instances are told when all workers obey.
+
+use nflib::flows::{FlowEnded, FlowNews};
+
+use super::{Asked, Director, LISTED};
+
+/// News for an instance.
+#[derive(Debug)]
+pub(crate) struct News {
+    pub instance: u16,
+    /// The life of the instance in which it asked; none where it did not.
+    pub life: Option<u32>,
+    pub news: FlowNews,
+}
+
+impl Director {
+    /// All workers have carried out the changes of this number: the news of that.
+    pub(crate) fn carried_out(&mut self, number: u64) -> Vec<News> {
+        let mut told = Vec::new();
+        while let Some(batch) = self.batches.pop_front_if(|batch| batch.number <= number) {
+            let ended = batch.ended.len() as u64;
+            for (record, why) in batch.ended {
+                let (packets, bytes) = record.entry.counts.total();
+                let ended = FlowEnded {
+                    entry: record.asked,
+                    why,
+                    packets,
+                    bytes,
+                };
+                tell(&mut told, record.owner, ended);
+            }
+            if let Some(Asked { instance, life, news }) = batch.asked {
+                told.push(News {
+                    instance,
+                    life: Some(life),
+                    news,
+                });
+            }
+            batch.reply.into_iter().for_each(|reply| {
+                // Nobody may wait any more.
+                let _ = reply.send(ended);
+            });
+        }
+        told
+    }
+}
+
+/// Adds to the last news of an instance, or begins others.
+fn tell(told: &mut Vec<News>, instance: u16, ended: FlowEnded) {
+    let last = told
+        .iter_mut()
+        .find(|news| news.instance == instance && news.news.ended.len() < LISTED);
+    match last {
+        Some(news) => news.news.ended.push(ended),
+        None => told.push(News {
+            instance,
+            life: None,
+            news: FlowNews {
+                ended: vec![ended],
+                ..FlowNews::default()
+            },
+        }),
+    }
+}
