@@ -275,8 +275,7 @@ fn declare<'a>(scope: Scope<'a>) -> Declared<'a> {
     let fits = check_cores(cx, &config, &built, declarations!(units, Manager).next());
     let idle = nfs.iter().flat_map(|nf| nf.idle.iter().copied());
     // Cores that do not exist: do not also warn that they have no effect.
-    let mut idle: Vec<effects::Idle> = idle.filter(|i| fits || !i.is_cores()).collect();
-    idle.extend(declarations!(units, Allow).filter_map(|(file, allow)| effects::of_allow(cx, file, allow)));
+    let idle: Vec<effects::Idle> = idle.filter(|i| fits || !i.is_cores()).collect();
     effects::report(cx, &idle);
     Declared {
         params,
@@ -305,6 +304,9 @@ fn lower<'g, 'a>(
     );
     for (file, steer) in declarations!(units, Steer) {
         steering.block(file, steer);
+    }
+    for (file, allow) in declarations!(units, Allow) {
+        steering.program(file, allow);
     }
     let (mut claims, tests) = Claims { graph, filters }.check(units);
     for claim in &mut claims {

@@ -59,6 +59,17 @@ writes = ["ip.dst"]
 lookups = true
 "#;
 
+const SDN: &str = r#"
+name = "sdn"
+version = "1.0.0"
+summary = "Decides on new flows"
+[run]
+binary = "sdn"
+[effects]
+reads = ["ip"]
+programs = true
+"#;
+
 /// The files that examples may name: these, and those of `chains/`.
 fn host(main: &str) -> MemoryHost {
     beside(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../chains/edge.chain"))
@@ -69,6 +80,7 @@ fn host(main: &str) -> MemoryHost {
         .with("screen.nf.toml", SCREEN)
         .with("nat.nf.toml", NAT)
         .with("balancer.nf.toml", BALANCER)
+        .with("sdn.nf.toml", SDN)
         .with("bad.nf.toml", "name = \"bad\"\n")
         .with("web.patterns", "attack\n")
         .with("wrong.patterns", "attack\n|0d 0a\nhost\\q\n")

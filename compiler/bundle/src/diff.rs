@@ -134,6 +134,7 @@ pub fn diff_running(old: Contents<'_>, new: Contents<'_>, replicas: impl Fn(&str
     let (before, after) = (declared_chains(old), declared_chains(new));
     named(&mut changes, "chain", &before, &after, chain, chain_details);
     rules(&mut changes, old, new);
+    permissions(&mut changes, old.flows, new.flows);
     let needs_restart = fixed_while_running(old.manager, new.manager);
     Diff {
         changes,
@@ -384,6 +385,30 @@ fn rules(changes: &mut Vec<Change>, old: Contents<'_>, new: Contents<'_>) {
     for port in ports {
         table(changes, port, &Rules::new(old, port), &Rules::new(new, port));
     }
+}
+
+/// What NFs may program.
+fn permissions(changes: &mut Vec<Change>, old: &Flows, new: &Flows) {
+    let all = |flows: &Flows| -> BTreeSet<String> {
+        let arms = flows.programs.iter().flat_map(|program| {
+            program.arms.iter().map(|arm| {
+                let targets = arm.targets.join(", ");
+                format!("{}: {} -> {targets}, by {}", program.port, arm.text, program.nf)
+            })
+        });
+        arms.collect()
+    };
+    let (old, new) = (all(old), all(new));
+    let mut add = |action, name: &String| {
+        changes.push(Change {
+            action,
+            kind: "permission to program".to_owned(),
+            name: name.clone(),
+            details: Vec::new(),
+        });
+    };
+    new.difference(&old).for_each(|name| add(Action::Added, name));
+    old.difference(&new).for_each(|name| add(Action::Removed, name));
 }
 
 fn table(changes: &mut Vec<Change>, port: &str, old: &Rules<'_>, new: &Rules<'_>) {

@@ -250,6 +250,30 @@ impl<'a> Check<'a> {
                 }
             }
         }
+        self.programs(&seen, chains)
+    }
+
+    fn programs(&self, tables: &HashSet<&str>, chains: &HashSet<&str>) -> Checked {
+        let services = &self.bundle.manager.services;
+        let mut seen = HashSet::new();
+        for program in &self.bundle.flows.programs {
+            let (port, nf) = (program.port.as_str(), program.nf.as_str());
+            let refuse =
+                |reason: &str| Err(self.refuse("flows.toml", format!("`{nf}` programs `{port}`: {reason}")));
+            if !tables.contains(port) {
+                return refuse("the port has no table");
+            }
+            if !services.iter().any(|service| service.name == nf) {
+                return refuse("there is no such NF");
+            }
+            if !seen.insert((port, nf)) {
+                return refuse("this stands there twice");
+            }
+            let mut targets = program.arms.iter().flat_map(|arm| &arm.targets);
+            if let Some(chain) = targets.find(|chain| !chains.contains(chain.as_str())) {
+                return refuse(&format!("chain `{chain}` does not exist"));
+            }
+        }
         Ok(())
     }
 

@@ -59,10 +59,20 @@ pub(super) fn run(out: &Output, args: &QueryArgs) -> Outcome {
         question,
         args.to.as_deref(),
     );
+    let programs = program
+        .flows
+        .programs
+        .iter()
+        .filter(|program| program.port == port);
+    let programs: Vec<&onvm_bundle::Program> = programs.collect();
     if out.json {
-        out.data_json(&json(port, &filter, &found));
+        let mut value = json(port, &filter, &found);
+        if !programs.is_empty() {
+            value["programmable"] = serde_json::json!(programs);
+        }
+        out.data_json(&value);
     } else {
-        out.data(&text(&found));
+        out.data(&(text(&found) + &programmable(&programs)));
     }
     Outcome::Done
 }
@@ -91,6 +101,23 @@ fn text(found: &Answers) -> String {
             format!("{ways} found. There may be more: not everything was searched.\n")
         }
     };
+    text
+}
+
+/// Where NFs may have packets of the port go, whatever the rules say.
+fn programmable(programs: &[&onvm_bundle::Program]) -> String {
+    let mut text = String::new();
+    for program in programs {
+        for arm in &program.arms {
+            text += &format!(
+                "Besides, `{}` may have packets of `{}` enter {} (at {}).\n",
+                program.nf,
+                arm.text,
+                arm.targets.join(", "),
+                arm.source.0
+            );
+        }
+    }
     text
 }
 

@@ -5,7 +5,8 @@
 //! read everything back.
 
 use onvm_bundle::{
-    Chain, Flows, Hop, Index, Instance, InstanceConfig, ManagerConfig, Port, Rule, Service, SourceRef, Table,
+    Arm, Chain, Flows, Hop, Index, Instance, InstanceConfig, ManagerConfig, Port, Program, Rule, Service,
+    SourceRef, Table,
 };
 use serde::Serialize;
 
@@ -253,7 +254,7 @@ fn chain(doc: &mut Doc, chain: &Chain, quotes: &Quotes<'_>) {
 }
 
 pub(super) fn flows(flows: &Flows, quotes: &Quotes<'_>) -> Result<String, ArtifactError> {
-    let Flows { tables, programs: _ } = flows;
+    let Flows { tables, programs } = flows;
     let mut doc = Doc::new(
         "flows.toml",
         "The flow-table seed: per port the rules in order, the first match wins.",
@@ -284,6 +285,31 @@ pub(super) fn flows(flows: &Flows, quotes: &Quotes<'_>) -> Result<String, Artifa
             doc.key("text", text);
             doc.key("filter", filter);
             doc.key("chain", chain);
+            doc.key("source", source);
+        }
+    }
+    for Program {
+        port,
+        nf,
+        source,
+        arms,
+    } in programs
+    {
+        doc.header("[[program]]", Some((source, quotes)));
+        doc.key("port", port);
+        doc.key("nf", nf);
+        doc.key("source", source);
+        for Arm {
+            text,
+            filter,
+            targets,
+            source,
+        } in arms
+        {
+            doc.header("[[program.arm]]", Some((source, quotes)));
+            doc.key("text", text);
+            doc.key("filter", filter);
+            doc.key("targets", targets);
             doc.key("source", source);
         }
     }

@@ -33,6 +33,7 @@ pub(crate) mod open_chain;
 pub(crate) mod out_of_range;
 pub(crate) mod output_twice;
 pub(crate) mod partial_overlap;
+pub(crate) mod programs_no_table;
 pub(crate) mod reads_rewritten;
 pub(crate) mod reference_cycle;
 pub(crate) mod refused_parameter;
@@ -109,6 +110,7 @@ pub(crate) const PAGES: &[&Page] = &[
     &output_twice::PAGE,
     &missing_else::PAGE,
     &after_else::PAGE,
+    &programs_no_table::PAGE,
     &two_steers::PAGE,
     &no_steer::PAGE,
     &shadowed_rule::PAGE,

@@ -12,7 +12,7 @@ pub(crate) const PAGE: Page = Page {
     text: r#"The setting belongs to the language and is kept in the bundle, but the `onvm-run` of this version does not act
 on it. The warning comes once for each setting, so that nobody relies on it. In `with`: `cores`, `numa`,
 `run = container` and `domain` (`onvm-run` refuses NFs of different domains). In `manager`: `backpressure = on`.
-`allow ... to program`: NFs cannot change flow tables. Values that match the actual behaviour get no warning."#,
+Values that match the actual behaviour get no warning."#,
     wrong: r#"port wan = null {}
 
 nf fw = firewall with { cores = 2 }

@@ -66,11 +66,11 @@ pub(crate) struct Broken<'a> {
     pub(crate) path: &'a str,
 }
 
-/// The packet takes its path by `rule`, and by the rules of `again`; `end` is where that goes wrong, and what is to be said there.
+/// The packet takes its path by `rule`, or since an NF has programmed that (`by`), and by the rules of `again`; `end` is where that goes wrong, and what is to be said there.
 pub(crate) fn refuted(
     claim: Place,
     message: String,
-    rule: Option<Place>,
+    (rule, by): (Option<Place>, Option<&str>),
     decided: &[Decided<'_>],
     again: &[LookedUp<'_>],
     end: Option<(Place, String)>,
@@ -78,7 +78,11 @@ pub(crate) fn refuted(
 ) -> Diagnostic {
     let mut found = PAGE.at(claim, message, "does not hold");
     if let Some(rule) = rule {
-        found = found.label(rule.span(), "this rule takes the packet");
+        let label = match by {
+            None => "this rule takes the packet".to_owned(),
+            Some(nf) => format!("`{nf}` may have this packet go there"),
+        };
+        found = found.label(rule.span(), label);
     }
     let mut help = format!("the packet: {packet}\n");
     for Decided { nf, outcome, rule } in decided {

@@ -3,12 +3,13 @@
 use std::collections::{HashMap, HashSet};
 
 use onvm_bundle::{
-    Chain, Effects, Flows, Hop, MAX_CHAINS, MAX_HOPS, ManagerConfig, Rule, Table, Target, filter::Expr,
+    Arm, Chain, Effects, Flows, Hop, MAX_CHAINS, MAX_HOPS, ManagerConfig, Program, Rule, Table, Target,
+    filter::Expr,
 };
 use onvm_lang::syntax::{self, Match, StepKind};
 
 use crate::{
-    diagnostics::{after_else, table_full, two_steers},
+    diagnostics::{after_else, programs_no_table, table_full, two_steers},
     lower::{
         chains::{self, Graph, Permits},
         filter::{Filters, meant_else},
@@ -42,6 +43,41 @@ pub(crate) struct Steering<'g, 'a> {
     pub(crate) places: Vec<Vec<Place>>,
     hops: usize,
     pub(crate) blocks: Vec<Block>,
+    pub(crate) programs: Vec<Programmable>,
+}
+
+impl Programmable {
+    /// Each way that an entry can lead as a block of one rule: what may be true of any packet of the rule.
+    pub(crate) fn ways(&self) -> impl Iterator<Item = Block> {
+        self.arms.iter().flat_map(|(arm, place)| {
+            arm.targets.iter().map(|target| Block {
+                port: Some(self.port.clone()),
+                name: self.port.clone(),
+                at: self.at,
+                body: *place,
+                rules: vec![Rule {
+                    text: arm.text.clone(),
+                    filter: arm.filter.clone(),
+                    chain: target.clone(),
+                    source: arm.source.clone(),
+                }],
+                places: vec![*place],
+                complete: true,
+                meant_else: false,
+                otherwise: None,
+            })
+        })
+    }
+}
+
+/// What an NF may make of a port's table.
+#[derive(Debug, Clone)]
+pub(crate) struct Programmable {
+    pub(crate) port: String,
+    pub(crate) nf: String,
+    /// Place of the port's name.
+    at: Place,
+    pub(crate) arms: Vec<(Arm, Place)>,
 }
 
 /// A `steer` block.
@@ -99,6 +135,7 @@ impl<'g, 'a> Steering<'g, 'a> {
             places: Vec::new(),
             hops: 0,
             blocks: Vec::new(),
+            programs: Vec::new(),
         }
     }
 
@@ -130,10 +167,16 @@ impl<'g, 'a> Steering<'g, 'a> {
                 rules: block.rules,
             })
         });
+        let programs = self.programs.into_iter().map(|program| Program {
+            port: program.port,
+            nf: program.nf,
+            source: self.graph.cx.sources.reference(program.at),
+            arms: program.arms.into_iter().map(|(arm, _)| arm).collect(),
+        });
         (
             Flows {
                 tables: tables.collect(),
-                programs: Vec::new(),
+                programs: programs.collect(),
             },
             self.chains,
         )
@@ -200,6 +243,75 @@ impl<'g, 'a> Steering<'g, 'a> {
             complete,
             otherwise,
         });
+    }
+
+    /// Lowers a permission to program a port, once all blocks are lowered. Several for the same NF and port are one.
+    pub(crate) fn program(&mut self, file: FileId, allow: &'a syntax::Allow) {
+        let syntax::Grant::Program { port, arms, .. } = &allow.grant else {
+            return;
+        };
+        let cx = self.graph.cx;
+        let at = cx.place(file, port.span);
+        // Names that are wrong are reported with the other permissions.
+        let known = self
+            .graph
+            .names
+            .get(&port.node)
+            .is_some_and(|s| matches!(s.item, Item::Port));
+        if known && !self.steered.contains_key(port.node.as_str()) {
+            cx.report(programs_no_table::programs_no_table(at, &port.node));
+        }
+        let mut lowered = Vec::new();
+        for arm in arms {
+            let place = cx.place(file, arm.filter.span);
+            let filter = self.filters.lower(file, &arm.filter);
+            let targets: Vec<_> = arm
+                .targets
+                .iter()
+                .map(|t| self.named_target(file, t, place))
+                .collect();
+            if let (Some(filter), Some(mut targets)) =
+                (filter, targets.into_iter().collect::<Option<Vec<_>>>())
+            {
+                targets.sort();
+                targets.dedup();
+                let arm = Arm {
+                    text: one_line(cx.sources.text(place)),
+                    filter: self.as_seen(&port.node, filter),
+                    targets,
+                    source: cx.sources.reference(place),
+                };
+                lowered.push((arm, place));
+            }
+        }
+        let of_it = |p: &&mut Programmable| p.port == port.node && p.nf == allow.nf.node;
+        match self.programs.iter_mut().find(of_it) {
+            Some(program) => program.arms.extend(lowered),
+            None => self.programs.push(Programmable {
+                port: port.node.clone(),
+                nf: allow.nf.node.clone(),
+                at,
+                arms: lowered,
+            }),
+        }
+    }
+
+    /// The chain that a target names.
+    fn named_target(&mut self, file: FileId, target: &'a syntax::Ident, rule: Place) -> Option<String> {
+        let cx = self.graph.cx;
+        let place = cx.place(file, target.span);
+        if target.node == DROP {
+            return self.drop_chain(place);
+        }
+        let wanted = "a chain without parameters, or `drop`";
+        let (at, name, of, steps) = self
+            .graph
+            .names
+            .expect(cx, file, target, wanted, |s| match s.item {
+                Item::Chain(chain) if chain.params.is_none() => Some((s.place, s.name, s.file, &chain.steps)),
+                _ => None,
+            })?;
+        self.chain(name.to_owned(), at, rule, of, steps)
     }
 
     /// Whether filters see the packets of that port without their VLAN tags.

@@ -219,7 +219,14 @@ impl<'a> Walk<'a> {
         self.name(&allow.nf);
         match &allow.grant {
             Grant::Steer { targets, .. } => targets.iter().for_each(|t| self.name(t)),
-            Grant::Program { port } => self.name(port),
+            Grant::Program { port, arms, .. } => {
+                self.name(port);
+                for arm in arms {
+                    self.filter(&arm.filter);
+                    let named = arm.targets.iter().filter(|target| target.node != "drop");
+                    named.for_each(|target| self.name(target));
+                }
+            }
             Grant::Lookup => {}
         }
     }

@@ -5,6 +5,10 @@
 //! Header fields that such an NF may have rewritten can have any value for the firewalls behind it whose rules ask for them: a path
 //! is shown where the packet takes it as it came, and is excluded where the other firewalls suffice for that. Where neither
 //! holds, nothing is said to be proved. Only a permitted lookup makes the chain depend on the packet again: see [`super::lookups`].
+//!
+//! Where an NF may program the port, each packet of an arm may enter each of the arm's chains, whatever the rules say: a claim has to
+//! hold for each such [`Way`], too. Where such packets can be looked up again, that may lead anywhere: what can go wrong from
+//! some chain on then leaves the claim unproved.
 
 use std::{
     cell::OnceCell,
@@ -86,7 +90,14 @@ pub(super) fn check<'a>(
             .find(|((block, _), _)| block.port.as_deref() == Some(assertion.port))
         {
             Some(((block, table), entries)) if block.complete => {
+                let ways: Vec<&Way<'a>> = common
+                    .ways
+                    .iter()
+                    .filter(|way| way.block.name == assertion.port)
+                    .collect();
                 let proof = Proof {
+                    ways: &ways,
+                    by: None,
                     fields: common.fields,
                     steering: common.steering,
                     world: common.world,
@@ -133,6 +144,14 @@ pub(super) struct Common<'p, 'a, 'g, 's> {
     pub(super) firewalls: &'p Firewalls<'a>,
     /// The same for packets of ports that ignore tags.
     pub(super) untagged: &'p Firewalls<'a>,
+    pub(super) ways: &'p [Way<'a>],
+}
+
+/// A chain that an NF may have packets enter, as a block of one rule.
+pub(super) struct Way<'a> {
+    pub(super) nf: &'a str,
+    pub(super) block: &'a Block,
+    pub(super) table: RuleTable<'a>,
 }
 
 /// A chain, and the rules of a port that send packets there.
@@ -151,11 +170,34 @@ pub(super) struct Proof<'p, 'a, 'g, 's> {
     pub(super) table: &'p RuleTable<'a>,
     pub(super) assertion: &'p Assertion<'p>,
     pub(super) packets: &'p Set<'a>,
+    /// What NFs may make of the port's table.
+    pub(super) ways: &'p [&'p Way<'a>],
+    /// The NF that has the packets go this way; none: the rules do.
+    by: Option<&'p str>,
 }
 
 impl<'a> Proof<'_, 'a, '_, '_> {
     /// The NFs whose rules a proof rests on; or what is to be said against the assertion.
     fn attempt(
+        &self,
+        entries: &[Entry],
+        known: &mut Known,
+        budget: &mut Budget,
+    ) -> Result<BTreeSet<String>, Box<Diagnostic>> {
+        let mut rests_on = self.attempt_entries(entries, known, budget)?;
+        for way in self.ways {
+            let proof = Proof {
+                block: way.block,
+                table: &way.table,
+                by: Some(way.nf),
+                ..*self
+            };
+            rests_on.extend(proof.attempt_entries(&proof.entries(), known, budget)?);
+        }
+        Ok(rests_on)
+    }
+
+    fn attempt_entries(
         &self,
         entries: &[Entry],
         known: &mut Known,
@@ -188,7 +230,9 @@ impl<'a> Proof<'_, 'a, '_, '_> {
             }
             rests_on.extend(faults.closed.iter().cloned());
         }
-        if self.world.permits_lookups() {
+        if self.world.permits_lookups() && !self.ways.is_empty() {
+            doubt = doubt.or_else(|| self.looked_up_anywhere(entries, known));
+        } else if self.world.permits_lookups() {
             let mut lookups = Lookups::new(self, known);
             for taker in self.takers() {
                 match lookups.find(taker, budget) {
@@ -211,6 +255,27 @@ impl<'a> Proof<'_, 'a, '_, '_> {
             ))),
             None => Ok(rests_on),
         }
+    }
+
+    /// A lookup that packets can come to may lead into any chain of the port: the first from which the claim can fail.
+    fn looked_up_anywhere(
+        &self,
+        entries: &[Entry],
+        known: &mut Known,
+    ) -> Option<(Taker, String, Option<String>)> {
+        let fault = Fault::of(self.assertion.claim);
+        let models = self.firewalls.models;
+        let looked_up = |entry: &&Entry| fault.reaches_lookup(&self.steering.chains[entry.chain], models);
+        let from = entries.iter().find(looked_up)?;
+        let all = (0..self.steering.chains.len()).find_map(|chain| {
+            let faults = self.faults(known, chain);
+            let chain = &self.steering.chains[chain];
+            let way = || faults.ways.first().map(|way| paths::describe(chain, &way.path));
+            faults
+                .is_possible()
+                .then(|| way().unwrap_or_else(|| chain.name.clone()))
+        })?;
+        Some((from.first, all, None))
     }
 
     /// Warns where packets beside those of the assertion break the claim; whether they do.
@@ -388,7 +453,7 @@ impl<'a> Proof<'_, 'a, '_, '_> {
         refuted::refuted(
             self.assertion.place,
             message,
-            self.place(taker),
+            (self.place(taker), self.by),
             decided,
             again,
             places.get(end).map(|place| (*place, label)),

@@ -23,6 +23,7 @@ use std::collections::HashSet;
 use onvm_bundle::{Target, filter::Expr};
 use onvm_lang::syntax::Claim;
 
+use self::asserts::Way;
 pub(crate) use self::{asserts::Proved, bypasses::Bypass, firewalls::Models, neighbours::Request};
 use self::{firewalls::Firewalls, lookups::World};
 use crate::{
@@ -65,6 +66,18 @@ pub(crate) fn check(
         .iter()
         .map(|block| (block, table(&mut fields, block)))
         .collect();
+    let ways = steering.programs.iter();
+    let ways: Vec<(&str, Block)> = ways
+        .flat_map(|program| program.ways().map(|way| (program.nf.as_str(), way)))
+        .collect();
+    let ways: Vec<Way<'_>> = ways
+        .iter()
+        .map(|(nf, block)| Way {
+            nf,
+            block,
+            table: table(&mut fields, block),
+        })
+        .collect();
     let packets: Vec<Set<'_>> = assertions
         .iter()
         .map(|a| Set::new(&mut fields, &a.filter))
@@ -87,6 +100,11 @@ pub(crate) fn check(
             report_missing_else(cx, &fields, block, table);
         }
     }
+    for way in &ways {
+        if Set::new(&mut fields, &way.block.rules[0].filter).is_empty() {
+            cx.report(empty_filter::empty_filter(way.block.body, "rule"));
+        }
+    }
     let on_chains = |nf: &str| {
         let mut hops = steering.chains.iter().flat_map(|chain| &chain.hops);
         hops.any(|hop| matches!(&hop.at, Target::Nf(name) if name == nf))
@@ -105,6 +123,7 @@ pub(crate) fn check(
         world: &world,
         firewalls: &firewalls,
         untagged: &untagged,
+        ways: &ways,
     };
     let mut warned = Vec::new();
     let proved = asserts::check(cx, &common, &tables, assertions, &packets, &beside, &mut warned);

@@ -1,7 +1,7 @@
 //! Declarations.
 
 use super::printer::Printer;
-use crate::syntax::{Allow, Assert, Claim, Decl, DeclKind, Grant, Ident, Nf, Param, Use};
+use crate::syntax::{Allow, Assert, Claim, Decl, DeclKind, Grant, Ident, Nf, Param, ProgramArm, Span, Use};
 
 impl Printer<'_> {
     pub(super) fn decl(&mut self, decl: &Decl) {
@@ -103,10 +103,12 @@ impl Printer<'_> {
         self.text(&allow.nf.node, allow.nf.span);
         match &allow.grant {
             Grant::Lookup => self.mark(" to lookup"),
-            Grant::Program { port } => {
+            Grant::Program { port, arms, block } => {
                 self.mark(" to program");
                 self.space();
                 self.text(&port.node, port.span);
+                self.mark(" ");
+                self.program(arms, block.span);
             }
             Grant::Steer { targets, max_hops } => {
                 self.mark(" to steer");
@@ -125,6 +127,35 @@ impl Printer<'_> {
                 }
             }
         }
+    }
+
+    fn program(&mut self, arms: &[ProgramArm], block: Span) {
+        let line = |arm: &ProgramArm, filter: String| {
+            let targets: Vec<&str> = arm.targets.iter().map(|t| t.node.as_str()).collect();
+            format!("{filter} -> {}", targets.join(", "))
+        };
+        if let [arm] = arms {
+            let line = format!("{{ {} }}", line(arm, self.filter_line(&arm.filter)));
+            if self.fits(&line, block, 0) {
+                self.text(&line, block);
+                return;
+            }
+        }
+        self.comments_before(block.start);
+        self.open("{");
+        for arm in arms {
+            self.item(arm.filter.span.start);
+            self.filter(&arm.filter);
+            self.mark(" -> ");
+            for (at, target) in arm.targets.iter().enumerate() {
+                if at > 0 {
+                    self.mark(",");
+                    self.space();
+                }
+                self.text(&target.node, target.span);
+            }
+        }
+        self.close("}", block.end);
     }
 
     fn assert(&mut self, assert: &Assert) {

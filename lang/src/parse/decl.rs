@@ -3,8 +3,8 @@
 use super::{Pair, Rule, Walk};
 use crate::filter;
 use crate::syntax::{
-    Allow, Assert, Claim, Class, DeclKind, Filter, Grant, Ident, Let, Manager, Nf, Param, Port, Spanned,
-    TypeRef, Use,
+    Allow, Assert, Claim, Class, DeclKind, Filter, Grant, Ident, Let, Manager, Nf, Param, Port, ProgramArm,
+    Spanned, TypeRef, Use,
 };
 
 impl Walk<'_> {
@@ -119,8 +119,7 @@ impl Walk<'_> {
             return Some(Allow { nf, grant });
         }
         if grant.as_rule() == Rule::program {
-            let port = self.ident(&grant.into_inner().nth(1)?);
-            let grant = Grant::Program { port };
+            let grant = self.program(grant.into_inner())?;
             return Some(Allow { nf, grant });
         }
         let mut targets = Vec::new();
@@ -137,6 +136,28 @@ impl Walk<'_> {
         }
         let grant = Grant::Steer { targets, max_hops };
         Some(Allow { nf, grant })
+    }
+
+    fn program<'s>(&mut self, mut parts: impl Iterator<Item = Pair<'s>>) -> Option<Grant> {
+        let port = self.ident(&parts.nth(1)?);
+        let block = parts.next()?;
+        let span = self.span(&block);
+        let mut arms = Vec::new();
+        for arm in block
+            .into_inner()
+            .filter(|part| part.as_rule() == Rule::program_arm)
+        {
+            let mut parts = arm.into_inner();
+            let filter = self.filter(&parts.next()?);
+            let targets = parts.filter(|part| part.as_rule() == Rule::program_target);
+            let targets = targets.map(|part| self.ident(&part)).collect();
+            arms.push(ProgramArm { filter, targets });
+        }
+        Some(Grant::Program {
+            port,
+            arms,
+            block: Spanned::new((), span),
+        })
     }
 
     fn claim(&mut self, pair: Pair<'_>) -> Option<Spanned<Claim>> {

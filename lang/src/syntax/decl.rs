@@ -185,11 +185,24 @@ pub enum Grant {
     },
     /// `lookup`
     Lookup,
-    /// `program PORT`
+    /// `program PORT { FILTER -> TARGET, TARGET ... }`
     Program {
         /// The port whose flow table may be changed.
         port: Ident,
+        /// Which packets may be sent where.
+        arms: Vec<ProgramArm>,
+        /// The block with its braces.
+        block: Spanned<()>,
     },
+}
+
+/// `FILTER -> TARGET, TARGET`
+#[derive(Debug, Clone, PartialEq)]
+pub struct ProgramArm {
+    /// Which packets.
+    pub filter: Filter,
+    /// Names of chains, and `drop`; never empty.
+    pub targets: Vec<Ident>,
 }
 
 /// `assert PORT: FILTER CLAIM`

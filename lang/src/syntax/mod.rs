@@ -14,7 +14,7 @@ mod value;
 pub use chain::{Arm, ArmKind, Match, Rule, RuleKind, Step, StepKind, Steps};
 pub use decl::{
     Allow, Assert, Broken, Chain, ChainParam, Claim, Class, Decl, DeclKind, File, Grant, Let, Manager, Nf,
-    Param, ParamKind, Port, Steer, TypeRef, Use,
+    Param, ParamKind, Port, ProgramArm, Steer, TypeRef, Use,
 };
 pub use filter::{
     ArithOp, Direction, Encapsulation, Expr, ExprKind, Family, Filter, FilterKind, FilterValue, Group,

@@ -163,7 +163,22 @@ fn grants() {
     assert_eq!(targets.len(), 2);
     assert_eq!(max_hops.unwrap().node, 3);
     assert_eq!(grant("allow a to lookup"), Grant::Lookup);
-    assert!(matches!(grant("allow a to program wan"), Grant::Program { port } if port.node == "wan"));
+    let grant = grant("allow a to program wan { tcp or udp -> fast, drop arp -> slow, icmp -> slow }");
+    let Grant::Program { port, arms, .. } = grant else {
+        panic!("{grant:?}");
+    };
+    let targets = |n: usize| {
+        arms[n]
+            .targets
+            .iter()
+            .map(|t| t.node.as_str())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!((port.node.as_str(), arms.len()), ("wan", 3));
+    assert_eq!(
+        [targets(0), targets(1), targets(2)],
+        [vec!["fast", "drop"], vec!["slow"], vec!["slow"]]
+    );
 }
 
 #[test]

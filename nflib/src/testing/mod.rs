@@ -12,6 +12,7 @@ use onvm_filter::flow::flow_of;
 use crate::{
     Burst, CounterSet, Descriptor, Nf, Params, Setup, SetupError, Verdict,
     descriptor::IGNORE_TAGS,
+    flows::{FlowRequest, Flows},
     layout::MAX_COUNTERS,
     memory::{Geometry, Mapping, PacketFile, create_file},
     time::{Clock, Time},
@@ -36,6 +37,8 @@ pub struct Bench<N> {
     seen: PacketFile,
     counters: CounterSet,
     names: Vec<String>,
+    /// The NF has asked for it.
+    flows: Option<Flows>,
 }
 
 /// A [`Bench`] of any NF.
@@ -97,6 +100,7 @@ impl<N: Nf> Bench<N> {
         let mut setup = Setup::new("test-0", params, counters.clone(), Clock::Standing(START));
         let nf = N::new(&mut setup)?;
         let names = setup.counter_names().to_vec();
+        let flows = setup.asked_flows();
         let tick = setup.tick_period().map(|period| period.max(SHORTEST_TICK));
         let tick = tick.map(|period| (period, START + period));
         Ok(Self {
@@ -109,6 +113,7 @@ impl<N: Nf> Bench<N> {
             seen,
             counters,
             names,
+            flows,
         })
     }
 
@@ -121,6 +126,15 @@ impl<N: Nf> Bench<N> {
         packets
             .chunks(BURST)
             .flat_map(|chunk| self.send_burst(chunk))
+            .collect()
+    }
+
+    /// What the NF has asked about flow entries since the last call, in order. Nothing is carried out: say what would be by
+    /// [`Nf::flow_news`].
+    pub fn flow_requests(&mut self) -> Vec<FlowRequest> {
+        let taken = || self.flows.as_ref().and_then(Flows::take);
+        std::iter::from_fn(taken)
+            .flat_map(|(_, requests)| requests)
             .collect()
     }
 
@@ -198,6 +212,8 @@ impl<N: Nf> AnyBench for Bench<N> {
     fn send_one(&mut self, packet: &[u8], ignore_tags: bool) -> Handled {
         self.ignore_tags = ignore_tags;
         let mut handled = self.send(&[packet]);
+        // There is no table that could be programmed.
+        self.flow_requests();
         handled.pop().unwrap_or_else(|| unreachable!("a packet was sent"))
     }
 

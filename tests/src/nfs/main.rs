@@ -11,6 +11,7 @@ mod parent;
 mod probe;
 mod rogue;
 mod shout;
+mod sorter;
 mod stamp;
 mod without;
 
@@ -28,12 +29,13 @@ fn main() -> ExitCode {
         Some("parent") => nflib::run::<parent::Parent>(),
         Some("rogue") => rogue::run(),
         Some("shout") => nflib::run::<shout::Shout>(),
+        Some("sorter") => nflib::run::<sorter::Sorter>(),
         Some("stamp") => nflib::run::<stamp::Stamp>(),
         Some("probe") => probe::run(),
         Some("without") => without::run(),
         other => {
             eprintln!(
-                "error: test-nf takes attacker, crash, hostile, jumper, misuse, pacer, panics, parent, probe, rogue, shout, stamp or without, not {other:?}"
+                "error: test-nf takes attacker, crash, hostile, jumper, misuse, pacer, panics, parent, probe, rogue, shout, sorter, stamp or without, not {other:?}"
             );
             ExitCode::from(2)
         }

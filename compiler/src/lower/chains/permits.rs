@@ -142,7 +142,8 @@ impl<'a> Permits<'a> {
             holder.filter(|_| declared)
         };
         match &allow.grant {
-            Grant::Program { port } => {
+            // What it permits, `steering` reads.
+            Grant::Program { port, .. } => {
                 let is_port =
                     |s: &crate::resolve::names::Symbol<'_>| matches!(s.item, Item::Port).then_some(());
                 graph.names.expect(cx, file, port, "a port", is_port);

@@ -1,15 +1,10 @@
 //! Settings that the runtime of this version does not act on: said once each, so that nobody relies on them.
 
-use onvm_lang::syntax::{Allow, Grant};
-
 use super::Table;
 use crate::{
     diagnostics::no_effect_yet::no_effect_yet,
     resolve::values::Settings,
-    source::{
-        context::Context,
-        sources::{FileId, Place},
-    },
+    source::{context::Context, sources::Place},
 };
 
 /// A setting without effect, and where it is given.
@@ -34,17 +29,15 @@ enum Setting {
     Numa,
     Domain,
     Backpressure,
-    Program,
 }
 
 impl Setting {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 5] = [
         Self::Run,
         Self::Cores,
         Self::Numa,
         Self::Domain,
         Self::Backpressure,
-        Self::Program,
     ];
 
     /// The missing effect, and the actual behaviour.
@@ -72,10 +65,6 @@ impl Setting {
                 "`backpressure = on` has no effect",
                 "captures wait for room, and packets from live ports are dropped at a full ring; leave it out",
             ),
-            Self::Program => (
-                "`allow ... to program` has no effect",
-                "NFs cannot change flow tables; write the rules in a `steer` block, and change them with `onvmc apply`",
-            ),
         }
     }
 }
@@ -98,17 +87,6 @@ pub(crate) fn of_manager(read: &Settings) -> Vec<Idle> {
     let on = read.values.text("backpressure").as_deref() == Some("on");
     let given = [(Setting::Backpressure, "backpressure", on)];
     placed(read, &given)
-}
-
-pub(crate) fn of_allow(cx: &Context<'_>, file: FileId, allow: &Allow) -> Option<Idle> {
-    let setting = Setting::Program;
-    match &allow.grant {
-        Grant::Program { port } => Some(Idle {
-            setting,
-            place: cx.place(file, port.span),
-        }),
-        Grant::Steer { .. } | Grant::Lookup => None,
-    }
 }
 
 fn placed(read: &Settings, given: &[(Setting, &str, bool)]) -> Vec<Idle> {
