@@ -12,6 +12,7 @@ mod fifos;
 mod flows;
 mod formats;
 mod lookup;
+mod programmed;
 mod replay;
 mod witness;
 mod workers;
