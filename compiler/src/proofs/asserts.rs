@@ -231,7 +231,7 @@ impl<'a> Proof<'_, 'a, '_, '_> {
             rests_on.extend(faults.closed.iter().cloned());
         }
         if self.world.permits_lookups() && !self.ways.is_empty() {
-            doubt = doubt.or_else(|| self.looked_up_anywhere(entries, known));
+            doubt = doubt.or_else(|| self.looked_up_anywhere(entries, known, budget));
         } else if self.world.permits_lookups() {
             let mut lookups = Lookups::new(self, known);
             for taker in self.takers() {
@@ -262,11 +262,15 @@ impl<'a> Proof<'_, 'a, '_, '_> {
         &self,
         entries: &[Entry],
         known: &mut Known,
+        budget: &mut Budget,
     ) -> Option<(Taker, String, Option<String>)> {
         let fault = Fault::of(self.assertion.claim);
         let models = self.firewalls.models;
-        let looked_up = |entry: &&Entry| fault.reaches_lookup(&self.steering.chains[entry.chain], models);
-        let from = entries.iter().find(looked_up)?;
+        let mut looked_up = |entry: &&Entry| {
+            fault.reaches_lookup(&self.steering.chains[entry.chain], models)
+                && self.enters(entry, budget) != Answer::No
+        };
+        let from = entries.iter().find(&mut looked_up)?;
         let all = (0..self.steering.chains.len()).find_map(|chain| {
             let faults = self.faults(known, chain);
             let chain = &self.steering.chains[chain];

@@ -4,13 +4,15 @@
 //!
 //! Parameters: `held` and `elsewhere` name header fields, with commas between; `life` is how many packets it serves (0: for ever);
 //! `stamp` is the bit that it sets in each packet that it holds, fifth byte from the end. With `wild` it writes all headers
-//! of all packets, and says now and then that a packet has another place or length.
+//! of all packets, and says now and then that a packet has another place or length. Where it may program flows, it asks for entries
+//! of any kind.
 
 #![allow(unsafe_code)]
 
 use std::{
     io,
     ops::Range,
+    os::fd::OwnedFd,
     path::Path,
     process::ExitCode,
     sync::{Arc, atomic::Ordering},
@@ -19,13 +21,16 @@ use std::{
 
 use nflib::{
     Counter, Descriptor, Region, ShmRing,
+    flows::{FlowEntry, FlowMatch, FlowRequest, Target},
     headers::{Headers, L4},
     layout::ABI_VERSION,
     memory::{Mapping, PacketFile},
     ring::{Consumer, Producer},
     session::{self, Command, Configuration, FromNf, ToNf},
 };
+use onvm_bundle::filter::flow::flow_of;
 use onvm_tests::random::Random;
+use rustix::net::RecvFlags;
 
 /// By kind of verdict, 6 being one that does not exist; then packets written elsewhere.
 const COUNTERS: [&str; 8] = [
@@ -71,6 +76,12 @@ struct Rogue {
     counters: Vec<Counter>,
     incoming: Consumer<ShmRing>,
     outgoing: Producer<ShmRing>,
+    /// The manager takes its end for the NF's.
+    connection: OwnedFd,
+    /// Where its flow entries may lead.
+    targets: u16,
+    /// What it has asked about flow entries.
+    requests: u64,
 }
 
 fn other(e: impl std::fmt::Display) -> io::Error {
@@ -99,8 +110,6 @@ impl Rogue {
             &[],
         )?;
         session::send(&connection, &FromNf::Ready, &[])?;
-        // The manager takes the end of the connection for the NF's.
-        std::mem::forget(connection);
         let number = |name: &str| params.get::<u64>(name).map_err(other);
         let wild = params.get("wild").map_err(other)?;
         let writes = |name: &str| {
@@ -127,6 +136,9 @@ impl Rogue {
                 .collect(),
             incoming: region.to_nf_consumer(0),
             outgoing: region.from_nf_producer(0),
+            targets: params.targets().count() as u16,
+            connection,
+            requests: 0,
             region,
             random,
         })
@@ -147,6 +159,9 @@ impl Rogue {
             for descriptor in &mut burst[..n] {
                 self.treat(descriptor);
             }
+            if self.targets > 0 && self.random.one_in(8) {
+                self.program(&burst[0])?;
+            }
             if let Some(life) = &mut self.life {
                 *life = life.saturating_sub(n);
                 if *life == 0 {
@@ -159,6 +174,46 @@ impl Rogue {
                 rest = &rest[pushed..];
             }
         }
+    }
+
+    /// Asks for some entries, or for their removal, and takes no notice of what becomes of that.
+    fn program(&mut self, packet: &Descriptor) -> io::Result<()> {
+        const FILTERS: [&str; 4] = ["(all)", "(tcp)", "(udp-port dst 53)", "(not (greater 120))"];
+        let key = self.packets.as_ref().and_then(|packets| {
+            let data = packets.bytes(packet.buffer, packet.offset, packet.length);
+            flow_of(data).key
+        });
+        let mut requests = Vec::new();
+        for _ in 0..1 + self.random.below(20) {
+            // One of them does not exist.
+            let target = self.random.below(usize::from(self.targets) + 1);
+            let target: Target = serde_json::from_value(target.into()).map_err(other)?;
+            let matches = match (key, self.random.below(3)) {
+                (Some(key), 0) => FlowMatch::Flow(key),
+                (Some(key), 1) => FlowMatch::BothWays(key),
+                _ => FlowMatch::Filter(self.random.of(&FILTERS).parse().map_err(other)?),
+            };
+            let priority = self.random.below(3) as u16;
+            requests.push(match self.random.below(4) {
+                0 => FlowRequest::Remove {
+                    target,
+                    matches,
+                    priority,
+                },
+                _ => {
+                    let idle = Duration::from_millis(1 + self.random.below(200) as u64);
+                    let entry = FlowEntry::new(target, matches).priority(priority).idle(idle);
+                    FlowRequest::Put(entry)
+                }
+            });
+        }
+        let (first, count) = (self.requests, requests.len() as u64);
+        if session::try_send(&self.connection, &FromNf::Flows { first, requests })? {
+            self.requests += count;
+        }
+        let mut news = vec![0; session::MAX_MESSAGE];
+        while rustix::net::recv(&self.connection, &mut news, RecvFlags::DONTWAIT).is_ok() {}
+        Ok(())
     }
 
     fn treat(&mut self, d: &mut Descriptor) {

@@ -29,6 +29,8 @@ struct Seen {
     edits: u64,
     /// Permissions for lookups.
     lookups: usize,
+    /// Packets that flow entries took.
+    programmed: u64,
     overruled: u64,
     dropped: BTreeMap<String, u64>,
     verdicts: BTreeMap<String, u64>,
@@ -53,7 +55,11 @@ fn no_proof_is_contradicted() {
         "{seen:#?}"
     );
     assert!(
-        seen.deaths > 3 && seen.edits > 0 && seen.lookups > 0 && seen.overruled > 1000,
+        seen.deaths > 3
+            && seen.edits > 0
+            && seen.lookups > 0
+            && seen.overruled > 1000
+            && seen.programmed > 100,
         "{seen:#?}"
     );
     for reason in ["nf_verdict", "nf_lost", "malformed"] {
@@ -125,6 +131,8 @@ fn run(scratch: &Scratch, bundle: &Path, edit: Option<&Path>, all: u64, seen: &m
     }
     let over = |s: &Status| s.balance.delivered + s.balance.dropped == all;
     let status = manager.wait_until("every packet has left or is dropped", LONG, over);
+    let programmed = status.ports.iter().flat_map(|port| &port.programmed);
+    seen.programmed += programmed.map(|of| of.packets).sum::<u64>();
     for instance in status.services.iter().flat_map(|s| &s.instances) {
         seen.deaths += u64::from(instance.restarts);
         seen.overruled += instance.overruled;

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write};
 
-use onvm_tests::{Scratch, programs};
+use onvm_tests::Scratch;
 
 use super::Random;
 
@@ -191,6 +191,7 @@ impl Program {
         }
         for n in 0..NFS {
             text += &permits(random, n, wild);
+            text += &programs(random, n, read);
         }
         Self { text }
     }
@@ -204,7 +205,7 @@ impl Program {
     /// The assertions that hold; none for a program that is not one.
     pub(crate) fn prove(&self, scratch: &Scratch, candidates: &[Assertion]) -> Option<Vec<Assertion>> {
         let path = scratch.write("proofs.chain", self.with(candidates));
-        let output = programs::command("onvmc")
+        let output = onvm_tests::programs::command("onvmc")
             .args(["check", "--json"])
             .arg(path)
             .current_dir(scratch.path(""))
@@ -248,7 +249,9 @@ fn nf(random: &mut Random, n: usize, wild: bool, read: &[&str], scratch: &Scratc
     let manifest = [
         format!("name = \"t{n}\"\nversion = \"0.1.0\"\nsummary = \"For tests\"\n"),
         "[run]\nbinary = \"test-nf\"\nargs = [\"rogue\"]\n".to_owned(),
-        format!("[effects]\nwrites = {writes:?}\ndrops = true\nsteers = true\nlookups = true\n"),
+        format!(
+            "[effects]\nwrites = {writes:?}\ndrops = true\nsteers = true\nlookups = true\nprograms = true\n"
+        ),
         ["seed", "life", "stamp"].map(|p| param(p, "int")).concat(),
         ["held", "elsewhere"].map(|p| param(p, "string")).concat(),
         param("wild", "bool"),
@@ -304,6 +307,20 @@ fn target(random: &mut Random) -> String {
         1 | 2 => line(random, 0),
         _ => format!("c{}", random.below(3)),
     }
+}
+
+/// What a function may make of a port's table, by filters that read no other header fields than these.
+fn programs(random: &mut Random, n: usize, read: &[&str]) -> String {
+    if !random.one_in(3) {
+        return String::new();
+    }
+    let mut text = format!("allow n{n} to program {} {{\n", PORTS[random.below(IN_PORTS)]);
+    for _ in 0..1 + random.below(2) {
+        let filter = Filter::random(random, read);
+        let target = random.of(&["c0", "c1", "c2", "drop", "c0, drop", "c1, c2"]);
+        _ = writeln!(text, "    {filter} -> {target}");
+    }
+    text + "}\n"
 }
 
 /// A wild program permits no lookup, by which its writing counts.
