@@ -2,6 +2,8 @@
 
 #![allow(unsafe_code)]
 
+mod resize;
+
 use onvm_filter::{
     Expr, FlowRules,
     flow::{FlowKey, flow_of},
@@ -15,6 +17,8 @@ use crate::{
     memory::PacketFile,
     time::{Clock, Time},
 };
+
+pub use resize::ResizeError;
 
 /// Packets that the NF holds at the moment, in order. Each has the verdict `Next` until the NF says otherwise.
 #[derive(Debug)]
