@@ -12,6 +12,7 @@ mod probe;
 mod rogue;
 mod shout;
 mod stamp;
+mod tag;
 mod without;
 
 use std::process::ExitCode;
@@ -29,11 +30,12 @@ fn main() -> ExitCode {
         Some("rogue") => rogue::run(),
         Some("shout") => nflib::run::<shout::Shout>(),
         Some("stamp") => nflib::run::<stamp::Stamp>(),
+        Some("tag") => nflib::run::<tag::Tag>(),
         Some("probe") => probe::run(),
         Some("without") => without::run(),
         other => {
             eprintln!(
-                "error: test-nf takes attacker, crash, hostile, jumper, misuse, pacer, panics, parent, probe, rogue, shout, stamp or without, not {other:?}"
+                "error: test-nf takes attacker, crash, hostile, jumper, misuse, pacer, panics, parent, probe, rogue, shout, stamp, tag or without, not {other:?}"
             );
             ExitCode::from(2)
         }

@@ -13,5 +13,6 @@ mod flows;
 mod formats;
 mod lookup;
 mod replay;
+mod resize;
 mod witness;
 mod workers;
