@@ -34,7 +34,7 @@ impl Declared {
         self.check_writes(before, &handled.data)
     }
 
-    fn check_verdict(&self, verdict: Verdict) -> Result<(), String> {
+    pub(super) fn check_verdict(&self, verdict: Verdict) -> Result<(), String> {
         match verdict {
             Verdict::Output(index) if usize::from(index) >= self.outputs.len() => Err(format!(
                 "the NF chose output {index}, which its manifest does not declare: expected the index of one of its {} `outputs`, \

@@ -4,7 +4,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use nflib::{Burst, Nf, Params, Setup, SetupError, Verdict};
+use nflib::{Burst, GenerateError, Nf, Params, Setup, SetupError, Verdict};
 use nflib_testing::{bench, packet};
 use proptest::prelude::*;
 
@@ -251,6 +251,54 @@ fn a_changed_length_is_declared_as_a_written_payload() {
     // The UDP header is cut off and counts as payload.
     let text = resized("payload = \"write\"", Some(40)).unwrap();
     assert!(text.contains("`udp.dst_port`, `udp.length`"), "{text}");
+}
+
+/// Answers each packet by a short one, and sends it to an output.
+#[derive(Debug)]
+struct Answer {
+    output: u16,
+    failed: Option<GenerateError>,
+}
+
+impl Nf for Answer {
+    fn new(setup: &mut Setup) -> Result<Self, SetupError> {
+        let (output, failed) = (setup.params.get("output")?, None);
+        Ok(Self { output, failed })
+    }
+
+    fn process(&mut self, burst: &mut Burst<'_>) {
+        for n in 0..burst.len() {
+            match burst.generate(n, b"an answer") {
+                Ok(mut made) => made.output(self.output),
+                Err(e) => self.failed = Some(e),
+            }
+        }
+    }
+}
+
+#[test]
+fn packets_are_made_where_the_manifest_declares_it() {
+    let frames: Vec<_> = (0..40).map(|n| packet::ether(0x88b5, &[n]).build()).collect();
+    let run = |effects: &str, output: u16| {
+        let manifest = manifest(effects) + "[[outputs]]\nname = \"back\"\ndoc = \"Answers\"\n";
+        let mut bench = bench::<Answer>(&manifest, Params::default().with("output", output)).unwrap();
+        let handled = bench.send(&frames);
+        assert!(handled.iter().zip(&frames).all(|(h, frame)| h.data == *frame));
+        (std::mem::take(&mut bench.made), bench.nf.failed)
+    };
+    let (made, failed) = run("generates = true", 0);
+    assert_eq!(failed, None);
+    assert!(made.iter().map(|made| made.of).eq(0..40), "{made:?}");
+    assert!(made.iter().all(|made| made.handled.data == b"an answer"));
+    assert!(made.iter().all(|made| made.handled.verdict == Verdict::Output(0)));
+    let undeclared = (Vec::new(), Some(GenerateError::Undeclared));
+    assert_eq!(run("payload = \"write\"", 0), undeclared);
+    let wrong = catch_unwind(AssertUnwindSafe(|| run("generates = true", 1)));
+    let text = *wrong.unwrap_err().downcast::<String>().unwrap();
+    assert!(
+        text.contains("in the name of packet 0: the NF chose output 1"),
+        "{text}"
+    );
 }
 
 /// As the compiler assumes of every NF that writes more than the link header.
