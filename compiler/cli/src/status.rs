@@ -299,6 +299,7 @@ mod tests {
             tx_packets: 123_456_789_000,
             drops,
             overruled: 0,
+            generated: 0,
             refused: 0,
             rx_pps: 14_880_952.0,
             ring_used: 17,
