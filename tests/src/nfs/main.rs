@@ -4,6 +4,7 @@ mod attacker;
 mod crash;
 mod hostile;
 mod jumper;
+mod maker;
 mod misuse;
 mod pacer;
 mod panics;
@@ -23,6 +24,7 @@ fn main() -> ExitCode {
         Some("crash") => nflib::run::<crash::Crash>(),
         Some("hostile") => hostile::run(),
         Some("jumper") => nflib::run::<jumper::Jumper>(),
+        Some("maker") => nflib::run::<maker::Maker>(),
         Some("misuse") => misuse::run(),
         Some("pacer") => nflib::run::<pacer::Pacer>(),
         Some("panics") => nflib::run::<panics::Panics>(),
@@ -35,7 +37,7 @@ fn main() -> ExitCode {
         Some("without") => without::run(),
         other => {
             eprintln!(
-                "error: test-nf takes attacker, crash, hostile, jumper, misuse, pacer, panics, parent, probe, rogue, shout, stamp, tag or without, not {other:?}"
+                "error: test-nf takes attacker, crash, hostile, jumper, maker, misuse, pacer, panics, parent, probe, rogue, shout, stamp, tag or without, not {other:?}"
             );
             ExitCode::from(2)
         }

@@ -11,6 +11,7 @@ mod captures;
 mod fifos;
 mod flows;
 mod formats;
+mod generate;
 mod lookup;
 mod replay;
 mod resize;

@@ -40,7 +40,9 @@ fn what_a_function_adds_and_removes_is_on_the_wire() {
     let udp = |n: u32| capture::udp(n as u16, n, length(n));
     let tcp = |port, n: u32| capture::tcp(n as u16, port, n, length(n));
     let all = 0..EACH;
-    let sent = all.clone().flat_map(|n| [udp(n), tagged(&udp(n), 7), tcp(80, n), tcp(81, n)]);
+    let sent = all
+        .clone()
+        .flat_map(|n| [udp(n), tagged(&udp(n), 7), tcp(80, n), tcp(81, n)]);
     capture::write(&scratch.path("in.pcap"), &sent.collect::<Vec<_>>());
     let outputs = ["TAGGED", "PLAIN", "ENDS"].map(|name| (name, scratch.path(&format!("{name}.pcap"))));
     let program = outputs.iter().fold(PROGRAM.to_owned(), |text, (name, path)| {
