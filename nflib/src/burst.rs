@@ -2,6 +2,9 @@
 
 #![allow(unsafe_code)]
 
+mod generate;
+mod resize;
+
 use onvm_filter::{
     Expr, FlowRules,
     flow::{FlowKey, flow_of},
@@ -16,12 +19,18 @@ use crate::{
     time::{Clock, Time},
 };
 
+pub(crate) use generate::Blanks;
+pub use generate::GenerateError;
+pub use resize::ResizeError;
+
 /// Packets that the NF holds at the moment, in order. Each has the verdict `Next` until the NF says otherwise.
 #[derive(Debug)]
 pub struct Burst<'a> {
     descriptors: &'a mut [Descriptor],
     file: &'a PacketFile,
     clock: Clock,
+    /// Of an NF that makes packets.
+    blanks: Option<&'a mut Blanks>,
 }
 
 impl<'a> Burst<'a> {
@@ -31,6 +40,7 @@ impl<'a> Burst<'a> {
             descriptors,
             file,
             clock,
+            blanks: None,
         }
     }
 
@@ -51,6 +61,13 @@ impl<'a> Burst<'a> {
     /// Bytes of all packets together.
     pub fn bytes(&self) -> u64 {
         self.descriptors.iter().map(|d| u64::from(d.length)).sum()
+    }
+
+    /// One of the packets, counted from 0.
+    pub fn packet(&mut self, n: usize) -> Option<Packet<'_>> {
+        let descriptor = self.descriptors.get_mut(n)?;
+        let file = self.file;
+        Some(Packet { descriptor, file })
     }
 
     /// The packets in order. Their first lines are asked for ahead of use.

@@ -5,6 +5,7 @@
 //! 8192   control: command word, the NF's doorbell, one doorbell per worker, each on its own cache line
 //! ...    per worker: ring to the NF, ring from the NF (indices on a line each, then the slots)
 //! ...    counters: 64-bit each, written by the NF, read by the manager
+//! ...    for an NF that makes packets, per worker: ring of blank buffers to the NF
 //! ```
 //!
 //! The manager keeps its own [`Layout`] and never reads the header back; the NF checks the header before it uses it. New
@@ -44,6 +45,8 @@ pub enum SectionKind {
     /// Ring from the NF to a worker.
     FromNf = 4,
     Counters = 5,
+    /// Ring of blank buffers from a worker to the NF.
+    Blanks = 6,
 }
 
 impl SectionKind {
@@ -54,6 +57,7 @@ impl SectionKind {
             3 => Self::ToNf,
             4 => Self::FromNf,
             5 => Self::Counters,
+            6 => Self::Blanks,
             _ => return None,
         })
     }
@@ -107,6 +111,18 @@ impl Layout {
         Self::new(workers, capacity, MAX_COUNTERS as u32)
     }
 
+    /// The same with a ring of so many blank buffers (a power of two) for each worker, for an instance that makes packets.
+    #[must_use]
+    pub fn with_blanks(mut self, capacity: u32) -> Self {
+        let of = |s: &&Section| s.kind == SectionKind::ToNf;
+        let workers = self.sections.iter().filter(of).count() as u32;
+        for w in 0..workers {
+            self.add(SectionKind::Blanks, w, ring_bytes(capacity));
+        }
+        self.size = self.size.next_multiple_of(4096);
+        self
+    }
+
     pub fn find(&self, kind: SectionKind, index: u32) -> Option<Section> {
         self.sections
             .iter()
@@ -127,8 +143,8 @@ impl Layout {
 }
 
 const _: () = {
-    // Control, counters, and per worker a doorbell and two rings must fit into the header's table.
-    assert!(AT_TABLE + (2 + 3 * MAX_WORKERS) * ENTRY_BYTES <= HEADER_BYTES);
+    // Control, counters, and per worker a doorbell and three rings must fit into the header's table.
+    assert!(AT_TABLE + (2 + 4 * MAX_WORKERS) * ENTRY_BYTES <= HEADER_BYTES);
 };
 
 /// Entries that the header has room for.

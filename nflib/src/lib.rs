@@ -53,7 +53,7 @@ pub mod state;
 pub mod testing;
 mod time;
 
-pub use burst::{Burst, Packet, ReadOnly};
+pub use burst::{Burst, GenerateError, Packet, ReadOnly, ResizeError};
 pub use counters::{Counter, CounterSet, Gauge, Histogram};
 pub use descriptor::{
     Descriptor, IGNORE_TAGS, VERDICT_DROP, VERDICT_LOOKUP, VERDICT_NEXT, VERDICT_OUT, VERDICT_OUTPUT,

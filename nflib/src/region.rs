@@ -107,6 +107,16 @@ impl Region {
         Consumer::new(self.ring(SectionKind::FromNf, worker))
     }
 
+    /// The ends of the rings of blank buffers; none for an NF that makes no packets.
+    pub fn blanks_producer(&self, worker: u32) -> Option<Producer<ShmRing>> {
+        self.layout.find(SectionKind::Blanks, worker)?;
+        Some(Producer::new(self.ring(SectionKind::Blanks, worker)))
+    }
+    pub fn blanks_consumer(&self, worker: u32) -> Option<Consumer<ShmRing>> {
+        self.layout.find(SectionKind::Blanks, worker)?;
+        Some(Consumer::new(self.ring(SectionKind::Blanks, worker)))
+    }
+
     pub fn counters(&self) -> CounterSet {
         let s = self.section(SectionKind::Counters, 0);
         CounterSet::new(self.mapping.clone(), s.offset, s.length / 8)
@@ -213,13 +223,18 @@ fn check_sections(layout: &Layout) -> Result<(), RegionError> {
         .iter()
         .filter(|s| s.kind == SectionKind::ToNf)
         .count() as u32;
+    let is_ring = |s: Section| {
+        let slots = s.length.checked_sub(2 * LINE).map(|bytes| bytes / 16);
+        slots.is_some_and(|n| n.is_power_of_two() && n <= 65_536)
+    };
     for w in 0..workers {
+        if !layout.find(SectionKind::Blanks, w).is_none_or(is_ring) {
+            return Err(RegionError::Table(
+                "the size of a ring of blank buffers is not a power of two",
+            ));
+        }
         for kind in [SectionKind::ToNf, SectionKind::FromNf] {
-            let slots = layout
-                .find(kind, w)
-                .and_then(|s| s.length.checked_sub(2 * LINE))
-                .map(|bytes| bytes / 16);
-            if !slots.is_some_and(|n| n.is_power_of_two() && n <= 65_536) {
+            if !layout.find(kind, w).is_some_and(is_ring) {
                 return Err(RegionError::Table(
                     "a worker lacks a ring or its size is not a power of two",
                 ));

@@ -12,6 +12,7 @@ use std::{
 use crate::{
     Burst, Descriptor, Nf, Params, Reconfigured, Region, RegionError, Setup, SetupError,
     bell::Bell,
+    burst::Blanks,
     connection::{hear, manager_is_gone, readable, say, try_say},
     flows::Flows,
     idle::{Idle, Rest},
@@ -207,6 +208,8 @@ fn receive_memory(fds: Vec<OwnedFd>, geometry: Geometry) -> Result<(Region, Pack
 struct Link {
     incoming: Consumer<ShmRing>,
     outgoing: Producer<ShmRing>,
+    /// Of an NF that makes packets.
+    blanks: Option<Blanks>,
     worker_bell: Bell,
     /// Bursts handed back since the bell was last looked at.
     unannounced: u32,
@@ -250,6 +253,7 @@ impl<'a, N: Nf> Session<'a, N> {
         let link = |w| Link {
             incoming: region.to_nf_consumer(w),
             outgoing: region.from_nf_producer(w),
+            blanks: region.blanks_consumer(w).map(|ring| Blanks::new(Some(ring))),
             worker_bell: region.worker_bell(w),
             unannounced: 0,
         };
@@ -323,7 +327,9 @@ impl<'a, N: Nf> Session<'a, N> {
             let n = link.incoming.pop(buffer)?;
             if n > 0 {
                 worked = true;
-                nf.process(&mut Burst::new(&mut buffer[..n], packets, Clock::Monotonic));
+                let burst = Burst::new(&mut buffer[..n], packets, Clock::Monotonic);
+                nf.process(&mut burst.with_blanks(link.blanks.as_mut()));
+                hand_over(link, connection)?;
                 hand_back(link, connection, &buffer[..n])?;
             } else {
                 link.announce();
@@ -428,6 +434,19 @@ fn send_requests(connection: &OwnedFd, flows: &Flows, unsent: &mut Option<FromNf
             }
         }
     }
+}
+
+/// Hands the packets over that the NF has made, before those in whose names they are.
+#[inline(always)]
+fn hand_over(link: &mut Link, connection: &OwnedFd) -> Result<(), RunError> {
+    while let Some(blanks) = &mut link.blanks {
+        let mut made = [Descriptor::default(); BURST];
+        match blanks.hand_over(&mut made) {
+            0 => break,
+            n => hand_back(link, connection, &made[..n])?,
+        }
+    }
+    Ok(())
 }
 
 /// The ring has as many slots as the manager lets be under way, so waiting for room is rare and short.

@@ -203,7 +203,15 @@ impl<'s> Tree<'s> {
                 targets.iter().for_each(|n| self.name(n));
                 max_hops.iter().for_each(|n| self.leaf(n));
             }
-            Grant::Program { port } => self.name(port),
+            Grant::Program { port, arms, block } => {
+                self.name(port);
+                self.node(block.span, |t| {
+                    for arm in arms {
+                        t.filter(&arm.filter);
+                        arm.targets.iter().for_each(|target| t.name(target));
+                    }
+                });
+            }
             Grant::Lookup => {}
         }
     }

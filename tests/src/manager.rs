@@ -72,7 +72,7 @@ impl Summary {
     pub fn assert_whole(&self, stock: usize) {
         let b = &self.balance;
         assert!(
-            self.balanced && b.received == b.delivered + b.dropped + b.in_flight,
+            self.balanced && b.received + b.generated == b.delivered + b.dropped + b.in_flight,
             "{self:#?}"
         );
         assert_eq!(b.in_flight, 0, "{self:#?}");

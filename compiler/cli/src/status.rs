@@ -321,6 +321,7 @@ mod tests {
             tx_packets: 123_456_789_000,
             drops,
             overruled: 0,
+            generated: 0,
             refused: 0,
             rx_pps: 14_880_952.0,
             ring_used: 17,
@@ -365,6 +366,13 @@ mod tests {
                 done: true,
                 link: None,
                 rules: Vec::new(),
+                programmed: vec![onvm_api::ProgrammedStatus {
+                    nf: "sdn".into(),
+                    chain: "fast".into(),
+                    entries: 1_000_000,
+                    packets: 123_456,
+                    bytes: 1,
+                }],
             }],
             chains: vec![ChainStatus {
                 name: "inspect".into(),

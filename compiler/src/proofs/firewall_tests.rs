@@ -26,6 +26,8 @@ const GUARD: &str = "name = \"guard\"\nversion = \"1.0.0\"\nsummary = \"x\"\n[ru
     [[outputs]]\nname = \"suspect\"\ndoc = \"x\"\n";
 const MOVER: &str = "name = \"mover\"\nversion = \"1.0.0\"\nsummary = \"x\"\n[run]\nbinary = \"mover\"\n\
     [effects]\nreads = [\"ip.src\"]\nwrites = [\"ip.src\"]\n";
+const MAKER: &str = "name = \"maker\"\nversion = \"1.0.0\"\nsummary = \"x\"\n[run]\nbinary = \"maker\"\n\
+    [effects]\ngenerates = true\n";
 
 /// Rules of a firewall.
 const RULES: [&str; 9] = [
@@ -43,8 +45,8 @@ const RULES: [&str; 9] = [
 /// A program with two firewalls, of these rules.
 fn program(firewalls: &[(Vec<&str>, &str, &str)], rules: &str) -> (String, Vec<(String, String)>) {
     let mut source =
-        "use \"guard.nf.toml\" as guard\nuse \"mover.nf.toml\" as mover\nport wan = null\nport lan = null\n\
-         port jail = null\nnf g = guard\nnf m = mover\nnf mon = forward\n"
+        "use \"guard.nf.toml\" as guard\nuse \"mover.nf.toml\" as mover\nuse \"maker.nf.toml\" as maker\nport wan = null\nport lan = null\n\
+         port jail = null\nnf g = guard\nnf m = mover\nnf k = maker\nnf mon = forward\n"
             .to_owned();
     let mut files = Vec::new();
     for (n, (rules, default, deny)) in firewalls.iter().enumerate() {
@@ -61,7 +63,8 @@ fn checked(source: &str, files: &[(String, String)], packet: Option<&str>) -> Ch
     let host = MemoryHost::default()
         .with("edge.chain", source)
         .with("guard.nf.toml", GUARD)
-        .with("mover.nf.toml", MOVER);
+        .with("mover.nf.toml", MOVER)
+        .with("maker.nf.toml", MAKER);
     let host = files
         .iter()
         .fold(host, |host, (name, text)| host.with(name, text.as_str()));
@@ -197,6 +200,25 @@ fn what_was_rewritten_before_is_another_packet() {
         prove(&two(), rules, "src net 10.0.0.0/8 never reaches lan").0,
         None
     );
+}
+
+/// It stands where the packet stands in whose name it is, and may look like any: a firewall behind judges it by that.
+#[test]
+fn a_packet_that_is_made_is_another_packet_at_the_same_place() {
+    let ports = [(vec!["accept tcp dst port 80"], "drop", "drop")];
+    let rules = "tcp -> k -> fw0 -> lan\nudp -> fw0 -> jail\nelse -> drop";
+    let (code, help) = prove(&ports, rules, "tcp dst port 23 never reaches lan");
+    assert_eq!(code, Some("C0608"), "{help}");
+    for claim in [
+        "tcp never reaches jail",
+        "udp never passes k",
+        "udp never reaches lan",
+        "udp never reaches jail",
+    ] {
+        assert_eq!(prove(&ports, rules, claim).0, None, "{claim}");
+    }
+    let rules = "tcp -> fw0 -> k -> lan\nelse -> drop";
+    assert_eq!(prove(&ports, rules, "tcp dst port 23 never reaches lan").0, None);
 }
 
 /// The rules of a firewall are compared with each other alone, so that it does not matter what comes to it.

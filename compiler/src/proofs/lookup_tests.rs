@@ -37,6 +37,10 @@ fn checked(source: &str, jumper: &str) -> Checked {
             "opener.nf.toml",
             manifest("opener", "payload = \"write\"\nlookups = true"),
         )
+        .with(
+            "maker.nf.toml",
+            manifest("maker", "generates = true\nlookups = true"),
+        )
         .with("sdn.nf.toml", manifest("sdn", "programs = true"));
     check(&host, Path::new("hole.chain"), &Inputs::default()).unwrap()
 }
@@ -81,7 +85,7 @@ fn a_permitted_lookup_breaks_it() {
 fn prove(nfs: &str, rules: &str, claim: &str) -> (Vec<&'static str>, String) {
     let source = format!(
         "use \"jumper.nf.toml\" as jumper\nuse \"mover.nf.toml\" as mover\nuse \"looker.nf.toml\" as looker\n\
-         use \"opener.nf.toml\" as opener\nuse \"guide.nf.toml\" as guide\nuse \"sdn.nf.toml\" as sdn\n{PORTS}nf mon = forward\n{nfs}\nsteer wan {{\n{rules}\n}}\n\
+         use \"opener.nf.toml\" as opener\nuse \"guide.nf.toml\" as guide\nuse \"maker.nf.toml\" as maker\nuse \"sdn.nf.toml\" as sdn\n{PORTS}nf mon = forward\n{nfs}\nsteer wan {{\n{rules}\n}}\n\
          steer lan {{ else -> drop }}\nsteer secret_net {{ else -> mon -> drop }}\nassert wan: {claim}\n"
     );
     let found = checked(&source, DECLARES);
@@ -132,21 +136,16 @@ fn one_that_writes_nothing_gets_the_rule_that_it_had() {
 }
 
 #[test]
-fn a_payload_written_is_everything_written() {
+fn a_payload_written_and_a_packet_made_are_everything_written() {
     let rules = "arp -> secret_net\ntcp -> o -> lan\nelse -> lan";
-    let (codes, help) = prove(
-        "nf o = opener\nallow o to lookup",
-        rules,
-        "tcp never reaches secret_net",
-    );
-    assert_eq!(codes, ["C0607"]);
-    assert!(help.contains("when `o` has it looked up: arp "), "{help}");
-    let (codes, _) = prove(
-        "nf o = opener\nallow o to lookup",
-        rules,
-        "udp never reaches secret_net",
-    );
-    assert_eq!(codes, [""; 0]);
+    for nf_type in ["opener", "maker"] {
+        let nfs = format!("nf o = {nf_type}\nallow o to lookup");
+        let (codes, help) = prove(&nfs, rules, "tcp never reaches secret_net");
+        assert_eq!(codes, ["C0607"], "{nf_type}");
+        assert!(help.contains("when `o` has it looked up: arp "), "{help}");
+        let (codes, _) = prove(&nfs, rules, "udp never reaches secret_net");
+        assert_eq!(codes, [""; 0], "{nf_type}");
+    }
 }
 
 #[test]

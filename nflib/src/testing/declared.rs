@@ -34,7 +34,7 @@ impl Declared {
         self.check_writes(before, &handled.data)
     }
 
-    fn check_verdict(&self, verdict: Verdict) -> Result<(), String> {
+    pub(super) fn check_verdict(&self, verdict: Verdict) -> Result<(), String> {
         match verdict {
             Verdict::Output(index) if usize::from(index) >= self.outputs.len() => Err(format!(
                 "the NF chose output {index}, which its manifest does not declare: expected the index of one of its {} `outputs`, \
@@ -49,7 +49,13 @@ impl Declared {
         if before == after {
             return Ok(());
         }
-        let mut changed = Fields::of(before).changed(before, after);
+        let mut changed = match before.len() == after.len() {
+            true => Fields::of(before).changed(before, after),
+            false => {
+                self.check_resized(before.len(), after.len())?;
+                Fields::resized(before, after)
+            }
+        };
         changed.retain(|(field, _)| !self.covers(field));
         let Some(&(_, first)) = changed.first() else {
             return Ok(());
@@ -81,6 +87,17 @@ impl Declared {
             what.join(" and "),
             remedy.join(" and ")
         ))
+    }
+
+    /// Proofs take an NF that writes payloads for one that may change every byte and the length, and no other for it.
+    fn check_resized(&self, before: usize, after: usize) -> Result<(), String> {
+        match self.writes_payload {
+            true => Ok(()),
+            false => Err(format!(
+                "the NF changed the packet's length from {before} to {after}, which its manifest does not declare: add \
+                 `payload = \"write\"` in `[effects]`, or leave the packet as it is"
+            )),
+        }
     }
 
     fn covers(&self, field: &str) -> bool {

@@ -1,5 +1,7 @@
 //! The header fields of a frame, bit by bit, under the names that manifests give them.
 
+use std::collections::BTreeMap;
+
 use crate::headers::{Headers, L3, L4, protocol};
 
 /// What stands outside the headers that [`Headers`] reads, and in headers that are malformed or cut.
@@ -111,18 +113,45 @@ impl Fields {
         for (at, (a, b)) in frame.iter().zip(other).enumerate() {
             let bits = (0..8).filter(|bit| (a ^ b) << bit & 0x80 != 0);
             for bit in bits {
-                let name = self
-                    .of_bits
-                    .get(8 * at + bit)
-                    .copied()
-                    .flatten()
-                    .unwrap_or(PAYLOAD);
+                let name = self.name_at(8 * at + bit);
                 if changed.iter().all(|(known, _)| *known != name) {
                     changed.push((name, at));
                 }
             }
         }
         changed
+    }
+
+    /// The fields that differ between a frame and one of another length: those that only one of them has, and those of
+    /// another value, wherever they stand. Each with the first byte that it has in one of them.
+    pub(super) fn resized(before: &[u8], after: &[u8]) -> Vec<(&'static str, usize)> {
+        let (before, after) = (Self::of(before).values(before), Self::of(after).values(after));
+        let mut changed: Vec<(&'static str, usize)> = Vec::new();
+        for (name, (at, value)) in before.iter().chain(&after) {
+            let same = [&before, &after].map(|values| values.get(name).is_some_and(|(_, v)| v == value));
+            if same != [true, true] && changed.iter().all(|(known, _)| known != name) {
+                changed.push((name, *at));
+            }
+        }
+        changed.sort_by_key(|&(_, at)| at);
+        changed
+    }
+
+    /// By field: its first byte, and all bits that it has in the frame.
+    fn values(&self, frame: &[u8]) -> BTreeMap<&'static str, (usize, Vec<bool>)> {
+        let mut values = BTreeMap::new();
+        for (at, byte) in frame.iter().enumerate() {
+            for bit in 0..8 {
+                let name = self.name_at(8 * at + bit);
+                let (_, value) = values.entry(name).or_insert((at, Vec::new()));
+                value.push(byte << bit & 0x80 != 0);
+            }
+        }
+        values
+    }
+
+    fn name_at(&self, bit: usize) -> &'static str {
+        self.of_bits.get(bit).copied().flatten().unwrap_or(PAYLOAD)
     }
 
     fn tags(&mut self, headers: &Headers) {

@@ -11,6 +11,7 @@ use onvm_filter::flow::flow_of;
 
 use crate::{
     Burst, CounterSet, Descriptor, Nf, Params, Setup, SetupError, Verdict,
+    burst::Blanks,
     descriptor::IGNORE_TAGS,
     flows::{FlowRequest, Flows},
     layout::MAX_COUNTERS,
@@ -24,6 +25,8 @@ pub use declared::Declared;
 #[derive(Debug)]
 pub struct Bench<N> {
     pub nf: N,
+    /// The packets that the NF made of those that were sent last. The test may take them.
+    pub made: Vec<Made>,
     /// The packets come from a port with `tags = ignored`.
     pub ignore_tags: bool,
     /// Stands still except for [`Self::advance`].
@@ -39,6 +42,8 @@ pub struct Bench<N> {
     names: Vec<String>,
     /// The NF has asked for it.
     flows: Option<Flows>,
+    /// None: the NF's manifest does not declare that it makes packets.
+    blanks: Option<Blanks>,
 }
 
 /// A [`Bench`] of any NF.
@@ -60,11 +65,21 @@ pub struct Handled {
     pub data: Vec<u8>,
 }
 
+/// A packet that the NF made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Made {
+    /// Which of the packets that were sent it is in the name of, counted from 0.
+    pub of: usize,
+    pub handled: Handled,
+}
+
 /// Bytes of the longest packet that a bench takes: no buffer of a manager has room for a longer one.
 pub const LONGEST: usize = 16_448;
 
 const SLOT: u32 = LONGEST as u32 + 256;
 const BURST: usize = 32;
+/// Packets that an NF can make of a burst.
+const BLANKS: u32 = 64;
 /// Ticks of a bench are no closer than this, whatever the NF asked for.
 const SHORTEST_TICK: Duration = Duration::from_millis(1);
 /// When a bench begins: not at zero, which may mean something to an NF.
@@ -87,7 +102,7 @@ impl<N: Nf> Bench<N> {
     fn build(params: Params, declared: Option<Declared>) -> Result<Self, SetupError> {
         let other = |e: io::Error| SetupError::Other(e.to_string());
         let geometry = Geometry {
-            buffers: BURST as u32,
+            buffers: BURST as u32 + BLANKS,
             stride: SLOT,
             headroom: 128,
         };
@@ -103,8 +118,10 @@ impl<N: Nf> Bench<N> {
         let flows = setup.asked_flows();
         let tick = setup.tick_period().map(|period| period.max(SHORTEST_TICK));
         let tick = tick.map(|period| (period, START + period));
+        let generates = declared.as_ref().is_none_or(|declared| declared.generates);
         Ok(Self {
             nf,
+            made: Vec::new(),
             ignore_tags: false,
             now: START,
             tick,
@@ -114,6 +131,7 @@ impl<N: Nf> Bench<N> {
             counters,
             names,
             flows,
+            blanks: generates.then(|| Blanks::new(None)),
         })
     }
 
@@ -123,9 +141,11 @@ impl<N: Nf> Bench<N> {
     /// # Panics
     /// When a packet is longer, and when the NF changed what its manifest does not declare (see [`Self::declaring`]).
     pub fn send<P: AsRef<[u8]>>(&mut self, packets: &[P]) -> Vec<Handled> {
+        self.made.clear();
         packets
             .chunks(BURST)
-            .flat_map(|chunk| self.send_burst(chunk))
+            .enumerate()
+            .flat_map(|(n, chunk)| self.send_burst(chunk, n * BURST))
             .collect()
     }
 
@@ -157,7 +177,7 @@ impl<N: Nf> Bench<N> {
     }
 
     #[allow(unsafe_code)]
-    fn send_burst<P: AsRef<[u8]>>(&mut self, packets: &[P]) -> Vec<Handled> {
+    fn send_burst<P: AsRef<[u8]>>(&mut self, packets: &[P], first: usize) -> Vec<Handled> {
         let mut descriptors = Vec::new();
         for (i, p) in packets.iter().enumerate() {
             let bytes = p.as_ref();
@@ -182,19 +202,34 @@ impl<N: Nf> Bench<N> {
             }
             descriptors.push(d);
         }
-        self.nf.process(&mut Burst::new(
-            &mut descriptors,
-            &self.seen,
-            Clock::Standing(self.now),
-        ));
-        let after = |d: &Descriptor| self.file.bytes(d.buffer, d.offset, d.length).to_vec();
-        let handled: Vec<Handled> = descriptors
-            .iter()
-            .map(|d| Handled {
-                verdict: Verdict::decode(d.verdict, d.destination).unwrap_or_default(),
-                data: after(d),
-            })
-            .collect();
+        // As many for each burst, whatever the last one took.
+        self.blanks = self.blanks.as_ref().map(|_| {
+            let mut blanks = Blanks::new(None);
+            blanks.give(BURST as u32..BURST as u32 + BLANKS);
+            blanks
+        });
+        let burst = Burst::new(&mut descriptors, &self.seen, Clock::Standing(self.now));
+        self.nf.process(&mut burst.with_blanks(self.blanks.as_mut()));
+        let after = |d: &Descriptor| Handled {
+            verdict: Verdict::decode(d.verdict, d.destination).unwrap_or_default(),
+            data: self.file.bytes(d.buffer, d.offset, d.length).to_vec(),
+        };
+        let handled: Vec<Handled> = descriptors.iter().map(after).collect();
+        let made = self.blanks.iter().flat_map(Blanks::made).map(|(d, parent)| Made {
+            of: first + parent as usize,
+            handled: after(d),
+        });
+        self.made.extend(made);
+        for made in &self.made {
+            let declared = self.declared.as_ref();
+            let refused = declared.and_then(|d| d.check_verdict(made.handled.verdict).err());
+            assert!(
+                refused.is_none(),
+                "a packet made in the name of packet {}: {}",
+                made.of,
+                refused.unwrap_or_default()
+            );
+        }
         for (n, (before, handled)) in packets.iter().zip(&handled).enumerate() {
             let declared = self.declared.as_ref();
             let refused = declared.and_then(|d| d.check(before.as_ref(), handled).err());

@@ -4,7 +4,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use nflib::{Burst, Nf, Params, Setup, SetupError, Verdict};
+use nflib::{Burst, GenerateError, Nf, Params, Setup, SetupError, Verdict};
 use nflib_testing::{bench, packet};
 use proptest::prelude::*;
 
@@ -189,6 +189,116 @@ fn the_payload_is_declared_by_its_own_key() {
                 .contains("changed the payload")
         );
     }
+}
+
+/// Adds VLAN tag 7, or cuts packets to a length.
+#[derive(Debug)]
+struct Resize(Option<usize>);
+
+impl Nf for Resize {
+    fn new(setup: &mut Setup) -> Result<Self, SetupError> {
+        Ok(Self(setup.params.optional("length")?))
+    }
+
+    fn process(&mut self, burst: &mut Burst<'_>) {
+        for mut packet in burst.packets() {
+            match self.0 {
+                Some(length) => packet.truncate(length).unwrap(),
+                None => {
+                    packet.push(4).unwrap();
+                    let data = packet.data_mut().unwrap();
+                    data.copy_within(4..16, 0);
+                    data[12..16].copy_from_slice(&[0x81, 0, 0, 7]);
+                }
+            }
+        }
+    }
+}
+
+/// What the test of such an NF says, if it fails.
+fn resized(effects: &str, length: Option<usize>) -> Option<String> {
+    let frame = packet::udp("10.0.0.1:1", "10.0.0.2:2").payload(b"payload");
+    let params = match length {
+        Some(length) => Params::default().with("length", length),
+        None => Params::default(),
+    };
+    let mut bench = bench::<Resize>(&manifest(effects), params).unwrap();
+    match catch_unwind(AssertUnwindSafe(|| bench.send(&[frame.build()]))) {
+        Ok(handled) => {
+            let whole = frame.build();
+            let expected = length.map_or(frame.vlan(7).build(), |length| whole[..length].to_vec());
+            assert_eq!(handled[0].data, expected);
+            None
+        }
+        Err(panic) => Some(*panic.downcast::<String>().unwrap()),
+    }
+}
+
+#[test]
+fn a_changed_length_is_declared_as_a_written_payload() {
+    let fields = "writes = [\"vlan\", \"ether.type\"]";
+    let text = resized(fields, None).unwrap();
+    let expected = "the NF changed the packet's length from 49 to 53, which its manifest does not declare: add \
+                    `payload = \"write\"` in `[effects]`";
+    assert!(text.contains(expected), "{text}");
+    assert_eq!(resized(&format!("{fields}, payload = \"write\""), None), None);
+    // Chains are checked by the fields that are named: those of a header that comes or goes are written.
+    let text = resized("payload = \"write\"", None).unwrap();
+    let expected = "changed `ether.type`, `vlan.id`, `vlan.priority` (from byte 12)";
+    assert!(text.contains(expected), "{text}");
+    // No header field changes its value.
+    assert_eq!(resized("payload = \"write\"", Some(45)), None);
+    // The UDP header is cut off and counts as payload.
+    let text = resized("payload = \"write\"", Some(40)).unwrap();
+    assert!(text.contains("`udp.dst_port`, `udp.length`"), "{text}");
+}
+
+/// Answers each packet by a short one, and sends it to an output.
+#[derive(Debug)]
+struct Answer {
+    output: u16,
+    failed: Option<GenerateError>,
+}
+
+impl Nf for Answer {
+    fn new(setup: &mut Setup) -> Result<Self, SetupError> {
+        let (output, failed) = (setup.params.get("output")?, None);
+        Ok(Self { output, failed })
+    }
+
+    fn process(&mut self, burst: &mut Burst<'_>) {
+        for n in 0..burst.len() {
+            match burst.generate(n, b"an answer") {
+                Ok(mut made) => made.output(self.output),
+                Err(e) => self.failed = Some(e),
+            }
+        }
+    }
+}
+
+#[test]
+fn packets_are_made_where_the_manifest_declares_it() {
+    let frames: Vec<_> = (0..40).map(|n| packet::ether(0x88b5, &[n]).build()).collect();
+    let run = |effects: &str, output: u16| {
+        let manifest = manifest(effects) + "[[outputs]]\nname = \"back\"\ndoc = \"Answers\"\n";
+        let mut bench = bench::<Answer>(&manifest, Params::default().with("output", output)).unwrap();
+        let handled = bench.send(&frames);
+        assert!(handled.iter().zip(&frames).all(|(h, frame)| h.data == *frame));
+        (std::mem::take(&mut bench.made), bench.nf.failed)
+    };
+    let (made, failed) = run("generates = true", 0);
+    assert_eq!(failed, None);
+    assert!(made.iter().map(|made| made.of).eq(0..40), "{made:?}");
+    assert!(made.iter().all(|made| made.handled.data == b"an answer"));
+    assert!(made.iter().all(|made| made.handled.verdict == Verdict::Output(0)));
+    let undeclared = (Vec::new(), Some(GenerateError::Undeclared));
+    assert_eq!(run("payload = \"write\"", 0), undeclared);
+    let wrong = catch_unwind(AssertUnwindSafe(|| run("generates = true", 1)));
+    let text = *wrong.unwrap_err().downcast::<String>().unwrap();
+    assert!(
+        text.contains("in the name of packet 0: the NF chose output 1"),
+        "{text}"
+    );
 }
 
 /// As the compiler assumes of every NF that writes more than the link header.

@@ -235,6 +235,9 @@ pub struct InstanceStatus {
     /// Verdicts that the bundle does not permit; the packets followed the chain.
     #[serde(default)]
     pub overruled: u64,
+    /// Packets that it made.
+    #[serde(default)]
+    pub generated: u64,
     /// Descriptors of buffers that the instance did not hold.
     #[serde(default)]
     pub refused: u64,

@@ -127,6 +127,7 @@ fn instances(registry: &mut Registry, status: &wire::Status) {
         "nf_overruled",
         "Verdicts that the bundle does not permit",
     );
+    let generated = Table::counter(registry, "nf_generated", "Packets that an instance made");
     let refused = Table::counter(
         registry,
         "nf_refused",
@@ -151,6 +152,7 @@ fn instances(registry: &mut Registry, status: &wire::Status) {
             tx.set(&labels, i.tx_packets);
             drops.set(&labels, i.drops);
             overruled.set(&labels, i.overruled);
+            generated.set(&labels, i.generated);
             refused.set(&labels, i.refused);
             restarts.set(&labels, u64::from(i.restarts));
             for (name, &value) in &i.counters {
@@ -182,6 +184,7 @@ mod tests {
             tx_packets: 0,
             drops: 0,
             overruled: 0,
+            generated: 0,
             refused: 0,
             rx_pps: 0.0,
             ring_used: 0,

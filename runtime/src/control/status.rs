@@ -156,6 +156,7 @@ impl Manager {
             tx_packets: sum(|instance| &instance.tx_packets),
             drops: sum(|instance| &instance.dropped),
             overruled: sum(|instance| &instance.overruled),
+            generated: sum(|instance| &instance.generated),
             refused: sum(|instance| &instance.refused),
             rx_pps: self.rates.instances[slot],
             ring_used: sum(|instance| &instance.ring_used) as u32,
@@ -226,7 +227,7 @@ impl Manager {
             .sum();
         wire::Balance {
             received: sum(|port| &port.rx_packets),
-            generated: 0,
+            generated: self.workers.sum(|c| &c.generated),
             delivered: sum(|port| &port.tx_packets),
             dropped: refused + totals.drops.values().sum::<u64>(),
             in_flight: self.workers.in_flight(),

@@ -111,6 +111,7 @@ impl Bench {
             files: vec![Arc::from(&b"a file"[..])],
             launch: None,
             writes: false,
+            generates: false,
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         Self {

@@ -196,6 +196,10 @@ impl Supervisor {
             ..
         } = *self.shared;
         let layout = Layout::of_instance(workers, ring);
+        let layout = match self.spec.generates {
+            true => layout.with_blanks((ring / BLANKS_PART).clamp(FEWEST_BLANKS, MOST_BLANKS)),
+            false => layout,
+        };
         let (region_fd, region) = Region::create(&self.spec.name, layout)?;
         let configuration = serde_json::to_vec(&self.spec.configuration)?;
         let mut contents = vec![session::content_descriptor("configuration", &configuration)?];
@@ -219,6 +223,11 @@ impl Supervisor {
         Ok(region)
     }
 }
+
+/// An instance that makes packets has one blank buffer of each worker for so many descriptors of a ring, within these bounds.
+const BLANKS_PART: u32 = 4;
+const FEWEST_BLANKS: u32 = 64;
+const MOST_BLANKS: u32 = 1024;
 
 /// Bytes of a counter's name.
 pub(super) const LONGEST_NAME: usize = 256;

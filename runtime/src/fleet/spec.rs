@@ -53,6 +53,8 @@ pub(crate) struct InstanceSpec {
     pub launch: Option<Launch>,
     /// The instance may change packets.
     pub writes: bool,
+    /// The instance may make packets.
+    pub generates: bool,
 }
 
 /// Works out the instances of every service, by the service's name. Reads what they are given, so it may wait for a disk.
@@ -137,6 +139,7 @@ fn one(
         files,
         launch,
         writes: !service.read_only,
+        generates: config.manifest.effects.generates,
     })
 }
 

@@ -30,6 +30,8 @@ pub struct InstanceCounters {
     pub turned_away: AtomicU64,
     /// Verdicts that the bundle does not permit; the packet followed the chain.
     pub overruled: AtomicU64,
+    /// Packets that it made.
+    pub generated: AtomicU64,
     /// Descriptors of buffers that the instance did not hold.
     pub refused: AtomicU64,
     /// Descriptors that waited in the ring to the instance when last looked at.
@@ -64,6 +66,7 @@ impl InstanceCounters {
             dropped,
             turned_away,
             overruled,
+            generated,
             refused,
             ring_used,
             left,
@@ -74,6 +77,7 @@ impl InstanceCounters {
             dropped,
             turned_away,
             overruled,
+            generated,
             refused,
             ring_used,
             left,
@@ -90,6 +94,8 @@ pub struct WorkerCounters {
     /// By instance slot.
     pub instances: Vec<InstanceCounters>,
     pub in_flight: AtomicU64,
+    /// Packets that instances made, also those that are gone.
+    pub generated: AtomicU64,
 }
 
 impl WorkerCounters {
@@ -102,6 +108,7 @@ impl WorkerCounters {
                 .take(instances)
                 .collect(),
             in_flight: AtomicU64::new(0),
+            generated: AtomicU64::new(0),
         }
     }
 }

@@ -39,6 +39,9 @@ pub(super) struct Forward {
     pub(super) sinks: Vec<Exit>,
     free: Vec<u32>,
     pub(super) shares: Shares,
+    /// Packets for which sources that can wait leave room: twice the blanks that all instances may have, of which each gets no more
+    /// than it leaves to others.
+    pub(super) reserved: u32,
     /// By port id: its source waits for room.
     pub(super) waiting: [bool; 256],
     /// By port id: it is a capture, which says more of its packets than their bytes.
@@ -74,6 +77,7 @@ impl Forward {
             sinks: std::iter::repeat_with(Exit::default).take(sinks).collect(),
             free: Vec::with_capacity(2 * BURST),
             shares: Shares::new(room),
+            reserved: 0,
             waiting: [false; 256],
             stamped: [false; 256],
             flags: [0; 256],
@@ -118,6 +122,7 @@ impl Forward {
     fn divide_shares(&mut self) {
         let held = |&slot: &u16| self.links[usize::from(slot)].as_ref().map_or(0, |l| l.held());
         self.shares.divide(self.active.iter().map(held));
+        self.reserved = 2 * self.most_blanks();
     }
 
     pub(super) fn select(&mut self, service: u16, instances: Instances) {
@@ -244,12 +249,12 @@ impl Forward {
         &self.counters.instances[usize::from(slot)]
     }
 
-    /// So many descriptors were taken from the instance's ring; those that were not refused are packets that it does not
-    /// hold any more.
+    /// So many descriptors were taken from the instance's ring; those that are not of others are packets that it does
+    /// not hold any more.
     #[inline(always)]
     pub(super) fn count_taken_back(&mut self, slot: u16, descriptors: u64) {
         if let Some(link) = &mut self.links[usize::from(slot)] {
-            let packets = descriptors - std::mem::take(&mut link.refused);
+            let packets = descriptors - std::mem::take(&mut link.not_held);
             let before = link.held();
             link.let_go(packets as u32);
             self.shares.changed(before, link.held());

@@ -41,10 +41,18 @@ use crate::{
 
 /// Descriptors that a ring holds; fewer than the buffers, so that rings and shares both fill up.
 const RING: u32 = 64;
+/// Blanks of an instance that makes packets.
+const BLANKS: u32 = 64;
 const SLOTS: usize = 4;
 /// The service that each slot's instance belongs to.
 const SERVICE_OF: [u16; SLOTS] = [0, 0, 1, 2];
 const SERVICES: u16 = 3;
+
+/// Whether the slot's instances make packets, if they may write.
+fn makes(slot: usize) -> bool {
+    slot.is_multiple_of(3)
+}
+
 /// Steps of one input.
 const MOST_STEPS: usize = 1000;
 
@@ -115,6 +123,7 @@ pub struct Tally {
     pub overruled: u64,
     /// Packets that flow entries took.
     pub programmed: u64,
+    pub generated: u64,
     /// Instances that were to be ended, by what was said of them.
     pub faulty: BTreeMap<String, u64>,
 }
@@ -231,6 +240,7 @@ impl<'b> World<'b> {
             25 => self.lose_patience(),
             26 => self.look_for_returns(),
             27 => self.end_the_faulty(),
+            29 | 30 => self.nf(input, Nf::make),
             28 => {
                 self.round();
                 self.worker.upkeep();
@@ -291,14 +301,18 @@ impl<'b> World<'b> {
         if self.nfs[slot].is_some() {
             return;
         }
-        let (fd, region) = Region::create("fuzzed", Layout::new(1, RING, 8)).unwrap();
+        let layout = match makes(slot) && writes {
+            true => Layout::new(1, RING, 8).with_blanks(BLANKS),
+            false => Layout::new(1, RING, 8),
+        };
+        let (fd, region) = Region::create("fuzzed", layout.clone()).unwrap();
         let link = Box::new(Link::new(&region, 0, writes));
         self.commands.push(Command::Attach {
             slot: slot as u16,
             link,
             fresh: slot.is_multiple_of(2),
         });
-        self.nfs[slot] = Some(Nf::new(&fd));
+        self.nfs[slot] = Some(Nf::new(&fd, layout));
         self.faulty[slot] = false;
         let service = SERVICE_OF[slot];
         self.commands.push(Command::Select {

@@ -20,11 +20,27 @@ impl Owner {
         Self(slot + 2)
     }
 
-    /// The slot, if an instance holds it.
+    /// The same, for a buffer without a packet: of those that the instance makes packets of.
+    #[inline(always)]
+    pub(super) fn blank(slot: u16) -> Self {
+        Self(Self::instance(slot).0 | BLANK)
+    }
+
+    /// The slot, if an instance holds a packet in it.
     pub(super) fn slot(self) -> Option<u16> {
-        self.0.checked_sub(2)
+        match self.is_blank() {
+            true => None,
+            false => self.0.checked_sub(2),
+        }
+    }
+
+    pub(super) fn is_blank(self) -> bool {
+        self.0 & BLANK != 0
     }
 }
+
+/// Above every slot.
+const BLANK: u16 = 1 << 15;
 
 /// What the worker knows about the packet in a buffer.
 #[derive(Debug, Clone, Copy)]
@@ -137,7 +153,17 @@ impl Ledger {
         held.map(|(i, _)| i as u32).collect()
     }
 
-    /// The buffers that any instance holds.
+    /// The buffers that instances have to make packets of.
+    pub(super) fn all_blanks(&self) -> Vec<u32> {
+        let blanks = self
+            .entries
+            .iter()
+            .enumerate()
+            .filter(|(_, e)| e.owner.is_blank());
+        blanks.map(|(i, _)| i as u32).collect()
+    }
+
+    /// The buffers that any instance holds a packet in.
     pub(super) fn all_of_instances(&self) -> Vec<u32> {
         let held = self
             .entries
@@ -181,6 +207,10 @@ mod tests {
         assert!(ledger.held_by(3, Owner::instance(7)).is_none());
         assert!(ledger.held_by(u32::MAX, Owner::instance(7)).is_none());
         assert_eq!(ledger.all_of(Owner::instance(7)), [2]);
+        ledger.entry(1).owner = Owner::blank(7);
+        assert!(ledger.held_by(1, Owner::instance(7)).is_none());
+        assert!(ledger.held_by(1, Owner::blank(7)).is_some());
         assert_eq!(ledger.all_of_instances(), [2]);
+        assert_eq!(ledger.all_blanks(), [1]);
     }
 }

@@ -6,7 +6,7 @@ use nflib::{
     ring::{Consumer, Corrupt, Producer},
 };
 
-use super::BURST;
+use super::{BURST, blanks::Blanks};
 
 /// Bursts pushed before the NF's bell is looked at, while the worker has more to do: a look costs a full fence. A worker
 /// without work looks at once.
@@ -28,8 +28,11 @@ pub struct Link {
     /// back finds room, and that one which hands nothing back does not take all buffers. Below 0 while packets are in the burst
     /// under way that it has handed back already, by a guess: with these the sum is right at any time.
     held: i32,
-    /// Descriptors of buffers that it does not hold, in the burst that was taken from it last.
-    pub(super) refused: u64,
+    /// Descriptors that are not of packets that it held, in the burst that was taken from it last: those refused, and packets that
+    /// it made.
+    pub(super) not_held: u64,
+    /// Of an instance that makes packets.
+    pub(super) blanks: Option<Blanks>,
     /// The instance may change packets, so the place and length that it hands back count.
     pub(super) writes: bool,
     /// The instance broke the protocol and is not served any more.
@@ -47,7 +50,8 @@ impl Link {
             count: 0,
             unannounced: 0,
             held: 0,
-            refused: 0,
+            not_held: 0,
+            blanks: Blanks::new(region, worker),
             writes,
             faulty: false,
         }

@@ -21,7 +21,7 @@ impl Forward {
     pub(super) fn refuse_descriptor(&mut self, slot: u16) {
         add(&self.instance(slot).refused, 1);
         if let Some(link) = &mut self.links[usize::from(slot)] {
-            link.refused += 1;
+            link.not_held += 1;
         }
     }
 

@@ -7,6 +7,7 @@
 mod admission;
 mod affinity;
 mod age;
+mod blanks;
 mod counters;
 mod credit;
 mod flows;
@@ -218,6 +219,7 @@ impl Worker {
     /// Work that is not done in each round.
     fn upkeep(&mut self) {
         self.forward.announce();
+        self.top_up();
         self.watch_ages();
         self.handle_commands();
         self.release();
@@ -403,6 +405,9 @@ impl Worker {
         for &buffer in &held {
             self.forward.discard(&mut self.packets, buffer, Reason::NfLost);
         }
+        for buffer in self.packets.ledger.all_of(ledger::Owner::blank(slot)) {
+            self.forward.free_blank(&mut self.packets, buffer);
+        }
         self.forward.flush(&mut self.packets);
         self.forward.remove(slot);
         self.note_starved();
@@ -457,6 +462,9 @@ impl Worker {
         self.refuse_handed();
         for buffer in self.packets.ledger.all_of_instances() {
             self.forward.discard(&mut self.packets, buffer, Reason::Shutdown);
+        }
+        for buffer in self.packets.ledger.all_blanks() {
+            self.forward.free_blank(&mut self.packets, buffer);
         }
         self.forward.flush(&mut self.packets);
         self.forward.publish_gauges(self.packets.generations.in_flight);

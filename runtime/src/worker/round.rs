@@ -33,7 +33,9 @@ impl Worker {
         for i in 0..self.forward.active.len() {
             moved += self.take_back(self.forward.active[i]);
         }
-        let (outputs, inside) = (self.forward.output_room(), &self.packets.generations.inside);
+        let room = self.ingress.credit - self.reserved();
+        let outputs = self.forward.output_room().min(room);
+        let inside = &self.packets.generations.inside;
         let mut admission = Admission::new(&self.ingress, inside, outputs);
         for port in self.ingress.in_turn() {
             if let Some(kind) = admission.admits(&self.ingress, port, &self.packets.generations) {
@@ -112,7 +114,7 @@ impl Worker {
             ..
         } = descriptor;
         let Some(entry) = self.packets.ledger.held_by(buffer, Owner::instance(slot)) else {
-            return self.forward.refuse_descriptor(slot);
+            return self.take_other(slot, descriptor);
         };
         entry.owner = Owner::WORKER;
         // For an NF that cannot change packets, place and length are what they were, whatever it says.
@@ -136,7 +138,7 @@ impl Worker {
     }
 
     /// Performs any verdict on a packet that the instance handed back, or overrules it.
-    fn decide(&mut self, slot: u16, buffer: u32, verdict: u8, destination: u16) {
+    pub(super) fn decide(&mut self, slot: u16, buffer: u32, verdict: u8, destination: u16) {
         let entry = *self.packets.ledger.entry(buffer);
         let Entry {
             generation,

@@ -38,6 +38,12 @@ impl Shares {
         self.taken = held.map(|held| held.saturating_sub(self.own)).sum();
     }
 
+    /// Free buffers that none may be taken of for instances to make packets of. Packets made in the names of those that are exempt
+    /// from shares are so, too: only this keeps them from taking the buffers that ports receive and send by.
+    pub(super) fn left_to_others(&self) -> u32 {
+        self.total / 2
+    }
+
     /// Packets that an instance which holds so many may be given.
     #[inline(always)]
     pub(super) fn room(&self, held: u32) -> u32 {

@@ -4,6 +4,7 @@ mod attacker;
 mod crash;
 mod hostile;
 mod jumper;
+mod maker;
 mod misuse;
 mod pacer;
 mod panics;
@@ -13,6 +14,7 @@ mod rogue;
 mod shout;
 mod sorter;
 mod stamp;
+mod tag;
 mod without;
 
 use std::process::ExitCode;
@@ -23,6 +25,7 @@ fn main() -> ExitCode {
         Some("crash") => nflib::run::<crash::Crash>(),
         Some("hostile") => hostile::run(),
         Some("jumper") => nflib::run::<jumper::Jumper>(),
+        Some("maker") => nflib::run::<maker::Maker>(),
         Some("misuse") => misuse::run(),
         Some("pacer") => nflib::run::<pacer::Pacer>(),
         Some("panics") => nflib::run::<panics::Panics>(),
@@ -31,11 +34,12 @@ fn main() -> ExitCode {
         Some("shout") => nflib::run::<shout::Shout>(),
         Some("sorter") => nflib::run::<sorter::Sorter>(),
         Some("stamp") => nflib::run::<stamp::Stamp>(),
+        Some("tag") => nflib::run::<tag::Tag>(),
         Some("probe") => probe::run(),
         Some("without") => without::run(),
         other => {
             eprintln!(
-                "error: test-nf takes attacker, crash, hostile, jumper, misuse, pacer, panics, parent, probe, rogue, shout, sorter, stamp or without, not {other:?}"
+                "error: test-nf takes attacker, crash, hostile, jumper, maker, misuse, pacer, panics, parent, probe, rogue, shout, sorter, stamp, tag or without, not {other:?}"
             );
             ExitCode::from(2)
         }

@@ -9,7 +9,7 @@ use nflib::{
     ring::{Consumer, Producer},
 };
 
-use super::{Bytes, RING};
+use super::Bytes;
 
 /// Descriptors that it remembers.
 const MEMORY: usize = 64;
@@ -20,17 +20,22 @@ pub(super) struct Nf {
     raw: Mapping,
     layout: Layout,
     pub(super) seen: Vec<[u64; 2]>,
+    /// Of one that makes packets: the ring of blanks, and those that it has.
+    blanks: Option<Consumer<ShmRing>>,
+    pub(super) blank: Vec<u32>,
 }
 
 impl Nf {
-    pub(super) fn new(fd: &OwnedFd) -> Self {
+    pub(super) fn new(fd: &OwnedFd, layout: Layout) -> Self {
         let region = Region::open(fd).unwrap();
         Self {
             to: region.to_nf_consumer(0),
             from: region.from_nf_producer(0),
             raw: Mapping::new(fd, true).unwrap(),
-            layout: Layout::new(1, RING, 8),
+            layout,
             seen: Vec::new(),
+            blanks: region.blanks_consumer(0),
+            blank: Vec::new(),
         }
     }
 
@@ -53,6 +58,53 @@ impl Nf {
             *words = descriptor.to_words();
         }
         self.push(&taken);
+    }
+
+    /// Takes the blanks that it was given.
+    pub(super) fn take_blanks(&mut self) {
+        let mut words = [[0; 2]; 64];
+        let taken = self.blanks.as_mut().map(|ring| ring.pop_words(&mut words));
+        if let Some(Ok(n)) = taken {
+            self.blank.extend(words[..n].iter().map(|words| words[0] as u32));
+        }
+    }
+
+    /// Makes packets in the names of some that it hands back, as an NF should: or late, twice, of any buffer, in any name.
+    pub(super) fn make(&mut self, input: &mut Bytes<'_>) {
+        let (take, how) = (1 + input.below(16), input.u8());
+        let (verdict, destination) = (input.u8() % 8, u16::from(input.u8() % 5));
+        let mut taken = vec![[0; 2]; take];
+        let n = self.to.pop_words(&mut taken).unwrap_or(0);
+        taken.truncate(n);
+        self.seen.extend(&taken);
+        self.take_blanks();
+        let mut made = Vec::new();
+        for words in &taken {
+            let buffer = self.blank.pop().filter(|_| how & 3 != 3);
+            let (offset, length) = match how & 12 {
+                12 => (input.u16(), input.u16()),
+                _ => (128, 64),
+            };
+            let descriptor = Descriptor {
+                buffer: buffer.unwrap_or_else(|| input.u8().into()),
+                offset,
+                length,
+                hash: if how & 16 == 0 {
+                    words[0] as u32
+                } else {
+                    input.u8().into()
+                },
+                verdict,
+                destination,
+                ..Descriptor::default()
+            };
+            made.push(descriptor.to_words());
+        }
+        match how >> 6 {
+            0 | 1 => self.push(&[made, taken].concat()),
+            2 => self.push(&[taken, made].concat()),
+            _ => self.push(&[made.clone(), made].concat()),
+        }
     }
 
     /// Pushes descriptors of anything: of buffers that exist, or of any.
@@ -98,8 +150,13 @@ impl Nf {
     /// Moves one of its rings' indices: a little, so that all seems well, or anywhere.
     pub(super) fn turn_index(&mut self, input: &mut Bytes<'_>) {
         let which = input.u8();
-        let kind = [SectionKind::ToNf, SectionKind::FromNf][usize::from(which & 1)];
-        let section = self.layout.find(kind, 0).unwrap();
+        let kind = match which >> 3 & 3 {
+            0 => SectionKind::Blanks,
+            _ => [SectionKind::ToNf, SectionKind::FromNf][usize::from(which & 1)],
+        };
+        let Some(section) = self.layout.find(kind, 0) else {
+            return;
+        };
         let index = self
             .raw
             .u32_at(section.offset + LINE * usize::from(which >> 1 & 1))

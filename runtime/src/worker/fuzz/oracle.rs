@@ -8,7 +8,7 @@ use super::{
         ledger::{Entry, Owner},
         share::Shares,
     },
-    Command, Event, Instances, SERVICES, SINKS, SLOTS, SOURCES, Tally, World,
+    BLANKS, Command, Event, Instances, RING, SERVICES, SINKS, SLOTS, SOURCES, Tally, World, makes,
 };
 use crate::dpdk::{RxBurst, RxQueue};
 
@@ -59,7 +59,7 @@ impl World<'_> {
         let held: Vec<Entry> = self
             .ledger()
             .iter()
-            .filter(|e| e.owner != Owner::POOL)
+            .filter(|e| e.owner != Owner::POOL && !e.owner.is_blank())
             .copied()
             .collect();
         self.check_owners(&held);
@@ -79,7 +79,30 @@ impl World<'_> {
         }
     }
 
+    /// Attached instances that make packets have blanks, as many as their rings hold at most. Gives how many.
+    fn check_blanks(&self) -> usize {
+        let mut all = 0;
+        for slot in 0..SLOTS {
+            let owner = Owner::blank(slot as u16);
+            let blanks = self.entries().iter().filter(|e| e.owner == owner).count();
+            let most = match self.nfs[slot].is_some() && makes(slot) && !self.worker.exit {
+                true => BLANKS as usize,
+                false => 0,
+            };
+            assert!(blanks <= most, "slot {slot} has {blanks} blanks");
+            all += blanks;
+        }
+        assert_eq!(self.entries().iter().filter(|e| e.owner.is_blank()).count(), all);
+        let inside = self.worker.packets.generations.inside[SOURCES[1]];
+        assert!(
+            all + inside as usize <= RING as usize,
+            "{inside} of the source that waits are inside, and {all} blank"
+        );
+        all
+    }
+
     fn check_owners(&self, held: &[Entry]) {
+        let blanks = self.check_blanks();
         for entry in held {
             let slot = entry.owner.slot().map(usize::from);
             let attached = slot.is_some_and(|s| self.nfs[s].is_some());
@@ -92,8 +115,8 @@ impl World<'_> {
         let waiting = self.sent() - self.read;
         assert_eq!(
             u64::from(self.bench.pool.in_use()),
-            held.len() as u64 + coming as u64 + waiting,
-            "buffers in use: {} held, {coming} coming, {waiting} sent",
+            (held.len() + blanks + coming) as u64 + waiting,
+            "buffers in use: {} held, {blanks} blank, {coming} coming, {waiting} sent",
             held.len()
         );
     }
@@ -145,8 +168,9 @@ impl World<'_> {
             by_rules <= received && by_rules + by_entries >= received,
             "{by_rules} by rules and {by_entries} by entries of {received}"
         );
+        let generated = self.counters.generated.load(Ordering::Relaxed);
         assert_eq!(
-            received,
+            received + generated,
             sent + refused + dropped + inside,
             "{sent} sent, {refused} refused, {dropped} dropped, {inside} inside"
         );
@@ -254,6 +278,7 @@ impl World<'_> {
         (0..SLOTS).for_each(|slot| self.count_instance(slot));
         let mut tally = std::mem::take(&mut self.tally);
         tally.sent = self.sent();
+        tally.generated = self.counters.generated.load(Ordering::Relaxed);
         let hops = self.generations.iter().flat_map(|g| &g.counters[0].dropped);
         for reasons in hops.chain(self.counters.ports.iter().map(|p| &p.dropped)) {
             for (sum, counter) in tally.dropped.iter_mut().zip(reasons) {

@@ -1,5 +1,6 @@
 use std::sync::atomic::Ordering;
 
+use nflib::{Descriptor, VERDICT_DROP};
 use onvm_api::Reason;
 
 use super::{Bytes, Nf, Tally, World, bench, run};
@@ -24,12 +25,14 @@ fn whatever_nfs_do_each_buffer_has_one_owner_and_each_packet_is_counted() {
             refused,
             overruled,
             programmed,
+            generated,
             faulty,
         } = run(&input);
         all.sent += sent;
         all.refused += refused;
         all.overruled += overruled;
         all.programmed += programmed;
+        all.generated += generated;
         all.faulty.extend(
             faulty
                 .into_iter()
@@ -42,7 +45,13 @@ fn whatever_nfs_do_each_buffer_has_one_owner_and_each_packet_is_counted() {
         let never = matches!(reason, Reason::TooLong | Reason::BufferExhausted);
         assert_eq!(all.dropped[reason as usize] == 0, never, "{reason:?}: {all:?}");
     }
-    let some = [all.sent, all.refused, all.overruled, all.programmed];
+    let some = [
+        all.sent,
+        all.refused,
+        all.overruled,
+        all.programmed,
+        all.generated,
+    ];
     assert!(!some.contains(&0), "{all:?}");
     let said = |what: &str| all.faulty.keys().any(|reason| reason.contains(what));
     assert!(
@@ -79,4 +88,77 @@ fn an_instance_that_guesses_what_it_is_not_given_gets_no_more_than_its_share() {
     assert_eq!(thought, Some(world.held_by(3)), "of {full}");
     world.check();
     world.end();
+}
+
+/// Its blanks, its packets and the packets in whose names it makes others are checked each, and nothing else is taken.
+#[test]
+fn an_instance_makes_packets_of_its_blanks_in_the_names_of_what_it_holds() {
+    let mut bench = bench::bench();
+    // Slots 0 and 3, which may write and make packets; what comes from the live port goes to the second.
+    let mut world = World::new(&mut bench, 2 | 2 << 3 | 0x40);
+    world.worker.upkeep();
+    world.inject(&mut Bytes(&[0, 9]));
+    world.round();
+    let blanks: Vec<u32> = [3, 0]
+        .into_iter()
+        .flat_map(|slot: usize| {
+            let nf = world.nfs[slot].as_mut().unwrap();
+            nf.take_blanks();
+            nf.blank[..8].to_vec()
+        })
+        .collect();
+    world.nf(&mut Bytes(&[3, 9, 0, 0, 3]), Nf::handle);
+    let held: Vec<u32> = world.nfs[3]
+        .as_ref()
+        .unwrap()
+        .seen
+        .iter()
+        .map(|words| words[0] as u32)
+        .collect();
+    let made = |buffer, parent, length| {
+        let descriptor = Descriptor {
+            buffer,
+            offset: 128,
+            length,
+            hash: parent,
+            verdict: VERDICT_DROP,
+            ..Descriptor::default()
+        };
+        descriptor.to_words()
+    };
+    let [mine, others, parent] = [blanks[0], blanks[8], held[0]];
+    let refused = [
+        made(mine, mine, 64),
+        made(mine, blanks[1], 64),
+        made(mine, u32::MAX, 64),
+        made(others, parent, 64),
+        made(mine, parent, 500),
+    ];
+    let nf = world.nfs[3].as_mut().unwrap();
+    nf.push(&refused);
+    // One is good; the second time it is not a blank any more.
+    nf.push(&[
+        made(mine, parent, 64),
+        made(mine, parent, 64),
+        made(blanks[1], parent, 0),
+    ]);
+    world.round();
+    world.check();
+    let counters = &world.counters.instances[3];
+    let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+    assert_eq!((count(&counters.generated), count(&counters.refused)), (2, 6));
+    assert_eq!((count(&counters.dropped), count(&counters.tx_packets)), (2, 0));
+    assert_eq!(
+        world.held_by(3),
+        held.len(),
+        "those in whose names they were are still its"
+    );
+    world.detach(3);
+    world.check();
+    let Tally {
+        generated, dropped, ..
+    } = world.end();
+    assert_eq!(generated, 2);
+    assert_eq!(dropped[Reason::NfVerdict as usize], 2);
+    assert_eq!(dropped[Reason::NfLost as usize], held.len() as u64);
 }
