@@ -40,7 +40,9 @@ enum Kind {
     Asserts,
     /// Overlapping rules, and two firewalls of 1,000 rules on every chain.
     Firewalls,
-    /// As before, and as many assertions as rules.
+    /// As before, of live ports, with rules that drop: whether tagged packets and fragments get past them is looked at, too.
+    Live,
+    /// Overlapping rules, two firewalls, and as many assertions as rules.
     FirewallAsserts,
 }
 
@@ -51,6 +53,7 @@ impl Kind {
             Self::Acl => "overlapping rules",
             Self::Asserts => "overlapping rules and as many asserts",
             Self::Firewalls => "overlapping rules before two firewalls",
+            Self::Live => "overlapping rules of a live port before two firewalls",
             Self::FirewallAsserts => "overlapping rules before two firewalls and as many asserts",
         }
     }
@@ -61,6 +64,7 @@ impl Kind {
             Self::Acl => acl::source(rules, 0),
             Self::Asserts => acl::source(rules, rules),
             Self::Firewalls => acl::behind_firewalls(rules, 0),
+            Self::Live => acl::live(rules),
             Self::FirewallAsserts => acl::behind_firewalls(rules, rules),
         }
     }
@@ -74,7 +78,8 @@ pub fn run(effort: Effort) -> Result<Record, BenchError> {
         "`onvmc build` of one port with N rules to two chains of two NFs, with all checks; wall time of the process, and its \
          largest resident set in a run of its own. Disjoint rules: a /28 network, a host, a host and TCP port, a host and UDP \
          port range, by turns. Overlapping rules: generated like ClassBench's access lists (Taylor and Turner 2007), with \
-         nested prefixes of both addresses, port ranges, protocols and wildcards, the more specific ones first.",
+         nested prefixes of both addresses, port ranges, protocols and wildcards, the more specific ones first. Live port: an \
+         `af_packet` port, and every fourth rule drops.",
         "none in the paper, whose chains are set up by hand",
     );
     let dir = tempfile::tempdir().map_err(BenchError::system("a temporary directory"))?;
@@ -92,11 +97,9 @@ pub fn run(effort: Effort) -> Result<Record, BenchError> {
             .map(|n| (Kind::Acl, n)),
     );
     cases.push((Kind::Asserts, ASSERTS));
-    cases.extend(
-        up_to(&[10_000, 100_000])
-            .into_iter()
-            .map(|n| (Kind::Firewalls, n)),
-    );
+    for kind in [Kind::Firewalls, Kind::Live] {
+        cases.extend(up_to(&[10_000, 100_000]).into_iter().map(|n| (kind, n)));
+    }
     cases.push((Kind::FirewallAsserts, ASSERTS));
     for (name, rules) in acl::firewall_files() {
         std::fs::write(dir.path().join(name), rules)
@@ -121,8 +124,8 @@ pub fn run(effort: Effort) -> Result<Record, BenchError> {
             .unwrap_or(f64::INFINITY);
         let goal = match (kind, rules) {
             (Kind::Disjoint, GOAL_RULES) => Some(GOAL_MS),
-            (Kind::Acl | Kind::Firewalls, GOAL_RULES) => Some(GOAL_ACL_MS),
-            (Kind::Acl | Kind::Firewalls, 100_000) => Some(GOAL_LARGE_ACL_MS),
+            (Kind::Acl | Kind::Firewalls | Kind::Live, GOAL_RULES) => Some(GOAL_ACL_MS),
+            (Kind::Acl | Kind::Firewalls | Kind::Live, 100_000) => Some(GOAL_LARGE_ACL_MS),
             (Kind::FirewallAsserts, _) => Some(GOAL_FIREWALL_ASSERTS_MS),
             (Kind::Asserts, _) => Some(GOAL_ASSERTS_MS),
             _ => None,

@@ -93,6 +93,36 @@ pub(super) fn behind_firewalls(rules: usize, asserts: usize) -> String {
     text
 }
 
+/// As [`behind_firewalls`], of ports where hosts are, which may send VLAN tags and fragments; every fourth rule drops.
+pub(super) fn live(rules: usize) -> String {
+    let mut text = String::new();
+    let mut seen = 0;
+    for line in behind_firewalls(rules, 0).lines() {
+        let target = line
+            .strip_prefix("    ")
+            .and_then(|rule| rule.rsplit_once(" -> "));
+        match target {
+            Some((filter, chain)) if filter != "else" => {
+                seen += 1;
+                let chain = if seen % 4 == 0 { "drop" } else { chain };
+                let _ = writeln!(text, "    {filter} -> {chain}");
+            }
+            _ => {
+                let _ = writeln!(text, "{line}");
+            }
+        }
+    }
+    for (port, interface) in [("wan", "w0"), ("lan", "l0")] {
+        let from = format!("port {port} = null {{ size = 64 }}");
+        text = text.replacen(
+            &from,
+            &format!("port {port} = af_packet {{ interface = \"{interface}\" }}"),
+            1,
+        );
+    }
+    text
+}
+
 #[derive(Debug, Clone, Copy)]
 struct FirewallRule {
     protocol: &'static str,
@@ -205,7 +235,14 @@ fn ports(random: &mut Random) -> Option<(String, u32)> {
 
 #[cfg(test)]
 mod tests {
-    use super::source;
+    use super::{live, source};
+
+    #[test]
+    fn every_fourth_rule_of_a_live_port_drops() {
+        let text = live(1_000);
+        assert_eq!(text.matches(" -> drop\n").count(), 250);
+        assert_eq!(text.matches("= af_packet {").count(), 2);
+    }
 
     #[test]
     fn as_many_as_asked_for_and_the_same_every_time() {

@@ -13,7 +13,7 @@ use crate::{
     interpret::of_instance,
     lower::declare::services::Nf,
     models::{Model, Outcome, To, follow},
-    sets::{Choice, Decided, Fields, Frame, RuleTable, Taker},
+    sets::{Choice, Decided, Field, Fields, Frame, RuleTable, Seen, Taker},
 };
 
 /// The models of a program's NFs.
@@ -157,8 +157,13 @@ impl<'m> Firewalls<'m> {
         all
     }
 
-    /// The same ones, with other filters in place of each rule's.
-    pub(super) fn seen_as(&self, fields: &mut Fields, seen: &dyn Fn(&Expr) -> Expr) -> Self {
+    /// The same ones, for the other packet of each pair; see [`RuleTable::beside`].
+    pub(super) fn beside(
+        &self,
+        fields: &mut Fields,
+        seen: &dyn Fn(&Field) -> Seen,
+        filter: &dyn Fn(&Expr) -> Expr,
+    ) -> Self {
         let mut all = Self {
             by_name: HashMap::new(),
             ..*self
@@ -166,14 +171,12 @@ impl<'m> Firewalls<'m> {
         let mut names: Vec<&'m str> = self.by_name.keys().copied().collect();
         names.sort_unstable();
         for name in names {
-            let Some((model @ Model::Rules { outcomes, said, .. }, filters)) = self.model(name) else {
+            let (Some(firewall), Some((model, _))) = (self.by_name.get(name), self.model(name)) else {
                 continue;
             };
-            let mut table = RuleTable::default();
-            let filters = filters.iter().map(seen);
-            filters.for_each(|filter| table.push_owned(fields, filter));
-            all.by_name
-                .insert(name, Firewall::new(model, table, outcomes, said));
+            let table = firewall.table.beside(fields, seen, filter);
+            let other = Firewall::new(model, table, firewall.outcomes, firewall.said);
+            all.by_name.insert(name, other);
         }
         all
     }

@@ -16,6 +16,12 @@ pub(crate) struct Cube {
 impl Cube {
     pub(crate) const EVERYTHING: Self = Self { terms: Vec::new() };
 
+    /// Of terms that each have a field of their own.
+    pub(crate) fn of(mut terms: Vec<(FieldId, Values)>) -> Self {
+        terms.sort_unstable_by_key(|(field, _)| *field);
+        Self { terms }
+    }
+
     pub(crate) fn terms(&self) -> &[(FieldId, Values)] {
         &self.terms
     }

@@ -56,6 +56,15 @@ impl Bytes {
         u128::from(self.at) + u128::from(self.size)
     }
 
+    /// Its value in these bytes of its own.
+    pub(crate) fn value(self, bytes: &[u8]) -> u128 {
+        self.at_start().read(bytes, 0)
+    }
+
+    fn at_start(self) -> Self {
+        Self { at: 0, ..self }
+    }
+
     fn shift(self) -> u32 {
         self.mask.trailing_zeros() & 127
     }

@@ -77,11 +77,12 @@ mod brute_rewrite;
 pub(crate) mod exact;
 
 pub use field::Fields;
+pub(crate) use field::{Bytes, Field};
 pub use frame::Frame;
 pub(crate) use rewrite::{Shape, Written, shapes};
 pub use search::Budget;
 pub use table::{
     Answer, Effective, Overlap, Overlaps, Rewriting, Rewritten, RuleTable, Set, Taker, Verdict, common,
 };
-pub(crate) use table::{Choice, Decided, decided};
+pub(crate) use table::{Choice, Decided, Found, Seen, decided, find};
 pub use witness::Witness;

@@ -36,6 +36,15 @@ impl<'f> Point<'f> {
         }
     }
 
+    /// The point of a frame.
+    pub(crate) fn of(fields: &'f Fields, frame: &Frame) -> Self {
+        Self {
+            frame: frame.clone(),
+            round: 1,
+            ..Self::new(fields)
+        }
+    }
+
     /// Moves to a point of `cube`; false if there is none, since fields that share bytes exclude each other. Counts the looks
     /// that it takes.
     pub(crate) fn enter(&mut self, cube: &Cube, looks: &mut u64) -> bool {

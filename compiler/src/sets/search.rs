@@ -32,6 +32,11 @@ impl Budget {
         result
     }
 
+    /// One of so many equal parts of what is left.
+    pub(crate) fn share(&self, of: u64) -> u64 {
+        self.left / of
+    }
+
     pub(crate) fn is_spent(&self) -> bool {
         self.left == 0
     }

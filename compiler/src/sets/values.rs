@@ -130,6 +130,14 @@ impl Values {
         Self::sorted(both)
     }
 
+    /// Each value larger by `by`; those up to `max`, which stands for all beyond it.
+    pub(crate) fn raised(&self, by: u128, max: u128) -> Option<Self> {
+        let raised = self
+            .ranges()
+            .map(|(low, high)| (low.saturating_add(by), high.saturating_add(by).min(max)));
+        Self::new(raised.filter(|(low, high)| low <= high).collect())
+    }
+
     /// All values of both, and those between where there would be many ranges.
     pub(crate) fn around(&self, other: &Self) -> Self {
         const MAX_RANGES: usize = 8;

@@ -15,6 +15,7 @@
 //! well is not in the rules. An assertion says it (`passes fw`), and is looked at for the same packets. Nor is there a warning
 //! where a rule that takes the one that gets out, and not the other, speaks of tags or of the fragment offset itself.
 
+mod routes;
 mod search;
 #[cfg(test)]
 mod tests;
@@ -23,7 +24,7 @@ mod walk;
 
 use std::cell::OnceCell;
 
-use self::search::{Port, Side, may_drop};
+use self::search::{Port, Rule, Side, may_drop};
 use super::{Beside, firewalls::Firewalls};
 use crate::{
     diagnostics::{
@@ -36,6 +37,8 @@ use crate::{
 
 /// For all rules.
 const BUDGET: u64 = 2_000_000;
+/// One of so many parts of what is left is for the rules of one port or firewall, so that no other is forgotten.
+const PARTS: u64 = 4;
 
 /// A rule that lets packets out beside those that it drops.
 pub(crate) struct Bypass {
@@ -51,6 +54,8 @@ pub(crate) struct Bypass {
     pub(crate) to: String,
     /// So many more rules of the same port or firewall are like it.
     pub(crate) more: usize,
+    /// None was left out of these as there were too many to look at.
+    pub(crate) all: bool,
 }
 
 /// Reports one rule for each port and for each firewall, unless a claim about the port has been reported for the same reason, as
@@ -86,11 +91,9 @@ pub(super) fn check(
             if !may_drop(steering, block, own) {
                 continue;
             }
-            let other = of_others[at].get_or_init(|| own.seen_as(fields, &|rule| kind.of_other(rule)));
-            let mut others = RuleTable::default();
-            for rule in &block.rules {
-                others.push_owned(fields, kind.of_other(&rule.filter));
-            }
+            let other = of_others[at]
+                .get_or_init(|| own.beside(fields, &|field| kind.seen(field), &|rule| kind.of_other(rule)));
+            let others = table.beside(fields, &|field| kind.seen(field), &|rule| kind.of_other(rule));
             let found = Side {
                 table,
                 firewalls: own,
@@ -101,12 +104,14 @@ pub(super) fn check(
             };
             let port = Port::new(fields, steering, block, (kind, &frames), (found, made));
             let rules = port.rules();
-            report(cx, kind, port.first(None, &rules, &mut budget));
+            let mut first =
+                |by, rules: &[Rule<'_>]| budget.part(budget.share(PARTS), |part| port.first(by, rules, part));
+            report(cx, kind, first(None, &rules));
             for nf in port.firewalls() {
                 if reported.iter().any(|name| name == nf.name) {
                     continue;
                 }
-                let bypass = port.first(Some(nf), &port.rules_of(nf), &mut budget);
+                let bypass = first(Some(nf), &port.rules_of(nf));
                 if bypass.is_some() {
                     reported.push(nf.name.to_owned());
                 }
@@ -141,10 +146,11 @@ impl Bypass {
             (Some(_), Some((nf, _))) => format!(" and does not come to `{nf}`"),
             _ => String::new(),
         };
+        let least = if self.all { "" } else { "at least " };
         let more = match self.more {
             0 => String::new(),
-            1 => "; so does 1 more rule".to_owned(),
-            n => format!("; so do {n} more rules"),
+            1 => format!("; so does {least}1 more rule"),
+            n => format!("; so do {least}{n} more rules"),
         };
         format!("the packet: {packet}\nit leaves by `{to}`{around}{more}")
     }

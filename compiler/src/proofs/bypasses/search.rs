@@ -4,22 +4,23 @@ use std::{cell::OnceCell, collections::HashMap};
 
 use onvm_bundle::{Hop, Target, filter::Expr};
 
-use super::Bypass;
+use super::{
+    Bypass,
+    routes::{Decisions, RouteOut},
+    walk::Look,
+};
 use crate::{
     lower::steering::{Block, Steering},
     models::Outcome,
-    proofs::{
-        Beside,
-        faults::{Decision, Faults, Rewriting},
-        firewalls::Firewalls,
-        paths::{Fault, Goal},
-    },
-    sets::{Answer, Budget, Choice, Decided, Fields, Frame, RuleTable, Set, Taker, decided},
+    proofs::{Beside, firewalls::Firewalls},
+    sets::{Budget, Choice, Decided, Fields, Found, Frame, RuleTable, Set, Taker, Witness, find},
     source::sources::Place,
 };
 
-/// For one question.
+/// For one search.
 const ASK_BUDGET: u64 = 200_000;
+/// So many rules of which nothing can be shown use up what there is for one question.
+const RULES: u64 = 16;
 /// Of more pairs of routes, not all are looked at one by one.
 const MAX_ROUTES: usize = 1000;
 
@@ -70,32 +71,30 @@ pub(super) struct Standing<'s> {
 
 /// A port and its packets.
 pub(super) struct Port<'s, 'g, 'a, 'm> {
-    fields: &'s Fields,
+    pub(super) fields: &'s Fields,
     pub(super) steering: &'s Steering<'g, 'a>,
     pub(super) block: &'s Block,
     pub(super) kind: Beside,
     /// The frames that are searched for, and what is made of each.
-    frames: &'s Set<'s>,
+    pub(super) frames: &'s Set<'s>,
     pub(super) found: Side<'s, 'm>,
     made: Side<'s, 'm>,
     /// The chains, each with the rules that lead there; those that only drop are left out.
-    chains: Vec<(usize, Vec<Taker>)>,
+    pub(super) chains: Vec<(usize, Vec<Taker>)>,
     /// By rule, `else` last: packets cannot leave the chain that it leads to.
     drops: Vec<bool>,
     routes_out: OnceCell<Vec<RouteOut<'s>>>,
 }
 
-/// A route that ends at a port, as decisions of tables.
-struct RouteOut<'t> {
-    all: Vec<(&'t RuleTable<'t>, Choice)>,
-    /// Without rules that say what the packets of a pair differ in; none: there are no such rules.
-    unnamed: Option<Vec<(&'t RuleTable<'t>, Choice)>>,
-}
-
-/// A route of packets of some rules through a chain.
-struct Route {
-    takers: Vec<Taker>,
-    decisions: Vec<Decision>,
+/// What is asked of rules of one firewall, or of those of the port.
+struct Question<'s, 't> {
+    /// The firewall.
+    by: Option<&'s str>,
+    /// The rules of the port for packets that the firewall may drop.
+    entered: Choice,
+    /// Those for packets that may get out.
+    out: Choice,
+    routes_in: OnceCell<Vec<Decisions<'t>>>,
 }
 
 impl<'s, 'g, 'a, 'm> Port<'s, 'g, 'a, 'm> {
@@ -206,102 +205,114 @@ impl<'s, 'g, 'a, 'm> Port<'s, 'g, 'a, 'm> {
         let own = rules.iter().enumerate();
         let own = own.filter(|(_, rule)| rule.drops && !self.kind.is_named(rule.filter));
         let own: Vec<usize> = own.map(|(n, _)| n).collect();
-        let nf = by.map(|nf| nf.name);
-        let (plain, beside) = self.sides();
-        let entered = self.takers(|chain| nf.is_none_or(|nf| self.has(chain, nf)));
-        let entered = Choice::new(plain.table, &entered);
-        let out = Choice::new(beside.table, &self.takers(|_| true));
-        let ends =
-            [(plain.table, &entered), (beside.table, &out)].map(|(table, choice)| Decided { table, choice });
-        if own.is_empty() || !matches!(self.find(nf, &own, ends, budget), Answer::Yes(_)) {
+        if own.is_empty() {
             return None;
         }
+        let question = Question::new(self, by.map(|nf| nf.name));
+        let some = match budget.part(budget.share(2), |part| self.find(&question, &own, part)) {
+            Found::No => return None,
+            Found::Frame(frame) => Some(frame),
+            Found::Unknown => None,
+        };
+        let each = budget.share(RULES);
         let mut bypass: Option<Bypass> = None;
-        for n in own {
-            if budget.is_spent() {
+        let mut all = true;
+        for n in &own {
+            all = !budget.is_spent();
+            if !all {
                 break;
             }
-            let Answer::Yes(witness) = self.find(nf, &[n], ends, budget) else {
-                continue;
-            };
-            match &mut bypass {
-                Some(bypass) => bypass.more += 1,
-                None => {
-                    let (rule, hole) = (rules.get(n)?, self.hole(nf, &[n], &witness.frame)?);
-                    let place = match hole.taker {
-                        Some(taker) => self.block.places.get(taker).copied(),
-                        None => self.block.otherwise.as_ref().map(|(place, _)| *place),
-                    };
-                    bypass = Some(Bypass {
-                        place: rule.place,
-                        by: nf.map(|nf| (nf.to_owned(), rule.said.to_owned())),
-                        around: place.filter(|_| hole.around),
-                        port: self.block.name.clone(),
-                        to: hole.to.to_owned(),
-                        packet: self.shown(hole),
-                        more: 0,
-                    });
-                }
+            let found = budget.part(each, |part| self.find(&question, &[*n], part));
+            match (&mut bypass, found) {
+                (_, Found::No | Found::Unknown) => {}
+                (Some(bypass), Found::Frame(_)) => bypass.more += 1,
+                (None, Found::Frame(frame)) => bypass = self.bypass(by, rules, &[*n], frame),
             }
         }
-        bypass
+        // What was found of all of them is one rule's, also where nothing could be said of that rule alone.
+        let bypass = bypass.or_else(|| self.bypass(by, rules, &own, some?))?;
+        Some(Bypass { all, ..bypass })
     }
 
-    /// A frame of which one of a pair is dropped by one of the rules, and the other gets out. `by`: whose rules these are; none:
-    /// the port's. Packets that the firewall may drop are decided by the rules of `entered`, those that may get out by those of `out`.
-    fn find(
+    /// The bypass that a frame shows, by one of the rules `own`. None: the rules themselves do not confirm it.
+    fn bypass(
         &self,
-        by: Option<&str>,
-        rules: &[usize],
-        [entered, out]: [Decided<'_, '_>; 2],
-        budget: &mut Budget,
-    ) -> Answer {
+        by: Option<Standing<'s>>,
+        rules: &[Rule<'_>],
+        own: &[usize],
+        frame: Frame,
+    ) -> Option<Bypass> {
+        let nf = by.map(|nf| nf.name);
+        let of = |frame: &Frame| self.hole(Look::Rules, nf, own, frame);
+        let hole = of(&Witness::new(frame, &|frame| of(frame).is_some()).frame)?;
+        let rule = rules.get(hole.rule)?;
+        let place = match hole.taker {
+            Some(taker) => self.block.places.get(taker).copied(),
+            None => self.block.otherwise.as_ref().map(|(place, _)| *place),
+        };
+        Some(Bypass {
+            place: rule.place,
+            by: nf.map(|nf| (nf.to_owned(), rule.said.to_owned())),
+            around: place.filter(|_| hole.around),
+            port: self.block.name.clone(),
+            to: hole.to.to_owned(),
+            packet: self.shown(hole),
+            more: 0,
+            all: true,
+        })
+    }
+
+    /// A frame of which one of a pair is dropped by one of the rules, and the other gets out.
+    fn find(&self, question: &Question<'s, 's>, rules: &[usize], budget: &mut Budget) -> Found {
         let (plain, beside) = self.sides();
         let rules_taken: Vec<Taker> = rules.iter().copied().map(Some).collect();
-        let also = |frame: &Frame| self.hole(by, rules, frame).is_some();
-        let Some(table) = by.map_or(Some(plain.table), |nf| plain.firewalls.table(nf)) else {
-            return Answer::No;
+        let confirm = |frame: &Frame| self.hole(Look::Cubes, question.by, rules, frame).is_some();
+        let Some(table) = question
+            .by
+            .map_or(Some(plain.table), |nf| plain.firewalls.table(nf))
+        else {
+            return Found::No;
         };
         let own = Choice::new(table, &rules_taken);
         let own = Decided { table, choice: &own };
-        let own: Vec<Decided<'_, '_>> = [own].into_iter().chain(by.map(|_| entered)).collect();
-        let answer = self.ask(&own, &[out], &also, budget);
-        if answer != Answer::Unknown {
-            return answer;
+        let entered = question.by.map(|_| Decided {
+            table: plain.table,
+            choice: &question.entered,
+        });
+        let own: Vec<Decided<'_, '_>> = [own].into_iter().chain(entered).collect();
+        let out = Decided {
+            table: beside.table,
+            choice: &question.out,
+        };
+        let found = self.ask(&own, &[out], &confirm, budget);
+        if found != Found::Unknown {
+            return found;
         }
         // What happens in the chains is known only of a frame that is found; by routes it is known beforehand.
-        let to_firewall = match by {
-            Some(nf) => self.routes(&Goal::Node(nf)),
-            None => vec![Route {
-                takers: rules_taken,
-                decisions: Vec::new(),
-            }],
-        };
+        let routes_in = question.routes_in.get_or_init(|| match question.by {
+            Some(nf) => self.routes_in(nf, plain),
+            None => vec![Vec::new()],
+        });
         let routes_out = self.routes_out.get_or_init(|| self.routes_out(beside));
-        let mut doubtful = to_firewall.len() * routes_out.len() > MAX_ROUTES;
-        let pairs = to_firewall
+        let mut doubtful = routes_in.len() * routes_out.len() > MAX_ROUTES;
+        let pairs = routes_in
             .iter()
-            .flat_map(|to| routes_out.iter().map(move |out| (to, out)));
-        for (to, out) in pairs.take(MAX_ROUTES) {
-            let entered = Choice::new(plain.table, &to.takers);
-            let mut come = vec![Decided {
-                table: plain.table,
-                choice: &entered,
-            }];
-            come.extend(plain.of(&to.decisions));
+            .flat_map(|come| routes_out.iter().map(move |out| (come, out)));
+        for (come, out) in pairs.take(MAX_ROUTES) {
             for go in out.unnamed.iter().chain([&out.all]) {
-                let go = go.iter().map(|(table, choice)| Decided { table, choice });
-                let both: Vec<Decided<'_, '_>> = come.iter().copied().chain(go).collect();
-                match self.ask(&own, &both, &also, budget) {
-                    Answer::No => {}
-                    Answer::Unknown => doubtful = true,
-                    yes => return yes,
+                let both = come.iter().chain(go);
+                let both: Vec<Decided<'_, '_>> =
+                    both.map(|(table, choice)| Decided { table, choice }).collect();
+                match self.ask(&own, &both, &confirm, budget) {
+                    Found::No => {}
+                    Found::Unknown => doubtful = true,
+                    found @ Found::Frame(_) => return found,
                 }
             }
         }
         match doubtful {
-            true => Answer::Unknown,
-            false => Answer::No,
+            true => Found::Unknown,
+            false => Found::No,
         }
     }
 
@@ -309,12 +320,12 @@ impl<'s, 'g, 'a, 'm> Port<'s, 'g, 'a, 'm> {
         &self,
         own: &[Decided<'d, 'd>],
         more: &[Decided<'d, 'd>],
-        also: &dyn Fn(&Frame) -> bool,
+        confirm: &dyn Fn(&Frame) -> bool,
         budget: &mut Budget,
-    ) -> Answer {
+    ) -> Found {
         let all: Vec<Decided<'d, 'd>> = own.iter().chain(more).copied().collect();
         budget.part(ASK_BUDGET, |budget| {
-            decided(self.fields, &all, &[self.frames], also, budget)
+            find(self.fields, &all, &[self.frames], confirm, budget)
         })
     }
 
@@ -339,64 +350,17 @@ impl<'s, 'g, 'a, 'm> Port<'s, 'g, 'a, 'm> {
         let mut hops = self.steering.chains[chain].hops.iter();
         hops.any(|hop| matches!(&hop.at, Target::Nf(name) if name == nf))
     }
-
-    /// The routes to a goal. NFs are taken to leave packets as they are.
-    fn routes(&self, goal: &Goal<'_>) -> Vec<Route> {
-        let fault = Fault {
-            goal: *goal,
-            avoid: None,
-        };
-        let models = self.found.firewalls.models;
-        let of = |(chain, takers): &(usize, Vec<Taker>)| {
-            let faults = Faults::new(&fault, &self.steering.chains[*chain], models, &Rewriting::NONE);
-            let route = |decisions| Route {
-                takers: takers.clone(),
-                decisions,
-            };
-            let ways = faults.ways.into_iter();
-            ways.map(|found| route(found.decisions.into_iter().collect()))
-                .collect::<Vec<_>>()
-        };
-        self.chains.iter().flat_map(of).collect()
-    }
-
-    fn routes_out(&self, side: Side<'s, 'm>) -> Vec<RouteOut<'s>> {
-        let of = |route: Route| {
-            let tables = |named: bool| {
-                let is_wanted =
-                    |filter: Option<&Expr>| named || !filter.is_some_and(|f| self.kind.is_named(f));
-                let of_port = |taker: &Taker| {
-                    is_wanted(taker.and_then(|rule| Some(&self.block.rules.get(rule)?.filter)))
-                };
-                let takers: Vec<Taker> = route.takers.iter().copied().filter(of_port).collect();
-                let mut all = vec![(side.table, Choice::new(side.table, &takers))];
-                for Decision { nf, outcome, .. } in &route.decisions {
-                    let Some(table) = side.firewalls.table(nf) else {
-                        continue;
-                    };
-                    let firewalls = self.found.firewalls;
-                    let mut takers = firewalls.takers(nf, outcome);
-                    takers.retain(|taker| is_wanted(taker.and_then(|rule| firewalls.filter(nf, rule))));
-                    all.push((table, Choice::new(table, &takers)));
-                }
-                all
-            };
-            let all = tables(true);
-            let unnamed = tables(false);
-            let differ = unnamed.iter().zip(&all).any(|((_, few), (_, all))| few != all);
-            RouteOut {
-                unnamed: differ.then_some(unnamed),
-                all,
-            }
-        };
-        self.routes(&Goal::AnyPort).into_iter().map(of).collect()
-    }
 }
 
-impl<'t, 'm> Side<'t, 'm> {
-    /// The packets of which firewalls decide so.
-    fn of(self, decisions: &[Decision]) -> impl Iterator<Item = Decided<'t, 't>> {
-        let known = decisions.iter();
-        known.filter_map(move |decision| self.firewalls.decided(&decision.nf, &decision.outcome))
+impl<'s> Question<'s, 's> {
+    fn new(port: &Port<'s, '_, '_, '_>, by: Option<&'s str>) -> Self {
+        let (plain, beside) = port.sides();
+        let entered = port.takers(|chain| by.is_none_or(|nf| port.has(chain, nf)));
+        Self {
+            by,
+            entered: Choice::new(plain.table, &entered),
+            out: Choice::new(beside.table, &port.takers(|_| true)),
+            routes_in: OnceCell::new(),
+        }
     }
 }

@@ -20,7 +20,7 @@ use crate::{
     source::host::MemoryHost,
 };
 
-const FILTERS: [&str; 17] = [
+pub(super) const FILTERS: [&str; 17] = [
     "tcp dst port 22",
     "tcp",
     "dst port 80",
@@ -67,7 +67,7 @@ const RULES: [&str; 11] = [
 type Firewall = (Vec<&'static str>, &'static str, &'static str);
 
 /// What the two packets of each pair differ in: the warning, the word by which a filter names it, and the pairs.
-type Kind = (&'static str, &'static str, Vec<(Frame, Frame)>);
+pub(super) type Kind = (&'static str, &'static str, Vec<(Frame, Frame)>);
 
 fn frame(kind: u16, rest: &[u8]) -> Frame {
     let mut bytes = vec![2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1];
@@ -114,7 +114,7 @@ fn packets() -> Vec<Frame> {
     all
 }
 
-fn kinds() -> [Kind; 2] {
+pub(super) fn kinds() -> [Kind; 2] {
     let tagged = |packet: &Frame, id: u8| {
         let bytes = [&packet.bytes[..12], &[0x81, 0, 0, id], &packet.bytes[12..]].concat();
         Frame {
@@ -307,4 +307,29 @@ fn rules_are_reported_that_packets_get_past() {
     });
     let counts = counts.get();
     assert!(counts.iter().all(|n| *n > 30), "{counts:?}");
+}
+
+/// What takes long to say of some rules leaves room for the others, of the same firewall, of the port, and of the other kind.
+#[test]
+fn no_rule_is_forgotten_for_others_that_take_long() {
+    let nets = (0..8).flat_map(|a| (0..256).map(move |b| format!("10.{a}.{b}.0/24")));
+    let mut rules: Vec<(String, &str)> = nets.map(|net| (format!("src net {net}"), "drop")).collect();
+    rules.insert(0, ("udp dst port 53".to_owned(), "drop"));
+    let rules: Vec<(&str, &str)> = rules.iter().map(|(filter, to)| (filter.as_str(), *to)).collect();
+    // The port drops all that these would.
+    let of_firewall = vec![
+        "drop src net 10.0.0.0/13 and dst port 1000",
+        "drop src net 10.0.0.0/13 and dst port 1001",
+        "drop src net 10.0.0.0/13 and dst port 1002",
+        "drop src net 10.0.0.0/13 and dst port 1003",
+        "drop src net 10.0.0.0/13 and dst port 1004",
+        "drop tcp dst port 22",
+    ];
+    let firewalls = [(of_firewall, "accept", "drop"), (Vec::new(), "accept", "drop")];
+    let (_, checked) = program(&rules, "fw0 -> lan", &firewalls);
+    for code in ["C0614", "C0615"] {
+        let found = warned(&checked, code);
+        assert_eq!(found.get(&Some(0)), Some(&(Some(5), 0)), "{code}");
+        assert!(found.contains_key(&None), "{code}");
+    }
 }

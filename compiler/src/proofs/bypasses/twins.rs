@@ -7,7 +7,7 @@
 use onvm_bundle::filter::{Expr, Test};
 
 use super::super::Beside;
-use crate::sets::Frame;
+use crate::sets::{Bytes, Field, Frame, Seen};
 
 /// Where the only tag of a frame stands, or the EtherType of one without.
 const TAG: std::ops::Range<usize> = 12..16;
@@ -77,6 +77,14 @@ impl Beside {
         other.unwrap_or_else(|| filter.clone())
     }
 
+    /// The same of fields: a field of the other one of a pair, as [these frames](Self::frames) show it.
+    pub(super) fn seen(self, field: &Field) -> Seen {
+        match self {
+            Self::Tagged => behind_a_tag(field),
+            Self::Fragments => of_a_fragment(field),
+        }
+    }
+
     /// Whether a filter says by itself what the two differ in.
     pub(super) fn is_named(self, filter: &Expr) -> bool {
         match self {
@@ -98,5 +106,140 @@ impl Beside {
                 later && same(12..15) && same(23..24) && same(26..34)
             }
         }
+    }
+}
+
+/// A field of a frame, in the same one with a tag.
+fn behind_a_tag(field: &Field) -> Seen {
+    let tag = TAG.len() as u16;
+    let behind = |at: u16| at.checked_add(tag);
+    match field {
+        Field::Captured | Field::Length => Seen::As(field.clone(), TAG.len() as u8),
+        Field::Bytes(bytes) if bytes.end() <= TAG.start as u128 => Seen::As(field.clone(), 0),
+        Field::Bytes(bytes) if usize::from(bytes.at) >= TAG.start => {
+            let moved = behind(bytes.at).map(|at| Field::Bytes(Bytes { at, ..*bytes }));
+            moved.map_or(Seen::Unknown, |field| Seen::As(field, 0))
+        }
+        Field::CapturedBehindIp4(l3) => {
+            let moved = behind(*l3).map(Field::CapturedBehindIp4);
+            moved.map_or(Seen::Unknown, |field| Seen::As(field, 0))
+        }
+        Field::BehindIp4 { l3, bytes } => {
+            let moved = behind(*l3).map(|l3| Field::BehindIp4 { l3, bytes: *bytes });
+            moved.map_or(Seen::Unknown, |field| Seen::As(field, 0))
+        }
+        Field::Bytes(_) | Field::Outcome(_) => Seen::Unknown,
+    }
+}
+
+/// A field of a later fragment, in the packet that it is made of.
+fn of_a_fragment(field: &Field) -> Seen {
+    match field {
+        Field::Bytes(bytes) => {
+            let (at, end) = (
+                usize::from(bytes.at),
+                usize::from(bytes.at) + usize::from(bytes.size),
+            );
+            let apart = end <= FRAGMENT.start || at >= FRAGMENT.end;
+            let within = at.checked_sub(FRAGMENT.start).map(|at| at..end - FRAGMENT.start);
+            let later = LATER.to_be_bytes();
+            match within.and_then(|within| later.get(within)) {
+                _ if apart => Seen::As(field.clone(), 0),
+                Some(later) => Seen::Fixed(bytes.value(later)),
+                None => Seen::Unknown,
+            }
+        }
+        Field::Outcome(_) => Seen::Unknown,
+        _ => Seen::As(field.clone(), 0),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::{
+        super::tests::{FILTERS, kinds},
+        *,
+    };
+    use crate::{
+        lower::filter::lower_alone,
+        sets::{Fields, RuleTable},
+    };
+
+    /// Filters of every field that cubes have, and of what is no field.
+    const MORE: [&str; 14] = [
+        "less 70",
+        "greater 64",
+        "len = 66",
+        "ether src 02:00:00:00:00:01",
+        "ether[12:2] = 0x800",
+        "ether[10:4] = 0x00010800",
+        "ether[20] & 0x1f = 0",
+        "ip[5] = 1",
+        "ip[4:4] & 0x1fff = 0",
+        "ip[ip[0] & 0xf] = 0x45",
+        "tcp[2:2] = 80 or src net 192.168.0.0/16",
+        "ip6 net 2020::/16 and not port 99",
+        "dscp 0",
+        "arp or (vlan and ip6)",
+    ];
+
+    /// A rule takes one packet of a pair where it is said to, also of pairs that end early.
+    #[test]
+    fn rules_take_the_other_packet_of_each_pair() {
+        let filters: Vec<Expr> = FILTERS
+            .iter()
+            .chain(&MORE)
+            .map(|f| lower_alone(f).unwrap())
+            .collect();
+        let mut asked = [0_u32; 2];
+        for (kind, (.., pairs)) in Beside::ALL.into_iter().zip(kinds()) {
+            let taken = kind.frames();
+            let frames = pairs
+                .into_iter()
+                .map(|(plain, beside)| match kind.is_of_beside() {
+                    true => beside,
+                    false => plain,
+                });
+            let cut = |frame: Frame| {
+                let ends = (14..64).chain([frame.bytes.len()]).map(move |end| Frame {
+                    bytes: frame.bytes[..end.min(frame.bytes.len())].to_vec(),
+                    ..frame
+                });
+                ends.collect::<Vec<_>>()
+            };
+            let frames = frames
+                .flat_map(cut)
+                .filter(|f| taken.matches(&f.bytes, f.wire_len));
+            let frames: Vec<(Frame, Pair)> =
+                frames.filter_map(|f| Some((f.clone(), kind.pair(&f)?))).collect();
+            for filter in &filters {
+                let mut fields = Fields::default();
+                let mut table = RuleTable::default();
+                table.push(&mut fields, filter);
+                let exact = match kind {
+                    Beside::Tagged => filter.less_a_tag(),
+                    Beside::Fragments => filter.as_fragment(LATER),
+                };
+                let others = table.beside(&mut fields, &|f| kind.seen(f), &|rule| kind.of_other(rule));
+                for (frame, pair) in frames.iter().filter(|_| exact.is_some()) {
+                    let other = if kind.is_of_beside() {
+                        &pair.plain
+                    } else {
+                        &pair.beside
+                    };
+                    let takes = table.taker(other);
+                    let is_whole = frame.bytes.len() == frame.wire_len as usize;
+                    // A frame that ends before the ports is no fragment that is looked for.
+                    if kind == Beside::Fragments && !is_whole {
+                        continue;
+                    }
+                    assert_eq!(others.taker(frame), takes, "{filter} {frame:?}");
+                    assert_eq!(others.taker_by_cubes(&fields, frame), takes, "{filter} {frame:?}");
+                    asked[usize::from(takes.is_some())] += 1;
+                }
+            }
+        }
+        assert!(asked.iter().all(|n| *n > 10_000), "{asked:?}");
     }
 }

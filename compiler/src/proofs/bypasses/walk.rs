@@ -6,11 +6,20 @@ use onvm_bundle::Target;
 use super::{search::Port, twins::Pair};
 use crate::{
     models::{Outcome, To, follow},
-    sets::{Frame, Taker, Witness},
+    sets::{Frame, RuleTable, Taker, Witness},
 };
 
 /// Bytes of the shortest frame of Ethernet, without its checksum.
 const SHORTEST: usize = 60;
+
+/// How the rule that takes a packet is found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Look {
+    /// By the index of the search: fast.
+    Cubes,
+    /// By the rules themselves: for what is shown.
+    Rules,
+}
 
 /// The way of one packet.
 struct Walk<'s> {
@@ -25,6 +34,8 @@ struct Walk<'s> {
 pub(super) struct Hole<'s> {
     /// The rule of the port that takes the one that is dropped.
     pub(super) taker: Taker,
+    /// The one that drops it, of the port or of the firewall.
+    pub(super) rule: usize,
     pub(super) beside: Frame,
     pub(super) to: &'s str,
     /// The other one does not come to the firewall.
@@ -33,15 +44,22 @@ pub(super) struct Hole<'s> {
 
 impl<'s> Port<'s, '_, '_, '_> {
     /// One of the rules drops a packet of the pair, and the other packet gets out.
-    pub(super) fn hole(&self, by: Option<&str>, rules: &[usize], frame: &Frame) -> Option<Hole<'s>> {
+    pub(super) fn hole(
+        &self,
+        look: Look,
+        by: Option<&str>,
+        rules: &[usize],
+        frame: &Frame,
+    ) -> Option<Hole<'s>> {
         // What ends within the headers that rules read is damaged, and no rule is about it.
         let is_whole = frame.bytes.len() >= SHORTEST && frame.bytes.len() == frame.wire_len as usize;
         let is_sound = |frame: &Frame| Headers::parse(&frame.mended().bytes).fault.is_none();
-        let Pair { plain, beside } = self.kind.pair(frame).filter(|_| is_whole)?;
+        let pair = self.kind.pair(frame);
+        let Pair { plain, beside } = pair.filter(|_| is_whole && self.frames.holds(frame))?;
         if !is_sound(&plain) || !is_sound(&beside) {
             return None;
         }
-        let dropped = self.walk(&plain)?;
+        let dropped = self.walk(look, &plain)?;
         let rule = match (by, dropped.decisions.last()) {
             (None, _) => dropped.taker?,
             (Some(nf), Some((last, Some(rule)))) if nf == *last && !self.drops(dropped.taker) => *rule,
@@ -50,10 +68,11 @@ impl<'s> Port<'s, '_, '_, '_> {
         if dropped.end.is_some() || rules.binary_search(&rule).is_err() {
             return None;
         }
-        let out = self.walk(&beside)?;
+        let out = self.walk(look, &beside)?;
         let to = out.end.filter(|_| !self.is_meant(&dropped, &out))?;
         Some(Hole {
             taker: dropped.taker,
+            rule,
             to,
             around: by.is_some_and(|nf| out.decisions.iter().all(|(name, _)| *name != nf)),
             beside,
@@ -71,11 +90,15 @@ impl<'s> Port<'s, '_, '_, '_> {
         filters.any(|filter| self.kind.is_named(filter))
     }
 
-    fn walk(&self, frame: &Frame) -> Option<Walk<'s>> {
-        let taker = self.found.table.taker(frame);
-        let hops = &self.steering.chains[self.chain(taker)?].hops;
+    fn walk(&self, look: Look, frame: &Frame) -> Option<Walk<'s>> {
+        let taker = |table: &RuleTable<'_>, frame: &Frame| match look {
+            Look::Cubes => table.taker_by_cubes(self.fields, frame),
+            Look::Rules => table.taker(frame),
+        };
+        let by_port = taker(self.found.table, frame);
+        let hops = &self.steering.chains[self.chain(by_port)?].hops;
         let mut walk = Walk {
-            taker,
+            taker: by_port,
             decisions: Vec::new(),
             end: None,
         };
@@ -95,7 +118,8 @@ impl<'s> Port<'s, '_, '_, '_> {
                 Target::Nf(nf) => nf.as_str(),
             };
             let outcome = firewalls.tried(nf, &whole).unwrap_or(Outcome::Next);
-            if let Some(taker) = firewalls.taker(nf, &whole) {
+            if let Some(table) = firewalls.table(nf) {
+                let taker = taker(table, &whole);
                 // One that is dropped as malformed is not the rule's.
                 let decides = firewalls.outcome(nf, taker) == Some(&outcome);
                 walk.decisions.push((nf, taker.filter(|_| decides)));
@@ -114,7 +138,7 @@ impl<'s> Port<'s, '_, '_, '_> {
             let out = self
                 .kind
                 .is_like(&hole.beside, frame)
-                .then(|| self.walk(frame))
+                .then(|| self.walk(Look::Rules, frame))
                 .flatten();
             out.is_some_and(|out| out.end == Some(hole.to))
         };

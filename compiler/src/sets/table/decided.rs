@@ -112,26 +112,52 @@ pub(crate) fn decided<'a>(
     also: &dyn Fn(&Frame) -> bool,
     budget: &mut Budget,
 ) -> Answer {
-    let Some(start) = start(fields, decided, sets, budget) else {
-        return Answer::Unknown;
-    };
     let confirm = |frame: &Frame| {
         sets.iter().all(|s| s.holds(frame)) && decided.iter().all(|d| d.holds(frame)) && also(frame)
+    };
+    match find(fields, decided, sets, &confirm, budget) {
+        Found::No => Answer::No,
+        Found::Frame(frame) => Answer::Yes(Witness::new(frame, &confirm)),
+        Found::Unknown => Answer::Unknown,
+    }
+}
+
+/// A search's result.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// There is no such packet: proved.
+    No,
+    /// The first one that was met.
+    Frame(Frame),
+    /// Neither could be shown.
+    Unknown,
+}
+
+/// As [`decided`], where only `confirm` has the last word on a packet, and the first one will do.
+pub(crate) fn find<'a>(
+    fields: &Fields,
+    decided: &[Decided<'_, 'a>],
+    sets: &[&Set<'a>],
+    confirm: &dyn Fn(&Frame) -> bool,
+    budget: &mut Budget,
+) -> Found {
+    let Some(start) = start(fields, decided, sets, budget) else {
+        return Found::Unknown;
     };
     let (cut_off, whole) = start.into_iter().rev().partition(|cube| is_cut_off(fields, cube));
     let mut progress = Progress {
         decided,
         fields,
-        confirm: &confirm,
+        confirm,
         cut_off,
         doubtful: decided.iter().any(|d| d.choice.complex),
         point: Point::new(fields),
     };
     match progress.all(whole, budget) {
-        Ok(None) if progress.doubtful => Answer::Unknown,
-        Ok(None) => Answer::No,
-        Ok(Some(frame)) => Answer::Yes(Witness::new(frame, &confirm)),
-        Err(Spent) => Answer::Unknown,
+        Ok(None) if progress.doubtful => Found::Unknown,
+        Ok(None) => Found::No,
+        Ok(Some(frame)) => Found::Frame(frame),
+        Err(Spent) => Found::Unknown,
     }
 }
 

@@ -1,5 +1,6 @@
 //! Rules in order, the first match wins.
 
+mod beside;
 mod decided;
 mod overlap;
 mod rewritten;
@@ -26,7 +27,8 @@ use super::{
     witness::Witness,
 };
 
-pub(crate) use decided::{Choice, Decided, decided};
+pub(crate) use beside::Seen;
+pub(crate) use decided::{Choice, Decided, Found, decided, find};
 pub use overlap::{Overlap, Overlaps};
 pub use rewritten::{Rewriting, Rewritten};
 
@@ -50,7 +52,7 @@ impl<'a> Set<'a> {
         matches!(&self.cubes, Ok(cubes) if cubes.is_empty())
     }
 
-    fn holds(&self, frame: &Frame) -> bool {
+    pub(crate) fn holds(&self, frame: &Frame) -> bool {
         self.filter.matches(&frame.bytes, frame.wire_len)
     }
 }
@@ -61,6 +63,8 @@ pub struct RuleTable<'a> {
     rules: Vec<Rule<'a>>,
     /// The cubes of all rules.
     index: Index,
+    /// The rules that have none, as they are too complex to be spelled out.
+    complex: Vec<usize>,
     /// For asking which cubes meet; made when first needed.
     siblings: OnceLock<Siblings>,
     /// For asking which rule takes a frame; made once many have been asked about.
@@ -126,16 +130,24 @@ impl<'a> RuleTable<'a> {
     }
 
     fn add(&mut self, fields: &mut Fields, filter: Cow<'a, Expr>) {
+        let cubes = lower(fields, &filter).map(|cubes| possible(fields, cubes));
+        self.add_lowered(fields, filter, cubes);
+    }
+
+    fn add_lowered(&mut self, fields: &Fields, filter: Cow<'a, Expr>, cubes: Result<Vec<Cube>, TooComplex>) {
         self.siblings.take();
         self.classifier.take();
         let rule = number(self.rules.len());
         let first = self.index.cubes().len();
-        let cubes = lower(fields, &filter).map(|cubes| {
-            for cube in possible(fields, cubes) {
+        let cubes = cubes.map(|cubes| {
+            for cube in cubes {
                 self.index.add(fields, rule, cube);
             }
             first..self.index.cubes().len()
         });
+        if cubes.is_err() {
+            self.complex.push(self.rules.len());
+        }
         self.rules.push(Rule {
             filter,
             cubes: cubes.ok(),
@@ -241,6 +253,19 @@ impl<'a> RuleTable<'a> {
         };
         let filter = |rule: usize| self.rules.get(rule).map(|rule| &*rule.filter);
         classifier.first(filter, &frame.bytes, frame.wire_len)
+    }
+
+    /// The same by the cubes of the rules, for searches that ask about many frames. What is shown in the end is to be confirmed by
+    /// [`Self::taker`].
+    pub(crate) fn taker_by_cubes(&self, fields: &Fields, frame: &Frame) -> Taker {
+        let first = self.index.first(&mut Point::of(fields, frame), &mut 0);
+        let first = first.map(|(rule, _)| rule as usize);
+        let before = |rule: &&usize| first.is_none_or(|first| **rule < first);
+        let mut complex = self.complex.iter().take_while(before);
+        complex
+            .find(|rule| self.matches(**rule, frame))
+            .copied()
+            .or(first)
     }
 }
 
