@@ -366,7 +366,7 @@ mod tests {
                 done: true,
                 link: None,
                 rules: Vec::new(),
-                programmed: vec![onvm_api::ProgrammedStatus {
+                programmed: vec![ProgrammedStatus {
                     nf: "sdn".into(),
                     chain: "fast".into(),
                     entries: 1_000_000,

@@ -240,7 +240,7 @@ impl<'b> World<'b> {
             25 => self.lose_patience(),
             26 => self.look_for_returns(),
             27 => self.end_the_faulty(),
-            29 | 30 => self.nf(input, Nf::make),
+            30 => self.nf(input, Nf::make),
             28 => {
                 self.round();
                 self.worker.upkeep();

@@ -84,7 +84,7 @@ impl World<'_> {
         let mut all = 0;
         for slot in 0..SLOTS {
             let owner = Owner::blank(slot as u16);
-            let blanks = self.entries().iter().filter(|e| e.owner == owner).count();
+            let blanks = self.ledger().iter().filter(|e| e.owner == owner).count();
             let most = match self.nfs[slot].is_some() && makes(slot) && !self.worker.exit {
                 true => BLANKS as usize,
                 false => 0,
@@ -92,7 +92,7 @@ impl World<'_> {
             assert!(blanks <= most, "slot {slot} has {blanks} blanks");
             all += blanks;
         }
-        assert_eq!(self.entries().iter().filter(|e| e.owner.is_blank()).count(), all);
+        assert_eq!(self.ledger().iter().filter(|e| e.owner.is_blank()).count(), all);
         let inside = self.worker.packets.generations.inside[SOURCES[1]];
         assert!(
             all + inside as usize <= RING as usize,
