@@ -132,12 +132,17 @@ fn shape() -> Vec<String> {
     let status = messages.name::<Status>();
     let (apply, applied) = (messages.name::<ApplyRequest>(), messages.name::<ApplyReply>());
     let (scale, scaled) = (messages.name::<ScaleRequest>(), messages.name::<ScaleReply>());
+    let (flows, listed) = (messages.name::<FlowsRequest>(), messages.name::<FlowsReply>());
+    let delete = messages.name::<FlowsDeleteRequest>();
+    let deleted = messages.name::<FlowsDeleteReply>();
     let stopped = messages.name::<StopReply>();
     let error = messages.name::<ApiError>();
     let mut lines = vec![
         format!("GET {STATUS_PATH}: {status}"),
         format!("GET {STATUS_PATH}?{VERBOSE}: {status}"),
         format!("POST {APPLY_PATH}: {apply} to {applied}"),
+        format!("POST {FLOWS_PATH}: {flows} to {listed}"),
+        format!("POST {FLOWS_DELETE_PATH}: {delete} to {deleted}"),
         format!("POST {SCALE_PATH}: {scale} to {scaled}"),
         format!("POST {STOP_PATH}: {stopped}"),
         format!("every failure: {error}"),

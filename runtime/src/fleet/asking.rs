@@ -42,11 +42,12 @@ pub(super) struct Asking {
 
 impl Asking {
     pub(super) fn new(life: u32) -> Self {
+        let now = Instant::now();
         Self {
             life,
             next: 0,
             answered_at: None,
-            from: Instant::now(),
+            from: now.checked_sub(BURST).unwrap_or(now),
             done: 0,
             waiting: VecDeque::new(),
             missed: 0,
@@ -170,7 +171,7 @@ mod tests {
     use super::*;
 
     fn entry(bytes: usize) -> FlowEntry {
-        let filter = format!("(or{})", " (tcp-port dst 65535)".repeat(bytes / 21));
+        let filter = format!("(or{})", " (tcp-port dst 65535)".repeat((bytes / 21).max(2)));
         let target: Target = serde_json::from_str("3").unwrap();
         FlowEntry::new(target, FlowMatch::Filter(filter.parse().unwrap()))
     }
