@@ -21,6 +21,7 @@ mod ledger;
 mod link;
 mod misuse;
 mod packets;
+mod pressure;
 mod replicas;
 mod round;
 mod route;
@@ -225,6 +226,7 @@ impl Worker {
         self.release();
         self.end_ingress();
         self.retire();
+        self.forward.ease();
         self.forward.publish_gauges(self.packets.generations.in_flight);
     }
 
