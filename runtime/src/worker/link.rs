@@ -33,8 +33,8 @@ pub struct Link {
     /// Descriptors that are not of packets that it held, in the burst that was taken from it last: those refused, and packets that
     /// it made.
     pub(super) not_held: u64,
-    /// Of an instance that makes packets.
-    pub(super) blanks: Option<Blanks>,
+    /// Of an instance that makes packets. Apart, since others need not carry it through the cache.
+    pub(super) blanks: Option<Box<Blanks>>,
     /// The instance may change packets, so the place and length that it hands back count.
     pub(super) writes: bool,
     /// The instance broke the protocol and is not served any more.
