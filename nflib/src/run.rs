@@ -209,7 +209,7 @@ struct Link {
     incoming: Consumer<ShmRing>,
     outgoing: Producer<ShmRing>,
     /// Of an NF that makes packets.
-    blanks: Option<Blanks>,
+    blanks: Option<Box<Blanks>>,
     worker_bell: Bell,
     /// Bursts handed back since the bell was last looked at.
     unannounced: u32,
@@ -253,7 +253,9 @@ impl<'a, N: Nf> Session<'a, N> {
         let link = |w| Link {
             incoming: region.to_nf_consumer(w),
             outgoing: region.from_nf_producer(w),
-            blanks: region.blanks_consumer(w).map(|ring| Blanks::new(Some(ring))),
+            blanks: region
+                .blanks_consumer(w)
+                .map(|ring| Box::new(Blanks::new(Some(ring)))),
             worker_bell: region.worker_bell(w),
             unannounced: 0,
         };
@@ -328,7 +330,7 @@ impl<'a, N: Nf> Session<'a, N> {
             if n > 0 {
                 worked = true;
                 let burst = Burst::new(&mut buffer[..n], packets, Clock::Monotonic);
-                nf.process(&mut burst.with_blanks(link.blanks.as_mut()));
+                nf.process(&mut burst.with_blanks(link.blanks.as_deref_mut()));
                 hand_over(link, connection)?;
                 hand_back(link, connection, &buffer[..n])?;
             } else {

@@ -27,6 +27,8 @@ pub struct Generation {
     pub tables: Vec<PortTable>,
     /// By port id: slots of the services that packets of the port may come to.
     pub reach: Vec<Vec<u16>>,
+    /// By hop: slots of the services on the chain's main line behind it, whose pressure is heeded.
+    pub ahead: Vec<Vec<u16>>,
     /// By port id, then rule, `else` last; nothing for a port without rules.
     pub rules: Vec<Vec<RuleName>>,
     /// What NFs may make of the tables, by port id.
@@ -105,6 +107,10 @@ impl Generation {
             .zip(&programs)
             .map(|(table, program)| reach(table, program, &hops));
         let reach = reach.collect();
+        let ahead = match manager.backpressure {
+            true => ahead(&hops),
+            false => vec![Vec::new(); hops.len()],
+        };
         Self {
             number,
             id: bundle.index.generation.clone(),
@@ -113,11 +119,34 @@ impl Generation {
             chains,
             tables: ports,
             reach,
+            ahead,
             rules,
             programs,
             counters,
         }
     }
+}
+
+/// By hop: slots of the services on the main line behind it.
+pub fn ahead(hops: &[Hop]) -> Vec<Vec<u16>> {
+    let mut all: Vec<Vec<u16>> = Vec::with_capacity(hops.len());
+    for first in hops {
+        let (mut services, mut at) = (Vec::new(), first.next);
+        // A main line visits no hop twice.
+        for _ in 0..hops.len() {
+            let Some(hop) = hops.get(usize::from(at)) else {
+                break;
+            };
+            if let At::Service(service) = hop.at
+                && !services.contains(&service)
+            {
+                services.push(service);
+            }
+            at = hop.next;
+        }
+        all.push(services);
+    }
+    all
 }
 
 fn rule_names(flows: &Flows, port: &str) -> Vec<RuleName> {
@@ -207,5 +236,8 @@ mod tests {
         let grant = |hop| Grant { hop, ..Grant::NONE };
         let granted = Program::new(vec![grant(4), grant(NO_HOP)], Arc::default());
         assert_eq!(reach(&table(3), &granted, &hops), [7, 8]);
+        assert_eq!(ahead(&hops), [vec![], vec![], vec![], vec![], vec![8]]);
+        (hops[0].next, hops[4].next) = (3, NO_HOP);
+        assert_eq!(ahead(&hops)[0], [7]);
     }
 }

@@ -166,3 +166,50 @@ fn one_that_keeps_an_old_generation_alive_is_ended_though_no_packet_is_kept_too_
     let summary = manager.terminate_whole(STOCK);
     assert!(summary.dropped("nf_lost") > 0, "{summary:#?}");
 }
+
+/// What is turned away for a function far down a chain costs those before it nothing, and other chains nothing at all.
+#[test]
+fn packets_that_could_not_pass_are_turned_away_as_they_come_in() {
+    let scratch = scratch();
+    let chain = |backpressure: &str| {
+        format!(
+            "use \"pacer.nf.toml\" as pacer\nport b = null {{}}\nport d = null {{}}\n\
+             port f = vdev {{ device = \"net_null97,size=64,copy=0\" }}\nport g = vdev {{ device = \"net_null98,size=64,copy=0\" }}\n\
+             nf fwd = forward\nnf pace = pacer {{ pause = 5 ms }}\nnf mon = monitor\n\
+             steer f {{ else -> fwd -> pace -> b }}\nsteer g {{ else -> mon -> d }}\n\
+             manager {{ backpressure = {backpressure} }}\n"
+        )
+    };
+    let on = scratch.build(&chain("on"), "on");
+    let manager = Manager::ready(&on, "test", &scratch.run_dir(), &[]);
+    let at_port = |s: &Status| s.ports.iter().find(|p| p.name == "f").unwrap().drops.clone();
+    let at_slow = |s: &Status| {
+        let of = s.drops.iter().filter(|d| d.place.ends_with(" pace"));
+        of.map(|d| d.packets).sum::<u64>()
+    };
+    let status = manager.wait_until("much is turned away", SOON, |s| {
+        at_port(s).get("backpressure").is_some_and(|n| *n > 200_000)
+    });
+    let worked_on = instance(&status, "fwd-0").tx_packets;
+    let turned_away = at_port(&status)["backpressure"];
+    assert!(
+        worked_on < turned_away / 4,
+        "{worked_on} worked on, {turned_away} not"
+    );
+    assert!(at_slow(&status) < worked_on / 2, "{status:#?}");
+    let from = sent(&status, "d");
+    manager.wait_until("the other chain goes on", SOON, |s| sent(s, "d") > from + 10_000);
+    // An edit turns it off, and on again.
+    let off = scratch.build(&chain("off"), "off");
+    manager.apply(&off, None).unwrap();
+    let before = manager.status();
+    let status = manager.wait_until("packets are dropped at the slow one", SOON, |s| {
+        at_slow(s) > at_slow(&before) + 200_000
+    });
+    assert_eq!(at_port(&status), at_port(&before));
+    manager.apply(&on, None).unwrap();
+    manager.wait_until("they are turned away again", SOON, |s| {
+        at_port(s)["backpressure"] > turned_away + 200_000
+    });
+    manager.terminate_whole(0);
+}

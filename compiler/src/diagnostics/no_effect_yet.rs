@@ -11,7 +11,7 @@ pub(crate) const PAGE: Page = Page {
     severity: Severity::Warning,
     text: r#"The setting belongs to the language and is kept in the bundle, but the `onvm-run` of this version does not act
 on it. The warning comes once for each setting, so that nobody relies on it. In `with`: `cores`, `numa`,
-`run = container` and `domain` (`onvm-run` refuses NFs of different domains). In `manager`: `backpressure = on`.
+`run = container` and `domain` (`onvm-run` refuses NFs of different domains).
 Values that match the actual behaviour get no warning."#,
     wrong: r#"port wan = null {}
 
@@ -19,7 +19,6 @@ nf fw = firewall with { cores = 2 }
 nf mon = monitor with { cores = 1, numa = 0 }
 
 steer wan { else -> fw -> mon -> wan }
-manager { backpressure = on }
 "#,
     right: r#"port wan = null {}
 
@@ -27,7 +26,6 @@ nf fw = firewall with { cores = shared }
 nf mon = monitor
 
 steer wan { else -> fw -> mon -> wan }
-manager { backpressure = off }
 "#,
 };
 
@@ -64,10 +62,9 @@ mod tests {
         for with in ["domain = \"a\"", "cores = 1", "numa = 0", "run = container"] {
             assert_eq!(found(with, ""), ["C0606"], "{with}");
         }
-        assert_eq!(found("", "backpressure = on"), ["C0606"]);
         let meant = "cores = shared, affinity = none, run = process, replicas = 2..4, memory = 64 MiB, restart = never";
         let defaults =
-            "workers = 2, backpressure = off, cores = [0, 1], idle = spin, hugepages = off, max_hops = 9";
+            "workers = 2, backpressure = on, cores = [0, 1], idle = spin, hugepages = off, max_hops = 9";
         assert!(found(meant, defaults).is_empty());
     }
 }

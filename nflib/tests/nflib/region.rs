@@ -44,6 +44,28 @@ fn both_sides_see_the_same_rings_and_counters() {
     assert!(nf.counters().get(16).is_none());
 }
 
+/// A ring of their own for each worker, where the layout has them.
+#[test]
+fn blanks_come_by_rings_of_their_own() {
+    let (_fd, manager) = Region::create("region-test", Layout::new(2, 64, 8)).unwrap();
+    assert!(manager.blanks_producer(0).is_none());
+    let layout = Layout::new(2, 64, 8).with_blanks(128);
+    let (fd, manager) = Region::create("region-test", layout).unwrap();
+    let nf = Region::open(&fd).unwrap();
+    assert_eq!(nf.workers(), 2);
+    for w in 0..2 {
+        let blanks: Vec<_> = (0..200).map(|n| descriptor(n + 1000 * w)).collect();
+        assert_eq!(manager.blanks_producer(w).unwrap().push(&blanks), Ok(128));
+        let mut got = [Descriptor::default(); 200];
+        assert_eq!(nf.blanks_consumer(w).unwrap().pop(&mut got), Ok(128));
+        assert_eq!(got[..128], blanks[..128]);
+        assert_eq!(nf.to_nf_consumer(w).pop(&mut got), Ok(0));
+    }
+    assert!(nf.blanks_consumer(2).is_none());
+    nf.counters().get(7).unwrap().add(5);
+    assert_eq!(manager.counters().value(7), 5);
+}
+
 #[test]
 fn a_ring_can_be_taken_up_where_its_last_holder_left_it() {
     let (fd, manager) = Region::create("region-test", Layout::new(1, 64, 0)).unwrap();
@@ -88,7 +110,8 @@ proptest! {
     /// Whatever stands in the header, opening a region returns a region that is safe to use or an error.
     #[test]
     fn no_header_is_believed_unchecked(words in prop::collection::vec((0usize..40, any::<u32>()), 1..12)) {
-        let (fd, _region) = Region::create("region-test", Layout::new(1, 64, 8)).unwrap();
+        let layout = Layout::new(1, 64, 8).with_blanks(64);
+        let (fd, _region) = Region::create("region-test", layout).unwrap();
         let mapping = Mapping::new(&fd, true).unwrap();
         for (i, word) in words {
             let at = if i == 0 { AT_SECTIONS } else { AT_TABLE + 4 * i };
@@ -99,6 +122,9 @@ proptest! {
                 let mut got = [Descriptor::default(); 8];
                 let _ = region.to_nf_consumer(w).pop(&mut got);
                 let _ = region.from_nf_producer(w).push(&got);
+                if let Some(mut blanks) = region.blanks_consumer(w) {
+                    let _ = blanks.pop(&mut got);
+                }
                 region.worker_bell(w).ring();
             }
             region.nf_bell().ring();

@@ -12,6 +12,8 @@ pub enum Reason {
     RingFull,
     /// The instance held its share of the buffers.
     ShareFull,
+    /// An NF further down its chain had no room.
+    Backpressure,
     /// No instance of the service was running.
     NoInstance,
     /// The instance that held the packet was lost.
@@ -31,12 +33,13 @@ pub enum Reason {
 }
 
 impl Reason {
-    pub const COUNT: usize = 12;
+    pub const COUNT: usize = 13;
     pub const ALL: [Self; Self::COUNT] = [
         Self::Chain,
         Self::NfVerdict,
         Self::RingFull,
         Self::ShareFull,
+        Self::Backpressure,
         Self::NoInstance,
         Self::NfLost,
         Self::HopLimit,
@@ -54,6 +57,7 @@ impl Reason {
             Self::NfVerdict => "nf_verdict",
             Self::RingFull => "ring_full",
             Self::ShareFull => "share_full",
+            Self::Backpressure => "backpressure",
             Self::NoInstance => "no_instance",
             Self::NfLost => "nf_lost",
             Self::HopLimit => "hop_limit",

@@ -70,6 +70,7 @@ mod tests {
             tables: Vec::new(),
             reach: Vec::new(),
             rules: Vec::new(),
+            ahead: Vec::new(),
             programs: Vec::new(),
             counters: Vec::new(),
         })

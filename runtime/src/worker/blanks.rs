@@ -29,9 +29,9 @@ pub(super) struct Blanks {
 
 impl Blanks {
     /// None for an instance that makes no packets.
-    pub(super) fn new(region: &Region, worker: u32) -> Option<Self> {
+    pub(super) fn new(region: &Region, worker: u32) -> Option<Box<Self>> {
         let ring = region.blanks_producer(worker)?;
-        Some(Self { ring, held: 0 })
+        Some(Box::new(Self { ring, held: 0 }))
     }
 
     fn room(&self) -> usize {
@@ -58,7 +58,7 @@ impl Blanks {
 impl Forward {
     fn blanks(&mut self, slot: u16) -> Option<&mut Blanks> {
         let link = self.links[usize::from(slot)].as_mut().filter(|l| !l.faulty);
-        link.and_then(|link| link.blanks.as_mut())
+        link.and_then(|link| link.blanks.as_deref_mut())
     }
 
     fn all_blanks(&self) -> impl Iterator<Item = &Blanks> {
@@ -66,7 +66,7 @@ impl Forward {
             .active
             .iter()
             .filter_map(|&slot| self.links[usize::from(slot)].as_ref());
-        links.filter_map(|link| link.blanks.as_ref())
+        links.filter_map(|link| link.blanks.as_deref())
     }
 
     /// Blanks that the instances of the present may have.
@@ -119,27 +119,29 @@ impl Worker {
 
     /// Buffers that may be lent for blanks to an instance that has so many.
     ///
-    /// Each blank may become a packet that its port's source did not wait for: so sources that can wait leave a part of their
-    /// credit, of which blanks are lent, and no ring overflows where they alone have packets inside. An instance gets no more of
-    /// that than it leaves to others, as with [`Shares`](super::share::Shares).
+    /// An instance gets no more than it leaves to others, as with [`Shares`](super::share::Shares). Each blank may become a packet
+    /// that its port's source did not wait for: so sources that can wait leave a part of their credit, of which blanks are lent,
+    /// and no ring overflows where they alone have packets inside.
     fn spare(&self, held: u32) -> u32 {
         let Self { forward, packets, .. } = self;
         let free = forward
             .pool
             .available()
-            .saturating_sub(forward.shares.left_to_others());
+            .saturating_sub(forward.shares.kept_free());
         let ports = forward.waiting.iter().zip(&packets.generations.inside);
         let mut waiting = ports
             .filter(|(waits, _)| **waits)
             .map(|(_, inside)| *inside)
             .peekable();
+        let lent: u32 = forward.all_blanks().map(|blanks| blanks.held).sum();
+        let left = |lendable: u32| lendable.saturating_sub(lent).saturating_sub(held) / 2;
+        let free = free.min(left(forward.shares.lendable()));
         if waiting.peek().is_none() {
             return free;
         }
-        let lent: u32 = forward.all_blanks().map(|blanks| blanks.held).sum();
-        let left = self.reserved().saturating_sub(lent).saturating_sub(held) / 2;
         let used = lent + waiting.sum::<u32>();
-        free.min(left).min(self.ingress.credit.saturating_sub(used))
+        let credit = self.ingress.credit.saturating_sub(used);
+        free.min(left(self.reserved())).min(credit)
     }
 
     /// The part of the credit of sources that can wait which is kept for blanks.

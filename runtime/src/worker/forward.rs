@@ -12,6 +12,7 @@ use super::{
     affinity::Clock,
     ledger::Owner,
     packets::{Live, Packets},
+    pressure::Pressure,
     replicas::{Instances, Selection},
     share::Shares,
     sink::Exit,
@@ -39,6 +40,7 @@ pub(super) struct Forward {
     pub(super) sinks: Vec<Exit>,
     free: Vec<u32>,
     pub(super) shares: Shares,
+    pub(super) pressure: Pressure,
     /// Packets for which sources that can wait leave room: twice the blanks that all instances may have, of which each gets no more
     /// than it leaves to others.
     pub(super) reserved: u32,
@@ -77,6 +79,7 @@ impl Forward {
             sinks: std::iter::repeat_with(Exit::default).take(sinks).collect(),
             free: Vec::with_capacity(2 * BURST),
             shares: Shares::new(room),
+            pressure: Pressure::new(links),
             reserved: 0,
             waiting: [false; 256],
             stamped: [false; 256],
@@ -133,6 +136,7 @@ impl Forward {
         if let Some(selection) = self.services.get_mut(usize::from(service)) {
             selection.renew(instances, self.clock);
         }
+        self.settle_pressure();
     }
 
     /// Goes on to this second, and says what flows those still have that are to go.
@@ -162,6 +166,7 @@ impl Forward {
             *link = None;
         }
         self.services.iter_mut().for_each(|s| s.remove(slot));
+        self.settle_pressure();
         self.divide_shares();
     }
 
@@ -298,6 +303,7 @@ impl Forward {
             return;
         };
         if link.staged() > self.shares.room(link.held()) as usize {
+            self.is_pressed(slot);
             self.shed(packets, slot);
         }
         let Some(link) = &mut self.links[usize::from(slot)] else {
@@ -310,12 +316,16 @@ impl Forward {
             add(&counters.rx_packets, pushed as u64);
             self.shares.changed(before, held);
         }
+        let pressed = held >= link.high();
         if !left.is_empty() {
             let left: Vec<u32> = left.iter().map(|words| words[0] as u32).collect();
             if let Err(corrupt) = outcome {
                 self.quarantine(slot, || corrupt.to_string());
             }
             self.drop_unpushed(packets, slot, &left, Reason::RingFull);
+        }
+        if pressed {
+            self.is_pressed(slot);
         }
     }
 

@@ -510,6 +510,7 @@ fn generation(number: u64, how: u8, entries: &Programs) -> Generation {
         number,
         id: String::new(),
         max_hops: 2,
+        ahead: crate::generation::ahead(&hops),
         hops,
         chains: Vec::new(),
         tables,

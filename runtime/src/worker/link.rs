@@ -6,7 +6,7 @@ use nflib::{
     ring::{Consumer, Corrupt, Producer},
 };
 
-use super::{BURST, blanks::Blanks};
+use super::{BURST, blanks::Blanks, pressure};
 
 /// Bursts pushed before the NF's bell is looked at, while the worker has more to do: a look costs a full fence. A worker
 /// without work looks at once.
@@ -28,11 +28,13 @@ pub struct Link {
     /// back finds room, and that one which hands nothing back does not take all buffers. Below 0 while packets are in the burst
     /// under way that it has handed back already, by a guess: with these the sum is right at any time.
     held: i32,
+    /// From so many held on the instance is under pressure.
+    high: u32,
     /// Descriptors that are not of packets that it held, in the burst that was taken from it last: those refused, and packets that
     /// it made.
     pub(super) not_held: u64,
-    /// Of an instance that makes packets.
-    pub(super) blanks: Option<Blanks>,
+    /// Of an instance that makes packets. Apart, since others need not carry it through the cache.
+    pub(super) blanks: Option<Box<Blanks>>,
     /// The instance may change packets, so the place and length that it hands back count.
     pub(super) writes: bool,
     /// The instance broke the protocol and is not served any more.
@@ -41,8 +43,10 @@ pub struct Link {
 
 impl Link {
     pub fn new(region: &Region, worker: u32, writes: bool) -> Self {
+        let outgoing = region.to_nf_producer(worker);
         Self {
-            outgoing: region.to_nf_producer(worker),
+            high: pressure::high(outgoing.capacity()),
+            outgoing,
             incoming: region.from_nf_consumer(worker),
             nf_bell: region.nf_bell(),
             worker_bell: region.worker_bell(worker),
@@ -75,6 +79,11 @@ impl Link {
     #[inline(always)]
     pub(super) fn held(&self) -> u32 {
         self.held.max(0) as u32
+    }
+
+    #[inline(always)]
+    pub(super) fn high(&self) -> u32 {
+        self.high
     }
 
     /// Takes packets that are not to be kept out of the burst under way; gives their buffers and how many these are.

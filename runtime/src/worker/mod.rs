@@ -21,6 +21,7 @@ mod ledger;
 mod link;
 mod misuse;
 mod packets;
+mod pressure;
 mod replicas;
 mod round;
 mod route;
@@ -219,12 +220,15 @@ impl Worker {
     /// Work that is not done in each round.
     fn upkeep(&mut self) {
         self.forward.announce();
-        self.top_up();
         self.watch_ages();
         self.handle_commands();
         self.release();
         self.end_ingress();
         self.retire();
+        self.forward.ease();
+        if !self.exit {
+            self.top_up();
+        }
         self.forward.publish_gauges(self.packets.generations.in_flight);
     }
 

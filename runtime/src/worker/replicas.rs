@@ -96,6 +96,11 @@ impl Selection {
         }
     }
 
+    /// Those that new flows are given to.
+    pub(super) fn chosen(&self) -> &[u16] {
+        &self.instances.chosen
+    }
+
     /// There is no instance, and one is to come.
     pub(super) fn is_starved(&self) -> bool {
         self.instances.awaited && self.instances.chosen.is_empty()

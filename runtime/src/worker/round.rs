@@ -247,6 +247,7 @@ impl Worker {
             return;
         };
         let (burst, mut flows) = (&receiver.burst, self.ingress.flows.of(port, &tables));
+        let heeds_pressure = receiver.source.kind == SourceKind::Live;
         // Where all packets go the same way and no NF sees them, nobody looks into them.
         let looked_at = flows.look() || !tables.reach[port].is_empty();
         for packet in burst.packets() {
@@ -289,11 +290,19 @@ impl Worker {
                 hash,
                 place: place(packet.off, packet.len),
             };
-            if hop == NOWHERE {
+            let refused = match hop {
+                NOWHERE => Some(Reason::Chain),
+                _ if heeds_pressure && self.forward.pressure.any() => {
+                    let ahead = tables.ahead.get(usize::from(hop)).map_or(&[][..], Vec::as_slice);
+                    self.forward.pressure.at(ahead).then_some(Reason::Backpressure)
+                }
+                _ => None,
+            };
+            if let Some(reason) = refused {
                 *self.packets.ledger.entry(packet.index) = entry;
                 self.packets.generations.leave(slot, port as u8, 1);
                 self.forward
-                    .refuse(&mut self.packets, port as u16, packet.index, Reason::Chain);
+                    .refuse(&mut self.packets, port as u16, packet.index, reason);
                 continue;
             }
             let Self { forward, packets, .. } = self;

@@ -38,9 +38,14 @@ impl Shares {
         self.taken = held.map(|held| held.saturating_sub(self.own)).sum();
     }
 
-    /// Free buffers that none may be taken of for instances to make packets of. Packets made in the names of those that are exempt
-    /// from shares are so, too: only this keeps them from taking the buffers that ports receive and send by.
-    pub(super) fn left_to_others(&self) -> u32 {
+    /// Buffers that may be lent to all instances for packets that they make.
+    pub(super) fn lendable(&self) -> u32 {
+        self.total / 4
+    }
+
+    /// Free buffers of which none is lent. Packets made in the names of those that are exempt from shares are so, too: only this keeps
+    /// them from taking the buffers that ports receive and send by.
+    pub(super) fn kept_free(&self) -> u32 {
         self.total / 2
     }
 

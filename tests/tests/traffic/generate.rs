@@ -26,12 +26,22 @@ fn packet(n: u32) -> Vec<u8> {
 
 #[test]
 fn copies_and_answers_leave_by_their_outputs() {
+    copy("");
+}
+
+/// Captures leave room in their rings for the packets made, so that none of all is lost.
+#[test]
+fn in_rings_that_are_short_none_is_lost() {
+    copy("manager { ring = 64 }");
+}
+
+fn copy(manager: &str) {
     let scratch = scratch();
     let [lan, tap] = ["lan.pcap", "tap.pcap"].map(|name| scratch.path(name));
     let chain = format!(
         "use \"maker.nf.toml\" as maker\nport wan = pcap {{ read = file(\"in.pcap\") }}\n\
          port lan = pcap {{ write = \"{}\" }}\nport tap = pcap {{ write = \"{}\" }}\nnf make = maker {{}}\n\
-         steer wan {{ else -> make {{ mirror -> tap }} -> lan }}\n",
+         {manager}\nsteer wan {{ else -> make {{ mirror -> tap }} -> lan }}\n",
         lan.display(),
         tap.display()
     );

@@ -28,17 +28,10 @@ enum Setting {
     Cores,
     Numa,
     Domain,
-    Backpressure,
 }
 
 impl Setting {
-    const ALL: [Self; 5] = [
-        Self::Run,
-        Self::Cores,
-        Self::Numa,
-        Self::Domain,
-        Self::Backpressure,
-    ];
+    const ALL: [Self; 4] = [Self::Run, Self::Cores, Self::Numa, Self::Domain];
 
     /// The missing effect, and the actual behaviour.
     fn texts(self) -> (&'static str, &'static str) {
@@ -61,10 +54,6 @@ impl Setting {
                 "all NFs share one packet memory, and `onvm-run` refuses NFs of different domains; leave it out, or run them \
                  under managers of their own",
             ),
-            Self::Backpressure => (
-                "`backpressure = on` has no effect",
-                "captures wait for room, and packets from live ports are dropped at a full ring; leave it out",
-            ),
         }
     }
 }
@@ -81,12 +70,6 @@ pub(crate) fn of_nf(with: &Settings) -> Vec<Idle> {
         (Setting::Domain, "domain", with.values.text("domain").is_some()),
     ];
     placed(with, &given)
-}
-
-pub(crate) fn of_manager(read: &Settings) -> Vec<Idle> {
-    let on = read.values.text("backpressure").as_deref() == Some("on");
-    let given = [(Setting::Backpressure, "backpressure", on)];
-    placed(read, &given)
 }
 
 fn placed(read: &Settings, given: &[(Setting, &str, bool)]) -> Vec<Idle> {

@@ -28,7 +28,6 @@ pub(crate) fn manager(
     let record = block.map(|(_, m)| &m.settings);
     let head = cx.place(file, record.map_or(syntax::Span::default(), |r| r.span));
     let read = values.settings(file, "`manager`", head, record, &specs());
-    effects::report(cx, &effects::of_manager(&read));
     let number = |name: &str, default: u64| read.values.number(name).unwrap_or(default);
     let workers = number("workers", 1);
     let buffers = number("buffers", DEFAULT_BUFFERS);

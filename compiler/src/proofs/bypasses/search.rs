@@ -21,6 +21,10 @@ use crate::{
 const ASK_BUDGET: u64 = 200_000;
 /// So many rules of which nothing can be shown use up what there is for one question.
 const RULES: u64 = 16;
+/// For counting the rules like one that was found.
+const COUNT: u64 = 100_000;
+/// For the ways of the packets that show one of these.
+const WALKS: u64 = 25;
 /// Of more pairs of routes, not all are looked at one by one.
 const MAX_ROUTES: usize = 1000;
 
@@ -215,23 +219,37 @@ impl<'s, 'g, 'a, 'm> Port<'s, 'g, 'a, 'm> {
             Found::Unknown => None,
         };
         let each = budget.share(RULES);
-        let mut bypass: Option<Bypass> = None;
-        let mut all = true;
-        for n in &own {
-            all = !budget.is_spent();
-            if !all {
-                break;
-            }
-            let found = budget.part(each, |part| self.find(&question, &[*n], part));
-            match (&mut bypass, found) {
-                (_, Found::No | Found::Unknown) => {}
-                (Some(bypass), Found::Frame(_)) => bypass.more += 1,
-                (None, Found::Frame(frame)) => bypass = self.bypass(by, rules, &[*n], frame),
+        let mut rest = own.iter();
+        let mut bypass = None;
+        while bypass.is_none()
+            && !budget.is_spent()
+            && let Some(n) = rest.next()
+        {
+            if let Found::Frame(frame) = budget.part(each, |part| self.find(&question, &[*n], part)) {
+                bypass = self.bypass(by, rules, &[*n], frame);
             }
         }
         // What was found of all of them is one rule's, also where nothing could be said of that rule alone.
         let bypass = bypass.or_else(|| self.bypass(by, rules, &own, some?))?;
-        Some(Bypass { all, ..bypass })
+        let (more, all) = budget.part(COUNT, |part| self.count(&question, rest.as_slice(), part));
+        Some(Bypass { more, all, ..bypass })
+    }
+
+    /// How many of the rules are like it, and whether all were looked at.
+    fn count(&self, question: &Question<'s, 's>, rules: &[usize], budget: &mut Budget) -> (usize, bool) {
+        let each = budget.share(RULES);
+        let mut found = 0;
+        for rule in rules {
+            if budget.is_spent() {
+                return (found, false);
+            }
+            let one = budget.part(each, |part| self.find(question, &[*rule], part));
+            if matches!(one, Found::Frame(_)) {
+                found += 1;
+                budget.spend(WALKS);
+            }
+        }
+        (found, true)
     }
 
     /// The bypass that a frame shows, by one of the rules `own`. None: the rules themselves do not confirm it.

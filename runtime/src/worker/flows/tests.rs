@@ -45,6 +45,7 @@ fn generation(
         chains: Vec::new(),
         reach: vec![Vec::new()],
         rules: Vec::new(),
+        ahead: Vec::new(),
         counters: vec![HopCounters::new(0, &tables)],
         tables,
         programs,
