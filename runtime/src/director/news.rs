@@ -17,7 +17,8 @@ impl Director {
     /// All workers have carried out the changes of this number: the news of that.
     pub(crate) fn carried_out(&mut self, number: u64) -> Vec<News> {
         let mut told = Vec::new();
-        while let Some(batch) = self.batches.pop_front_if(|batch| batch.number <= number) {
+        let done = self.batches.partition_point(|batch| batch.number <= number);
+        for batch in self.batches.drain(..done) {
             let ended = batch.ended.len() as u64;
             for (record, why) in batch.ended {
                 let (packets, bytes) = record.entry.counts.total();

@@ -309,14 +309,13 @@ impl Forward {
         let Some(link) = &mut self.links[usize::from(slot)] else {
             return;
         };
-        let before = link.held();
+        let (before, high) = (link.held(), link.high());
         let (pushed, held, left, outcome) = link.push();
         let counters = &self.counters.instances[usize::from(slot)];
         if pushed > 0 {
             add(&counters.rx_packets, pushed as u64);
             self.shares.changed(before, held);
         }
-        let pressed = held >= link.high();
         if !left.is_empty() {
             let left: Vec<u32> = left.iter().map(|words| words[0] as u32).collect();
             if let Err(corrupt) = outcome {
@@ -324,7 +323,7 @@ impl Forward {
             }
             self.drop_unpushed(packets, slot, &left, Reason::RingFull);
         }
-        if pressed {
+        if held >= high {
             self.is_pressed(slot);
         }
     }

@@ -3,7 +3,7 @@
 use onvm_bundle::{Buffers, HugePages, Idle, ManagerConfig, ParamKind, Workers};
 use onvm_lang::syntax;
 
-use super::{Table, effects, narrow};
+use super::{Table, narrow};
 use crate::{
     diagnostics::{out_of_range, rings_and_buffers},
     resolve::{
