@@ -17,7 +17,7 @@ pub(crate) fn say(connection: &OwnedFd, message: &FromNf) -> Result<Option<()>, 
 }
 
 /// Says something if there is room for it now, and whether there was; none when the manager is gone.
-pub(crate) fn try_say(connection: &OwnedFd, message: &FromNf) -> Result<Option<bool>, RunError> {
+pub(crate) fn try_say(connection: &OwnedFd, message: &[u8]) -> Result<Option<bool>, RunError> {
     match session::try_send(connection, message) {
         Ok(sent) => Ok(Some(sent)),
         Err(e) if is_gone(&e) => Ok(None),

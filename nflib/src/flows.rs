@@ -151,7 +151,7 @@ impl FlowRequest {
             Self::List { .. } => return 64,
         };
         match matches {
-            FlowMatch::Flow(_) | FlowMatch::BothWays(_) => 320,
+            FlowMatch::Flow(_) | FlowMatch::BothWays(_) => 330,
             FlowMatch::Filter(filter) => 256 + filter.to_string().len(),
         }
     }

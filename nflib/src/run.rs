@@ -238,7 +238,7 @@ struct Session<'a, N> {
     tick: Option<Duration>,
     flows: Option<Flows>,
     /// Requests that the socket had no room for.
-    unsent: Option<FromNf>,
+    unsent: Option<Vec<u8>>,
 }
 
 impl<'a, N: Nf> Session<'a, N> {
@@ -418,14 +418,18 @@ impl<'a, N: Nf> Session<'a, N> {
     }
 }
 
-fn send_requests(connection: &OwnedFd, flows: &Flows, unsent: &mut Option<FromNf>) -> Result<bool, RunError> {
+fn send_requests(
+    connection: &OwnedFd,
+    flows: &Flows,
+    unsent: &mut Option<Vec<u8>>,
+) -> Result<bool, RunError> {
     loop {
-        let requests = || {
-            let (first, requests) = flows.take()?;
-            Some(FromNf::Flows { first, requests })
-        };
-        let Some(message) = unsent.take().or_else(requests) else {
-            return Ok(true);
+        let message = match unsent.take() {
+            Some(message) => message,
+            None => match flows.take() {
+                Some((first, requests)) => session::encode(&FromNf::Flows { first, requests })?,
+                None => return Ok(true),
+            },
         };
         match try_say(connection, &message)? {
             None => return Ok(false),

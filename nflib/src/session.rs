@@ -249,13 +249,18 @@ fn seqpacket(flags: SocketFlags) -> io::Result<OwnedFd> {
     )?)
 }
 
-/// Sends one message, unless the peer has so many waiting that there is no room for it, or as much as may wait; says whether it did.
-pub fn try_send<T: Serialize>(socket: impl AsFd, message: &T) -> io::Result<bool> {
+/// A message as it is sent.
+pub fn encode<T: Serialize>(message: &T) -> io::Result<Vec<u8>> {
     let bytes = serde_json::to_vec(message)?;
-    if bytes.len() > MAX_MESSAGE {
-        return Err(too_big(bytes.len(), 0));
+    match bytes.len() <= MAX_MESSAGE {
+        true => Ok(bytes),
+        false => Err(too_big(bytes.len(), 0)),
     }
-    match rustix::net::send(socket, &bytes, SendFlags::NOSIGNAL | SendFlags::DONTWAIT) {
+}
+
+/// Sends one message, unless so much waits for the peer that there is no room for it; says whether it did.
+pub fn try_send(socket: impl AsFd, message: &[u8]) -> io::Result<bool> {
+    match rustix::net::send(socket, message, SendFlags::NOSIGNAL | SendFlags::DONTWAIT) {
         Ok(_) => Ok(true),
         Err(rustix::io::Errno::AGAIN | rustix::io::Errno::NOBUFS) => Ok(false),
         Err(e) => Err(e.into()),

@@ -1,5 +1,5 @@
-//! What an instance asks about flow entries, and what it is told: one message of requests at a time, no more in a second than
-//! workers can carry out beside their work, and no more news than it reads.
+//! What an instance asks about flow entries, and what it is told: so many requests at a time, no more in a second than workers can
+//! carry out beside their work, and no more news than it reads.
 
 use std::{
     collections::VecDeque,
@@ -18,8 +18,11 @@ use crate::director::News;
 const OF_A_FLOW: Duration = Duration::from_micros(2);
 /// A port's entries by filter get another index.
 const OF_A_FILTER: Duration = Duration::from_millis(2);
+const OF_A_LIST: Duration = Duration::from_micros(200);
 /// So much may be asked at once.
 const BURST: Duration = Duration::from_millis(50);
+/// Requests that are not answered yet, with which no further message is read.
+const MOST_UNANSWERED: u64 = 4096;
 /// Messages that may wait for an instance which does not read; of what is to be told beyond, only the number is.
 const MOST_WAITING: usize = 64;
 
@@ -30,8 +33,8 @@ pub(super) struct Asking {
     pub(super) life: u32,
     /// The number of its next request.
     next: u64,
-    /// What it asked is answered when as many are done.
-    answered_at: Option<u64>,
+    /// The requests below this number are answered.
+    answered: u64,
     /// When it may ask again.
     pub(super) from: Instant,
     /// Of the last news.
@@ -46,7 +49,7 @@ impl Asking {
         Self {
             life,
             next: 0,
-            answered_at: None,
+            answered: 0,
             from: now.checked_sub(BURST).unwrap_or(now),
             done: 0,
             waiting: VecDeque::new(),
@@ -54,9 +57,9 @@ impl Asking {
         }
     }
 
-    /// Whether its next message may be read: what it asked last has been answered, and it has read that.
+    /// Whether its next message may be read: most of what it asked has been answered, and it has read that.
     pub(super) fn may_ask(&self) -> bool {
-        self.answered_at.is_none() && self.waiting.is_empty()
+        self.next.saturating_sub(self.answered) < MOST_UNANSWERED && self.waiting.is_empty()
     }
 
     /// It asks; the reason where it must not.
@@ -71,7 +74,6 @@ impl Asking {
         self.next = first
             .checked_add(requests.len() as u64)
             .ok_or("its requests have come to an end")?;
-        self.answered_at = Some(self.next);
         let takes: Duration = requests.iter().map(takes).sum();
         self.from = self
             .from
@@ -87,9 +89,7 @@ impl Asking {
         }
         let answers = life.is_some();
         if answers {
-            if self.answered_at.is_some_and(|at| news.done >= at) {
-                self.answered_at = None;
-            }
+            self.answered = self.answered.max(news.done);
         } else if self.waiting.len() >= MOST_WAITING {
             self.missed += news.ended.len() as u64;
             return;
@@ -112,7 +112,7 @@ impl Asking {
     pub(super) fn send(&mut self, socket: &NfSocket) -> std::io::Result<bool> {
         let mut sent = false;
         while let Some(news) = self.waiting.front() {
-            if !session::try_send(socket, &ToNf::Flows(news.clone()))? {
+            if !session::try_send(socket, &session::encode(&ToNf::Flows(news.clone()))?)? {
                 break;
             }
             self.waiting.pop_front();
@@ -126,7 +126,7 @@ fn takes(request: &FlowRequest) -> Duration {
     let matches = match request {
         FlowRequest::Put(entry) => &entry.matches,
         FlowRequest::Remove { matches, .. } => matches,
-        FlowRequest::List { .. } => return OF_A_FILTER,
+        FlowRequest::List { .. } => return OF_A_LIST,
     };
     match matches {
         FlowMatch::Filter(_) => OF_A_FILTER,
@@ -179,8 +179,10 @@ mod tests {
     #[test]
     fn news_are_told_in_order_and_in_messages_that_fit() {
         let mut asking = Asking::new(2);
-        let list = [FlowRequest::List { after: 0 }];
-        asking.ask(0, &list).unwrap();
+        let list = vec![FlowRequest::List { after: 0 }; MOST_UNANSWERED as usize];
+        asking.ask(0, &list[1..]).unwrap();
+        assert!(asking.may_ask());
+        asking.ask(MOST_UNANSWERED - 1, &list[..1]).unwrap();
         assert!(!asking.may_ask());
         let (packets, bytes) = (1, 2);
         let ended = |_| FlowEnded {

@@ -208,7 +208,8 @@ impl Rogue {
             });
         }
         let (first, count) = (self.requests, requests.len() as u64);
-        if session::try_send(&self.connection, &FromNf::Flows { first, requests })? {
+        let message = session::encode(&FromNf::Flows { first, requests })?;
+        if session::try_send(&self.connection, &message)? {
             self.requests += count;
         }
         let mut news = vec![0; session::MAX_MESSAGE];
