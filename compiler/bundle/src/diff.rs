@@ -389,16 +389,23 @@ fn rules(changes: &mut Vec<Change>, old: Contents<'_>, new: Contents<'_>) {
 
 /// What NFs may program.
 fn permissions(changes: &mut Vec<Change>, old: &Flows, new: &Flows) {
-    let all = |flows: &Flows| -> BTreeSet<String> {
+    // By the filter as it is lowered: a class in it may have become another one.
+    let all = |flows: &Flows| -> BTreeMap<(String, String), String> {
         let arms = flows.programs.iter().flat_map(|program| {
             program.arms.iter().map(|arm| {
-                let targets = arm.targets.join(", ");
-                format!("{}: {} -> {targets}, by {}", program.port, arm.text, program.nf)
+                let way = format!("-> {}, by {}", arm.targets.join(", "), program.nf);
+                let shown = format!("{}: {} {way}", program.port, arm.text);
+                ((format!("{}: {}", program.port, arm.filter), way), shown)
             })
         });
         arms.collect()
     };
     let (old, new) = (all(old), all(new));
+    let missing = |from: &BTreeMap<(String, String), String>, of: &BTreeMap<(String, String), String>| {
+        let missing = of.iter().filter(|(key, _)| !from.contains_key(key));
+        missing.map(|(_, shown)| shown.clone()).collect::<Vec<_>>()
+    };
+    let (added, removed) = (missing(&old, &new), missing(&new, &old));
     let mut add = |action, name: &String| {
         changes.push(Change {
             action,
@@ -407,8 +414,8 @@ fn permissions(changes: &mut Vec<Change>, old: &Flows, new: &Flows) {
             details: Vec::new(),
         });
     };
-    new.difference(&old).for_each(|name| add(Action::Added, name));
-    old.difference(&new).for_each(|name| add(Action::Removed, name));
+    added.iter().for_each(|name| add(Action::Added, name));
+    removed.iter().for_each(|name| add(Action::Removed, name));
 }
 
 fn table(changes: &mut Vec<Change>, port: &str, old: &Rules<'_>, new: &Rules<'_>) {

@@ -269,6 +269,9 @@ impl<'a> Check<'a> {
             if !seen.insert((port, nf)) {
                 return refuse("this stands there twice");
             }
+            if program.arms.is_empty() || program.arms.iter().any(|arm| arm.targets.is_empty()) {
+                return refuse("a permission says which packets may be sent where");
+            }
             let mut targets = program.arms.iter().flat_map(|arm| &arm.targets);
             if let Some(chain) = targets.find(|chain| !chains.contains(chain.as_str())) {
                 return refuse(&format!("chain `{chain}` does not exist"));

@@ -284,6 +284,13 @@ impl<'g, 'a> Steering<'g, 'a> {
                 lowered.push((arm, place));
             }
         }
+        // What the manifest does not declare is not granted, which is reported with the other permissions.
+        if !self
+            .effects(&allow.nf.node)
+            .is_some_and(|effects| effects.programs)
+        {
+            return;
+        }
         let of_it = |p: &&mut Programmable| p.port == port.node && p.nf == allow.nf.node;
         match self.programs.iter_mut().find(of_it) {
             Some(program) => program.arms.extend(lowered),

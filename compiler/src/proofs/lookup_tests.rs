@@ -238,6 +238,32 @@ pub(super) fn frames() -> Vec<Frame> {
     .collect()
 }
 
+/// An edit of a class changes what an NF may do, and a manifest without the effect permits nothing.
+#[test]
+fn a_permission_is_what_is_lowered() {
+    let program = |class: &str, nf: &str| {
+        let source = format!(
+            "use \"sdn.nf.toml\" as sdn\nuse \"looker.nf.toml\" as looker\n{PORTS}class web = {class}\nnf c = {nf}\n\
+             chain fast = lan\nsteer wan {{ else -> c -> lan }}\nallow c to program wan {{ web -> fast, drop }}\n"
+        );
+        checked(&source, DECLARES)
+    };
+    let [one, other] = ["tcp dst port 80", "udp"].map(|class| program(class, "sdn").program.unwrap());
+    let of = |program: &Program| program.flows.programs.clone();
+    assert_eq!(of(&one)[0].arms[0].targets, ["drop", "fast"]);
+    assert_eq!(of(&one)[0].arms[0].text, of(&other)[0].arms[0].text);
+    let diff = onvm_bundle::diff::diff(one.contents(), other.contents());
+    let changed = diff.changes.iter().filter(|c| c.kind == "permission to program");
+    assert_eq!(changed.count(), 2, "{:?}", diff.changes);
+    let not_declared = program("tcp", "looker");
+    assert!(
+        codes(&not_declared).contains(&"C0601"),
+        "{:?}",
+        codes(&not_declared)
+    );
+    assert!(of(&not_declared.program.unwrap()).is_empty());
+}
+
 #[test]
 fn what_may_be_programmed_may_happen() {
     let rules = "tcp dst port 99 -> c -> lan\nelse -> lan";

@@ -59,7 +59,7 @@ impl Effect {
         match self {
             Self::Steers => "steer NAME",
             Self::LooksUp => "lookup",
-            Self::Programs => "program PORT",
+            Self::Programs => "program PORT { FILTER -> CHAIN }",
         }
     }
 

@@ -231,6 +231,9 @@ fn allow<'a>(rest: &[&'a str]) -> Vec<Want<'a>> {
         [_] => vec![Want::Words(&["to"])],
         [_, "to"] => vec![Want::Words(&["steer", "lookup", "program"])],
         [_, "to", "program"] => vec![Want::Port],
+        [_, "to", "program", _, "{", .., "->" | ","] => vec![Want::Chain, Want::Words(&["drop"])],
+        [_, "to", "program", _, "{", ..] => vec![Want::Filter],
+        [_, "to", "program", ..] => Vec::new(),
         [_, "to", "lookup", ..] => Vec::new(),
         [_, "to", "steer", .., "max_hops"] => Vec::new(),
         [_, "to", .., "steer" | ","] => NODE.to_vec(),
@@ -317,6 +320,11 @@ mod tests {
         assert_eq!(at("assert p: tcp passes a before $0"), NODE);
         assert_eq!(at("allow $0"), [Want::Nf]);
         assert_eq!(at("allow a to steer b, $0"), NODE);
+        let target = vec![Want::Chain, Want::Words(&["drop"])];
+        assert_eq!(at("allow a to program p { $0"), [Want::Filter]);
+        assert_eq!(at("allow a to program p { tcp and $0"), [Want::Filter]);
+        assert_eq!(at("allow a to program p { tcp -> $0"), target);
+        assert_eq!(at("allow a to program p { tcp -> x, $0"), target);
         assert_eq!(at("test \"t\" { $0"), [STATEMENT]);
         assert_eq!(at("test \"t\" { send $0"), [Want::Port]);
         assert_eq!(
