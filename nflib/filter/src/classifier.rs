@@ -89,7 +89,16 @@ impl Classifier {
         packet: &[u8],
         wire_len: u32,
     ) -> Option<usize> {
-        let takes = |rule: usize| filter(rule).is_some_and(|filter| filter.matches(packet, wire_len));
+        self.first_by(
+            |rule| filter(rule).is_some_and(|filter| filter.matches(packet, wire_len)),
+            packet,
+            wire_len,
+        )
+    }
+
+    /// The first by number that `takes` the frame, which is asked of those alone whose filter may.
+    #[inline]
+    pub fn first_by(&self, takes: impl Fn(usize) -> bool, packet: &[u8], wire_len: u32) -> Option<usize> {
         if self.indexes.is_empty() {
             return (0..self.filters).find(|rule| takes(*rule));
         }

@@ -145,6 +145,7 @@ impl Manager {
         let placed = self.place_services(&bundle, specs)?;
         if let Err(error) = self.await_ready(&placed).await {
             self.undo_services(&placed);
+            self.forget_early();
             return Err(error);
         }
         let mut changes = Changes::default();

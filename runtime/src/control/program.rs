@@ -45,6 +45,11 @@ impl Manager {
         number
     }
 
+    /// The program that instances have been started for does not come.
+    pub(super) fn forget_early(&mut self) {
+        self.early.clear();
+    }
+
     /// All workers obey the changes of this number.
     pub(super) fn programmed(&mut self, number: u64) {
         for news in self.director.carried_out(number) {

@@ -29,6 +29,14 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// What it matches, where that is a filter.
+    pub fn filter(&self) -> Option<&Expr> {
+        match &self.matches {
+            FlowMatch::Filter(filter) => Some(filter),
+            FlowMatch::Flow(_) | FlowMatch::BothWays(_) => None,
+        }
+    }
+
     #[inline]
     pub fn count(&self, worker: usize, packets: u64, bytes: u64) {
         self.counts.count(worker, packets, bytes);
@@ -131,23 +139,21 @@ fn reads<'a>(filters: impl Iterator<Item = &'a Expr> + Clone) -> (bool, u16) {
 #[derive(Debug, Default)]
 pub struct Wilds {
     entries: Vec<Arc<Entry>>,
-    /// What each takes: its own filter within its arms.
-    filters: Vec<Expr>,
     index: Classifier,
     pub reach: u16,
     pub by_flow: bool,
 }
 
 impl Wilds {
-    pub fn new(mut entries: Vec<Arc<Entry>>, grants: &[Grant]) -> Self {
+    pub fn new(mut entries: Vec<Arc<Entry>>) -> Self {
+        entries.retain(|entry| entry.filter().is_some());
         entries.sort_by_key(|entry| (std::cmp::Reverse(entry.priority), entry.id));
-        let filters: Vec<Expr> = entries.iter().map(|entry| within(entry, grants)).collect();
-        let (by_flow, reach) = reads(filters.iter());
+        let filters: Vec<&Expr> = entries.iter().filter_map(|entry| entry.filter()).collect();
+        let (by_flow, reach) = reads(filters.iter().copied());
         Self {
-            index: Classifier::new(&filters),
+            index: Classifier::new(filters),
             by_flow,
             reach,
-            filters,
             entries,
         }
     }
@@ -156,25 +162,27 @@ impl Wilds {
         self.entries.is_empty()
     }
 
-    /// The entry that takes a frame.
-    pub fn first(&self, frame: &[u8], wire_length: u32) -> Option<&Arc<Entry>> {
+    /// The entry that takes a frame, of those that may. That is asked first, so that nobody pays for a filter whose packets are
+    /// not its own.
+    pub fn first(
+        &self,
+        frame: &[u8],
+        wire_length: u32,
+        may: impl Fn(&Arc<Entry>) -> bool,
+    ) -> Option<&Arc<Entry>> {
         if self.is_empty() {
             return None;
         }
-        let found = self.index.first(|n| self.filters.get(n), frame, wire_length)?;
+        let takes = |n: usize| {
+            self.entries.get(n).is_some_and(|entry| {
+                may(entry)
+                    && entry
+                        .filter()
+                        .is_some_and(|filter| filter.matches(frame, wire_length))
+            })
+        };
+        let found = self.index.first_by(takes, frame, wire_length)?;
         self.entries.get(found)
-    }
-}
-
-/// The arms stand first, so that nobody pays for a filter whose packets are not its own.
-fn within(entry: &Entry, grants: &[Grant]) -> Expr {
-    let (FlowMatch::Filter(filter), Some(grant)) = (&entry.matches, grants.get(usize::from(entry.grant)))
-    else {
-        return Expr::Const(false);
-    };
-    match grant.hop {
-        NO_HOP => Expr::Const(false),
-        _ => Expr::And(vec![Expr::Or(grant.arms.clone()), filter.clone()]),
     }
 }
 

@@ -15,10 +15,18 @@ use super::{Changes, Director, Draft, Record};
 
 /// The shortest time between looks at one entry.
 const SHORTEST_CHECK: Duration = Duration::from_millis(20);
+/// Times that are noted and of the past, beside twice as many as there are entries.
+const MOST_PAST: usize = 1024;
 /// Entries that are looked at in one tick.
 const MOST_CHECKS: usize = 50_000;
 
 impl Director {
+    /// Times that are noted.
+    #[cfg(test)]
+    pub(crate) fn noted(&self) -> usize {
+        self.due.len()
+    }
+
     /// Works out when to look at an entry next.
     pub(super) fn schedule(&mut self, slot: u32, now: Instant) {
         let Some(Some(record)) = self.records.get_mut(slot as usize) else {
@@ -30,9 +38,20 @@ impl Director {
             let next = now + (idle / 4).max(SHORTEST_CHECK);
             next.min((record.seen.1 + idle).max(now + SHORTEST_CHECK))
         });
-        record.check = hard.into_iter().chain(idle).min();
-        if let Some(at) = record.check {
-            self.due.push(Reverse((at, record.entry.id)));
+        self.look_at(slot, hard.into_iter().chain(idle).min());
+    }
+
+    /// Notes when to look at an entry. What was noted before stays until then, or until there is more of that than of entries: an NF
+    /// that changes entries without end must not fill the manager's memory.
+    fn look_at(&mut self, slot: u32, at: Option<Instant>) {
+        if let Some(Some(record)) = self.records.get_mut(slot as usize) {
+            record.check = at;
+            self.due.extend(at.map(|at| Reverse((at, record.entry.id))));
+        }
+        if self.due.len() > 2 * self.by_id.len() + MOST_PAST {
+            let records = self.records.iter().flatten();
+            let due = records.filter_map(|record| Some(Reverse((record.check?, record.entry.id))));
+            self.due = due.collect();
         }
     }
 
@@ -48,7 +67,12 @@ impl Director {
                 continue;
             };
             match self.records.get_mut(slot as usize) {
-                Some(Some(record)) if record.check == Some(at) => match record.over(now) {
+                Some(Some(record)) if record.check != Some(at) => {}
+                Some(Some(record)) if record.entry.filter().is_some() && now < self.index_from => {
+                    let at = self.index_from;
+                    self.look_at(slot, Some(at));
+                }
+                Some(Some(record)) => match record.over(now) {
                     Some(why) => self.end(&mut draft, slot, why),
                     None => self.schedule(slot, now),
                 },

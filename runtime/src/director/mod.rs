@@ -16,11 +16,11 @@ use std::{
     collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, VecDeque},
     hash::BuildHasher,
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use hashbrown::{DefaultHashBuilder, HashTable};
-use nflib::flows::{FlowEnd, FlowEntry, FlowMatch, FlowNews, FlowRequest};
+use nflib::flows::{FlowEnd, FlowEntry, FlowMatch, FlowNews, FlowRequest, FlowsError, LONGEST_FILTER};
 use onvm_api as wire;
 use tokio::sync::oneshot;
 
@@ -34,10 +34,13 @@ use crate::generation::HopIndex;
 
 /// Entries of all NFs together.
 pub const MOST_ENTRIES: usize = 1 << 20;
-/// Entries by filter of one port: each that is added has the port's index made anew.
+/// Entries by filter of one port: each that is added or ends has the port's index made anew.
 pub const MOST_WILDS: usize = 1024;
 /// Entries that one answer to an instance lists, whose text fits a message.
 const LISTED: usize = 100;
+/// Of the control thread's time, one part in so many is for the indexes over entries by filter of one NF, or of those that end.
+pub(crate) const PARTS: u32 = 10;
+
 #[derive(Debug)]
 pub(crate) struct Director {
     workers: usize,
@@ -49,8 +52,10 @@ pub(crate) struct Director {
     by_id: BTreeMap<u64, u32>,
     /// The same of each NF.
     of_nf: HashMap<Arc<str>, BTreeMap<u64, u32>>,
-    /// Slots of the entries by filter, by port.
-    wild: BTreeMap<u16, BTreeSet<u32>>,
+    /// Slots of the entries by filter, by port, and the index over them.
+    wild: BTreeMap<u16, (BTreeSet<u32>, Arc<Wilds>)>,
+    /// Before that, no entry by filter ends by itself: making the last index has taken that much time.
+    index_from: Instant,
     /// Slots by port, match and priority.
     known: HashTable<u32>,
     hasher: DefaultHashBuilder,
@@ -90,8 +95,11 @@ struct Batch {
 #[derive(Debug)]
 struct Asked {
     instance: u16,
+    nf: Arc<str>,
     life: u32,
     news: FlowNews,
+    /// What the index over entries by filter has taken.
+    index: Duration,
 }
 
 /// What an instance asks for.
@@ -124,6 +132,7 @@ impl Director {
             by_id: BTreeMap::new(),
             of_nf: HashMap::new(),
             wild: BTreeMap::new(),
+            index_from: Instant::now(),
             known: HashTable::new(),
             hasher: DefaultHashBuilder::default(),
             due: BinaryHeap::new(),
@@ -145,7 +154,10 @@ impl Director {
         self.clients.renew();
         let ports = 0..ports.len() as u16;
         ports
-            .map(|port| Program::new(self.grants.of(port).to_vec(), self.wilds(port)))
+            .map(|port| {
+                let wilds = self.wild.get(&port).map(|(_, wilds)| wilds.clone());
+                Program::new(self.grants.of(port).to_vec(), wilds.unwrap_or_default())
+            })
             .collect()
     }
 
@@ -188,8 +200,10 @@ impl Director {
         }
         let asked = Asked {
             instance: client.instance,
+            nf: self.grants.nf(client.nf),
             life: client.life,
             news,
+            index: Duration::ZERO,
         };
         self.finish_draft(draft, Some(asked), None)
     }
@@ -202,22 +216,24 @@ impl Director {
         now: Instant,
     ) -> Result<(), String> {
         let (port, grant) = self.clients.resolve(client, &self.grants, asked.target.index())?;
+        refuse_long(&asked.matches)?;
         let known = self.find(port, &asked.matches, asked.priority);
-        let (id, slot, counts, seen) = match known.and_then(|slot| self.record(slot)) {
+        let (id, slot, counts) = match known.and_then(|slot| self.record(slot)) {
             Some(record) if *record.nf != *client.nf => {
                 return Err(format!("`{}` has made that entry", record.nf));
             }
             Some(record) => {
                 let Entry { id, slot, counts, .. } = &*record.entry;
-                (*id, *slot, counts.clone(), record.seen.0)
+                (*id, *slot, counts.clone())
             }
             None => {
                 self.refuse_full(client, port, &asked.matches)?;
                 self.last_id += 1;
                 let slot = self.free.pop().unwrap_or(self.records.len() as u32);
-                (self.last_id, slot, Arc::new(Counts::new(self.workers)), 0)
+                (self.last_id, slot, Arc::new(Counts::new(self.workers)))
             }
         };
+        let seen = counts.total().0;
         let entry = Arc::new(Entry {
             id,
             slot,
@@ -309,7 +325,7 @@ impl Director {
             self.by_id.insert(id, slot);
             self.of_nf.entry(record.nf.clone()).or_default().insert(id, slot);
             if let FlowMatch::Filter(_) = matches {
-                self.wild.entry(port).or_default().insert(slot);
+                self.wild.entry(port).or_default().0.insert(slot);
             }
             self.grants.entered(&record.entry);
         }
@@ -348,7 +364,7 @@ impl Director {
         self.grants.left(&record.entry);
         if let FlowMatch::Filter(_) = matches {
             draft.wild.insert(port);
-            self.wild.entry(port).or_default().remove(&slot);
+            self.wild.entry(port).or_default().0.remove(&slot);
         }
         draft.steps.push(Change::Remove(record.entry.clone()));
         draft.ended.push((record, why));
@@ -398,7 +414,11 @@ impl Director {
     ) -> Arc<Changes> {
         self.last_number += 1;
         let number = self.last_number;
-        let wilds = draft.wild.iter().map(|&port| (port, self.wilds(port))).collect();
+        let began = Instant::now();
+        let wilds: Vec<_> = draft.wild.iter().map(|&port| (port, self.index(port))).collect();
+        let took = began.elapsed();
+        self.index_from = self.index_from.max(Instant::now() + took * PARTS);
+        let asked = asked.map(|asked| Asked { index: took, ..asked });
         self.batches.push_back(Batch {
             number,
             asked,
@@ -412,12 +432,13 @@ impl Director {
         })
     }
 
-    /// The entries by filter of a port.
-    fn wilds(&self, port: u16) -> Arc<Wilds> {
-        let slots = self.wild.get(&port).into_iter().flatten();
+    /// Makes the index over a port's entries by filter anew.
+    fn index(&mut self, port: u16) -> Arc<Wilds> {
+        let slots = self.wild.get(&port).into_iter().flat_map(|(slots, _)| slots);
         let records = slots.filter_map(|&slot| self.record(slot));
-        let entries = records.map(|record| record.entry.clone()).collect();
-        Arc::new(Wilds::new(entries, self.grants.of(port)))
+        let wilds = Arc::new(Wilds::new(records.map(|record| record.entry.clone()).collect()));
+        self.wild.entry(port).or_default().1 = wilds.clone();
+        wilds
     }
 
     fn record(&self, slot: u32) -> Option<&Record> {
@@ -438,6 +459,16 @@ impl Director {
 
     fn hash(&self, port: u16, matches: &FlowMatch, priority: u16) -> u64 {
         hash_of(&self.hasher, port, matches, priority)
+    }
+}
+
+/// An instance may send what `nflib` does not.
+fn refuse_long(matches: &FlowMatch) -> Result<(), String> {
+    match matches {
+        FlowMatch::Filter(filter) if filter.to_string().len() > LONGEST_FILTER => {
+            Err(FlowsError::TooLong.to_string())
+        }
+        _ => Ok(()),
     }
 }
 

@@ -1,5 +1,7 @@
 //! What instances are told when all workers obey.
 
+use std::{sync::Arc, time::Duration};
+
 use nflib::flows::{FlowEnded, FlowNews};
 
 use super::{Asked, Director, LISTED};
@@ -10,6 +12,10 @@ pub(crate) struct News {
     pub instance: u16,
     /// The life of the instance in which it asked; none where it did not.
     pub life: Option<u32>,
+    /// The service whose entries they are about. The slot may be another's by now.
+    pub nf: Arc<str>,
+    /// What the index over entries by filter has taken for what it asked.
+    pub index: Duration,
     pub news: FlowNews,
 }
 
@@ -28,12 +34,21 @@ impl Director {
                     packets,
                     bytes,
                 };
-                tell(&mut told, record.owner, ended);
+                tell(&mut told, record.owner, record.nf, ended);
             }
-            if let Some(Asked { instance, life, news }) = batch.asked {
+            if let Some(Asked {
+                instance,
+                nf,
+                life,
+                news,
+                index,
+            }) = batch.asked
+            {
                 told.push(News {
                     instance,
                     life: Some(life),
+                    nf,
+                    index,
                     news,
                 });
             }
@@ -47,15 +62,17 @@ impl Director {
 }
 
 /// Adds to the last news of an instance, or begins others.
-fn tell(told: &mut Vec<News>, instance: u16, ended: FlowEnded) {
-    let last = told
-        .iter_mut()
-        .find(|news| news.instance == instance && news.news.ended.len() < LISTED);
+fn tell(told: &mut Vec<News>, instance: u16, nf: Arc<str>, ended: FlowEnded) {
+    let is_it =
+        |news: &&mut News| (news.instance, &news.nf) == (instance, &nf) && news.news.ended.len() < LISTED;
+    let last = told.iter_mut().rev().find(is_it);
     match last {
         Some(news) => news.news.ended.push(ended),
         None => told.push(News {
             instance,
             life: None,
+            nf,
+            index: Duration::ZERO,
             news: FlowNews {
                 ended: vec![ended],
                 ..FlowNews::default()

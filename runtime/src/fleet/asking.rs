@@ -12,11 +12,11 @@ use nflib::{
 };
 
 use super::closing::NfSocket;
-use crate::director::News;
+use crate::director::{News, PARTS};
 
 /// What a request takes of the time of workers and of the control thread, at least.
 const OF_A_FLOW: Duration = Duration::from_micros(2);
-/// A port's entries by filter get another index.
+/// A port's entries by filter get another index, which takes more time besides the more there are.
 const OF_A_FILTER: Duration = Duration::from_millis(2);
 const OF_A_LIST: Duration = Duration::from_micros(200);
 /// So much may be asked at once.
@@ -83,13 +83,19 @@ impl Asking {
     }
 
     /// There are news for it.
-    pub(super) fn hear(&mut self, News { life, news, .. }: News) {
+    pub(super) fn hear(
+        &mut self,
+        News {
+            life, index, news, ..
+        }: News,
+    ) {
         if life.is_some_and(|life| life != self.life) {
             return;
         }
         let answers = life.is_some();
         if answers {
             self.answered = self.answered.max(news.done);
+            self.from = self.from.max(Instant::now() + index * PARTS);
         } else if self.waiting.len() >= MOST_WAITING {
             self.missed += news.ended.len() as u64;
             return;
@@ -200,6 +206,8 @@ mod tests {
         let news = |life, done| News {
             instance: 0,
             life,
+            nf: "sdn".into(),
+            index: Duration::from_millis(20),
             news: FlowNews {
                 done,
                 refused: (0..3000).map(|n| (n, "x".repeat(100))).collect(),
@@ -213,6 +221,8 @@ mod tests {
         assert!(!asking.may_ask() && !asking.has_news());
         asking.hear(news(Some(2), 1));
         assert!(asking.waiting.len() > 10);
+        let waits = asking.from.saturating_duration_since(Instant::now());
+        assert!(waits > Duration::from_millis(150), "for the index: {waits:?}");
         let told = std::mem::take(&mut asking.waiting);
         assert!(asking.may_ask());
         for part in &told {
@@ -252,6 +262,8 @@ mod tests {
             asking.hear(News {
                 instance: 0,
                 life: None,
+                nf: "sdn".into(),
+                index: Duration::ZERO,
                 news,
             });
         }

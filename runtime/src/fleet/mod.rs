@@ -236,7 +236,14 @@ impl Fleet {
 
     /// Tells an instance what has become of flow entries.
     pub(crate) fn tell(&self, news: director::News) {
-        if let Some(entry) = self.instance(news.instance) {
+        let Some(entry) = self.instance(news.instance) else {
+            return;
+        };
+        let service = self
+            .services
+            .get(usize::from(entry.service))
+            .and_then(Option::as_ref);
+        if service.is_some_and(|service| *service.name == *news.nf) {
             let _ = entry.orders.send(Order::Flows(Box::new(news)));
         }
     }

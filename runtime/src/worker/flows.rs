@@ -214,25 +214,16 @@ impl View<'_> {
             table,
             grants,
         } = self;
-        let length = length.into();
-        let decide = || {
-            let entry = match programmed {
-                true => Candidates {
-                    entries,
-                    exact,
-                    hasher,
-                    wilds,
-                    grants,
-                    table,
-                }
-                .first(flow.key.as_ref(), head, length),
-                false => None,
-            };
-            match entry {
-                Some(slot) => PROGRAMMED | slot,
-                None => table.entry(head, length) as Decision,
-            }
+        let asked = Asked {
+            entries,
+            exact,
+            hasher,
+            wilds,
+            grants,
+            table,
+            programmed: *programmed,
         };
+        let decide = || asked.decide(flow.key.as_ref(), head, length.into());
         let decision = match flow.key {
             Some(key) if *by_flow => cache.get(&key, decide),
             _ => decide(),
@@ -250,24 +241,16 @@ impl View<'_> {
             programmed,
             ..
         } = &*self.port;
-        let entry = match programmed {
-            true => {
-                let candidates = Candidates {
-                    entries: self.entries,
-                    exact,
-                    hasher,
-                    wilds,
-                    grants: self.grants,
-                    table: self.table,
-                };
-                candidates.first(flow_of(head).key.as_ref(), head, length.into())
-            }
-            false => None,
+        let asked = Asked {
+            entries: self.entries,
+            exact,
+            hasher,
+            wilds,
+            grants: self.grants,
+            table: self.table,
+            programmed: *programmed,
         };
-        match entry {
-            Some(slot) => PROGRAMMED | slot,
-            None => self.table.entry(head, length.into()) as Decision,
-        }
+        asked.decide(flow_of(head).key.as_ref(), head, length.into())
     }
 
     /// The first hop that a decision leads to.
@@ -332,19 +315,32 @@ impl Hits {
     }
 }
 
-/// The entries of a port.
-struct Candidates<'a> {
+/// Entries and rules of a port.
+struct Asked<'a> {
     entries: &'a Entries,
     exact: &'a HashTable<u32>,
     hasher: &'a DefaultHashBuilder,
     wilds: &'a Wilds,
     grants: &'a [Grant],
     table: &'a PortTable,
+    programmed: bool,
 }
 
-impl Candidates<'_> {
+impl Asked<'_> {
+    #[inline(always)]
+    fn decide(&self, key: Option<&FlowKey>, frame: &[u8], wire_length: u32) -> Decision {
+        let entry = match self.programmed {
+            true => self.entry(key, frame, wire_length),
+            false => None,
+        };
+        match entry {
+            Some(slot) => PROGRAMMED | slot,
+            None => self.table.entry(frame, wire_length) as Decision,
+        }
+    }
+
     /// The slot of the entry that takes a frame.
-    fn first(&self, key: Option<&FlowKey>, frame: &[u8], wire_length: u32) -> Option<u32> {
+    fn entry(&self, key: Option<&FlowKey>, frame: &[u8], wire_length: u32) -> Option<u32> {
         match self.table.ignore_tags {
             false => self.best(key, frame, wire_length),
             true => without_tags(frame, wire_length, |frame, length| self.best(key, frame, length)),
@@ -352,16 +348,15 @@ impl Candidates<'_> {
     }
 
     fn best(&self, key: Option<&FlowKey>, frame: &[u8], wire_length: u32) -> Option<u32> {
-        let admits = |entry: &&Arc<Entry>| {
+        let admits = |entry: &Arc<Entry>| {
             let grant = self.grants.get(usize::from(entry.grant));
             grant.is_some_and(|grant| grant.admits(frame, wire_length))
         };
-        // Also by the tables of a packet that an older generation classified.
-        let wild = self.wilds.first(frame, wire_length).filter(admits);
+        let wild = self.wilds.first(frame, wire_length, admits);
         let exact = key.and_then(|key| {
             let slots = self.exact.iter_hash(hash(self.hasher, key));
             let entries = slots.filter_map(|slot| self.entries.get(*slot));
-            let found = entries.filter(|entry| takes(entry, key)).filter(admits);
+            let found = entries.filter(|entry| takes(entry, key) && admits(entry));
             found.min_by_key(|entry| (std::cmp::Reverse(entry.priority), entry.id))
         });
         let best = match (exact, wild) {

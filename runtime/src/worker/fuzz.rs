@@ -448,11 +448,8 @@ impl<'b> World<'b> {
 
     /// Flow entries come and go, as the director has it.
     fn program(&mut self, input: &mut Bytes<'_>) {
-        let tables = self.generations.last();
-        let changes = tables.map(|tables| self.entries.change(input, &tables.programs));
-        if let Some(changes) = changes {
-            self.commands.push(Command::Program(Arc::new(changes)));
-        }
+        let changes = Arc::new(self.entries.change(input));
+        self.commands.push(Command::Program(changes));
         self.worker.upkeep();
     }
 

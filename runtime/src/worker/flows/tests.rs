@@ -348,6 +348,31 @@ fn no_nf_takes_the_room_of_another() {
     );
 }
 
+/// Neither times that are noted for ever nor filters that `nflib` would not send take the manager's memory or time.
+#[test]
+fn what_an_nf_asks_without_end_leaves_nothing_behind() {
+    let mut world = World::new(&[], &[program("sdn", &[("(all)", &["a"])])]);
+    let f = frame(false, [1, 2, 3, 4]);
+    for n in 0..10_000u64 {
+        let hard = Duration::from_secs(40 * 24 * 3600 - n);
+        let entry = put(0, FlowMatch::Flow(key(&f)), 0).hard(hard);
+        world.ask("sdn", vec![FlowRequest::Put(entry)]);
+    }
+    assert!(world.director.noted() < 1100, "{}", world.director.noted());
+    let entry = put(0, FlowMatch::Flow(key(&f)), 0).hard(Duration::from_secs(1));
+    world.ask("sdn", vec![FlowRequest::Put(entry)]);
+    assert_eq!(world.pass(Duration::from_secs(2)), [FlowEnd::Hard]);
+    let long = format!("(or{})", " (tcp-port dst 1)".repeat(1000))
+        .parse()
+        .unwrap();
+    let news = world.ask("sdn", vec![FlowRequest::Put(put(0, FlowMatch::Filter(long), 0))]);
+    assert!(news.refused[0].1.contains("4096 bytes"), "{news:?}");
+    let wild = put(0, FlowMatch::Filter("(all)".parse().unwrap()), 0).hard(Duration::from_millis(100));
+    world.ask("sdn", vec![FlowRequest::Put(wild)]);
+    assert_eq!(world.hop(&f), A);
+    assert_eq!(world.pass(Duration::from_secs(10)), [FlowEnd::Hard]);
+}
+
 /// What entries say when each is asked.
 fn by_walk(entries: &[(u64, FlowEntry)], frame: &[u8], rules: &[(Expr, HopIndex)]) -> HopIndex {
     let (tcp, udp): (Expr, Expr) = ("(tcp)".parse().unwrap(), "(udp)".parse().unwrap());

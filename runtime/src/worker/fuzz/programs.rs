@@ -28,7 +28,7 @@ pub(super) struct Programs {
 
 impl Programs {
     /// Adds, changes or removes one.
-    pub(super) fn change(&mut self, input: &mut Bytes<'_>, programs: &[Program]) -> Changes {
+    pub(super) fn change(&mut self, input: &mut Bytes<'_>) -> Changes {
         let (slot, how) = (input.below(MOST), input.u8());
         self.last += 1;
         let step = match (self.entries[slot].take(), how % 4) {
@@ -42,7 +42,7 @@ impl Programs {
                 Change::Put(entry)
             }
         };
-        let port = |source: usize| (source as u16, self.wilds(source, &programs[source].grants));
+        let port = |source: usize| (source as u16, self.wilds(source));
         Changes {
             number: self.last,
             steps: vec![step],
@@ -94,12 +94,10 @@ impl Programs {
         }
     }
 
-    fn wilds(&self, port: usize, grants: &[Grant]) -> Arc<Wilds> {
-        let wild = |entry: &&Arc<Entry>| {
-            usize::from(entry.port) == port && matches!(entry.matches, FlowMatch::Filter(_))
-        };
-        let entries = self.entries.iter().flatten().filter(wild);
-        Arc::new(Wilds::new(entries.cloned().collect(), grants))
+    fn wilds(&self, port: usize) -> Arc<Wilds> {
+        let entries = self.entries.iter().flatten();
+        let of_port = entries.filter(|entry| usize::from(entry.port) == port);
+        Arc::new(Wilds::new(of_port.cloned().collect()))
     }
 
     /// By port, for another generation.
@@ -114,7 +112,7 @@ impl Programs {
             grant(5, "(tcp-port dst 97)"),
         ];
         let of_port = |port: usize| match SOURCES.contains(&port) {
-            true => Program::new(grants.clone(), self.wilds(port, &grants)),
+            true => Program::new(grants.clone(), self.wilds(port)),
             false => Program::default(),
         };
         (0..PORTS).map(of_port).collect()
