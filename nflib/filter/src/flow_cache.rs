@@ -227,7 +227,9 @@ mod tests {
                 assert!(!kept(&mut cache, once));
             }
         }
-        assert!(lost < 2000, "{lost} of 98000 packets are classified anew");
+        // Where the hash gives one set eight or more of the 1000 flows, they push out each other: with random hashes 786 to
+        // 2330 packets in 1500 runs. Were flows that come once kept as long as others, nearly all would be.
+        assert!(lost < 9800, "{lost} of 98000 packets are classified anew");
     }
 
     #[test]
