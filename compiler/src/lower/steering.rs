@@ -46,6 +46,20 @@ pub(crate) struct Steering<'g, 'a> {
     pub(crate) programs: Vec<Programmable>,
 }
 
+/// The chains as they were lowered, for any thread.
+#[derive(Clone, Copy)]
+pub(crate) struct Chains<'s> {
+    by_name: &'s HashMap<String, Option<usize>>,
+    pub(crate) all: &'s [Chain],
+    pub(crate) places: &'s [Vec<Place>],
+}
+
+impl Chains<'_> {
+    pub(crate) fn index(&self, name: &str) -> Option<usize> {
+        self.by_name.get(name).copied().flatten()
+    }
+}
+
 impl Programmable {
     /// Each way that an entry can lead as a block of one rule: what may be true of any packet of the rule.
     pub(crate) fn ways(&self) -> impl Iterator<Item = Block> {
@@ -141,7 +155,15 @@ impl<'g, 'a> Steering<'g, 'a> {
 
     /// The index of a chain by its name.
     pub(crate) fn chain_index(&self, name: &str) -> Option<usize> {
-        self.lowered.get(name).copied().flatten()
+        self.as_lowered().index(name)
+    }
+
+    pub(crate) fn as_lowered(&self) -> Chains<'_> {
+        Chains {
+            by_name: &self.lowered,
+            all: &self.chains,
+            places: &self.places,
+        }
     }
 
     /// The effects on packets that the manifest of an NF declares.

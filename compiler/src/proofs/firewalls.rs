@@ -1,6 +1,6 @@
 //! The NFs on the way, as proofs know them: their models, as tables of the algebra.
 
-use std::{cell::RefCell, collections::HashMap};
+use std::{cell::RefCell, collections::HashMap, sync::Arc};
 
 use nflib::{
     Params,
@@ -28,8 +28,6 @@ struct Known {
     outputs: Vec<String>,
     nf: &'static StandardNf,
     params: Params,
-    /// The NF itself, once a packet has been tried on it.
-    bench: RefCell<Option<Box<dyn AnyBench>>>,
 }
 
 impl std::fmt::Debug for Known {
@@ -51,13 +49,24 @@ impl Models {
                 outputs: built.service.outputs.clone(),
                 nf: standard,
                 params,
-                bench: RefCell::new(None),
             };
             Some((built.service.name.clone(), known))
         });
         Self {
             by_name: known.collect(),
         }
+    }
+
+    /// A model with rules, and their filters for packets of a port that ignores tags or of another.
+    fn rules(&self, nf: &str, ignore_tags: bool) -> Option<(&Model, &[Expr])> {
+        let model = &self.by_name.get(nf)?.model;
+        let Model::Rules {
+            filters, untagged, ..
+        } = model
+        else {
+            return None;
+        };
+        Some((model, if ignore_tags { untagged } else { filters }))
     }
 
     /// What the NF at a hop can do with some packet: where it goes then, and by which decision, if it is one that rules take.
@@ -81,27 +90,35 @@ impl Models {
             _ => None,
         }
     }
-
-    /// The verdict of the NF itself on a packet, of a port that ignores tags or another. None: that is not known, or
-    /// it does not start.
-    fn tried(&self, nf: &str, frame: &Frame, ignore_tags: bool) -> Option<Outcome> {
-        let known = self.by_name.get(nf).filter(|_| frame.bytes.len() <= LONGEST)?;
-        let mut bench = known.bench.borrow_mut();
-        if bench.is_none() {
-            *bench = (known.nf.bench)(known.params.clone()).ok();
-        }
-        let handled = bench.as_mut()?.send_one(&frame.bytes, ignore_tags);
-        Some(Outcome::of(handled.verdict, &known.outputs))
-    }
 }
 
-/// The rules of firewalls, by the name of the NF.
-#[derive(Debug)]
+/// The rules of firewalls, by the name of the NF, and the NFs themselves.
 pub(super) struct Firewalls<'m> {
     pub(super) models: &'m Models,
     /// They see packets without their VLAN tags.
     pub(super) ignore_tags: bool,
-    by_name: HashMap<&'m str, Firewall<'m>>,
+    by_name: Arc<HashMap<&'m str, Firewall<'m>>>,
+    /// Each from the first packet that is tried on it; none: it does not start.
+    benches: RefCell<HashMap<&'m str, Option<Box<dyn AnyBench>>>>,
+}
+
+/// The same without the NFs, which stay on one thread.
+#[derive(Debug, Clone)]
+pub(super) struct Shared<'m> {
+    models: &'m Models,
+    ignore_tags: bool,
+    by_name: Arc<HashMap<&'m str, Firewall<'m>>>,
+}
+
+impl<'m> From<Shared<'m>> for Firewalls<'m> {
+    fn from(shared: Shared<'m>) -> Self {
+        Self {
+            models: shared.models,
+            ignore_tags: shared.ignore_tags,
+            by_name: shared.by_name,
+            benches: RefCell::default(),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -136,25 +153,35 @@ impl<'m> Firewalls<'m> {
         ignore_tags: bool,
         wanted: impl Fn(&str) -> bool,
     ) -> Self {
-        let mut all = Self {
-            models,
-            ignore_tags,
-            by_name: HashMap::new(),
-        };
+        let mut by_name = HashMap::new();
         let mut names: Vec<&'m str> = models.by_name.keys().map(String::as_str).collect();
         names.retain(|name| wanted(name));
         // The same order of fields each time, and so the same packets.
         names.sort_unstable();
         for name in names {
-            let Some((model @ Model::Rules { outcomes, said, .. }, filters)) = all.model(name) else {
+            let Some((model @ Model::Rules { outcomes, said, .. }, filters)) =
+                models.rules(name, ignore_tags)
+            else {
                 continue;
             };
             let mut table = RuleTable::default();
             filters.iter().for_each(|filter| table.push(fields, filter));
-            all.by_name
-                .insert(name, Firewall::new(model, table, outcomes, said));
+            by_name.insert(name, Firewall::new(model, table, outcomes, said));
         }
-        all
+        let shared = Shared {
+            models,
+            ignore_tags,
+            by_name: Arc::new(by_name),
+        };
+        shared.into()
+    }
+
+    pub(super) fn shared(&self) -> Shared<'m> {
+        Shared {
+            models: self.models,
+            ignore_tags: self.ignore_tags,
+            by_name: Arc::clone(&self.by_name),
+        }
     }
 
     /// The same ones, for the other packet of each pair; see [`RuleTable::beside`].
@@ -164,10 +191,7 @@ impl<'m> Firewalls<'m> {
         seen: &dyn Fn(&Field) -> Seen,
         filter: &dyn Fn(&Expr) -> Expr,
     ) -> Self {
-        let mut all = Self {
-            by_name: HashMap::new(),
-            ..*self
-        };
+        let mut by_name = HashMap::new();
         let mut names: Vec<&'m str> = self.by_name.keys().copied().collect();
         names.sort_unstable();
         for name in names {
@@ -176,26 +200,29 @@ impl<'m> Firewalls<'m> {
             };
             let table = firewall.table.beside(fields, seen, filter);
             let other = Firewall::new(model, table, firewall.outcomes, firewall.said);
-            all.by_name.insert(name, other);
+            by_name.insert(name, other);
         }
-        all
+        let shared = Shared {
+            by_name: Arc::new(by_name),
+            ..self.shared()
+        };
+        shared.into()
     }
 
-    /// A model with rules, and their filters.
     fn model(&self, nf: &str) -> Option<(&'m Model, &'m [Expr])> {
-        let model = &self.models.by_name.get(nf)?.model;
-        let Model::Rules {
-            filters, untagged, ..
-        } = model
-        else {
-            return None;
-        };
-        Some((model, if self.ignore_tags { untagged } else { filters }))
+        self.models.rules(nf, self.ignore_tags)
     }
 
     /// The verdict of the NF itself on a packet. None: that is not known, or it does not start.
     pub(super) fn tried(&self, nf: &str, frame: &Frame) -> Option<Outcome> {
-        self.models.tried(nf, frame, self.ignore_tags)
+        let is_known = frame.bytes.len() <= LONGEST;
+        let (name, known) = self.models.by_name.get_key_value(nf).filter(|_| is_known)?;
+        let mut benches = self.benches.borrow_mut();
+        let bench = benches
+            .entry(name)
+            .or_insert_with(|| (known.nf.bench)(known.params.clone()).ok());
+        let handled = bench.as_mut()?.send_one(&frame.bytes, self.ignore_tags);
+        Some(Outcome::of(handled.verdict, &known.outputs))
     }
 
     /// The rules of an NF in order, each with what it comes to and its name.

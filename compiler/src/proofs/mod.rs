@@ -127,14 +127,7 @@ pub(crate) fn check(
     };
     let mut warned = Vec::new();
     let proved = asserts::check(cx, &common, &tables, assertions, &packets, &beside, &mut warned);
-    bypasses::check(
-        cx,
-        &mut fields,
-        steering,
-        &tables,
-        [&firewalls, &untagged],
-        &warned,
-    );
+    bypasses::check(cx, &fields, steering, &tables, [&firewalls, &untagged], &warned);
     proved
 }
 

@@ -180,7 +180,7 @@ impl FieldId {
 }
 
 /// Every field that some filter has named. Sets and tables can be compared only when made with the same one.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Fields {
     known: Vec<Field>,
     ids: HashMap<Field, FieldId>,

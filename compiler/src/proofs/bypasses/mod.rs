@@ -25,18 +25,21 @@ mod walk;
 use std::cell::OnceCell;
 
 use self::search::{Port, Rule, Side, may_drop};
-use super::{Beside, firewalls::Firewalls};
+use super::{
+    Beside,
+    firewalls::{Firewalls, Shared},
+};
 use crate::{
     diagnostics::{
         drops_first_fragments_only::drops_first_fragments_only, drops_untagged_only::drops_untagged_only,
     },
-    lower::steering::{Block, Steering},
+    lower::steering::{Block, Chains, Steering},
     sets::{Budget, Fields, RuleTable, Set, Witness},
     source::{context::Context, sources::Place},
 };
 
-/// For all rules.
-const BUDGET: u64 = 2_000_000;
+/// For all rules and one kind of packets beside them.
+const BUDGET: u64 = 1_000_000;
 /// One of so many parts of what is left is for the rules of one port or firewall, so that no other is forgotten.
 const PARTS: u64 = 4;
 
@@ -62,33 +65,79 @@ pub(crate) struct Bypass {
 /// `warned` says.
 pub(super) fn check(
     cx: &Context<'_>,
-    fields: &mut Fields,
+    fields: &Fields,
     steering: &Steering<'_, '_>,
     tables: &[(&Block, RuleTable<'_>)],
     firewalls: [&Firewalls<'_>; 2],
     warned: &[(String, Beside)],
 ) {
-    let mut budget = Budget::new(BUDGET);
-    for kind in Beside::ALL {
-        let frames = kind.frames();
-        let frames = Set::new(fields, &frames);
-        let of_others = [OnceCell::new(), OnceCell::new()];
-        let mut reported: Vec<String> = Vec::new();
-        for (block, table) in tables {
-            let Some(port) = block.port.as_deref().filter(|_| block.complete) else {
-                continue;
-            };
+    let searches = Beside::ALL.map(|kind| {
+        let wanted = tables.iter().filter_map(|(block, table)| {
+            let port = block.port.as_deref().filter(|_| block.complete)?;
             let carries = match kind {
                 Beside::Tagged => steering.carries_tags(port),
                 Beside::Fragments => steering.carries_fragments(port),
             };
             let known = warned.iter().any(|(of, beside)| of == port && *beside == kind);
-            if !carries || known || !steering.is_live(port) {
-                continue;
-            }
-            let at = usize::from(steering.ignores_tags(port));
-            let own = firewalls[at];
-            if !may_drop(steering, block, own) {
+            let wanted = carries && !known && steering.is_live(port);
+            wanted.then(|| (*block, table, steering.ignores_tags(port)))
+        });
+        Search {
+            kind,
+            program: steering.as_lowered(),
+            tables: wanted.collect(),
+            firewalls: firewalls.map(Firewalls::shared),
+        }
+    });
+    // With many rules this takes as long as all else.
+    let found = std::thread::scope(|scope| {
+        let threads = searches.map(|search| {
+            let fields = fields.clone();
+            (search.kind, scope.spawn(move || search.run(fields)))
+        });
+        threads.map(|(kind, thread)| match thread.join() {
+            Ok(found) => (kind, found),
+            Err(panic) => std::panic::resume_unwind(panic),
+        })
+    });
+    for (kind, bypasses) in found {
+        for bypass in &bypasses {
+            cx.report(match kind {
+                Beside::Tagged => drops_untagged_only(bypass),
+                Beside::Fragments => drops_first_fragments_only(bypass),
+            });
+        }
+    }
+}
+
+/// The search for one kind of packets beside others, for a thread of its own.
+struct Search<'s, 'm> {
+    kind: Beside,
+    program: Chains<'s>,
+    /// The rules of each port that can carry such packets, and whether it ignores tags.
+    tables: Vec<(&'s Block, &'s RuleTable<'s>, bool)>,
+    /// Of ports that do not ignore tags, and of those that do.
+    firewalls: [Shared<'m>; 2],
+}
+
+impl Search<'_, '_> {
+    fn run(self, mut fields: Fields) -> Vec<Bypass> {
+        if self.tables.is_empty() {
+            return Vec::new();
+        }
+        let (kind, program) = (self.kind, self.program);
+        let fields = &mut fields;
+        let firewalls = self.firewalls.map(Firewalls::from);
+        let of_others = [OnceCell::new(), OnceCell::new()];
+        let frames = kind.frames();
+        let frames = Set::new(fields, &frames);
+        let mut budget = Budget::new(BUDGET);
+        let mut bypasses = Vec::new();
+        let mut met: Vec<String> = Vec::new();
+        for (block, table, ignores_tags) in self.tables {
+            let at = usize::from(ignores_tags);
+            let own = &firewalls[at];
+            if !may_drop(program, block, own) {
                 continue;
             }
             let other = of_others[at]
@@ -102,31 +151,21 @@ pub(super) fn check(
                 table: &others,
                 firewalls: other,
             };
-            let port = Port::new(fields, steering, block, (kind, &frames), (found, made));
-            let rules = port.rules();
+            let port = Port::new(fields, program, block, (kind, &frames), (found, made));
             let mut first =
                 |by, rules: &[Rule<'_>]| budget.part(budget.share(PARTS), |part| port.first(by, rules, part));
-            report(cx, kind, first(None, &rules));
+            bypasses.extend(first(None, &port.rules()));
             for nf in port.firewalls() {
-                if reported.iter().any(|name| name == nf.name) {
+                if met.iter().any(|name| name == nf.name) {
                     continue;
                 }
-                let bypass = first(Some(nf), &port.rules_of(nf));
-                if bypass.is_some() {
-                    reported.push(nf.name.to_owned());
+                if let Some(bypass) = first(Some(nf), &port.rules_of(nf)) {
+                    met.push(nf.name.to_owned());
+                    bypasses.push(bypass);
                 }
-                report(cx, kind, bypass);
             }
         }
-    }
-}
-
-fn report(cx: &Context<'_>, kind: Beside, bypass: Option<Bypass>) {
-    if let Some(bypass) = bypass {
-        cx.report(match kind {
-            Beside::Tagged => drops_untagged_only(&bypass),
-            Beside::Fragments => drops_first_fragments_only(&bypass),
-        });
+        bypasses
     }
 }
 

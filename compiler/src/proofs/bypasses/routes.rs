@@ -27,7 +27,7 @@ struct Route {
     decisions: Vec<Decision>,
 }
 
-impl<'s, 'm> Port<'s, '_, '_, 'm> {
+impl<'s, 'm> Port<'s, 'm> {
     /// The routes to a goal. NFs are taken to leave packets as they are.
     fn routes(&self, goal: &Goal<'_>) -> Vec<Route> {
         let fault = Fault {
@@ -36,7 +36,7 @@ impl<'s, 'm> Port<'s, '_, '_, 'm> {
         };
         let models = self.found.firewalls.models;
         let of = |(chain, takers): &(usize, Vec<Taker>)| {
-            let faults = Faults::new(&fault, &self.steering.chains[*chain], models, &Rewriting::NONE);
+            let faults = Faults::new(&fault, &self.program.all[*chain], models, &Rewriting::NONE);
             let route = |decisions| Route {
                 takers: takers.clone(),
                 decisions,

@@ -10,7 +10,7 @@ use super::{
     walk::Look,
 };
 use crate::{
-    lower::steering::{Block, Steering},
+    lower::steering::{Block, Chains},
     models::Outcome,
     proofs::{Beside, firewalls::Firewalls},
     sets::{Budget, Choice, Decided, Fields, Found, Frame, RuleTable, Set, Taker, Witness, find},
@@ -22,19 +22,19 @@ const ASK_BUDGET: u64 = 200_000;
 /// So many rules of which nothing can be shown use up what there is for one question.
 const RULES: u64 = 16;
 /// For counting the rules like one that was found.
-const COUNT: u64 = 100_000;
+const COUNT: u64 = 50_000;
 /// For the ways of the packets that show one of these.
 const WALKS: u64 = 25;
 /// Of more pairs of routes, not all are looked at one by one.
 const MAX_ROUTES: usize = 1000;
 
 /// Whether a rule of the port, or of a firewall on its chains, drops anything.
-pub(super) fn may_drop(steering: &Steering<'_, '_>, block: &Block, firewalls: &Firewalls<'_>) -> bool {
-    let mut chains: Vec<&str> = block.rules.iter().map(|rule| rule.chain.as_str()).collect();
-    chains.sort_unstable();
-    chains.dedup();
+pub(super) fn may_drop(chains: Chains<'_>, block: &Block, firewalls: &Firewalls<'_>) -> bool {
+    let mut names: Vec<&str> = block.rules.iter().map(|rule| rule.chain.as_str()).collect();
+    names.sort_unstable();
+    names.dedup();
     let otherwise = block.otherwise.iter().filter_map(|(_, chain)| chain.as_deref());
-    let mut chains = chains.into_iter().chain(otherwise);
+    let mut names = names.into_iter().chain(otherwise);
     let drops = |hop: &Hop| match &hop.at {
         Target::Nf(nf) => firewalls
             .rules(nf)
@@ -43,9 +43,9 @@ pub(super) fn may_drop(steering: &Steering<'_, '_>, block: &Block, firewalls: &F
         Target::Drop => true,
         Target::Port(_) => false,
     };
-    chains.any(|chain| {
-        let chain = steering.chain_index(chain);
-        chain.is_some_and(|chain| steering.chains[chain].hops.iter().any(drops))
+    names.any(|name| {
+        let chain = chains.index(name);
+        chain.is_some_and(|chain| chains.all[chain].hops.iter().any(drops))
     })
 }
 
@@ -74,9 +74,9 @@ pub(super) struct Standing<'s> {
 }
 
 /// A port and its packets.
-pub(super) struct Port<'s, 'g, 'a, 'm> {
+pub(super) struct Port<'s, 'm> {
     pub(super) fields: &'s Fields,
-    pub(super) steering: &'s Steering<'g, 'a>,
+    pub(super) program: Chains<'s>,
     pub(super) block: &'s Block,
     pub(super) kind: Beside,
     /// The frames that are searched for, and what is made of each.
@@ -101,18 +101,18 @@ struct Question<'s, 't> {
     routes_in: OnceCell<Vec<Decisions<'t>>>,
 }
 
-impl<'s, 'g, 'a, 'm> Port<'s, 'g, 'a, 'm> {
+impl<'s, 'm> Port<'s, 'm> {
     /// `found` and `made`: of the frames searched for, and of what is made of each.
     pub(super) fn new(
         fields: &'s Fields,
-        steering: &'s Steering<'g, 'a>,
+        program: Chains<'s>,
         block: &'s Block,
         (kind, frames): (Beside, &'s Set<'s>),
         (found, made): (Side<'s, 'm>, Side<'s, 'm>),
     ) -> Self {
         let mut port = Self {
             fields,
-            steering,
+            program,
             block,
             kind,
             frames,
@@ -145,12 +145,12 @@ impl<'s, 'g, 'a, 'm> Port<'s, 'g, 'a, 'm> {
             Some(rule) => self.block.rules.get(rule)?.chain.as_str(),
             None => self.block.otherwise.as_ref()?.1.as_deref()?,
         };
-        self.steering.chain_index(name)
+        self.program.index(name)
     }
 
     /// Packets can leave the chain by a port.
     fn has_exit(&self, chain: usize) -> bool {
-        let mut hops = self.steering.chains[chain].hops.iter();
+        let mut hops = self.program.all[chain].hops.iter();
         hops.any(|hop| matches!(hop.at, Target::Port(_)))
     }
 
@@ -175,8 +175,8 @@ impl<'s, 'g, 'a, 'm> Port<'s, 'g, 'a, 'm> {
     pub(super) fn firewalls(&self) -> Vec<Standing<'s>> {
         let mut met: Vec<Standing<'_>> = Vec::new();
         for (chain, _) in &self.chains {
-            let hops = self.steering.chains[*chain].hops.iter();
-            for (hop, place) in hops.zip(&self.steering.places[*chain]) {
+            let hops = self.program.all[*chain].hops.iter();
+            for (hop, place) in hops.zip(&self.program.places[*chain]) {
                 if let Target::Nf(name) = &hop.at
                     && !met.iter().any(|nf| nf.name == name)
                 {
@@ -365,13 +365,13 @@ impl<'s, 'g, 'a, 'm> Port<'s, 'g, 'a, 'm> {
     }
 
     fn has(&self, chain: usize, nf: &str) -> bool {
-        let mut hops = self.steering.chains[chain].hops.iter();
+        let mut hops = self.program.all[chain].hops.iter();
         hops.any(|hop| matches!(&hop.at, Target::Nf(name) if name == nf))
     }
 }
 
 impl<'s> Question<'s, 's> {
-    fn new(port: &Port<'s, '_, '_, '_>, by: Option<&'s str>) -> Self {
+    fn new(port: &Port<'s, '_>, by: Option<&'s str>) -> Self {
         let (plain, beside) = port.sides();
         let entered = port.takers(|chain| by.is_none_or(|nf| port.has(chain, nf)));
         Self {

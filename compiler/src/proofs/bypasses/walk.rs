@@ -42,7 +42,7 @@ pub(super) struct Hole<'s> {
     pub(super) around: bool,
 }
 
-impl<'s> Port<'s, '_, '_, '_> {
+impl<'s> Port<'s, '_> {
     /// One of the rules drops a packet of the pair, and the other packet gets out.
     pub(super) fn hole(
         &self,
@@ -96,7 +96,7 @@ impl<'s> Port<'s, '_, '_, '_> {
             Look::Rules => table.taker(frame),
         };
         let by_port = taker(self.found.table, frame);
-        let hops = &self.steering.chains[self.chain(by_port)?].hops;
+        let hops = &self.program.all[self.chain(by_port)?].hops;
         let mut walk = Walk {
             taker: by_port,
             decisions: Vec::new(),
