@@ -171,8 +171,14 @@ mod tests {
         }
     }
 
+    /// What is enabled is looked up in one place for all threads, which the filter of one test changes for the others.
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
     /// The log under a filter, and the level that NFs are told.
     fn logged(filter: &str, printed: &str) -> (Vec<String>, &'static str) {
+        let _guard = ONE_AT_A_TIME
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         let written = Written::default();
         let subscriber = tracing_subscriber::fmt()
             .with_env_filter(filter)
