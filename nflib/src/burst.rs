@@ -44,6 +44,11 @@ impl<'a> Burst<'a> {
         }
     }
 
+    /// What it is made of.
+    pub(crate) fn parts(&mut self) -> (&mut [Descriptor], &'a PacketFile, Clock) {
+        (self.descriptors, self.file, self.clock)
+    }
+
     /// The time. Each call reads the clock, which takes some 20 ns: call it once a burst, and only if it is needed.
     pub fn now(&self) -> Time {
         self.clock.now()

@@ -22,9 +22,10 @@ pub struct Descriptor {
     pub length: u16,
     /// Symmetric flow hash: both directions of a flow have the same.
     pub hash: u32,
-    /// One of the `VERDICT_*` numbers.
+    /// One of the `VERDICT_*` numbers. On its way to fused NFs, with `destination`, their [`Run`].
     pub verdict: u8,
-    /// [`IGNORE_TAGS`] or zero; ignored in descriptors that an NF hands back.
+    /// [`IGNORE_TAGS`] or zero. Fused NFs hand back the step of the run whose NF gave the verdict, from 0 on; what others hand back
+    /// is ignored.
     pub flags: u8,
     /// Argument of the verdict: an output's index, a service id or a port id.
     pub destination: u16,
@@ -112,10 +113,85 @@ impl Verdict {
     }
 }
 
+/// The NFs of one process that are to handle a packet, one after the other, by their places in it: what stands in a descriptor on
+/// its way to fused NFs, four bits for each, the first ones lowest.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct Run(u32);
+
+impl Run {
+    /// NFs that one process may hold.
+    pub const MEMBERS: usize = 15;
+    /// NFs that one run may have. Those behind them are another run.
+    pub const LONGEST: usize = 6;
+    const BITS: usize = 4;
+
+    /// As many of the members, by their places from 0 on, as one run may have.
+    pub fn new(members: &[u8]) -> Self {
+        let members = members.iter().take(Self::LONGEST).enumerate();
+        Self(members.fold(0, |run, (step, member)| {
+            run | u32::from((member + 1) & 0xf) << (Self::BITS * step)
+        }))
+    }
+
+    /// NFs in it; 0 where NFs are not fused.
+    pub fn steps(self) -> u8 {
+        (u32::BITS - self.0.leading_zeros()).div_ceil(Self::BITS as u32) as u8
+    }
+
+    /// The first ones of it.
+    #[must_use]
+    pub fn first(self, steps: u8) -> Self {
+        match usize::from(steps) {
+            steps @ 0..Self::LONGEST => Self(self.0 & ((1 << (Self::BITS * steps)) - 1)),
+            _ => self,
+        }
+    }
+
+    /// The place of the NF at a step.
+    pub(crate) fn member(self, step: u8) -> Option<usize> {
+        let member = self.0.checked_shr(Self::BITS as u32 * u32::from(step))? & 0xf;
+        (member as usize).checked_sub(1)
+    }
+
+    /// Where it stands in a slot's second word.
+    pub fn word(self) -> u64 {
+        u64::from(self.0 as u8) << 32 | u64::from(self.0 >> 8) << 48
+    }
+
+    pub(crate) fn of(descriptor: &Descriptor) -> Self {
+        Self(u32::from(descriptor.verdict) | u32::from(descriptor.destination) << 8)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_run_holds_its_members_in_order() {
+        for n in 0..=7_u8 {
+            let members: Vec<u8> = (0..n).map(|i| 14 - 2 * i).collect();
+            let run = Run::new(&members);
+            let kept = members.len().min(Run::LONGEST);
+            assert_eq!(usize::from(run.steps()), kept);
+            let descriptor = Descriptor::from_words([0, run.word()]);
+            assert_eq!(Run::of(&descriptor), run);
+            assert_eq!((descriptor.hash, descriptor.flags), (0, 0));
+            let read: Vec<_> = (0..8).map_while(|step| run.member(step)).collect();
+            assert_eq!(
+                read,
+                members[..kept]
+                    .iter()
+                    .map(|m| usize::from(*m))
+                    .collect::<Vec<_>>()
+            );
+            for first in 0..=8 {
+                let shorter = run.first(first);
+                assert_eq!(shorter, Run::new(&members[..kept.min(usize::from(first))]));
+            }
+        }
+    }
 
     proptest! {
         #[test]

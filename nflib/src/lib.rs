@@ -37,6 +37,7 @@ pub mod counters;
 mod descriptor;
 pub mod filter;
 pub mod flows;
+mod fused;
 pub mod headers;
 pub mod idle;
 pub mod layout;
@@ -56,9 +57,10 @@ mod time;
 pub use burst::{Burst, GenerateError, Packet, ReadOnly, ResizeError};
 pub use counters::{Counter, CounterSet, Gauge, Histogram};
 pub use descriptor::{
-    Descriptor, IGNORE_TAGS, VERDICT_DROP, VERDICT_LOOKUP, VERDICT_NEXT, VERDICT_OUT, VERDICT_OUTPUT,
+    Descriptor, IGNORE_TAGS, Run, VERDICT_DROP, VERDICT_LOOKUP, VERDICT_NEXT, VERDICT_OUT, VERDICT_OUTPUT,
     VERDICT_STEER, Verdict,
 };
+pub use fused::{FUSED, Member, Program, run_fused, run_programs};
 pub use nf::{Nf, Reconfigured, Setup, SetupError};
 pub use params::{FileMistake, FileMistakes, FileSpan, FlowTarget, Output, Params, ParamsError};
 pub use region::{Region, RegionError, ShmRing};

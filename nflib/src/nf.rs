@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::{
     Burst, Counter, CounterSet, Gauge, Histogram, Params, ParamsError,
     flows::{FlowNews, Flows},
+    params::MemberParams,
     session::FromNf,
     time::{Clock, Time},
 };
@@ -60,6 +61,8 @@ pub struct Setup {
     instance: String,
     counters: CounterSet,
     names: Vec<String>,
+    /// In front of each name: of one of several fused NFs.
+    prefix: String,
     /// Places among the names.
     gauges: Vec<usize>,
     clock: Clock,
@@ -74,6 +77,7 @@ impl Setup {
             instance: instance.to_owned(),
             counters,
             names: Vec::new(),
+            prefix: String::new(),
             gauges: Vec::new(),
             clock,
             tick: None,
@@ -92,7 +96,7 @@ impl Setup {
             .counters
             .get(self.names.len())
             .ok_or_else(|| SetupError::Counters(self.counters.capacity()))?;
-        self.names.push(name.into());
+        self.names.push(self.prefix.clone() + &name.into());
         Ok(counter)
     }
 
@@ -142,6 +146,30 @@ impl Setup {
     /// The same, if the NF has asked for it.
     pub(crate) fn asked_flows(&self) -> Option<Flows> {
         self.flows.clone()
+    }
+
+    /// Builds one of several fused NFs: with its own name and parameters, and counters among those of all. Gives the period of the
+    /// ticks that it asks for, too.
+    pub(crate) fn member<T>(
+        &mut self,
+        member: MemberParams,
+        build: impl FnOnce(&mut Self) -> Result<T, SetupError>,
+    ) -> Result<(T, Option<Duration>), SetupError> {
+        let MemberParams { name, params, .. } = member;
+        let service = name
+            .rsplit_once('-')
+            .map_or(name.as_str(), |(service, _)| service);
+        self.prefix = format!("{service}.");
+        let instance = std::mem::replace(&mut self.instance, name);
+        let own = std::mem::replace(&mut self.params, params);
+        let built = build(self);
+        self.prefix.clear();
+        self.params = own;
+        let member = std::mem::replace(&mut self.instance, instance);
+        match built {
+            Ok(built) => Ok((built, self.tick.take())),
+            Err(e) => Err(SetupError::Other(format!("{member}: {e}"))),
+        }
     }
 
     pub(crate) fn tick_period(&self) -> Option<Duration> {

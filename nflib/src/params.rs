@@ -31,6 +31,19 @@ pub struct Params {
     /// Chains that the NF's flow entries may lead to, by port.
     #[serde(skip)]
     targets: Vec<FlowTarget>,
+    /// Those of the NFs that are fused in the process, by place.
+    #[serde(skip)]
+    members: Vec<MemberParams>,
+}
+
+/// The parameters of one of several fused NFs.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct MemberParams {
+    /// The name that it would have as an instance.
+    pub(crate) name: String,
+    /// The NF, as its program names it.
+    pub(crate) program: String,
+    pub(crate) params: Params,
 }
 
 /// A chain that flow entries of a port may lead to.
@@ -192,6 +205,7 @@ impl Params {
             files,
             outputs: Vec::new(),
             targets: Vec::new(),
+            members: Vec::new(),
         }
     }
 
@@ -200,6 +214,16 @@ impl Params {
     pub fn with_targets(mut self, targets: impl IntoIterator<Item = FlowTarget>) -> Self {
         self.targets = targets.into_iter().collect();
         self
+    }
+
+    #[must_use]
+    pub(crate) fn with_members(mut self, members: Vec<MemberParams>) -> Self {
+        self.members = members;
+        self
+    }
+
+    pub(crate) fn take_members(&mut self) -> Vec<MemberParams> {
+        std::mem::take(&mut self.members)
     }
 
     /// The names of the manifest's outputs, in order.

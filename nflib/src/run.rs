@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// Packets handled at once, at most.
-const BURST: usize = 32;
+pub(crate) const BURST: usize = 32;
 /// A sleeping NF looks this often whether its manager is still there.
 const MANAGER_CHECK: Duration = Duration::from_millis(200);
 /// So long does an NF sleep that waits for room to send requests.

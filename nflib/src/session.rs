@@ -35,6 +35,7 @@ use crate::{
     FlowTarget, Params,
     flows::{FlowNews, FlowRequest},
     memory::Geometry,
+    params::MemberParams,
 };
 
 /// Where an NF finds its socket: a path, or `fd:` and the number of a descriptor that it was started with.
@@ -130,23 +131,57 @@ pub struct Configuration {
     /// What the instance's flow entries may lead to, in the order of the [`Target`](crate::flows::Target)s.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub targets: Vec<FlowTarget>,
+    /// The NFs that are fused in the process, by place. Their files follow those of the NFs before them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub members: Vec<MemberConfiguration>,
+}
+
+/// That of one of several fused NFs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MemberConfiguration {
+    /// The name that it would have as an instance.
+    pub name: String,
+    /// The NF, as its program names it.
+    pub program: String,
+    pub configuration: Configuration,
 }
 
 impl Configuration {
     /// Reads the configuration and the files from their descriptors.
     pub fn receive(fds: impl IntoIterator<Item = OwnedFd>) -> io::Result<Params> {
         let mut fds = fds.into_iter();
-        let missing = || io::Error::new(io::ErrorKind::InvalidData, "the manager sent too few descriptors");
-        let configuration: Self = serde_json::from_slice(&read_all(fds.next().ok_or_else(missing)?)?)?;
-        let mut files = BTreeMap::new();
-        for name in configuration.files {
-            files.insert(name, read_all(fds.next().ok_or_else(missing)?)?);
-        }
-        let params = Params::new(configuration.values, files);
-        Ok(params
-            .with_outputs(configuration.outputs)
-            .with_targets(configuration.targets))
+        let configuration: Self = serde_json::from_slice(&read_all(fds.next().ok_or_else(too_few)?)?)?;
+        configuration.with_files(&mut fds)
     }
+
+    fn with_files(self, fds: &mut impl Iterator<Item = OwnedFd>) -> io::Result<Params> {
+        let mut files = BTreeMap::new();
+        for name in self.files {
+            files.insert(name, read_all(fds.next().ok_or_else(too_few)?)?);
+        }
+        let members = self.members.into_iter().map(|member| {
+            // Members have none of their own: no depth that the sender chooses.
+            let configuration = Self {
+                members: Vec::new(),
+                ..member.configuration
+            };
+            Ok(MemberParams {
+                name: member.name,
+                program: member.program,
+                params: configuration.with_files(fds)?,
+            })
+        });
+        let members = members.collect::<io::Result<_>>()?;
+        let params = Params::new(self.values, files);
+        Ok(params
+            .with_outputs(self.outputs)
+            .with_targets(self.targets)
+            .with_members(members))
+    }
+}
+
+fn too_few() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "the manager sent too few descriptors")
 }
 
 /// The descriptor's whole content, from its first byte wherever the sender left the position.

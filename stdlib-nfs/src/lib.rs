@@ -12,10 +12,8 @@ pub mod payload_scan;
 #[cfg(test)]
 mod test_packets;
 
-use std::process::ExitCode;
-
 use nflib::{
-    Nf, Params, SetupError,
+    Nf, Params, Program, SetupError,
     testing::{AnyBench, Bench},
 };
 
@@ -28,8 +26,8 @@ pub struct StandardNf {
     pub name: &'static str,
     /// The text of its manifest.
     pub manifest: &'static str,
-    /// Attaches to the manager named by the environment and runs until asked to stop.
-    pub run: fn() -> ExitCode,
+    /// Attaches to the manager named by the environment and runs until asked to stop, alone or fused with others.
+    pub program: Program,
     /// Builds the NF without a manager, for one packet at a time.
     pub bench: fn(Params) -> Result<Box<dyn AnyBench>, SetupError>,
     /// Reads the parameters as the NF does when it starts, and nothing more: anything refused at the start is refused
@@ -44,7 +42,7 @@ pub const NFS: &[StandardNf] = &[
     StandardNf {
         name: "firewall",
         manifest: include_str!("firewall/manifest.toml"),
-        run: nflib::run::<firewall::Firewall>,
+        program: Program::of::<firewall::Firewall>("firewall"),
         bench: bench::<firewall::Firewall>,
         check: firewall::check,
         model: firewall::model::model,
@@ -52,7 +50,7 @@ pub const NFS: &[StandardNf] = &[
     StandardNf {
         name: "forward",
         manifest: include_str!("forward/manifest.toml"),
-        run: nflib::run::<forward::Forward>,
+        program: Program::of::<forward::Forward>("forward"),
         bench: bench::<forward::Forward>,
         check: no_parameters,
         model: passes,
@@ -60,7 +58,7 @@ pub const NFS: &[StandardNf] = &[
     StandardNf {
         name: "monitor",
         manifest: include_str!("monitor/manifest.toml"),
-        run: nflib::run::<monitor::Monitor>,
+        program: Program::of::<monitor::Monitor>("monitor"),
         bench: bench::<monitor::Monitor>,
         check: monitor::check,
         model: passes,
@@ -68,7 +66,7 @@ pub const NFS: &[StandardNf] = &[
     StandardNf {
         name: "payload_scan",
         manifest: include_str!("payload_scan/manifest.toml"),
-        run: nflib::run::<payload_scan::PayloadScan>,
+        program: Program::of::<payload_scan::PayloadScan>("payload_scan"),
         bench: bench::<payload_scan::PayloadScan>,
         check: payload_scan::check,
         model: payload_scan::model,

@@ -4,6 +4,7 @@ use std::{path::Path, process::ExitCode};
 
 const USAGE: &str = "\
 onvm-nf NAME    run the standard network function NAME; onvm-run does this
+onvm-nf fused   run several of them, as onvm-run says
 onvm-nf --list  names and summaries of all network functions
 onvm-nf --version
 A link to onvm-nf that is named as a network function runs that one.
@@ -18,7 +19,7 @@ fn main() -> ExitCode {
         .unwrap_or_default();
     let arguments: Vec<String> = arguments.collect();
     match (arguments.as_slice(), stdlib_nfs::find(called_as)) {
-        ([], Some(nf)) => (nf.run)(),
+        ([], Some(nf)) => (nf.program.run)(),
         ([], None) => wrong_use("which network function"),
         ([flag], _) if flag == "--list" => {
             for nf in stdlib_nfs::NFS {
@@ -34,8 +35,11 @@ fn main() -> ExitCode {
             print!("{USAGE}");
             ExitCode::SUCCESS
         }
+        ([name], _) if name == nflib::FUSED => {
+            nflib::run_fused(|name| stdlib_nfs::find(name).map(|nf| nf.program))
+        }
         ([name], _) => match stdlib_nfs::find(name) {
-            Some(nf) => (nf.run)(),
+            Some(nf) => (nf.program.run)(),
             None => wrong_use(&format!("no network function `{name}`")),
         },
         (more, _) => wrong_use(&format!("{} arguments instead of one", more.len())),
