@@ -18,7 +18,7 @@ use crate::{
         chains::{Graph, Permits},
         claims::{Assertion, Claims},
         declare::{
-            effects, manager, ports, services,
+            effects, fused, manager, ports, services,
             written::{RuleSet, Written},
         },
         filter::Filters,
@@ -267,6 +267,7 @@ fn declare<'a>(scope: Scope<'a>) -> Declared<'a> {
         })
         .collect();
     services::number(cx, &mut nfs, scope.inputs.previous);
+    fused::check(cx, &nfs);
     let built: Vec<&Service> = nfs
         .iter()
         .filter_map(|nf| nf.built.as_ref())

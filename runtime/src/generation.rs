@@ -5,6 +5,7 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
+use nflib::Run;
 use onvm_api::Reason;
 pub use onvm_bundle::tables::{At, Hop, HopIndex, NO_HOP, PortTable, Request, Resolved};
 use onvm_bundle::{
@@ -22,6 +23,8 @@ pub struct Generation {
     pub id: String,
     pub max_hops: u8,
     pub hops: Vec<Hop>,
+    /// By hop: the NFs that handle a packet there in one go, where they share a process.
+    pub runs: Vec<Run>,
     pub chains: Vec<ChainTable>,
     /// By port id.
     pub tables: Vec<PortTable>,
@@ -115,6 +118,7 @@ impl Generation {
             number,
             id: bundle.index.generation.clone(),
             max_hops: manager.max_hops,
+            runs: hops.iter().map(|hop| Run::new(&hop.run)).collect(),
             hops,
             chains,
             tables: ports,
@@ -124,6 +128,25 @@ impl Generation {
             programs,
             counters,
         }
+    }
+}
+
+impl Generation {
+    /// The last step of the run of fused NFs that begins at a hop, and the hop behind it.
+    pub fn behind(&self, from: HopIndex) -> (u8, HopIndex) {
+        let last = self.runs[usize::from(from)].steps().saturating_sub(1);
+        let next = |at: HopIndex| self.hops.get(usize::from(at)).map_or(NO_HOP, |hop| hop.next);
+        (last, (0..=last).fold(from, |at, _| next(at)))
+    }
+
+    /// Counts packets that went on along the main line within a run; gives the hop that they have come to.
+    pub fn pass(&self, worker: usize, from: HopIndex, steps: u8, packets: u64) -> HopIndex {
+        let mut at = from;
+        for _ in 0..steps {
+            at = self.hops[usize::from(at)].next;
+            add(&self.counters[worker].arrived[usize::from(at)], packets);
+        }
+        at
     }
 }
 
@@ -212,6 +235,7 @@ mod tests {
             outs: Vec::new(),
             lookup: false,
             chain: 0,
+            run: Vec::new(),
         }
     }
 

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Bundle, Chain, Flows, Hop, InstanceConfig, MadeFrom, ManagerConfig, Port, Service, SourceRef, Target,
-    fixed_while_running,
+    Bundle, Chain, Flows, Hop, Host, InstanceConfig, MadeFrom, ManagerConfig, Port, Service, SourceRef,
+    Target, fixed_while_running,
     notation::{Notation, parameter, size},
 };
 
@@ -33,8 +33,8 @@ impl<'a> From<&'a Bundle> for Contents<'a> {
 }
 
 impl Contents<'_> {
-    fn made_from(&self, service: &Service) -> MadeFrom {
-        MadeFrom::new(service, self.flows.targets_of(&service.name), |instance| {
+    fn made_from(&self, host: &Host<'_>) -> MadeFrom {
+        MadeFrom::new(host, self.flows.targets_of(&host.service.name), |instance| {
             self.instances.get(instance).cloned()
         })
     }
@@ -256,6 +256,7 @@ fn service_details(a: &Service, b: &Service) -> Vec<Detail> {
         detail("read only", &a.read_only, &b.read_only),
         detail("domain", &a.domain, &b.domain),
         detail("outputs", &a.outputs, &b.outputs),
+        detail("fuse", &a.fuse, &b.fuse),
         detail("replicas", &a.replicas().to_string(), &b.replicas().to_string()),
         detail("cores", &cores(first), &cores(other)),
         detail("memory", &memory(first), &memory(other)),
@@ -476,16 +477,18 @@ fn instances(
 ) -> InstanceChanges {
     let mut changes = InstanceChanges::default();
     let count = |s: &Service| s.replicas().clamp(replicas(&s.name).unwrap_or(0));
-    let services = old.manager.services.iter();
-    let mut before: BTreeSet<&str> = services
-        .flat_map(|s| s.first(count(s)))
+    let (running_hosts, hosts) = (old.manager.hosts(), new.manager.hosts());
+    let mut before: BTreeSet<&str> = running_hosts
+        .iter()
+        .flat_map(|host| host.service.first(count(&host.service)))
         .map(|i| i.name.as_str())
         .collect();
-    for service in &new.manager.services {
-        let was = old.manager.services.iter().find(|s| s.name == service.name);
-        let kept = running && was.is_some_and(|was| old.made_from(was).goes_on_as(&new.made_from(service)));
+    for host in &hosts {
+        let service = &host.service;
+        let was = running_hosts.iter().find(|was| was.service.name == service.name);
+        let kept = running && was.is_some_and(|was| old.made_from(was).goes_on_as(&new.made_from(host)));
         // As many as there were, as far as the new range goes.
-        let count = service.replicas().clamp(was.map_or(0, count));
+        let count = service.replicas().clamp(was.map_or(0, |was| count(&was.service)));
         for name in service.first(count).map(|i| i.name.as_str()) {
             let list = match (kept, before.remove(name)) {
                 (true, true) => &mut changes.kept,

@@ -30,11 +30,11 @@ fn unplaced(ports: &[Port]) -> Vec<Port> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::{Buffers, HugePages, Idle, PortKind, Workers};
 
-    fn config() -> ManagerConfig {
+    pub(crate) fn config() -> ManagerConfig {
         let port = Port {
             id: 0,
             name: "wan".into(),

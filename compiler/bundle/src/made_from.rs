@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use crate::{Affinity, Instance, InstanceConfig, Service, SourceRef};
+use crate::{Affinity, Host, Instance, InstanceConfig, Service, SourceRef};
 
-/// A service without what may change while its instances go on: its id, its place in the source, and how many they are.
+/// A service, or several that are fused, without what may change while the instances go on: ids, places in the source, and how
+/// many they are.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MadeFrom {
     service: Service,
-    /// By name.
-    instances: BTreeMap<String, (Instance, Option<InstanceConfig>)>,
+    /// By name; the configurations of all NFs in one.
+    instances: BTreeMap<String, (Instance, Vec<InstanceConfig>)>,
     /// Its instances know by number what their flow entries may lead to.
     targets: Vec<(String, String)>,
 }
@@ -17,12 +18,17 @@ pub struct MadeFrom {
 impl MadeFrom {
     /// `config` gives an instance's configuration by its name; `targets` as [`Flows::targets_of`](crate::Flows::targets_of) gives them.
     pub fn new(
-        service: &Service,
+        host: &Host<'_>,
         targets: Vec<(String, String)>,
         config: impl Fn(&str) -> Option<InstanceConfig>,
     ) -> Self {
+        let service = host.service.as_ref();
+        let configs = |instance: &Instance| {
+            let members = host.instances(&instance.name).into_iter();
+            members.filter_map(|member| config(&member.name)).collect()
+        };
         let instances = service.instances.iter();
-        let instances = instances.map(|i| (i.name.clone(), (i.clone(), config(&i.name))));
+        let instances = instances.map(|i| (i.name.clone(), (i.clone(), configs(i))));
         Self {
             instances: instances.collect(),
             targets,

@@ -226,6 +226,9 @@ pub struct Service {
     /// load or the operator asks for, the first ones of the list. None: all, always.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_replicas: Option<u16>,
+    /// The name of the process that it shares with others of the same `fuse`, instance by instance. None: it has its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fuse: Option<String>,
     #[serde(rename = "instance")]
     pub instances: Vec<Instance>,
 }

@@ -33,6 +33,9 @@ pub struct RunSpec {
     pub binary: String,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub args: Vec<String>,
+    /// The program can run several of its NFs in one process, each named by its one argument.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub fuses: bool,
     /// Container image; none: `onvmc image` names one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,

@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::{
-    Flows, ManagerConfig, Port, Target,
+    Chain, Flows, ManagerConfig, Port, Target,
     filter::{Classifier, Expr, Fields, without_tags},
 };
 
@@ -45,6 +45,8 @@ pub struct Hop {
     pub lookup: bool,
     /// Index into the table of chains.
     pub chain: u16,
+    /// The NFs from here along the main line that share a process, by their places in it; none where the NF has its own.
+    pub run: Vec<u8>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,6 +123,9 @@ impl Tables {
         for (c, chain) in manager.chains.iter().enumerate() {
             let first = hops.len() as HopIndex;
             hops.extend(chain.hops.iter().map(|hop| names.hop(hop, c as u16, first)));
+            for (n, hop) in chain.hops.iter().enumerate() {
+                hops[usize::from(first) + n].run = names.run(chain, hop);
+            }
             chains.push(ChainTable {
                 name: chain.name.clone(),
                 first,
@@ -254,11 +259,23 @@ struct Names<'a> {
     service_ids: HashMap<&'a str, u16>,
     ports: HashMap<&'a str, u16>,
     outputs: HashMap<&'a str, &'a [String]>,
+    /// The process of each NF that is fused, and its place there.
+    fused: HashMap<&'a str, (&'a str, u8)>,
 }
 
 impl<'a> Names<'a> {
     fn new(manager: &'a ManagerConfig, slots: &'a HashMap<String, u16>) -> Self {
+        let mut fused = HashMap::new();
+        let mut members: HashMap<&str, u8> = HashMap::new();
+        for service in &manager.services {
+            if let Some(process) = service.fuse.as_deref() {
+                let place = members.entry(process).or_default();
+                fused.insert(service.name.as_str(), (process, *place));
+                *place = place.saturating_add(1);
+            }
+        }
         Self {
+            fused,
             slots,
             service_ids: manager.services.iter().map(|s| (s.name.as_str(), s.id)).collect(),
             ports: manager.ports.iter().map(|p| (p.name.as_str(), p.id)).collect(),
@@ -299,7 +316,22 @@ impl<'a> Names<'a> {
             outs: by_id(&self.ports),
             lookup: hop.lookup,
             chain,
+            run: Vec::new(),
         }
+    }
+
+    fn run(&self, chain: &Chain, from: &crate::Hop) -> Vec<u8> {
+        let place = |hop: &crate::Hop| match &hop.at {
+            Target::Nf(name) => self.fused.get(name.as_str()).copied(),
+            Target::Port(_) | Target::Drop => None,
+        };
+        let next = |hop: &&crate::Hop| chain.hops.get(usize::from(hop.next?));
+        let on = std::iter::successors(Some(from), next);
+        let process = place(from).map(|(process, _)| process);
+        // A main line visits no hop twice.
+        let run = on.take(chain.hops.len()).map_while(place);
+        let run = run.take_while(|(of, _)| Some(*of) == process);
+        run.map(|(_, place)| place).collect()
     }
 }
 

@@ -3,8 +3,8 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::{
-    Bundle, BundleError, Chain, FileEntry, MAX_PARAM_FILE, ManagerConfig, NAME_RULE, PathRef, Port, PortKind,
-    Service, Target, is_file_name, is_file_path, is_name, load::refuse_size, manager,
+    Bundle, BundleError, Chain, FileEntry, MAX_FUSED, MAX_PARAM_FILE, ManagerConfig, NAME_RULE, PathRef,
+    Port, PortKind, Service, Target, is_file_name, is_file_path, is_name, load::refuse_size, manager,
 };
 
 type Checked = Result<(), BundleError>;
@@ -21,6 +21,7 @@ pub(crate) fn references(bundle: &Bundle) -> Checked {
     let ports = check.ports(&m.ports)?;
     let services = check.services(&m.services)?;
     let chains = check.chains(&m.chains, &ports, &services)?;
+    check.hosts(m)?;
     check.permissions(m)?;
     check.flows(&ports, &chains)?;
     check.secrets(&bundle.index.secrets)?;
@@ -156,6 +157,56 @@ impl<'a> Check<'a> {
             },
         )?;
         Ok(names)
+    }
+
+    /// One process can hold what shares one.
+    fn hosts(&self, m: &'a ManagerConfig) -> Checked {
+        let programmed = |service: &Service| self.bundle.flows.programs.iter().any(|p| p.nf == service.name);
+        for host in m.hosts().iter().filter(|host| host.is_fused()) {
+            let name = &host.service.name;
+            let fits = is_name(name) && host.members.len() <= MAX_FUSED;
+            self.ensure(fits && m.services.iter().all(|s| s.name != *name), || {
+                let shown = name.escape_debug();
+                format!("`fuse = \"{shown}\"`: expected a name that no NF has, of {MAX_FUSED} NFs at most")
+            })?;
+            let [first, others @ ..] = host.members.as_slice() else {
+                continue;
+            };
+            for other in others {
+                let unlike = first.unlike(other);
+                self.ensure(unlike.is_none(), || {
+                    let what = unlike.map(|(what, ..)| what).unwrap_or_default();
+                    format!(
+                        "services `{}` and `{}` are fused and have another `{what}` each",
+                        first.name, other.name
+                    )
+                })?;
+            }
+            let configs = |member: &Service| {
+                let configs = member
+                    .instances
+                    .iter()
+                    .map(|i| self.bundle.instances.get(&i.name));
+                configs.collect::<Option<Vec<_>>>().unwrap_or_default()
+            };
+            let binary = configs(first)
+                .first()
+                .map(|config| config.manifest.run.binary.clone());
+            for member in &host.members {
+                let can = configs(member).iter().all(|config| {
+                    let (run, effects) = (&config.manifest.run, &config.manifest.effects);
+                    run.fuses
+                        && run.args.len() == 1
+                        && Some(&run.binary) == binary.as_ref()
+                        && !effects.generates
+                });
+                let can = can && !programmed(member) && !member.replicas().scales();
+                self.ensure(can, || {
+                    format!("service `{}` cannot be fused with others", member.name)
+                })?;
+            }
+        }
+        Ok(())
     }
 
     /// Proofs have not considered effects that an NF does not declare.

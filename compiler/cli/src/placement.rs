@@ -1,7 +1,7 @@
 //! `--explain-placement`.
 
 use comfy_table::{ContentArrangement, Table, presets};
-use onvmc::placement::{Placement, Seat, bytes, rows};
+use onvmc::placement::{FusedProcess, Placement, Seat, bytes, rows};
 
 /// For people: the place of each part, and the sums.
 pub(super) fn text(placement: &Placement) -> String {
@@ -27,6 +27,9 @@ pub(super) fn text(placement: &Placement) -> String {
         let lines: String = lines.iter().map(|l| format!("  {l}\n")).collect();
         format!("\n{title}\n{lines}")
     };
+    if !placement.fused.is_empty() {
+        text += &section("Fused", placement.fused.iter().map(fused).collect());
+    }
     text += &section("Cores", cores(placement));
     text += &section(
         "Memory",
@@ -80,6 +83,17 @@ fn ranges(cores: &[u16]) -> String {
         .iter()
         .map(|(a, b)| if a == b { a.to_string() } else { format!("{a}-{b}") });
     shown.collect::<Vec<_>>().join(", ")
+}
+
+/// What an operator is to know of NFs that share a process.
+fn fused(process: &FusedProcess) -> String {
+    let FusedProcess { name, nfs, writers } = process;
+    let rights = match writers.len() {
+        0 => "packets are read-only for all of them".to_owned(),
+        all if all == nfs.len() => "all of them may write to packets".to_owned(),
+        _ => format!("all of them can write to packets, as {} may", writers.join(", ")),
+    };
+    format!("{name}: {}; {rights}", nfs.join(", "))
 }
 
 fn cores(placement: &Placement) -> Vec<String> {

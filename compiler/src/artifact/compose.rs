@@ -1,6 +1,9 @@
 //! `compose.yaml`: one service per NF instance, valid for Compose v2 and docker-compose 1.29.
 
-use onvm_bundle::ManagerConfig;
+use std::collections::BTreeSet;
+
+use nflib::FUSED;
+use onvm_bundle::{Host, Instance, ManagerConfig};
 use serde::Serialize;
 
 use super::ArtifactError;
@@ -15,12 +18,12 @@ const USER: &str = "65534:65534";
 #[derive(Debug, Serialize)]
 struct Compose<'a> {
     bundle: &'a str,
-    services: Vec<Entry<'a>>,
+    services: Vec<Entry>,
 }
 
 #[derive(Debug, Serialize)]
-struct Entry<'a> {
-    name: &'a str,
+struct Entry {
+    name: String,
     /// A JSON string, which is a YAML string whatever is in it; so are the others.
     image: String,
     command: Vec<String>,
@@ -53,23 +56,34 @@ pub(super) fn render(program: &Program) -> Result<String, ArtifactError> {
     engine.render("compose", &data).map_err(|e| failed(e.to_string()))
 }
 
-fn entries<'a>(program: &'a Program, manager: &'a ManagerConfig) -> Vec<Entry<'a>> {
-    let instances = manager.services.iter().flat_map(|s| {
-        let min = usize::from(s.replicas().min);
-        s.instances.iter().enumerate().map(move |(n, i)| (i, n >= min))
+fn entries(program: &Program, manager: &ManagerConfig) -> Vec<Entry> {
+    let hosts = manager.hosts();
+    let instances = hosts.iter().flat_map(|host| {
+        let min = usize::from(host.service.replicas().min);
+        let instances = host.service.instances.iter().enumerate();
+        instances.map(move |(n, i)| (host, i, n >= min))
     });
-    let entry = |(instance, on_demand): (&'a onvm_bundle::Instance, bool)| {
-        let config = program.instances.get(&instance.name)?;
+    let entry = |(host, instance, on_demand): (&Host<'_>, &Instance, bool)| {
+        let members = host.instances(&instance.name).into_iter();
+        let configs: Vec<_> = members.filter_map(|m| program.instances.get(&m.name)).collect();
+        let config = configs.first()?;
         let run = &config.manifest.run;
         let image = match &run.image {
             Some(image) => image.clone(),
             None => format!("{}:{}", run.binary, config.manifest.version),
         };
-        let secrets: Vec<String> = secrets(&config.params).map(|s| quote(&s)).collect();
+        let secrets: BTreeSet<String> = configs
+            .iter()
+            .flat_map(|config| secrets(&config.params))
+            .collect();
+        let secrets: Vec<String> = secrets.iter().map(|s| quote(s)).collect();
         Some(Entry {
-            name: &instance.name,
+            name: instance.name.clone(),
             image: quote(&image),
-            command: run.args.iter().map(|a| quote(a)).collect(),
+            command: match host.is_fused() {
+                true => vec![quote(FUSED)],
+                false => run.args.iter().map(|a| quote(a)).collect(),
+            },
             user: quote(USER),
             memory: instance.memory.unwrap_or(64 << 20),
             pids: PIDS,

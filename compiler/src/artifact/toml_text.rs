@@ -198,6 +198,7 @@ fn service(doc: &mut Doc, service: &Service, quotes: &Quotes<'_>) {
         domain,
         outputs,
         min_replicas,
+        fuse,
         instances,
     } = service;
     doc.header("[[service]]", Some((source, quotes)));
@@ -212,6 +213,7 @@ fn service(doc: &mut Doc, service: &Service, quotes: &Quotes<'_>) {
     doc.optional("domain", domain.as_ref());
     doc.list("outputs", outputs);
     doc.optional("min_replicas", min_replicas.as_ref());
+    doc.optional("fuse", fuse.as_ref());
     for Instance {
         name,
         cores,

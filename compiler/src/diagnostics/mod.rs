@@ -7,6 +7,7 @@ pub(crate) mod after_else;
 pub(crate) mod arms_without_outputs;
 pub(crate) mod bad_manifest;
 pub(crate) mod bad_override;
+pub(crate) mod cannot_be_fused;
 pub(crate) mod chain_cycle;
 pub(crate) mod contradictory_packet;
 pub(crate) mod device_twice;
@@ -128,6 +129,7 @@ pub(crate) const PAGES: &[&Page] = &[
     &first_fragments_only::PAGE,
     &unanswered_neighbours::PAGE,
     &drops_untagged_only::PAGE,
+    &cannot_be_fused::PAGE,
     &drops_first_fragments_only::PAGE,
     &table_full::PAGE,
     &rings_and_buffers::PAGE,

@@ -26,7 +26,12 @@ pub(super) fn all(machine: &dyn Machine, manager: Option<&ManagerConfig>) -> Vec
 
 fn open_files(machine: &dyn Machine, manager: Option<&ManagerConfig>) -> Check {
     const NAME: &str = "open files";
-    let instances = manager.map_or(0, |m| m.services.iter().map(|s| s.instances.len() as u64).sum());
+    let instances = manager.map_or(0, |m| {
+        m.hosts()
+            .iter()
+            .map(|host| host.service.instances.len() as u64)
+            .sum()
+    });
     let ports = manager.map_or(0, |m| m.ports.len() as u64);
     let needed = ANYWAY + instances * PER_INSTANCE + ports * PER_PORT;
     // An edit that replaces all NFs has the old and the new ones.

@@ -43,6 +43,9 @@ pub struct Service {
     pub doc: Option<String>,
     pub id: u16,
     pub instances: Vec<String>,
+    /// The process that it shares with other NFs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fuse: Option<String>,
     /// The manifest says that it may drop packets.
     pub drops: bool,
     /// It may have packets classified again.
@@ -197,6 +200,7 @@ fn services(contents: Contents<'_>, chains: &[Chain], docs: &Docs) -> Vec<Servic
             doc: docs.of(&s.name),
             id: s.id,
             instances: s.instances.iter().map(|i| i.name.clone()).collect(),
+            fuse: s.fuse.clone(),
             drops: manifest.is_some_and(|m| m.effects.drops),
             lookup: lookups.contains(s.name.as_str()),
             chains: used.get(s.name.as_str()).cloned().unwrap_or_default(),

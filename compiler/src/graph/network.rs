@@ -252,13 +252,15 @@ fn nf_node(graph: &Graph, name: &str) -> Node {
     }
 }
 
-/// `firewall`, `firewall x3`, `balancer, lookup`.
+/// `firewall`, `firewall x3`, `balancer, lookup`, `monitor in edge`.
 pub(super) fn kind_of(service: &super::Service) -> String {
+    let times = match service.instances.len() {
+        0 | 1 => String::new(),
+        n => format!(" x{n}"),
+    };
+    let fuse = service.fuse.as_ref().map(|process| format!(" in {process}"));
     let lookup = if service.lookup { ", lookup" } else { "" };
-    match service.instances.len() {
-        0 | 1 => format!("{}{lookup}", service.nf_type),
-        n => format!("{} x{n}{lookup}", service.nf_type),
-    }
+    format!("{}{times}{}{lookup}", service.nf_type, fuse.unwrap_or_default())
 }
 
 pub(super) fn details_of(service: &super::Service) -> String {
@@ -267,13 +269,16 @@ pub(super) fn details_of(service: &super::Service) -> String {
         true => "\nmay have packets classified again by their port's rules",
         false => "",
     };
+    let fuse = service.fuse.as_ref();
+    let fuse = fuse.map(|process| format!("\nin the process {process}, with all NFs of the same `fuse`"));
     let about = format!(
-        "NF {}, {}: {}\nservice {}, instances: {}\nin chains: {}{drops}{lookup}",
+        "NF {}, {}: {}\nservice {}, instances: {}{}\nin chains: {}{drops}{lookup}",
         service.name,
         service.nf_type,
         service.summary,
         service.id,
         listed(&service.instances),
+        fuse.unwrap_or_default(),
         listed(&service.chains),
     );
     described(about, service.doc.as_deref())

@@ -28,7 +28,8 @@ impl CoreDemand {
         }
         let own = lines.len();
         let mut sharing = 0;
-        for service in &manager.services {
+        let hosts = manager.hosts();
+        for service in hosts.iter().map(|host| host.service.as_ref()) {
             let count = service.instances.len() as u64;
             match service.instances.first().and_then(|i| i.cores) {
                 Some(each) => lines.push(Line::new(

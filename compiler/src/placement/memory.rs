@@ -21,7 +21,9 @@ pub(super) fn region_bytes(manager: &ManagerConfig) -> u64 {
 impl MemoryDemand {
     pub(super) fn new(manager: &ManagerConfig) -> Self {
         let buffers = format!("{} x {} B", manager.buffers.count, manager.buffer_stride());
-        let instances: u64 = manager.services.iter().map(|s| s.instances.len() as u64).sum();
+        let hosts = manager.hosts();
+        let services = || hosts.iter().map(|host| host.service.as_ref());
+        let instances: u64 = services().map(|s| s.instances.len() as u64).sum();
         let region = region_bytes(manager);
         let mut lines = vec![
             Line::new("packet buffers", buffers, manager.packet_bytes()),
@@ -32,7 +34,7 @@ impl MemoryDemand {
             ),
             Line::new("DPDK's own", "", u64::from(manager.dpdk_mib()) << 20),
         ];
-        for service in &manager.services {
+        for service in services() {
             let count = service.instances.len() as u64;
             if let Some(limit) = service.instances.first().and_then(|i| i.memory) {
                 let what = format!("limit of {}", service.name);
@@ -101,7 +103,8 @@ pub struct BufferDemand {
 
 impl BufferDemand {
     pub(super) fn new(manager: &ManagerConfig) -> Self {
-        let instances: u64 = manager.services.iter().map(|s| s.instances.len() as u64).sum();
+        let hosts = manager.hosts();
+        let instances: u64 = hosts.iter().map(|host| host.service.instances.len() as u64).sum();
         let one = 2 * u64::from(manager.ring) * u64::from(manager.workers.count);
         Self {
             buffers: u64::from(manager.buffers.count),

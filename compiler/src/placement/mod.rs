@@ -20,6 +20,8 @@ pub use sum::{Line, bytes, rows};
 pub struct Placement {
     pub version: u32,
     pub seats: Vec<Seat>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub fused: Vec<FusedProcess>,
     pub cores: CoreDemand,
     pub memory: MemoryDemand,
     pub huge_pages: Vec<PageDemand>,
@@ -45,11 +47,38 @@ pub struct Seat {
     pub region: u64,
 }
 
+/// NFs that share a process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FusedProcess {
+    pub name: String,
+    pub nfs: Vec<String>,
+    /// Those that may write to packets. Where there is one, all can.
+    pub writers: Vec<String>,
+}
+
+impl FusedProcess {
+    fn all(manager: &ManagerConfig) -> Vec<Self> {
+        let hosts = manager.hosts();
+        let fused = hosts.iter().filter(|host| host.is_fused()).map(|host| Self {
+            name: host.service.name.clone(),
+            nfs: host.members.iter().map(|nf| nf.name.clone()).collect(),
+            writers: host
+                .members
+                .iter()
+                .filter(|nf| !nf.read_only)
+                .map(|nf| nf.name.clone())
+                .collect(),
+        });
+        fused.collect()
+    }
+}
+
 impl Placement {
     pub fn new(manager: &ManagerConfig) -> Self {
         Self {
             version: 1,
             seats: seats(manager),
+            fused: FusedProcess::all(manager),
             cores: CoreDemand::new(manager),
             memory: MemoryDemand::new(manager),
             huge_pages: PageDemand::all(manager),
@@ -81,10 +110,11 @@ fn seats(manager: &ManagerConfig) -> Vec<Seat> {
         memory_limit: None,
         region: 0,
     };
-    let instances = manager
-        .services
-        .iter()
-        .flat_map(|s| s.instances.iter().map(move |i| (s, i)));
+    let hosts = manager.hosts();
+    let instances = hosts.iter().flat_map(|host| {
+        let service = host.service.as_ref();
+        service.instances.iter().map(move |i| (service, i))
+    });
     let instance = |(service, instance): (&onvm_bundle::Service, &onvm_bundle::Instance)| Seat {
         name: instance.name.clone(),
         kind: service.nf_type.clone(),

@@ -191,7 +191,7 @@ impl Manager {
 
     /// The one swap.
     fn publish(&mut self, bundle: Kept, placed: &HashMap<String, Placed>) {
-        let slots = slots_of(placed);
+        let slots = slots_of(&bundle.manager, placed);
         let number = self.history.next_number(self.generation.number);
         let programs = |firsts: &HashMap<&str, _>| {
             self.director

@@ -63,7 +63,11 @@ impl Cores {
 
     /// NFs that share a core must give it up at once, so that the others find their packets.
     pub(super) fn nf_idle(&self, manager: &ManagerConfig) -> IdlePolicy {
-        let instances: usize = manager.services.iter().map(|s| s.instances.len()).sum();
+        let instances: usize = manager
+            .hosts()
+            .iter()
+            .map(|host| host.service.instances.len())
+            .sum();
         let own_core = !self.shared() && instances <= self.nfs.len();
         IdlePolicy {
             spins: if own_core { 2000 } else { 0 },

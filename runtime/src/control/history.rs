@@ -66,6 +66,7 @@ mod tests {
             id: String::new(),
             max_hops: 1,
             hops: Vec::new(),
+            runs: Vec::new(),
             chains: Vec::new(),
             tables: Vec::new(),
             reach: Vec::new(),

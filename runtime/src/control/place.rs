@@ -6,7 +6,7 @@ use std::{
 };
 
 use onvm_api::ApiError;
-use onvm_bundle::Bundle;
+use onvm_bundle::{Bundle, ManagerConfig};
 
 use super::{Manager, apply::UNCHANGED};
 use crate::fleet::{InstanceSpec, NfMode, Placed};
@@ -22,10 +22,11 @@ impl Manager {
         mut specs: HashMap<String, Vec<InstanceSpec>>,
     ) -> Result<HashMap<String, Placed>, ApiError> {
         let mut placed = HashMap::new();
-        for service in &bundle.manager.services {
-            let specs = specs.remove(&service.name).unwrap_or_default();
-            match self.fleet.place(service, &bundle.instances, specs) {
-                Ok(place) => drop(placed.insert(service.name.clone(), place)),
+        for host in bundle.manager.hosts() {
+            let name = &host.service.name;
+            let specs = specs.remove(name).unwrap_or_default();
+            match self.fleet.place(&host, &bundle.instances, specs) {
+                Ok(place) => drop(placed.insert(name.clone(), place)),
                 Err(e) => {
                     self.undo_services(&placed);
                     return Err(ApiError::new(ApiError::NOT_READY, e.to_string(), UNCHANGED));
@@ -79,7 +80,7 @@ impl Manager {
     }
 
     pub(super) fn leave_unused(&mut self, placed: &HashMap<String, Placed>) -> Vec<String> {
-        let used: Vec<u16> = slots_of(placed).into_values().collect();
+        let used: Vec<u16> = placed.values().map(Placed::slot).collect();
         let alive = self
             .fleet
             .services
@@ -95,7 +96,14 @@ impl Manager {
     }
 }
 
-/// Slot by service name.
-pub(super) fn slots_of(placed: &HashMap<String, Placed>) -> HashMap<String, u16> {
-    placed.iter().map(|(name, p)| (name.clone(), p.slot())).collect()
+/// Slot by service name: those that are fused have the same.
+pub(super) fn slots_of(manager: &ManagerConfig, placed: &HashMap<String, Placed>) -> HashMap<String, u16> {
+    let mut slots = HashMap::new();
+    for host in manager.hosts() {
+        if let Some(placed) = placed.get(&host.service.name) {
+            let members = host.members.iter();
+            slots.extend(members.map(|service| (service.name.clone(), placed.slot())));
+        }
+    }
+    slots
 }

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, time::Instant};
 
 use onvm_api::{self as wire, ApiError};
-use onvm_bundle::Service;
+use onvm_bundle::{Host, Service};
 
 use super::{Manager, apply::UNCHANGED};
 use crate::fleet::{NfMode, Scale, scale::Scaled, spec};
@@ -18,6 +18,7 @@ struct Changed {
 impl Manager {
     pub(super) async fn scale(&mut self, request: &wire::ScaleRequest) -> Result<wire::ScaleReply, ApiError> {
         let began = Instant::now();
+        self.refuse_fused(&request.nf)?;
         let service = self.service(&request.nf)?;
         let range = service.replicas();
         let before = self.scale_now(&service);
@@ -104,7 +105,7 @@ impl Manager {
         let bundle = self.bundle.clone();
         let placed = self
             .fleet
-            .place_as(service, &bundle.instances, specs, scale)
+            .place_as(&Host::alone(service), &bundle.instances, specs, scale)
             .map_err(|e| not_ready(&e))?;
         let placed = HashMap::from([(service.name.clone(), placed)]);
         // One that somebody else starts joins when it comes.
@@ -142,6 +143,21 @@ impl Manager {
             let message = format!("The running program has no NF `{name}`");
             ApiError::new(ApiError::UNKNOWN_NF, message, remedy)
         })
+    }
+
+    /// How many processes there are of fused NFs is fixed.
+    fn refuse_fused(&self, nf: &str) -> Result<(), ApiError> {
+        let hosts = self.bundle.manager.hosts();
+        let named = |host: &Host<'_>| host.service.name == nf || host.members.iter().any(|m| m.name == nf);
+        let Some(host) = hosts.iter().find(|host| host.is_fused() && named(host)) else {
+            return Ok(());
+        };
+        let message = format!(
+            "`{}` is the process of {}: the source fixes how many there are of fused NFs",
+            host.service.name, host.service.nf_type
+        );
+        let remedy = "Edit `replicas` of all of them and apply that.";
+        Err(ApiError::new(ApiError::OUT_OF_RANGE, message, remedy))
     }
 
     fn scale_now(&self, service: &Service) -> Scale {

@@ -171,7 +171,7 @@ impl Manager {
         let failed = |e: wire::ApiError| RunError::Unsupported(e.message);
         let placed = self.place_services(&bundle, specs).map_err(failed)?;
         self.await_ready(&placed).await.map_err(failed)?;
-        let (workers, slots) = (self.workers.count(), slots_of(&placed));
+        let (workers, slots) = (self.workers.count(), slots_of(&bundle.manager, &placed));
         let programs = |firsts: &HashMap<&str, _>| {
             self.director
                 .renew(&port_names(&bundle), &bundle.flows.programs, firsts)

@@ -52,9 +52,9 @@ impl Manager {
             services: self
                 .bundle
                 .manager
-                .services
+                .hosts()
                 .iter()
-                .map(|s| self.service_status(s))
+                .map(|host| self.service_status(&host.service))
                 .collect(),
             drops: self.drops(&totals),
             buffers: wire::BufferStatus {

@@ -73,6 +73,7 @@ mod tests {
         let spec = RunSpec {
             binary: "no-such-nf".into(),
             args: Vec::new(),
+            fuses: false,
             image: None,
         };
         let error = find("fw-0", &spec, &[PathBuf::from("/opt/nfs")])
@@ -93,6 +94,7 @@ mod tests {
         let spec = RunSpec {
             binary: "sh".into(),
             args: Vec::new(),
+            fuses: false,
             image: None,
         };
         assert_eq!(find("x", &spec, &[dir.path().to_path_buf()]).unwrap(), path);

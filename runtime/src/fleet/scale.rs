@@ -8,7 +8,7 @@ use std::{
 };
 
 use onvm_api::InstanceState;
-use onvm_bundle::{InstanceConfig, MadeFrom, Replicas, Service};
+use onvm_bundle::{Host, InstanceConfig, MadeFrom, Replicas};
 
 use super::{
     Fleet, InstanceEntry, Role, ServiceEntry, free_slot, full, load::Load, spec::InstanceSpec,
@@ -80,12 +80,13 @@ impl Fleet {
     /// it has or its predecessor had, as far as its range allows.
     pub(crate) fn place(
         &mut self,
-        service: &Service,
+        host: &Host<'_>,
         configs: &BTreeMap<String, InstanceConfig>,
         specs: Vec<InstanceSpec>,
     ) -> Result<Placed, RunError> {
+        let service = &host.service;
         let scale = Scale::next(service.replicas(), self.scale_of(&service.name));
-        self.place_as(service, configs, specs, scale)
+        self.place_as(host, configs, specs, scale)
     }
 
     /// The scale of a service by its name.
@@ -97,17 +98,18 @@ impl Fleet {
     /// The same with a given scale.
     pub(crate) fn place_as(
         &mut self,
-        service: &Service,
+        host: &Host<'_>,
         configs: &BTreeMap<String, InstanceConfig>,
         specs: Vec<InstanceSpec>,
         scale: Scale,
     ) -> Result<Placed, RunError> {
+        let service = &host.service;
         let targets = specs.first().map_or(&[][..], |spec| &spec.configuration.targets);
         let targets = targets
             .iter()
             .map(|t| (t.port.clone(), t.chain.clone()))
             .collect();
-        let next = MadeFrom::new(service, targets, |instance| configs.get(instance).cloned());
+        let next = MadeFrom::new(host, targets, |instance| configs.get(instance).cloned());
         let members: BTreeSet<String> = service.first(scale.replicas).map(|i| i.name.clone()).collect();
         let goes_on = |e: &Option<ServiceEntry>| e.as_ref().is_some_and(|e| e.made_from.goes_on_as(&next));
         let running = self.services.iter().position(goes_on);

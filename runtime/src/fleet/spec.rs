@@ -8,8 +8,11 @@ use std::{
     sync::Arc,
 };
 
-use nflib::{FlowTarget, session::Configuration};
-use onvm_bundle::{Bundle, InstanceConfig, ParamSource, Restart, Service};
+use nflib::{
+    FUSED, FlowTarget,
+    session::{Configuration, MemberConfiguration},
+};
+use onvm_bundle::{Bundle, Host, InstanceConfig, ParamSource, Restart};
 use rustix::{
     fs::{FileType, Mode, OFlags, fstat},
     io::Errno,
@@ -47,7 +50,7 @@ pub(crate) struct InstanceSpec {
     pub restart: Restart,
     pub read_only: bool,
     pub configuration: Configuration,
-    /// Contents of the configuration's files, in order.
+    /// Contents of the configuration's files, in order; those of fused NFs one NF after the other.
     pub files: Vec<Arc<[u8]>>,
     /// None in [`NfMode::External`].
     pub launch: Option<Launch>,
@@ -57,90 +60,128 @@ pub(crate) struct InstanceSpec {
     pub generates: bool,
 }
 
-/// Works out the instances of every service, by the service's name. Reads what they are given, so it may wait for a disk.
+/// Works out the instances of every process, by its name. Reads what they are given, so it may wait for a disk.
 pub(crate) fn all(
     bundle: &Bundle,
     host: &HostOptions,
 ) -> Result<HashMap<String, Vec<InstanceSpec>>, RunError> {
     let mut files = BTreeMap::new();
-    let services = bundle.manager.services.iter();
-    services
-        .map(|service| {
-            Ok((
-                service.name.clone(),
-                of_service(bundle, service, host, &mut files)?,
-            ))
-        })
-        .collect()
+    let processes = bundle.manager.hosts();
+    let specs = processes.iter().map(|process| {
+        let specs = of_process(bundle, process, host, &mut files)?;
+        Ok((process.service.name.clone(), specs))
+    });
+    specs.collect()
 }
 
-/// The same of one service.
-pub(crate) fn of(bundle: &Bundle, service: &str, host: &HostOptions) -> Result<Vec<InstanceSpec>, RunError> {
-    let mut services = bundle.manager.services.iter();
-    match services.find(|s| s.name == service) {
-        Some(service) => of_service(bundle, service, host, &mut BTreeMap::new()),
+/// The same of one.
+pub(crate) fn of(bundle: &Bundle, name: &str, host: &HostOptions) -> Result<Vec<InstanceSpec>, RunError> {
+    let processes = bundle.manager.hosts();
+    match processes.iter().find(|process| process.service.name == name) {
+        Some(process) => of_process(bundle, process, host, &mut BTreeMap::new()),
         None => Ok(Vec::new()),
     }
 }
 
-fn of_service(
+fn of_process(
     bundle: &Bundle,
-    service: &Service,
+    process: &Host<'_>,
     host: &HostOptions,
     files: &mut BTreeMap<String, Arc<[u8]>>,
 ) -> Result<Vec<InstanceSpec>, RunError> {
-    let configured = service.instances.iter();
-    let configured = configured.filter_map(|i| Some((i, bundle.instances.get(&i.name)?)));
+    let configured = process.service.instances.iter().map(|instance| {
+        let members = process.instances(&instance.name).into_iter();
+        let configs: Option<Vec<_>> = members.map(|member| bundle.instances.get(&member.name)).collect();
+        (instance, configs.unwrap_or_default())
+    });
     configured
-        .map(|(instance, config)| one(bundle, service, instance, config, host, files))
+        .filter(|(_, configs)| !configs.is_empty())
+        .map(|(instance, configs)| one(bundle, process, instance, &configs, host, files))
         .collect()
 }
 
 fn one(
     bundle: &Bundle,
-    service: &Service,
+    process: &Host<'_>,
     instance: &onvm_bundle::Instance,
-    config: &InstanceConfig,
+    configs: &[&InstanceConfig],
     host: &HostOptions,
     contents: &mut BTreeMap<String, Arc<[u8]>>,
 ) -> Result<InstanceSpec, RunError> {
+    let manifest = &configs[0].manifest;
     let launch = match host.mode {
         NfMode::External => None,
         NfMode::Process => Some(Launch {
-            program: launch::find(&instance.name, &config.manifest.run, &host.nf_path)?,
-            args: config.manifest.run.args.clone(),
+            program: launch::find(&instance.name, &manifest.run, &host.nf_path)?,
+            args: match process.is_fused() {
+                true => vec![FUSED.to_owned()],
+                false => manifest.run.args.clone(),
+            },
             user: None,
             memory: instance.memory,
             cores: Vec::new(),
         }),
     };
+    let mut of_nf = |config: &InstanceConfig| configuration(bundle, config, host, contents);
+    let (configuration, files) = match process.is_fused() {
+        false => of_nf(configs[0])?,
+        true => {
+            let (mut members, mut all) = (Vec::new(), Vec::new());
+            for config in configs {
+                let (configuration, files) = of_nf(config)?;
+                members.push(MemberConfiguration {
+                    name: config.instance.clone(),
+                    program: config.manifest.run.args.concat(),
+                    configuration,
+                });
+                all.extend(files);
+            }
+            let together = Configuration {
+                members,
+                ..Configuration::default()
+            };
+            (together, all)
+        }
+    };
+    Ok(InstanceSpec {
+        name: instance.name.clone(),
+        restart: process.service.restart,
+        read_only: process.service.read_only,
+        configuration,
+        files,
+        launch,
+        writes: !process.service.read_only,
+        generates: configs.iter().any(|config| config.manifest.effects.generates),
+    })
+}
+
+/// The configuration of one NF, and the contents of its files in order.
+fn configuration(
+    bundle: &Bundle,
+    config: &InstanceConfig,
+    host: &HostOptions,
+    contents: &mut BTreeMap<String, Arc<[u8]>>,
+) -> Result<(Configuration, Vec<Arc<[u8]>>), RunError> {
     let mut resolver = Resolver {
         bundle,
-        instance: &instance.name,
+        instance: &config.instance,
         secrets: host.secrets.as_deref(),
         contents,
         files: BTreeMap::new(),
     };
     let values = config.values(&mut resolver)?;
     let outputs = config.manifest.outputs.iter();
-    let targets = bundle.flows.targets_of(&service.name).into_iter();
+    let targets = bundle.flows.targets_of(&config.service).into_iter();
     let targets = targets.map(|(port, chain)| FlowTarget { port, chain });
     let (names, files) = resolver.files.into_iter().unzip();
-    Ok(InstanceSpec {
-        name: instance.name.clone(),
-        restart: service.restart,
-        read_only: service.read_only,
-        configuration: Configuration {
-            values,
-            files: names,
-            outputs: outputs.map(|output| output.name.clone()).collect(),
-            targets: targets.collect(),
-        },
-        files,
-        launch,
-        writes: !service.read_only,
-        generates: config.manifest.effects.generates,
-    })
+    let configuration = Configuration {
+        values,
+        files: names,
+        outputs: outputs.map(|output| output.name.clone()).collect(),
+        targets: targets.collect(),
+        members: Vec::new(),
+    };
+    Ok((configuration, files))
 }
 
 /// The files and secrets of one instance.

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use nflib::{layout::Layout, memory, session::IdlePolicy};
-use onvm_bundle::Service;
+use onvm_bundle::{Host, Service};
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::*;
@@ -76,6 +76,7 @@ fn bundled(replicas: u16) -> Service {
         domain: None,
         outputs: Vec::new(),
         min_replicas: None,
+        fuse: None,
         instances: (0..replicas).map(instance).collect(),
     }
 }
@@ -84,7 +85,7 @@ fn bundled(replicas: u16) -> Service {
 fn service(replicas: u16) -> ServiceEntry {
     ServiceEntry {
         name: "fw".to_owned(),
-        made_from: MadeFrom::new(&bundled(replicas), Vec::new(), |_| None),
+        made_from: MadeFrom::new(&Host::alone(&bundled(replicas)), Vec::new(), |_| None),
         scale: Scale {
             range: bundled(replicas).replicas(),
             replicas,
@@ -115,7 +116,11 @@ fn two_running(fleet: &mut Fleet) -> Vec<tokio::sync::mpsc::UnboundedReceiver<Or
 /// Goes over to one instance.
 fn to_one(fleet: &mut Fleet, worker: &Workers) -> scale::Scaled {
     let placed = fleet
-        .place(&bundled(1), &std::collections::BTreeMap::new(), Vec::new())
+        .place(
+            &Host::alone(&bundled(1)),
+            &std::collections::BTreeMap::new(),
+            Vec::new(),
+        )
         .unwrap();
     assert!(matches!(placed, Placed::Kept { slot: 0, .. }));
     fleet.settle(worker, &placed)

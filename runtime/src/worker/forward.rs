@@ -188,12 +188,14 @@ impl Forward {
                 else {
                     return self.discard(packets, buffer, Reason::NoInstance);
                 };
+                // No more NFs than it may visit yet.
+                let run = tables.runs[usize::from(hop)].first(entry.visits_left);
                 entry.visits_left -= 1;
                 entry.owner = Owner::instance(instance);
                 entry.given = self.period;
                 let flags = self.flags_of(entry.port);
                 let full = match &mut self.links[usize::from(instance)] {
-                    Some(link) if !link.faulty => link.stage(entry.descriptor(buffer, flags)),
+                    Some(link) if !link.faulty => link.stage(entry.descriptor(buffer, flags, run.word())),
                     _ => return self.discard(packets, buffer, Reason::NoInstance),
                 };
                 if full {

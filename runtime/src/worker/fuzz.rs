@@ -21,7 +21,7 @@ use std::{
 };
 
 use crossbeam_queue::SegQueue;
-use nflib::{Region, layout::Layout, session::IdlePolicy};
+use nflib::{Region, Run, layout::Layout, session::IdlePolicy};
 use onvm_api::Reason;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
@@ -467,6 +467,9 @@ impl<'b> World<'b> {
     }
 }
 
+/// Of the numbers that choose tables: the first two NFs share a process.
+const FUSED: u8 = 0x40;
+
 /// Tables with a way around, a drop, and an output, a steer, a way out and a lookup where they are permitted.
 fn generation(number: u64, how: u8, entries: &Programs) -> Generation {
     let hop = |at, next| Hop {
@@ -477,6 +480,7 @@ fn generation(number: u64, how: u8, entries: &Programs) -> Generation {
         outs: Vec::new(),
         lookup: false,
         chain: 0,
+        run: Vec::new(),
     };
     let [first, second] = SINKS.map(|port| port as u16);
     let mut hops = vec![
@@ -492,6 +496,10 @@ fn generation(number: u64, how: u8, entries: &Programs) -> Generation {
     hops[0].outs = vec![(second, 4)];
     hops[0].lookup = true;
     hops[2].outputs = vec![2, 0];
+    if how & FUSED != 0 {
+        hops[1].at = At::Service(0);
+        (hops[0].run, hops[1].run) = (vec![0, 1], vec![1]);
+    }
     let table = |otherwise| PortTable::new(Vec::new(), otherwise);
     let begins: [HopIndex; 8] = [0, 1, 2, 0, 3, 5, NO_HOP, 0];
     let mut tables: Vec<PortTable> = (0..PORTS).map(|_| table(NO_HOP)).collect();
@@ -508,6 +516,7 @@ fn generation(number: u64, how: u8, entries: &Programs) -> Generation {
         id: String::new(),
         max_hops: 2,
         ahead: crate::generation::ahead(&hops),
+        runs: hops.iter().map(|hop| Run::new(&hop.run)).collect(),
         hops,
         chains: Vec::new(),
         tables,

@@ -76,12 +76,13 @@ impl Entry {
         (self.place as u16, (self.place >> 16) as u16)
     }
 
-    /// The descriptor of the packet in `buffer`, with these flags, for the next NF: no verdict yet.
+    /// The descriptor of the packet in `buffer`, with these flags, for the next NF or a run of fused ones ([`Run::word`](nflib::Run::word)):
+    /// no verdict yet.
     #[inline(always)]
-    pub(super) fn descriptor(&self, buffer: u32, flags: u8) -> [u64; 2] {
+    pub(super) fn descriptor(&self, buffer: u32, flags: u8, run: u64) -> [u64; 2] {
         [
             u64::from(buffer) | u64::from(self.place) << 32,
-            u64::from(self.hash) | u64::from(flags) << 40,
+            u64::from(self.hash) | u64::from(flags) << 40 | run,
         ]
     }
 }
@@ -186,7 +187,7 @@ mod tests {
         let entry = ledger.entry(5);
         (entry.place, entry.hash) = (place(130, 64), 0xfeed_f00d);
         assert_eq!(entry.extent(), (130, 64));
-        let read = Descriptor::from_words(entry.descriptor(5, 1));
+        let read = Descriptor::from_words(entry.descriptor(5, 1, 0));
         let expected = Descriptor {
             buffer: 5,
             offset: 130,

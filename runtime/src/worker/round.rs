@@ -14,13 +14,13 @@ use super::{
     forward::NOWHERE,
     ingress::{Ingress, Receiver},
     ledger::{Entry, Owner, place},
-    packets::Live,
+    packets::{Live, Packets},
     route::{From, Route},
 };
 use crate::generation::{HopIndex, Request, Resolved, add};
 
 /// Packets that come from one hop and follow the chain.
-struct Run {
+struct Batch {
     generation: usize,
     hop: HopIndex,
     route: Route,
@@ -67,19 +67,20 @@ impl Worker {
         for words in &self.taken[..n] {
             self.packets.ledger.prefetch(words[0] as u32);
         }
-        let (mut run, mut at): (Option<Run>, usize) = (None, 0);
+        let (mut batch, mut at): (Option<Batch>, usize) = (None, 0);
         while at < n {
-            if let Some(Run {
+            if let Some(Batch {
                 generation,
                 hop,
                 route,
-            }) = &mut run
+            }) = &mut batch
             {
                 let from = From {
                     slot,
                     writes,
                     generation: *generation,
                     hop: *hop,
+                    step: route.step(),
                 };
                 let Self {
                     forward,
@@ -90,11 +91,11 @@ impl Worker {
                 at += forward.follow_all(packets, from, route, &taken[at..n]);
             }
             if at < n {
-                self.take_back_one(slot, writes, Descriptor::from_words(self.taken[at]), &mut run);
+                self.take_back_one(slot, writes, Descriptor::from_words(self.taken[at]), &mut batch);
                 at += 1;
             }
         }
-        if let Some(Run { route, .. }) = run {
+        if let Some(Batch { route, .. }) = batch {
             self.forward.settle(&self.packets, &route);
         }
         if n > 0 {
@@ -104,13 +105,14 @@ impl Worker {
     }
 
     #[inline(always)]
-    fn take_back_one(&mut self, slot: u16, writes: bool, descriptor: Descriptor, run: &mut Option<Run>) {
+    fn take_back_one(&mut self, slot: u16, writes: bool, descriptor: Descriptor, batch: &mut Option<Batch>) {
         let Descriptor {
             buffer,
             offset,
             length,
             verdict,
             destination,
+            flags: step,
             ..
         } = descriptor;
         let Some(entry) = self.packets.ledger.held_by(buffer, Owner::instance(slot)) else {
@@ -125,9 +127,29 @@ impl Worker {
             entry.place = place(offset, length);
         }
         let (generation, hop) = (usize::from(entry.generation), entry.hop);
-        if verdict != VERDICT_NEXT || !self.run_on(generation, hop, buffer, run) {
+        if verdict != VERDICT_NEXT || !self.run_on(generation, hop, buffer, step, batch) {
+            self.pass(buffer, slot, step);
             self.decide(slot, buffer, verdict, destination);
         }
+    }
+
+    /// Goes over to the step of a run of fused NFs at which a packet was handed back. What cannot be is taken for the first one.
+    fn pass(&mut self, buffer: u32, slot: u16, step: u8) {
+        let entry = self.packets.ledger.entry(buffer);
+        let Some(Live { tables, .. }) = &self.packets.generations.live[usize::from(entry.generation)] else {
+            return;
+        };
+        let steps = tables.runs[usize::from(entry.hop)].steps();
+        if step == 0 || steps == 0 {
+            return;
+        }
+        // It was given no more NFs than it may visit.
+        if step >= steps || step > entry.visits_left {
+            add(&self.forward.instance(slot).overruled, 1);
+            return;
+        }
+        entry.visits_left -= step;
+        entry.hop = tables.pass(self.forward.worker, entry.hop, step, 1);
     }
 
     /// Drops a packet that the instance handed back.
@@ -179,27 +201,35 @@ impl Worker {
 
     /// Sends a packet with the verdict `next` by the route of those before it; false when it has to be looked at.
     #[inline(always)]
-    fn run_on(&mut self, generation: usize, hop: HopIndex, buffer: u32, run: &mut Option<Run>) -> bool {
+    fn run_on(
+        &mut self,
+        generation: usize,
+        hop: HopIndex,
+        buffer: u32,
+        step: u8,
+        batch: &mut Option<Batch>,
+    ) -> bool {
         let Self { forward, packets, .. } = self;
-        if let Some(run) = run
+        if let Some(batch) = batch
             .as_mut()
             .filter(|r| r.generation == generation && r.hop == hop)
         {
-            return forward.follow(packets, &mut run.route, buffer);
+            return took_all(packets, &batch.route, buffer, step)
+                && forward.follow(packets, &mut batch.route, buffer);
         }
-        if let Some(Run { route, .. }) = run.take() {
+        if let Some(Batch { route, .. }) = batch.take() {
             forward.settle(packets, &route);
         }
-        let Some(Live { tables, .. }) = &packets.generations.live[generation] else {
+        if packets.generations.live[generation].is_none() {
             return false;
-        };
-        let route = forward.route(packets, generation, tables.hops[usize::from(hop)].next);
-        let run = run.insert(Run {
+        }
+        let route = forward.route_behind(packets, generation, hop);
+        let batch = batch.insert(Batch {
             generation,
             hop,
             route,
         });
-        forward.follow(packets, &mut run.route, buffer)
+        took_all(packets, &batch.route, buffer, step) && forward.follow(packets, &mut batch.route, buffer)
     }
 
     /// Takes one burst from a port's queue onto its chains.
@@ -325,6 +355,13 @@ impl Worker {
         }
         add(&self.counters.ports[port].rx_bytes, bytes);
     }
+}
+
+/// Whether a packet was handed back at the last step of a run of fused NFs, if there was one.
+#[inline(always)]
+fn took_all(packets: &mut Packets, route: &Route, buffer: u32, step: u8) -> bool {
+    let last = route.step();
+    last == 0 || (step == last && packets.ledger.entry(buffer).visits_left >= last)
 }
 
 /// What an NF wants, except for `drop`, which the caller handles itself.

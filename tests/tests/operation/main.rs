@@ -14,6 +14,7 @@ mod chaos;
 mod control;
 mod errors;
 mod failover;
+mod fused;
 mod lifecycle;
 mod reattach;
 mod replicas;

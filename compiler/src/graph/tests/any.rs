@@ -93,6 +93,7 @@ pub(super) fn any_graph() -> impl Strategy<Value = Graph> {
             let stands = |c: &&Chain| c.hops.iter().any(|h| h.at == At::Nf(name.clone()));
             let chains = chains.iter().filter(stands).map(|c| c.name.clone()).collect();
             Service {
+                fuse: None,
                 name: name.clone(),
                 nf_type: "forward".into(),
                 summary: String::new(),

@@ -42,6 +42,8 @@ pub(crate) struct Built {
     pub(crate) service: Service,
     pub(crate) configs: Vec<InstanceConfig>,
     pub(crate) pinned: Option<(u16, Place)>,
+    /// Where `fuse` is given.
+    pub(crate) fused: Option<Place>,
 }
 
 pub(crate) fn nf<'a>(
@@ -130,6 +132,11 @@ pub(crate) fn with_specs() -> Vec<Spec> {
             "whether it is meant for packets as received, or as rewritten by NFs before it",
             &["original", "rewritten"],
         ),
+        Spec::plain(
+            "fuse",
+            ParamKind::String,
+            "the process that it shares with NFs of the same `fuse`",
+        ),
         Spec::plain("image", ParamKind::String, "container image"),
         Spec::plain("domain", ParamKind::String, "security domain"),
     ]
@@ -208,6 +215,7 @@ fn build(
         domain: with.values.text("domain"),
         outputs: manifest.outputs.iter().map(|o| o.name.clone()).collect(),
         min_replicas: replicas.scales().then_some(replicas.min),
+        fuse: with.values.text("fuse"),
         instances: instances.collect(),
     };
     let configs = service.instances.iter().map(|instance| InstanceConfig {
@@ -226,6 +234,7 @@ fn build(
         service,
         configs,
         pinned,
+        fused: with.places.get("fuse").copied(),
     }
 }
 

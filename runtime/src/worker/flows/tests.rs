@@ -42,6 +42,7 @@ fn generation(
         id: String::new(),
         max_hops: 1,
         hops: Vec::new(),
+        runs: Vec::new(),
         chains: Vec::new(),
         reach: vec![Vec::new()],
         rules: Vec::new(),

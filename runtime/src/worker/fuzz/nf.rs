@@ -41,7 +41,9 @@ impl Nf {
 
     /// Hands packets back as an NF should, all with one verdict; some it keeps.
     pub(super) fn handle(&mut self, input: &mut Bytes<'_>) {
-        let (take, verdict, destination) = (1 + input.below(64), input.u8() % 8, u16::from(input.u8() % 5));
+        let (take, said, destination) = (1 + input.below(64), input.u8(), u16::from(input.u8() % 5));
+        // The step, where NFs are fused.
+        let (verdict, flags) = (said % 8, said >> 6);
         let keep = input.u8() & 3 == 3;
         let mut taken = vec![[0; 2]; take];
         let n = self.to.pop_words(&mut taken).unwrap_or(0);
@@ -55,6 +57,7 @@ impl Nf {
         for words in &mut taken {
             let mut descriptor = Descriptor::from_words(*words);
             (descriptor.verdict, descriptor.destination) = (verdict, destination);
+            descriptor.flags = flags;
             *words = descriptor.to_words();
         }
         self.push(&taken);

@@ -1,0 +1,166 @@
+//! Processes: what runs as one is a service, or several services that are fused.
+
+use std::borrow::Cow;
+
+use crate::{Instance, ManagerConfig, Service, notation::Notation};
+
+/// Services that one process may hold, as descriptors can name them.
+pub const MAX_FUSED: usize = 15;
+
+/// What runs as one process for each instance.
+#[derive(Debug, Clone)]
+pub struct Host<'a> {
+    /// The service, or what the fused ones are together, under the name that they share.
+    pub service: Cow<'a, Service>,
+    /// By place: the services in it, one where none are fused.
+    pub members: Vec<&'a Service>,
+}
+
+impl ManagerConfig {
+    /// All processes, in the order of their first services.
+    pub fn hosts(&self) -> Vec<Host<'_>> {
+        let mut hosts: Vec<Host<'_>> = Vec::new();
+        for service in &self.services {
+            let fused = service.fuse.as_deref();
+            let host = hosts
+                .iter_mut()
+                .find(|host| fused.is_some() && host.service.fuse.as_deref() == fused);
+            match host {
+                Some(host) => host.members.push(service),
+                None => hosts.push(Host::alone(service)),
+            }
+        }
+        for host in &mut hosts {
+            host.merge();
+        }
+        hosts
+    }
+}
+
+impl<'a> Host<'a> {
+    /// A service by itself.
+    pub fn alone(service: &'a Service) -> Self {
+        Self {
+            service: Cow::Borrowed(service),
+            members: vec![service],
+        }
+    }
+
+    pub fn is_fused(&self) -> bool {
+        self.service.fuse.is_some()
+    }
+
+    /// The instances of the members that are one of the process's, by place.
+    pub fn instances(&self, name: &str) -> Vec<&'a Instance> {
+        let at = self.service.instances.iter().position(|i| i.name == name);
+        let of = |service: &&'a Service| at.and_then(|at| service.instances.get(at));
+        self.members.iter().filter_map(of).collect()
+    }
+
+    fn merge(&mut self) {
+        let Some(name) = self.service.fuse.clone() else {
+            return;
+        };
+        let members = &self.members;
+        let instances = self.service.instances.iter().enumerate().map(|(n, first)| {
+            let memory = members.iter().filter_map(|m| m.instances.get(n)?.memory);
+            Instance {
+                name: format!("{name}-{n}"),
+                memory: memory.reduce(u64::saturating_add),
+                ..first.clone()
+            }
+        });
+        let names: Vec<&str> = members.iter().map(|m| m.name.as_str()).collect();
+        let service = Service {
+            // What there is to say of it in the place of a type.
+            nf_type: names.join(" + "),
+            read_only: members.iter().all(|m| m.read_only),
+            outputs: Vec::new(),
+            instances: instances.collect(),
+            name,
+            ..self.service.clone().into_owned()
+        };
+        self.service = Cow::Owned(service);
+    }
+}
+
+impl Service {
+    /// The first thing in which services that share a process are to agree and do not: what it is, and its values.
+    pub fn unlike(&self, other: &Self) -> Option<(&'static str, String, String)> {
+        let (a, b) = (self.instances.first(), other.instances.first());
+        let or = |value: Option<String>, none: &str| value.unwrap_or_else(|| none.to_owned());
+        let number = |n: u16| n.to_string();
+        let cores = |i: Option<&Instance>| or(i.and_then(|i| i.cores).map(number), "shared");
+        let numa = |i: Option<&Instance>| or(i.and_then(|i| i.numa).map(number), "any");
+        let domain = |s: &Self| or(s.domain.clone(), "none");
+        let all = [
+            (
+                "replicas",
+                self.replicas().to_string(),
+                other.replicas().to_string(),
+            ),
+            ("run", self.run.notation(), other.run.notation()),
+            ("affinity", self.affinity.notation(), other.affinity.notation()),
+            ("restart", self.restart.notation(), other.restart.notation()),
+            ("domain", domain(self), domain(other)),
+            ("cores", cores(a), cores(b)),
+            ("numa", numa(a), numa(b)),
+        ];
+        all.into_iter().find(|(_, a, b)| a != b)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Affinity, Restart, Run, SourceRef};
+
+    fn service(id: u16, name: &str, fuse: Option<&str>) -> Service {
+        let instance = |n: u64| Instance {
+            name: format!("{name}-{n}"),
+            cores: None,
+            memory: Some(u64::from(id) << 20),
+            numa: None,
+        };
+        Service {
+            id,
+            name: name.to_owned(),
+            nf_type: format!("type_{name}"),
+            source: SourceRef(String::new()),
+            run: Run::Process,
+            affinity: Affinity::Flow,
+            restart: Restart::Always,
+            read_only: id != 3,
+            domain: None,
+            outputs: vec!["denied".to_owned()],
+            min_replicas: None,
+            fuse: fuse.map(str::to_owned),
+            instances: (0..2).map(instance).collect(),
+        }
+    }
+
+    #[test]
+    fn services_that_share_a_name_share_a_process() {
+        let mut manager = crate::fixed::tests::config();
+        manager.services = vec![
+            service(1, "fw", Some("edge")),
+            service(2, "ids", None),
+            service(3, "mark", Some("edge")),
+        ];
+        let hosts = manager.hosts();
+        let names: Vec<_> = hosts
+            .iter()
+            .map(|h| (h.service.name.as_str(), h.members.len()))
+            .collect();
+        assert_eq!(names, [("edge", 2), ("ids", 1)]);
+        let edge = &hosts[0];
+        assert!(edge.is_fused() && !edge.service.read_only && edge.service.outputs.is_empty());
+        assert_eq!(edge.service.nf_type, "fw + mark");
+        let of: Vec<_> = edge.instances("edge-1").iter().map(|i| i.name.as_str()).collect();
+        assert_eq!(of, ["fw-1", "mark-1"]);
+        assert_eq!(edge.service.instances[1].memory, Some(4 << 20));
+        assert!(edge.instances("fw-0").is_empty());
+        assert_eq!(hosts[1].service.as_ref(), &manager.services[1]);
+        assert!(!hosts[1].is_fused());
+    }
+}

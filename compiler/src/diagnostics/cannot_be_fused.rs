@@ -1,0 +1,67 @@
+//! C0618: NFs that cannot share a process.
+
+use onvm_lang::{Diagnostic, Severity};
+
+use super::Page;
+use crate::source::sources::Place;
+
+pub(crate) const PAGE: Page = Page {
+    code: "C0618",
+    title: "NFs that cannot share a process",
+    severity: Severity::Error,
+    text: r#"NFs with the same `fuse` share a process: a packet goes from one to the next by a call. So they are started, ended
+and scaled together, and agree in `replicas`, `run`, `affinity`, `restart`, `domain`, `cores` and `numa`. They come from one
+program, whose manifests say that it can run several of its NFs at once (`fuses = true` under `[run]`); the standard NFs do. An
+NF that makes packets or programs flows needs a process of its own, as has one whose number changes while it runs."#,
+    wrong: r#"port wan = null {}
+port lan = null {}
+
+nf a = forward with { fuse = "edge", replicas = 2 }
+nf b = forward with { fuse = "edge" }
+steer wan { else -> a -> b -> lan }
+"#,
+    right: r#"port wan = null {}
+port lan = null {}
+
+nf a = forward with { fuse = "edge", replicas = 2 }
+nf b = forward with { fuse = "edge", replicas = 2 }
+steer wan { else -> a -> b -> lan }
+"#,
+};
+
+/// Of one NF, for a reason of its own.
+pub(crate) fn cannot_be_fused(place: Place, nf: &str, why: &str, help: &str) -> Diagnostic {
+    PAGE.at(
+        place,
+        format!("`{nf}` cannot be fused with others: {why}"),
+        "asked for here",
+    )
+    .help(help.to_owned())
+}
+
+/// The NF, what it has, and where it is fused.
+pub(crate) type Fused<'a> = (&'a str, String, Place);
+
+/// Of two that do not agree.
+pub(crate) fn fused_unlike(first: Fused<'_>, other: Fused<'_>, what: &str) -> Diagnostic {
+    let ((a, of_a, at_a), (b, of_b, at_b)) = (first, other);
+    PAGE.at(
+        at_b,
+        format!("`{b}` cannot share a process with `{a}`: {what} is `{of_b}` here and `{of_a}` there"),
+        "fused here",
+    )
+    .label(at_a.span(), "and here")
+    .help(format!(
+        "give both the same {what}, or leave `fuse` out of one of them"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::check_page;
+
+    #[test]
+    fn page() {
+        check_page(&super::PAGE);
+    }
+}

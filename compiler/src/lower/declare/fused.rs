@@ -1,0 +1,92 @@
+//! NFs that are to share a process.
+
+use std::collections::HashMap;
+
+use onvm_bundle::MAX_FUSED;
+
+use super::services::{Built, Nf};
+use crate::{
+    diagnostics::cannot_be_fused::{cannot_be_fused, fused_unlike},
+    source::{context::Context, sources::Place},
+};
+
+/// Refuses those that cannot.
+pub(crate) fn check(cx: &Context<'_>, nfs: &[Nf<'_>]) {
+    let mut groups: HashMap<&str, Vec<(&Built, Place)>> = HashMap::new();
+    for nf in nfs {
+        let Some(built) = &nf.built else { continue };
+        let Some((name, place)) = built.service.fuse.as_deref().zip(built.fused) else {
+            continue;
+        };
+        if let Some((why, help)) = unfit(built) {
+            cx.report(cannot_be_fused(place, nf.name, why, help));
+            continue;
+        }
+        let group = groups.entry(name).or_default();
+        match group.as_slice() {
+            [] => refuse_name(cx, nfs, nf.name, name, place),
+            [first, ..] => compare(cx, *first, (built, place)),
+        }
+        group.push((built, place));
+        if group.len() == MAX_FUSED + 1 {
+            let why = format!("{MAX_FUSED} NFs share `{name}` already");
+            cx.report(cannot_be_fused(
+                place,
+                nf.name,
+                &why,
+                "give some of them another `fuse`",
+            ));
+        }
+    }
+}
+
+/// Why an NF needs a process of its own, and what to do about it.
+fn unfit(built: &Built) -> Option<(&'static str, &'static str)> {
+    let manifest = &built.configs.first()?.manifest;
+    let leave_out = "leave `fuse` out: it needs a process of its own";
+    if !manifest.run.fuses || manifest.run.args.len() != 1 {
+        return Some((
+            "its program runs one NF in a process",
+            "leave `fuse` out; a program that offers several NFs says `fuses = true` in their manifests",
+        ));
+    }
+    if manifest.effects.generates {
+        return Some(("it makes packets", leave_out));
+    }
+    if manifest.effects.programs {
+        return Some(("it programs flows", leave_out));
+    }
+    let scales = built.service.replicas().scales();
+    scales.then_some((
+        "its number changes while it runs",
+        "give it a fixed number of `replicas`, or leave `fuse` out",
+    ))
+}
+
+/// The process is shown by its name, as NFs are.
+fn refuse_name(cx: &Context<'_>, nfs: &[Nf<'_>], nf: &str, name: &str, place: Place) {
+    let help = "give the process a name of its own: letters, digits and `_`";
+    if !onvm_lang::is_name(name) {
+        cx.report(cannot_be_fused(place, nf, &format!("{name:?} is no name"), help));
+    } else if nfs.iter().any(|nf| nf.name == name) {
+        let why = format!("`{name}` is the name of an NF");
+        cx.report(cannot_be_fused(place, nf, &why, help));
+    }
+}
+
+fn compare(cx: &Context<'_>, (first, at): (&Built, Place), (other, here): (&Built, Place)) {
+    let program = |built: &Built| {
+        built
+            .configs
+            .first()
+            .map(|config| config.manifest.run.binary.clone())
+    };
+    let unlike = first.service.unlike(&other.service).or_else(|| {
+        let (a, b) = (program(first)?, program(other)?);
+        (a != b).then_some(("the program", a, b))
+    });
+    if let Some((what, a, b)) = unlike {
+        let first = (first.service.name.as_str(), a, at);
+        cx.report(fused_unlike(first, (&other.service.name, b, here), what));
+    }
+}

@@ -1,0 +1,193 @@
+//! NFs that share a process: packets go where they would go without it, and its loss is the loss of all.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use onvm_api::InstanceState;
+use onvm_tests::{
+    Manager, Scratch, Summary, capture,
+    manager::{SOON, instance},
+    process,
+};
+use rustix::process::Signal;
+
+/// Packets of the capture.
+const PACKETS: u32 = 4000;
+
+/// UDP and TCP of 100 flows; every seventh packet has a payload that is looked for.
+fn capture(scratch: &Scratch) {
+    let packets: Vec<Vec<u8>> = (0..PACKETS)
+        .map(|n| {
+            let flow = (n % 100) as u16;
+            let mut packet = match flow % 3 {
+                0 => capture::udp(flow, n, 40),
+                1 => capture::tcp(flow, 22, n, 40),
+                _ => capture::tcp(flow, 80, n, 40),
+            };
+            if n % 7 == 0 {
+                let end = packet.len();
+                packet[end - 6..].copy_from_slice(b"needle");
+            }
+            packet
+        })
+        .collect();
+    capture::write(&scratch.path("in.pcap"), &packets);
+    scratch.write("needle.patterns", "needle\n");
+}
+
+/// Three NFs that decide and one that does not, before a port; two of them have a second way. `fuse` says for each what follows in
+/// its `with`.
+fn program(scratch: &Scratch, settings: &str, repeat: bool, fuse: [&str; 4]) -> String {
+    let with = |n: usize| match fuse[n] {
+        "" => String::new(),
+        settings => format!("with {{ {settings} }}"),
+    };
+    let out = |name: &str| scratch.path(&format!("{name}.pcap")).display().to_string();
+    format!(
+        "manager {{ {settings} }}\n\
+         port a = pcap {{ read = file(\"in.pcap\"), repeat = {repeat} }}\n\
+         port b = pcap {{ write = \"{}\" }}\nport jail = pcap {{ write = \"{}\" }}\n\
+         nf fw = firewall {{ rules = {{ drop udp and src host 198.51.0.3\n drop tcp dst port 22 and src net 198.51.0.0/26 }}, \
+         default = accept, on_deny = output }} {}\n\
+         nf mon = monitor {}\n\
+         nf scan = payload_scan {{ patterns = file(\"needle.patterns\") }} {}\n\
+         nf fwd = forward {}\n\
+         chain inspect = fw {{ denied -> mon -> jail }} -> mon -> scan {{ match -> jail }} -> fwd -> b\n\
+         steer a {{ else -> inspect }}\nsteer b {{ else -> drop }}\nsteer jail {{ else -> drop }}\n",
+        out("b"),
+        out("jail"),
+        with(0),
+        with(1),
+        with(2),
+        with(3),
+    )
+}
+
+/// What left, by port in order, and what each hop of the chain counted.
+type Seen = (Vec<Vec<u8>>, Vec<Vec<u8>>, Vec<(String, u64, u64)>);
+
+fn seen(settings: &str, fuse: [&str; 4]) -> (Seen, Summary) {
+    let scratch = Scratch::new();
+    capture(&scratch);
+    let bundle = scratch.build(&program(&scratch, settings, false, fuse), "bundle");
+    let manager = Manager::start(&bundle, "test", &scratch.run_dir(), &["--exit-when-done"]);
+    let summary = manager.finish(SOON).summary();
+    let read = |name: &str| {
+        let packets = capture::read(&scratch.path(&format!("{name}.pcap")));
+        capture::assert_in_order(&packets);
+        let mut packets = packets;
+        packets.sort();
+        packets
+    };
+    let chain = summary
+        .chains
+        .iter()
+        .find(|chain| chain.name == "inspect")
+        .unwrap();
+    let hops = chain.hops.iter();
+    let hops = hops.map(|hop| (hop.at.clone(), hop.packets, hop.drops)).collect();
+    ((read("b"), read("jail"), hops), summary)
+}
+
+#[test]
+fn fused_and_split_packets_go_the_same_ways() {
+    let fused = "fuse = \"edge\"";
+    let (apart, _) = seen("", ["", "", "", ""]);
+    assert_eq!(apart.0.len() + apart.1.len(), PACKETS as usize);
+    assert!(apart.0.len() > 1000 && apart.1.len() > 500);
+    for (settings, fuse) in [
+        ("", [fused; 4]),
+        ("workers = 2", [fused; 4]),
+        ("", [fused, fused, "", fused]),
+        ("", ["", fused, fused, ""]),
+        ("workers = 2", ["fuse = \"edge\", replicas = 2"; 4]),
+    ] {
+        let (together, summary) = seen(settings, fuse);
+        assert!(
+            apart == together,
+            "{settings} {fuse:?}: {:?} and {:?}",
+            apart.2,
+            together.2
+        );
+        assert_eq!(summary.dropped("nf_lost"), 0);
+    }
+}
+
+fn endless(scratch: &Scratch, out: &str, fuse: [&str; 4]) -> PathBuf {
+    scratch.build(&program(scratch, "", true, fuse), out)
+}
+
+/// As many packets as the capture that is repeated has.
+const STOCK: usize = PACKETS as usize;
+
+#[test]
+fn edits_that_fuse_and_split_lose_nothing() {
+    let scratch = Scratch::new();
+    capture(&scratch);
+    let fused = "fuse = \"edge\"";
+    let manager = Manager::ready(&endless(&scratch, "0", [""; 4]), "test", &scratch.run_dir(), &[]);
+    manager.wait_for_traffic(2 * u64::from(PACKETS), SOON);
+    let edits: [([&str; 4], &[&str]); 4] = [
+        ([fused; 4], &["edge-0"]),
+        ([fused, fused, "", ""], &["edge-0", "fwd-0", "scan-0"]),
+        (["", "", fused, fused], &["edge-0", "fw-0", "mon-0"]),
+        ([""; 4], &["fw-0", "fwd-0", "mon-0", "scan-0"]),
+    ];
+    for (n, (fuse, running)) in edits.into_iter().enumerate() {
+        manager
+            .apply(&endless(&scratch, &format!("{}", n + 1), fuse), None)
+            .unwrap();
+        let status = manager.wait_for_traffic(u64::from(PACKETS), SOON);
+        let mut names: Vec<&str> = (status.services.iter())
+            .flat_map(|service| &service.instances)
+            .map(|instance| instance.name.as_str())
+            .collect();
+        names.sort_unstable();
+        assert_eq!(names, running);
+    }
+    // The same program again: nothing is replaced.
+    let reply = manager.apply(&endless(&scratch, "5", [""; 4]), None).unwrap();
+    assert!(reply.started.is_empty() && reply.stopped.is_empty(), "{reply:?}");
+    let summary = manager.terminate_whole(STOCK);
+    assert_eq!(summary.drops, [], "nothing is dropped in this program");
+}
+
+#[test]
+fn the_loss_of_the_process_is_the_loss_of_all_its_nfs() {
+    let scratch = Scratch::new();
+    capture(&scratch);
+    let fused = "fuse = \"edge\"";
+    let bundle = endless(&scratch, "0", [fused, fused, "", fused]);
+    let manager = Manager::ready(&bundle, "test", &scratch.run_dir(), &[]);
+    let status = manager.wait_for_traffic(u64::from(PACKETS), SOON);
+    let edge = instance(&status, "edge-0");
+    assert_eq!(edge.state, InstanceState::Running);
+    let counters: BTreeMap<&str, u64> = edge
+        .counters
+        .iter()
+        .map(|(name, n)| (name.as_str(), *n))
+        .collect();
+    for name in ["fw.accepted", "mon.packets", "fwd.packets"] {
+        assert!(counters.get(name).is_some_and(|n| *n > 0), "{name}: {counters:?}");
+    }
+    let pid = edge.pid.unwrap();
+    process::signal(pid, Signal::KILL);
+    manager.wait_for_instance("edge-0", Some(pid), SOON);
+    let status = manager.wait_for_traffic(u64::from(PACKETS), SOON);
+    assert_eq!(instance(&status, "edge-0").restarts, 1);
+    assert_eq!(instance(&status, "scan-0").restarts, 0);
+    // One by one they are not there to be scaled.
+    for name in ["edge", "mon"] {
+        let refused = manager.scale(name, Some(2)).unwrap_err();
+        assert!(
+            refused
+                .message
+                .contains("`edge` is the process of fw + mon + fwd"),
+            "{refused:?}"
+        );
+    }
+    let summary = manager.terminate_whole(STOCK);
+    assert_eq!(
+        summary.dropped("nf_lost") + summary.dropped("no_instance"),
+        summary.balance.dropped
+    );
+}
