@@ -81,12 +81,15 @@ fn compare(cx: &Context<'_>, (first, at): (&Built, Place), (other, here): (&Buil
             .first()
             .map(|config| config.manifest.run.binary.clone())
     };
-    let unlike = first.service.unlike(&other.service).or_else(|| {
-        let (a, b) = (program(first)?, program(other)?);
-        (a != b).then_some(("the program", a, b))
-    });
+    let unlike = first.service.unlike(&other.service);
+    let unlike = unlike
+        .map(|(what, a, b)| (format!("`{what}`"), a, b))
+        .or_else(|| {
+            let (a, b) = (program(first)?, program(other)?);
+            (a != b).then_some(("the program".to_owned(), a, b))
+        });
     if let Some((what, a, b)) = unlike {
         let first = (first.service.name.as_str(), a, at);
-        cx.report(fused_unlike(first, (&other.service.name, b, here), what));
+        cx.report(fused_unlike(first, (&other.service.name, b, here), &what));
     }
 }

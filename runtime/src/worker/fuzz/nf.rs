@@ -39,6 +39,15 @@ impl Nf {
         }
     }
 
+    /// Takes all that it was given.
+    #[cfg(test)]
+    pub(super) fn pop(&mut self) -> Vec<[u64; 2]> {
+        let mut taken = vec![[0; 2]; MEMORY];
+        let n = self.to.pop_words(&mut taken).unwrap_or(0);
+        taken.truncate(n);
+        taken
+    }
+
     /// Hands packets back as an NF should, all with one verdict; some it keeps.
     pub(super) fn handle(&mut self, input: &mut Bytes<'_>) {
         let (take, said, destination) = (1 + input.below(64), input.u8(), u16::from(input.u8() % 5));

@@ -1,9 +1,9 @@
 use std::sync::atomic::Ordering;
 
-use nflib::{Descriptor, VERDICT_DROP};
+use nflib::{Descriptor, Run, VERDICT_DROP, VERDICT_NEXT};
 use onvm_api::Reason;
 
-use super::{Bytes, Nf, Tally, World, bench, run};
+use super::{Bytes, FUSED, Nf, Tally, World, bench, run};
 
 /// The same sequences every time; `cargo fuzz` finds others.
 #[test]
@@ -161,4 +161,68 @@ fn an_instance_makes_packets_of_its_blanks_in_the_names_of_what_it_holds() {
     assert_eq!(generated, 2);
     assert_eq!(dropped[Reason::NfVerdict as usize], 2);
     assert_eq!(dropped[Reason::NfLost as usize], held.len() as u64);
+}
+
+/// The manager moves a packet along by the steps that the process took, and no further than the run goes.
+#[test]
+fn packets_of_fused_nfs_are_where_their_last_step_was() {
+    let mut bench = bench::bench();
+    let mut world = World::new(&mut bench, 2);
+    world.publish(FUSED);
+    world.inject(&mut Bytes(&[0, 9]));
+    world.round();
+    let nf = world.nfs[0].as_mut().unwrap();
+    let back = |words: &[u64; 2], verdict, step| {
+        let mut descriptor = Descriptor::from_words(*words);
+        (descriptor.verdict, descriptor.destination, descriptor.flags) = (verdict, 0, step);
+        descriptor.to_words()
+    };
+    let given = nf.pop();
+    assert_eq!(given.len(), 10);
+    for words in &given {
+        assert_eq!(
+            words[1] & !0xffff_ffff,
+            Run::new(&[0, 1]).word(),
+            "both NFs are asked"
+        );
+    }
+    let said = [
+        (4, VERDICT_NEXT, 1),
+        (2, VERDICT_NEXT, 0),
+        (2, VERDICT_DROP, 1),
+        (2, VERDICT_DROP, 2),
+    ];
+    let said = said
+        .iter()
+        .flat_map(|(n, verdict, step)| std::iter::repeat_n((*verdict, *step), *n));
+    let handed: Vec<_> = given
+        .iter()
+        .zip(said)
+        .map(|(words, (verdict, step))| back(words, verdict, step))
+        .collect();
+    nf.push(&handed);
+    world.round();
+    world.check();
+    let again = world.nfs[0].as_mut().unwrap().pop();
+    let runs: Vec<u64> = again.iter().map(|words| words[1] & !0xffff_ffff).collect();
+    assert_eq!(runs, [Run::new(&[1]).word(); 2], "the second NF alone");
+    let generation = world.generations.last().unwrap().clone();
+    let counters = &generation.counters[0];
+    let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+    let arrived: Vec<u64> = counters.arrived.iter().map(count).collect();
+    assert_eq!(arrived, [10, 8, 0, 4, 0, 0]);
+    let dropped = |hop: usize| count(&counters.dropped[hop][Reason::NfVerdict as usize]);
+    assert_eq!((dropped(0), dropped(1)), (2, 2));
+    assert_eq!(
+        count(&world.counters.instances[0].overruled),
+        2,
+        "the run has no third step"
+    );
+    // A run of one NF has one step, whatever is said of it.
+    let handed: Vec<_> = again.iter().map(|words| back(words, VERDICT_NEXT, 1)).collect();
+    world.nfs[0].as_mut().unwrap().push(&handed);
+    world.round();
+    world.check();
+    assert_eq!((count(&counters.arrived[1]), count(&counters.arrived[3])), (8, 6));
+    world.end();
 }
