@@ -2,10 +2,23 @@
 
 use std::borrow::Cow;
 
-use crate::{Instance, ManagerConfig, Service, notation::Notation};
+use crate::{Instance, ManagerConfig, Manifest, Service, notation::Notation};
 
 /// Services that one process may hold, as descriptors can name them.
 pub const MAX_FUSED: usize = 15;
+
+/// Why an NF needs a process of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unfit {
+    /// Its program runs one NF in a process.
+    Program,
+    /// It makes packets.
+    Generates,
+    /// It programs flows.
+    Programs,
+    /// Its number changes while it runs.
+    Scales,
+}
 
 /// What runs as one process for each instance.
 #[derive(Debug, Clone)]
@@ -85,6 +98,18 @@ impl<'a> Host<'a> {
 }
 
 impl Service {
+    /// Why an NF needs a process of its own, whatever others are like.
+    pub fn unfit_to_fuse(&self, manifest: &Manifest) -> Option<Unfit> {
+        let (run, effects) = (&manifest.run, &manifest.effects);
+        let unfit = [
+            (!run.fuses || run.args.len() != 1, Unfit::Program),
+            (effects.generates, Unfit::Generates),
+            (effects.programs, Unfit::Programs),
+            (self.replicas().scales(), Unfit::Scales),
+        ];
+        unfit.into_iter().find_map(|(is, unfit)| is.then_some(unfit))
+    }
+
     /// The first thing in which services that share a process are to agree and do not: what it is, and its values.
     pub fn unlike(&self, other: &Self) -> Option<(&'static str, String, String)> {
         let (a, b) = (self.instances.first(), other.instances.first());

@@ -194,13 +194,10 @@ impl<'a> Check<'a> {
                 .map(|config| config.manifest.run.binary.clone());
             for member in &host.members {
                 let can = configs(member).iter().all(|config| {
-                    let (run, effects) = (&config.manifest.run, &config.manifest.effects);
-                    run.fuses
-                        && run.args.len() == 1
-                        && Some(&run.binary) == binary.as_ref()
-                        && !effects.generates
+                    let manifest = &config.manifest;
+                    member.unfit_to_fuse(manifest).is_none() && Some(&manifest.run.binary) == binary.as_ref()
                 });
-                let can = can && !programmed(member) && !member.replicas().scales();
+                let can = can && !programmed(member);
                 self.ensure(can, || {
                     format!("service `{}` cannot be fused with others", member.name)
                 })?;

@@ -139,6 +139,9 @@ pub(crate) struct BuildArgs {
     /// Show the cores of each part, the memory required of the host, and the sums
     #[arg(long)]
     pub(crate) explain_placement: bool,
+    /// Propose NFs that could share a process, and how many hand-overs of a packet that saves
+    #[arg(long)]
+    pub(crate) explain_fusion: bool,
     #[command(flatten)]
     pub(crate) source: SourceArgs,
 }

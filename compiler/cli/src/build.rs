@@ -3,7 +3,12 @@
 use std::path::Path;
 
 use onvm_bundle::{Bundle, is_bundle_name};
-use onvmc::{Inputs, Program, artifact::Artifact, placement::Placement, sources::Sources};
+use onvmc::{
+    Inputs, Program,
+    artifact::Artifact,
+    placement::{Fusion, Placement},
+    sources::Sources,
+};
 
 use super::{
     Outcome,
@@ -43,6 +48,9 @@ pub(super) fn run(out: &Output, args: &BuildArgs) -> Outcome {
     }
     let (dir, index) = (args.out.display(), &artifact.index);
     let placement = args.explain_placement.then(|| Placement::new(&program.manager));
+    let fusions = args
+        .explain_fusion
+        .then(|| Fusion::all(&program.manager, &program.instances));
     if out.json {
         let generation = &index.generation;
         let path = args.out.to_string_lossy();
@@ -50,10 +58,16 @@ pub(super) fn run(out: &Output, args: &BuildArgs) -> Outcome {
         if let Some(placement) = placement {
             result["placement"] = serde_json::json!(placement);
         }
+        if let Some(fusions) = fusions {
+            result["fusions"] = serde_json::json!(fusions);
+        }
         out.data_json(&result);
     } else {
         if let Some(placement) = placement {
             out.data(&placement::text(&placement));
+        }
+        if let Some(fusions) = fusions {
+            out.data(&placement::proposals(&fusions));
         }
         out.note(&format!(
             "{dir}: {} files, generation {}",

@@ -1,7 +1,7 @@
 //! `--explain-placement`.
 
 use comfy_table::{ContentArrangement, Table, presets};
-use onvmc::placement::{FusedProcess, Placement, Seat, bytes, rows};
+use onvmc::placement::{FusedProcess, Fusion, Placement, Seat, Visits, bytes, rows};
 
 /// For people: the place of each part, and the sums.
 pub(super) fn text(placement: &Placement) -> String {
@@ -94,6 +94,31 @@ fn fused(process: &FusedProcess) -> String {
         _ => format!("all of them can write to packets, as {} may", writers.join(", ")),
     };
     format!("{name}: {}; {rights}", nfs.join(", "))
+}
+
+/// `--explain-fusion`, for people.
+pub(super) fn proposals(fusions: &[Fusion]) -> String {
+    if fusions.is_empty() {
+        return "No NFs that follow each other on a chain could share a process without giving one of them more rights.\n"
+            .to_owned();
+    }
+    let one = |fusion: &Fusion| {
+        let Fusion {
+            name,
+            nfs,
+            cycles,
+            chains,
+        } = fusion;
+        let visits = chains.iter().map(|Visits { chain, now, fused }| {
+            format!("  {chain}: a packet is handed over {fused} times in place of {now}\n")
+        });
+        format!(
+            "{} could share a process: `with {{ fuse = \"{name}\" }}`\n{}  their own work, by their manifests: {cycles} cycles a packet\n",
+            nfs.join(", "),
+            visits.collect::<String>()
+        )
+    };
+    fusions.iter().map(one).collect::<Vec<_>>().join("\n")
 }
 
 fn cores(placement: &Placement) -> Vec<String> {

@@ -4,6 +4,7 @@
 //! layout of an instance's region.
 
 mod cores;
+mod fusion;
 mod memory;
 mod sum;
 
@@ -12,6 +13,7 @@ use serde::Serialize;
 
 pub use cores::CoreDemand;
 pub(crate) use cores::check_cores;
+pub use fusion::{Fusion, Visits};
 pub use memory::{BufferDemand, MemoryDemand, PageDemand};
 pub use sum::{Line, bytes, rows};
 

@@ -117,6 +117,37 @@ fn placement_is_explained() {
     assert!(json(&["check", "a.chain", "--json"])["placements"].is_null());
 }
 
+#[test]
+fn fusions_are_proposed_and_shown() {
+    let source = |fuse: &str| {
+        format!(
+            "port wan = null {{ size = 64 }}\nport lan = null {{}}\n\
+             nf fw = firewall {{ default = accept }} {fuse}\nnf mon = monitor {fuse}\nnf own = forward with {{ cores = 1 }}\n\
+             nf more = forward with {{ replicas = 2 }}\nnf fwd = forward {fuse}\n\
+             chain long = fw -> mon -> fwd -> own -> lan\nchain short = more -> fwd -> fw -> lan\n\
+             steer wan {{ tcp -> long  else -> short }}\nsteer lan {{ else -> drop }}\n"
+        )
+    };
+    let dir = workspace(&source(""));
+    let build = ["build", "a.chain", "-o", "a.bundle"];
+    let (proposed, _) = run(dir.path(), &[&build[..], &["--explain-fusion"]].concat(), 0);
+    insta::assert_snapshot!(proposed);
+    // As proposed, nothing is left to propose.
+    std::fs::write(dir.path().join("a.chain"), source("with { fuse = \"fw_mon\" }")).unwrap();
+    let (left, _) = run(
+        dir.path(),
+        &[&build[..], &["--explain-fusion", "--json"]].concat(),
+        0,
+    );
+    let left: serde_json::Value = serde_json::from_str(&left).unwrap();
+    assert_eq!(left["fusions"], serde_json::json!([]));
+    let (placed, _) = run(dir.path(), &[&build[..], &["--explain-placement"]].concat(), 0);
+    assert!(
+        placed.contains("fw_mon: fw, mon, fwd; packets are read-only for all of them"),
+        "{placed}"
+    );
+}
+
 /// On the host that the test runs on: the answer is whole, and its exit code says whether something failed.
 #[test]
 fn doctor_looks_at_this_host() {

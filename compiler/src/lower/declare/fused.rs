@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use onvm_bundle::MAX_FUSED;
+use onvm_bundle::{MAX_FUSED, Unfit};
 
 use super::services::{Built, Nf};
 use crate::{
@@ -42,25 +42,20 @@ pub(crate) fn check(cx: &Context<'_>, nfs: &[Nf<'_>]) {
 
 /// Why an NF needs a process of its own, and what to do about it.
 fn unfit(built: &Built) -> Option<(&'static str, &'static str)> {
-    let manifest = &built.configs.first()?.manifest;
+    let unfit = built.service.unfit_to_fuse(&built.configs.first()?.manifest)?;
     let leave_out = "leave `fuse` out: it needs a process of its own";
-    if !manifest.run.fuses || manifest.run.args.len() != 1 {
-        return Some((
+    Some(match unfit {
+        Unfit::Program => (
             "its program runs one NF in a process",
             "leave `fuse` out; a program that offers several NFs says `fuses = true` in their manifests",
-        ));
-    }
-    if manifest.effects.generates {
-        return Some(("it makes packets", leave_out));
-    }
-    if manifest.effects.programs {
-        return Some(("it programs flows", leave_out));
-    }
-    let scales = built.service.replicas().scales();
-    scales.then_some((
-        "its number changes while it runs",
-        "give it a fixed number of `replicas`, or leave `fuse` out",
-    ))
+        ),
+        Unfit::Generates => ("it makes packets", leave_out),
+        Unfit::Programs => ("it programs flows", leave_out),
+        Unfit::Scales => (
+            "its number changes while it runs",
+            "give it a fixed number of `replicas`, or leave `fuse` out",
+        ),
+    })
 }
 
 /// The process is shown by its name, as NFs are.
