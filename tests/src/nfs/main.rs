@@ -19,10 +19,20 @@ mod without;
 
 use std::process::ExitCode;
 
+use nflib::Program;
+
+/// Those that can share a process.
+const FUSED: [Program; 3] = [
+    Program::of::<jumper::Jumper>("jumper"),
+    Program::of::<stamp::Stamp>("stamp"),
+    Program::of::<tag::Tag>("tag"),
+];
+
 fn main() -> ExitCode {
     match std::env::args().nth(1).as_deref() {
         Some("attacker") => nflib::run::<attacker::Attacker>(),
         Some("crash") => nflib::run::<crash::Crash>(),
+        Some(nflib::FUSED) => nflib::run_fused(|name| FUSED.iter().find(|p| p.name == name).copied()),
         Some("hostile") => hostile::run(),
         Some("jumper") => nflib::run::<jumper::Jumper>(),
         Some("maker") => nflib::run::<maker::Maker>(),
@@ -39,7 +49,7 @@ fn main() -> ExitCode {
         Some("without") => without::run(),
         other => {
             eprintln!(
-                "error: test-nf takes attacker, crash, hostile, jumper, maker, misuse, pacer, panics, parent, probe, rogue, shout, sorter, stamp, tag or without, not {other:?}"
+                "error: test-nf takes attacker, crash, fused, hostile, jumper, maker, misuse, pacer, panics, parent, probe, rogue, shout, sorter, stamp, tag or without, not {other:?}"
             );
             ExitCode::from(2)
         }

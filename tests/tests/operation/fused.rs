@@ -112,6 +112,67 @@ fn fused_and_split_packets_go_the_same_ways() {
     }
 }
 
+/// What one NF writes the next one reads, also another length; a packet that is looked up in the middle of a run meets no more
+/// NFs than it may.
+#[test]
+fn fused_nfs_write_and_have_packets_looked_up() {
+    let run = |fuse: &str| {
+        let scratch = Scratch::new();
+        let param = "[[params]]\nname = \"how\"\ntype = \"string\"\ndoc = \"Which change.\"\n";
+        let writes = "payload = \"write\"\ndrops = true\n";
+        let tag = format!("fuses = true\n[effects]\nwrites = [\"ether.type\", \"vlan\"]\n{writes}{param}");
+        scratch.manifest("tag", &tag);
+        scratch.manifest("stamp", &format!("fuses = true\n[effects]\n{writes}"));
+        let jumper = "fuses = true\n[effects]\nreads = [\"tcp.dst_port\"]\nwrites = [\"tcp.dst_port\"]\nlookups = true\n";
+        scratch.manifest("jumper", jumper);
+        let sent: Vec<_> = (0..400_u32)
+            .map(|n| match n % 3 {
+                0 => capture::udp(n as u16, n, 60),
+                1 => capture::tcp(n as u16, 80, n, 60),
+                _ => capture::tcp(n as u16, 81, n, 60),
+            })
+            .collect();
+        capture::write(&scratch.path("in.pcap"), &sent);
+        let out = |name: &str| scratch.path(name).display().to_string();
+        let program = format!(
+            "manager {{ max_hops = 5 }}\n\
+             use \"tag.nf.toml\" as tag\nuse \"stamp.nf.toml\" as stamp\nuse \"jumper.nf.toml\" as jumper\n\
+             port a = pcap {{ read = file(\"in.pcap\") }}\nport b = pcap {{ write = \"{}\" }}\n\
+             port c = pcap {{ write = \"{}\" }}\n\
+             nf push = tag {{ how = \"push\" }} {fuse}\nnf mark = stamp {fuse}\n\
+             nf strip = tag {{ how = \"strip\" }} {fuse}\nnf jump = jumper {fuse}\nnf end = tag {{ how = \"trailer\" }} {fuse}\n\
+             chain through = push -> mark -> strip -> end -> b\nchain again = mark -> jump -> end -> b\n\
+             steer a {{\n    tcp dst port 81 -> through\n    tcp dst port 99 -> end -> c\n    else -> again\n}}\n\
+             allow jump to lookup\n",
+            out("b.pcap"),
+            out("c.pcap"),
+        );
+        let bundle = scratch.build(&program, "bundle");
+        let manager = Manager::start(&bundle, "test", &scratch.run_dir(), &["--exit-when-done"]);
+        let summary = manager.finish(SOON).summary();
+        let hops: Vec<_> = (summary.chains.iter())
+            .map(|chain| {
+                let hops = chain.hops.iter();
+                (
+                    chain.name.clone(),
+                    hops.map(|hop| (hop.at.clone(), hop.packets, hop.drops))
+                        .collect::<Vec<_>>(),
+                )
+            })
+            .collect();
+        let [b, c] = ["b.pcap", "c.pcap"].map(|name| capture::read(&scratch.path(name)));
+        (b, c, hops, summary.dropped("hop_limit"))
+    };
+    let (apart, together) = (run(""), run("with { fuse = \"one\" }"));
+    assert_eq!(apart, together);
+    let (b, c, _, limited) = together;
+    assert_eq!((b.len(), c.len(), limited), (133, 133, 134));
+    assert!(
+        b.iter().chain(&c).all(|frame| frame.ends_with(b"\0END!")),
+        "stamped, then longer"
+    );
+}
+
 fn endless(scratch: &Scratch, out: &str, fuse: [&str; 4]) -> PathBuf {
     scratch.build(&program(scratch, "", true, fuse), out)
 }
