@@ -66,7 +66,7 @@ fn member(program: &str, place: u8) -> MemberParams {
 }
 
 fn counters() -> CounterSet {
-    let memory = Mapping::new(&create_file("counters", 4096, false).unwrap(), true).unwrap();
+    let memory = Mapping::new(create_file("counters", 4096, false).unwrap(), true).unwrap();
     CounterSet::new(Arc::new(memory), 0, 64)
 }
 

@@ -156,12 +156,14 @@ fn one(
 }
 
 /// The configuration of one NF, and the contents of its files in order.
+type Configured = (Configuration, Vec<Arc<[u8]>>);
+
 fn configuration(
     bundle: &Bundle,
     config: &InstanceConfig,
     host: &HostOptions,
     contents: &mut BTreeMap<String, Arc<[u8]>>,
-) -> Result<(Configuration, Vec<Arc<[u8]>>), RunError> {
+) -> Result<Configured, RunError> {
     let mut resolver = Resolver {
         bundle,
         instance: &config.instance,

@@ -133,7 +133,7 @@ fn fusions_are_proposed_and_shown() {
     let (proposed, _) = run(dir.path(), &[&build[..], &["--explain-fusion"]].concat(), 0);
     insta::assert_snapshot!(proposed);
     // As proposed, nothing is left to propose.
-    std::fs::write(dir.path().join("a.chain"), source("with { fuse = \"fw_mon\" }")).unwrap();
+    fs::write(dir.path().join("a.chain"), source("with { fuse = \"fw_mon\" }")).unwrap();
     let (left, _) = run(
         dir.path(),
         &[&build[..], &["--explain-fusion", "--json"]].concat(),
