@@ -20,6 +20,8 @@ pub enum BenchError {
     Manager { what: String, log: String },
     #[error("onvmc lsp: {0}")]
     LanguageServer(String),
+    #[error("{0}")]
+    Dpdk(String),
     #[error("the NF {0}")]
     Nf(String),
     #[error("this benchmark needs {0}")]
@@ -28,6 +30,12 @@ pub enum BenchError {
     Baseline { path: PathBuf, reason: String },
     #[error("instructions per descriptor rose beyond the baseline's tolerance: {0}")]
     Regression(String),
+}
+
+impl From<onvm_run::dpdk::DpdkError> for BenchError {
+    fn from(e: onvm_run::dpdk::DpdkError) -> Self {
+        Self::Dpdk(e.to_string())
+    }
 }
 
 impl BenchError {

@@ -14,6 +14,7 @@ pub mod manager;
 pub mod nf_start;
 pub mod report;
 pub mod results;
+pub mod rig;
 pub mod ring;
 pub mod rules;
 

@@ -45,7 +45,7 @@ fn run(arguments: &Arguments) -> Result<(), BenchError> {
         (Some(name), Some(bursts)) => {
             let course = COURSES.iter().find(|c| c.name == name);
             (course
-                .ok_or(BenchError::Needs("the name of a course: `ring` or `nf_forward`"))?
+                .ok_or(BenchError::Needs("the name of a course, as `ring`"))?
                 .run)(bursts)
         }
         _ if arguments.bless => instructions::bless(&arguments.baseline),

@@ -15,9 +15,10 @@ use nflib::{
     memory::{Geometry, create_file, reopen_read_only},
     session::{self, Command, Configuration, FromNf, IdlePolicy, ToNf},
 };
+use onvm_run::worker::Worker;
 use stdlib_nfs::forward::Forward;
 
-use crate::BenchError;
+use crate::{BenchError, rig::Rig};
 
 /// Descriptors pushed at once.
 pub const BURST: usize = 32;
@@ -28,18 +29,38 @@ pub struct Course {
     pub name: &'static str,
     /// Runs it with this number of bursts, at most [`MAX_BURSTS`].
     pub run: fn(u32) -> Result<(), BenchError>,
+    /// The one function that is counted, with what it calls; else everything is.
+    pub counted: Option<&'static str>,
 }
 
 pub const COURSES: &[Course] = &[
     Course {
         name: "ring",
         run: ring,
+        counted: None,
     },
     Course {
         name: "nf_forward",
         run: nf_forward,
+        counted: None,
+    },
+    Course {
+        name: "worker_0",
+        run: |bursts| worker(0, bursts),
+        counted: COUNTED_ROUND,
+    },
+    Course {
+        name: "worker_1",
+        run: |bursts| worker(1, bursts),
+        counted: COUNTED_ROUND,
+    },
+    Course {
+        name: "worker_5",
+        run: |bursts| worker(5, bursts),
+        counted: COUNTED_ROUND,
     },
 ];
+const COUNTED_ROUND: Option<&str> = Some("*counted_round*");
 
 /// The largest ring: everything that a course needs fits at once.
 const CAPACITY: u32 = 65_536;
@@ -144,6 +165,36 @@ fn fill(region: &Region, bursts: u32) -> std::io::Result<()> {
         assert_eq!(pushed, BURST, "the ring did not take a full burst");
     }
     Ok(())
+}
+
+/// The worker's side of a chain of so many NFs between two null ports. Its rounds alone are counted, and not what starts DPDK,
+/// what the NFs do, or the upkeep between rounds, which depends on time. In each round every NF has a burst to hand back.
+fn worker(nfs: u16, bursts: u32) -> Result<(), BenchError> {
+    let mut rig = Rig::new(nfs)?;
+    for _ in 0..nfs {
+        rig.round(Worker::round)?;
+    }
+    let before = rig.delivered();
+    for _ in 0..bursts {
+        let moved = rig.round(counted_round)?;
+        assert_eq!(
+            moved,
+            BURST * (usize::from(nfs) + 1),
+            "the worker did not move a full burst at each hop"
+        );
+    }
+    assert_eq!(
+        rig.delivered() - before,
+        u64::from(bursts) * BURST as u64,
+        "not every packet has left"
+    );
+    Ok(())
+}
+
+/// Callgrind knows it by its name.
+#[inline(never)]
+fn counted_round(worker: &mut Worker) -> usize {
+    worker.round()
 }
 
 fn packet() -> Descriptor {

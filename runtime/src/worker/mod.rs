@@ -217,8 +217,8 @@ impl Worker {
         }
     }
 
-    /// Work that is not done in each round.
-    fn upkeep(&mut self) {
+    /// Work that is not done in each round, commands among it.
+    pub fn upkeep(&mut self) {
         self.forward.announce();
         self.watch_ages();
         self.handle_commands();

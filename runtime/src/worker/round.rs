@@ -27,8 +27,8 @@ struct Batch {
 }
 
 impl Worker {
-    /// Serves each source once; returns how many packets moved.
-    pub(super) fn round(&mut self) -> usize {
+    /// Serves each source once; returns how many packets moved. [`Self::run`] calls it over and over; benchmarks call it by themselves.
+    pub fn round(&mut self) -> usize {
         let mut moved = 0;
         for i in 0..self.forward.active.len() {
             moved += self.take_back(self.forward.active[i]);

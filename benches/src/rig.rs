@@ -1,0 +1,252 @@
+//! A worker of `onvm-run` in the calling thread, driven round by round, between two ports of DPDK's, with NFs that hand back at
+//! once what they are given. What surrounds the worker can so be left out of a count of instructions or of time.
+
+use std::{
+    os::fd::AsFd,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use crossbeam_queue::SegQueue;
+use nflib::{
+    Region, ShmRing,
+    layout::Layout,
+    memory::{Geometry, Mapping, PacketFile, create_file},
+    ring::{Consumer, Producer},
+    session::IdlePolicy,
+};
+use onvm_bundle::filter::Expr;
+use onvm_run::{
+    director::Program,
+    dpdk::{
+        Eal, EalOptions, FileMapping, HEADROOM, HugePages, PacketPool, PageSize, PoolConfig, Port, PortConfig,
+    },
+    generation::{At, Generation, Hop, HopCounters, HopIndex, NO_HOP, PortTable, ahead},
+    worker::{
+        BURST, Command, End, Event, Feed, Instances, Link, Parts, Sink, Source, SourceKind, Worker,
+        WorkerCounters,
+    },
+};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+use crate::BenchError;
+
+/// Descriptors that each ring holds, and packets that may be inside.
+const RING: u32 = 2048;
+const GEOMETRY: Geometry = Geometry {
+    buffers: 4 * RING,
+    stride: 2240,
+    headroom: HEADROOM as u32,
+};
+/// Ids of the ports.
+const SOURCE: u16 = 0;
+const SINK: u16 = 1;
+
+/// The worker with its ports and NFs.
+#[derive(Debug)]
+pub struct Rig {
+    // Before the ports, whose queues it has.
+    worker: Worker,
+    nfs: Vec<Echo>,
+    counters: Arc<WorkerCounters>,
+    _events: UnboundedReceiver<Event>,
+    _ports: [Port; 2],
+}
+
+/// The other end of an instance's rings.
+#[derive(Debug)]
+struct Echo {
+    to: Consumer<ShmRing>,
+    from: Producer<ShmRing>,
+}
+
+impl Echo {
+    /// Hands back all that it was given, with the verdict `next`.
+    fn answer(&mut self) -> Result<(), BenchError> {
+        let damaged = |e: nflib::ring::Corrupt| BenchError::Nf(format!("has a damaged ring: {e}"));
+        let mut words = [[0; 2]; BURST];
+        loop {
+            let taken = self.to.pop_words(&mut words).map_err(damaged)?;
+            if taken == 0 {
+                return Ok(());
+            }
+            let given = self.from.push_words(&words[..taken]).map_err(damaged)?;
+            if given < taken {
+                return Err(BenchError::Nf("found no room to hand packets back".to_owned()));
+            }
+        }
+    }
+}
+
+impl Rig {
+    /// Packets of a null port go through so many NFs, each a service of its own, to another null port.
+    pub fn new(nfs: u16) -> Result<Self, BenchError> {
+        let eal = eal()?;
+        // Names of devices and pools are taken once in a process.
+        static RIGS: AtomicU32 = AtomicU32::new(0);
+        let number = RIGS.fetch_add(1, Ordering::Relaxed);
+        let (pool, packets) = buffers(eal, number)?;
+        let port = |device: &str, arguments: &str| -> Result<Port, BenchError> {
+            let mut port = Port::create_vdev(eal, device, arguments)?;
+            port.configure(&PortConfig::default(), std::slice::from_ref(&pool))?;
+            port.start()?;
+            Ok(port)
+        };
+        let mut ports = [
+            port(&format!("net_null{}", 2 * number), "size=64")?,
+            port(&format!("net_null{}", 2 * number + 1), "size=64,no-rx=1")?,
+        ];
+        let (commands, counters) = (
+            Arc::new(SegQueue::new()),
+            Arc::new(WorkerCounters::new(2, nfs.into())),
+        );
+        let (sender, events) = unbounded_channel();
+        let mut worker = Worker::new(Parts {
+            id: 0,
+            pool,
+            packets,
+            counters: counters.clone(),
+            commands: commands.clone(),
+            events: sender,
+            idle: IdlePolicy {
+                spins: u32::MAX,
+                yields: 0,
+                sleeps: false,
+            },
+            credit: RING,
+            room: GEOMETRY.buffers / 2,
+            flow_idle: 60,
+        });
+        let echoes = (0..nfs)
+            .map(|slot| attach(&commands, slot))
+            .collect::<Result<_, _>>()?;
+        commands.push(Command::Publish(Arc::new(generation(nfs, Vec::new()))));
+        let source = Source {
+            feed: Feed::Queues(vec![ports[0].rx_queue(0)?]),
+            kind: SourceKind::Endless,
+        };
+        let source = End {
+            source: Some(source),
+            sink: None,
+        };
+        let sink = End {
+            source: None,
+            sink: Some(Sink::Queue(ports[1].tx_queue(0)?)),
+        };
+        commands.push(Command::Open(vec![(SOURCE, source), (SINK, sink)]));
+        worker.upkeep();
+        Ok(Self {
+            worker,
+            nfs: echoes,
+            counters,
+            _events: events,
+            _ports: ports,
+        })
+    }
+
+    /// One round of the worker, by `serve`, then all NFs hand back what they have; returns how many packets moved.
+    pub fn round(&mut self, serve: impl FnOnce(&mut Worker) -> usize) -> Result<usize, BenchError> {
+        let moved = serve(&mut self.worker);
+        self.nfs.iter_mut().try_for_each(Echo::answer)?;
+        Ok(moved)
+    }
+
+    /// Packets that have left.
+    pub fn delivered(&self) -> u64 {
+        self.counters.ports[usize::from(SINK)]
+            .tx_packets
+            .load(Ordering::Relaxed)
+    }
+}
+
+/// DPDK starts once in a process.
+fn eal() -> Result<&'static Eal, BenchError> {
+    static EAL: OnceLock<Result<Eal, String>> = OnceLock::new();
+    let options = EalOptions {
+        huge_pages: HugePages::Off,
+        file_prefix: format!("onvm-bench-{}", std::process::id()),
+        ..EalOptions::default()
+    };
+    let eal = EAL.get_or_init(|| Eal::init(&options).map_err(|e| e.to_string()));
+    eal.as_ref().map_err(|e| BenchError::Dpdk(e.clone()))
+}
+
+fn buffers(eal: &Eal, number: u32) -> Result<(Arc<PacketPool>, Arc<PacketFile>), BenchError> {
+    let failed = || BenchError::system("the packet file cannot be made");
+    let file = create_file("bench-packets", GEOMETRY.bytes(), false).map_err(failed())?;
+    let memory = Arc::new(FileMapping::map(file.as_fd(), GEOMETRY.bytes())?);
+    let config = PoolConfig {
+        name: format!("bench{number}"),
+        stride: GEOMETRY.stride,
+        count: GEOMETRY.buffers,
+        headroom: HEADROOM,
+        page_size: PageSize::Kib4,
+        // As `onvm-run` has it.
+        cache: 256,
+    };
+    let pool = PacketPool::new(eal, memory, &config)?;
+    let mapping = Mapping::new(&file, false).map_err(failed())?;
+    let packets = PacketFile::new(mapping, GEOMETRY).map_err(failed())?;
+    Ok((pool, Arc::new(packets)))
+}
+
+/// The one instance of the service with the same number.
+fn attach(commands: &SegQueue<Command>, slot: u16) -> Result<Echo, BenchError> {
+    let (_fd, region) =
+        Region::create("bench-nf", Layout::new(1, RING, 0)).map_err(BenchError::system("an NF's memory"))?;
+    commands.push(Command::Attach {
+        slot,
+        link: Box::new(Link::new(&region, 0, false)),
+        fresh: true,
+    });
+    commands.push(Command::Select {
+        service: slot,
+        instances: Instances {
+            chosen: vec![slot],
+            ..Instances::default()
+        },
+    });
+    Ok(Echo {
+        to: region.to_nf_consumer(0),
+        from: region.from_nf_producer(0),
+    })
+}
+
+/// One chain through all NFs, which every packet takes, whichever rule takes it.
+fn generation(nfs: u16, rules: Vec<Expr>) -> Generation {
+    let places = (0..nfs).map(At::Service).chain([At::Port(SINK)]);
+    let hops: Vec<Hop> = places
+        .enumerate()
+        .map(|(i, at)| Hop {
+            at,
+            next: if i == usize::from(nfs) {
+                NO_HOP
+            } else {
+                i as HopIndex + 1
+            },
+            outputs: Vec::new(),
+            steers: Vec::new(),
+            outs: Vec::new(),
+            lookup: false,
+            chain: 0,
+        })
+        .collect();
+    let rules = rules.into_iter().map(|rule| (rule, 0)).collect();
+    let tables = vec![PortTable::new(rules, 0), PortTable::new(Vec::new(), NO_HOP)];
+    tables[usize::from(SOURCE)].prepare();
+    Generation {
+        number: 1,
+        id: String::new(),
+        max_hops: 32,
+        ahead: ahead(&hops),
+        counters: vec![HopCounters::new(hops.len(), &tables)],
+        hops,
+        chains: Vec::new(),
+        tables,
+        reach: vec![(0..nfs).collect(), Vec::new()],
+        rules: Vec::new(),
+        programs: vec![Program::default(), Program::default()],
+    }
+}
