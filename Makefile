@@ -18,7 +18,7 @@ UNWIND = --config 'profile.release.panic="unwind"'
 SECONDS ?= 60
 BUILD = $(CARGO) build $(PACKAGES) --bins
 
-.PHONY: demo test test-lab fuzz bench bench-quick lint docs release install setup setup-lab clean
+.PHONY: demo test test-lab fuzz bench bench-quick lint docs release install setup setup-bench setup-lab clean
 
 demo:
 	@sh .ci/setup build
@@ -40,11 +40,11 @@ fuzz:
 	@sh .ci/setup build fuzz
 	@sh .ci/fuzz $(SECONDS)
 
-bench: setup
+bench: setup-bench
 	$(CARGO) build --release --workspace --bins
 	$(CARGO) run --release -p onvm-benches --bin onvm-bench
 
-bench-quick: setup
+bench-quick: setup-bench
 	$(CARGO) build --release --workspace --bins
 	$(CARGO) run --release -p onvm-benches --bin onvm-bench -- --quick
 
@@ -71,6 +71,9 @@ install:
 
 setup:
 	@sh .ci/setup build test
+
+setup-bench:
+	@sh .ci/setup build test bench
 
 setup-lab:
 	@sh .ci/setup build test lab

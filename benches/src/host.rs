@@ -1,4 +1,4 @@
-//! What the figures were taken on.
+//! What the figures are taken on.
 
 use std::{path::PathBuf, process::Command};
 
@@ -60,6 +60,57 @@ pub fn allowed_cores() -> Vec<usize> {
     (0..CpuSet::MAX_CPU)
         .filter(|&c| set.as_ref().is_some_and(|s| s.is_set(c)))
         .collect()
+}
+
+/// The cores of worker and NFs, where `onvm-run` puts them.
+pub fn two_cores() -> Result<[usize; 2], BenchError> {
+    match allowed_cores().as_slice() {
+        &[worker, nfs, ..] => Ok([worker, nfs]),
+        _ => Err(BenchError::Needs("two cores")),
+    }
+}
+
+const HUGE_PAGES: &str = "/proc/sys/vm/nr_hugepages";
+/// Of 2 MiB: enough for a manager, or for testpmd.
+const WANTED_PAGES: u64 = 256;
+
+/// Huge pages for programs that are started while this value lives; then their number is what it was.
+#[derive(Debug)]
+pub struct HugePages {
+    before: Option<u64>,
+    /// How many there are.
+    pub there: u64,
+}
+
+impl HugePages {
+    /// More of them where this process may have the kernel make some.
+    pub fn reserve() -> Self {
+        let number = || read(HUGE_PAGES).trim().parse().unwrap_or(0);
+        let before = number();
+        let more = before < WANTED_PAGES && std::fs::write(HUGE_PAGES, WANTED_PAGES.to_string()).is_ok();
+        Self {
+            before: more.then_some(before),
+            there: number(),
+        }
+    }
+
+    pub fn note(&self) -> String {
+        match self.there {
+            0 => "no huge pages: packets and rings lie in 4 KiB pages; as root the benchmark reserves some"
+                .to_owned(),
+            n => format!("with {n} huge pages"),
+        }
+    }
+}
+
+impl Drop for HugePages {
+    fn drop(&mut self) {
+        if let Some(before) = self.before
+            && let Err(e) = std::fs::write(HUGE_PAGES, before.to_string())
+        {
+            eprintln!("{HUGE_PAGES} could not be set back to {before}: {e}");
+        }
+    }
 }
 
 /// Binds the calling thread to one core.

@@ -3,20 +3,25 @@
 //! One module a benchmark (`ring`, `chain_length`, `nf_start`, `rules`, `compiler`, `language_server`, `idle`, `instructions`), each with a `run` that
 //! returns a [`results::Record`]; the rest is what they share.
 
+use std::time::Duration;
+
 pub mod chain_length;
 pub mod compiler;
 mod error;
 pub mod host;
+pub mod http_mix;
 pub mod idle;
 pub mod instructions;
 pub mod language_server;
 pub mod manager;
 pub mod nf_start;
+pub mod port_to_port;
 pub mod report;
 pub mod results;
 pub mod rig;
 pub mod ring;
 pub mod rules;
+pub mod testpmd;
 
 pub use error::BenchError;
 
@@ -27,4 +32,12 @@ pub struct Effort {
     pub quick: bool,
     /// Times that everything compared is repeated, interleaved.
     pub repetitions: u32,
+}
+
+impl Effort {
+    /// What is passed over before a rate is measured, and how long it is measured.
+    pub fn windows(self) -> (Duration, Duration) {
+        let (warm_up, measured) = if self.quick { (300, 700) } else { (1000, 1500) };
+        (Duration::from_millis(warm_up), Duration::from_millis(measured))
+    }
 }

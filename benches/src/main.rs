@@ -12,7 +12,7 @@ use clap::{Parser, ValueEnum};
 use onvm_benches::{
     BenchError, Effort, chain_length, compiler,
     host::Host,
-    idle, instructions, language_server, nf_start, report,
+    http_mix, idle, instructions, language_server, nf_start, port_to_port, report,
     results::{Record, Results},
     rules,
 };
@@ -43,8 +43,12 @@ struct Arguments {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Benchmark {
+    /// Port to port, beside dpdk-testpmd
+    B0,
     /// Chain length against the bare ring
     B1,
+    /// Web traffic in gigabits a second for each worker core
+    B4,
     /// Start of an NF process to its first packet
     B5,
     /// Compiler: time and memory by number of rules
@@ -104,7 +108,9 @@ fn measure(benchmark: Benchmark, arguments: &Arguments, host: &Host) -> Record {
         repetitions: arguments.repetitions,
     };
     let (id, outcome) = match benchmark {
+        Benchmark::B0 => (port_to_port::ID, port_to_port::run(effort)),
         Benchmark::B1 => (chain_length::ID, chain_length::run(effort, host)),
+        Benchmark::B4 => (http_mix::ID, http_mix::run(effort)),
         Benchmark::B5 => (nf_start::ID, nf_start::run()),
         Benchmark::B7 => (compiler::ID, compiler::run(effort)),
         Benchmark::B9 => (language_server::ID, language_server::run(effort)),

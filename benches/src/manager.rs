@@ -28,6 +28,13 @@ pub struct Manager {
     dir: TempDir,
 }
 
+/// What leaves by a port in a second.
+#[derive(Debug, Clone, Copy)]
+pub struct Rate {
+    pub packets: f64,
+    pub bytes: f64,
+}
+
 impl Manager {
     /// Compiles `source`, with `files` beside it, and starts it; returns when every NF runs.
     pub fn start(source: &str, files: &[(&str, &str)]) -> Result<Self, BenchError> {
@@ -86,6 +93,26 @@ impl Manager {
     pub fn status(&self) -> Result<Status, BenchError> {
         let status = self.client.status();
         status.map_err(|e| self.failed(&format!("gave no status: {e}")))
+    }
+
+    /// What leaves by a port in a second, measured after a while.
+    pub fn rate(&self, port: &str, (warm_up, measured): (Duration, Duration)) -> Result<Rate, BenchError> {
+        // The manager's own clock, since it reads the counters when it reads that.
+        let delivered = || {
+            let status = self.status()?;
+            let port = status.ports.iter().find(|p| p.name == port);
+            port.map(|p| (p.tx_packets, p.tx_bytes, status.uptime_s))
+                .ok_or(BenchError::Needs("the port in the status"))
+        };
+        thread::sleep(warm_up);
+        let (packets, bytes, began) = delivered()?;
+        thread::sleep(measured);
+        let (packets_then, bytes_then, ended) = delivered()?;
+        let each = |before: u64, after: u64| (after - before) as f64 / (ended - began);
+        Ok(Rate {
+            packets: each(packets, packets_then),
+            bytes: each(bytes, bytes_then),
+        })
     }
 
     /// Processor time of the manager and its NFs together since they started.
