@@ -8,6 +8,7 @@ use std::time::Duration;
 pub mod chain_length;
 pub mod compiler;
 mod error;
+pub mod flow_director;
 pub mod host;
 pub mod http_mix;
 pub mod idle;

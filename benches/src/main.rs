@@ -10,7 +10,7 @@ use std::{
 
 use clap::{Parser, ValueEnum};
 use onvm_benches::{
-    BenchError, Effort, chain_length, compiler,
+    BenchError, Effort, chain_length, compiler, flow_director,
     host::Host,
     http_mix, idle, instructions, language_server, nf_start, port_to_port, report,
     results::{Record, Results},
@@ -47,6 +47,8 @@ enum Benchmark {
     B0,
     /// Chain length against the bare ring
     B1,
+    /// Flow director: default chain, known flows, new flows
+    B2,
     /// Web traffic in gigabits a second for each worker core
     B4,
     /// Start of an NF process to its first packet
@@ -110,6 +112,7 @@ fn measure(benchmark: Benchmark, arguments: &Arguments, host: &Host) -> Record {
     let (id, outcome) = match benchmark {
         Benchmark::B0 => (port_to_port::ID, port_to_port::run(effort)),
         Benchmark::B1 => (chain_length::ID, chain_length::run(effort, host)),
+        Benchmark::B2 => (flow_director::ID, flow_director::run(effort)),
         Benchmark::B4 => (http_mix::ID, http_mix::run(effort)),
         Benchmark::B5 => (nf_start::ID, nf_start::run()),
         Benchmark::B7 => (compiler::ID, compiler::run(effort)),

@@ -7,6 +7,7 @@ use std::{
         Arc, OnceLock,
         atomic::{AtomicU32, Ordering},
     },
+    time::Duration,
 };
 
 use crossbeam_queue::SegQueue;
@@ -17,11 +18,11 @@ use nflib::{
     ring::{Consumer, Producer},
     session::IdlePolicy,
 };
-use onvm_bundle::filter::Expr;
 use onvm_run::{
-    director::Program,
+    director::{Changes, Program},
     dpdk::{
-        Eal, EalOptions, FileMapping, HEADROOM, HugePages, PacketPool, PageSize, PoolConfig, Port, PortConfig,
+        Eal, EalOptions, FileMapping, HEADROOM, HugePages, PacketPool, PageSize, PoolConfig, Port,
+        PortConfig, TxDesc, TxQueue,
     },
     generation::{At, Generation, Hop, HopCounters, HopIndex, NO_HOP, PortTable, ahead},
     worker::{
@@ -29,6 +30,7 @@ use onvm_run::{
         WorkerCounters,
     },
 };
+use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::BenchError;
@@ -40,6 +42,10 @@ const GEOMETRY: Geometry = Geometry {
     stride: 2240,
     headroom: HEADROOM as u32,
 };
+/// Packets that it can be given at once: DPDK's ring ports hold some more.
+pub const MOST_FED: usize = 31 * BURST;
+/// What a packet begins with; the worker reads no more for rules on addresses and ports.
+pub type Head = [u8; 64];
 /// Ids of the ports.
 const SOURCE: u16 = 0;
 const SINK: u16 = 1;
@@ -52,7 +58,11 @@ pub struct Rig {
     nfs: Vec<Echo>,
     counters: Arc<WorkerCounters>,
     _events: UnboundedReceiver<Event>,
-    _ports: [Port; 2],
+    ports: [Port; 2],
+    pool: Arc<PacketPool>,
+    commands: Arc<SegQueue<Command>>,
+    /// What is sent into it comes in at the source; none with a null port.
+    inject: Option<TxQueue>,
 }
 
 /// The other end of an instance's rings.
@@ -83,6 +93,17 @@ impl Echo {
 impl Rig {
     /// Packets of a null port go through so many NFs, each a service of its own, to another null port.
     pub fn new(nfs: u16) -> Result<Self, BenchError> {
+        Self::between(("net_null", "size=64"), nfs, PortTable::new(Vec::new(), 0))
+    }
+
+    /// The same for packets that are given to it, as a port with this table takes them; the first NF is hop 0.
+    pub fn fed(nfs: u16, table: PortTable) -> Result<Self, BenchError> {
+        let mut rig = Self::between(("net_ring", ""), nfs, table)?;
+        rig.inject = Some(rig.ports[0].tx_queue(0)?);
+        Ok(rig)
+    }
+
+    fn between((device, arguments): (&str, &str), nfs: u16, table: PortTable) -> Result<Self, BenchError> {
         let eal = eal()?;
         // Names of devices and pools are taken once in a process.
         static RIGS: AtomicU32 = AtomicU32::new(0);
@@ -95,7 +116,7 @@ impl Rig {
             Ok(port)
         };
         let mut ports = [
-            port(&format!("net_null{}", 2 * number), "size=64")?,
+            port(&format!("{device}{}", 2 * number), arguments)?,
             port(&format!("net_null{}", 2 * number + 1), "size=64,no-rx=1")?,
         ];
         let (commands, counters) = (
@@ -105,7 +126,7 @@ impl Rig {
         let (sender, events) = unbounded_channel();
         let mut worker = Worker::new(Parts {
             id: 0,
-            pool,
+            pool: pool.clone(),
             packets,
             counters: counters.clone(),
             commands: commands.clone(),
@@ -122,7 +143,7 @@ impl Rig {
         let echoes = (0..nfs)
             .map(|slot| attach(&commands, slot))
             .collect::<Result<_, _>>()?;
-        commands.push(Command::Publish(Arc::new(generation(nfs, Vec::new()))));
+        commands.push(Command::Publish(Arc::new(generation(nfs, table))));
         let source = Source {
             feed: Feed::Queues(vec![ports[0].rx_queue(0)?]),
             kind: SourceKind::Endless,
@@ -142,8 +163,70 @@ impl Rig {
             nfs: echoes,
             counters,
             _events: events,
-            _ports: ports,
+            ports,
+            pool,
+            commands,
+            inject: None,
         })
+    }
+
+    /// Gives it packets of so many bytes that begin with these heads, [`MOST_FED`] at most.
+    pub fn feed<'a>(
+        &mut self,
+        heads: impl Iterator<Item = &'a Head>,
+        length: u16,
+    ) -> Result<u64, BenchError> {
+        let mut packets = Vec::with_capacity(MOST_FED);
+        for head in heads {
+            let mut index = [0];
+            if self.pool.alloc_burst(&mut index) == 1 && self.pool.fill(index[0], head) {
+                packets.push(TxDesc {
+                    index: index[0],
+                    off: HEADROOM,
+                    len: length,
+                });
+            }
+        }
+        let inject = self.inject.as_mut();
+        let sent = inject.map_or(0, |queue| {
+            let bursts = packets.chunks(BURST);
+            bursts
+                .map(|burst| queue.tx_burst(&self.pool, burst).accepted)
+                .sum()
+        });
+        if sent < packets.len() || packets.is_empty() {
+            return Err(BenchError::Needs(
+                "room for the packets that it gives to the worker",
+            ));
+        }
+        Ok(sent as u64)
+    }
+
+    /// The processor time that the worker takes until all that it was given has left. What the NFs take in between is not counted.
+    pub fn serve(&mut self, given: u64) -> Result<Duration, BenchError> {
+        let (before, mut time) = (self.delivered(), Duration::ZERO);
+        let mut phases = 0;
+        while self.delivered() - before < given {
+            phases += 1;
+            if phases > self.nfs.len() + 1 {
+                return Err(BenchError::Needs("a worker that delivers what it was given"));
+            }
+            let began = processor_time();
+            while self.worker.round() > 0 {}
+            time += processor_time().saturating_sub(began);
+            self.nfs.iter_mut().try_for_each(Echo::answer)?;
+        }
+        Ok(time)
+    }
+
+    /// Lets the worker forget what it knows of flows.
+    pub fn forget(&mut self) {
+        self.commands.push(Command::Program(Arc::new(Changes {
+            wilds: vec![(SOURCE, Arc::default())],
+            number: 0,
+            steps: Vec::new(),
+        })));
+        self.worker.upkeep();
     }
 
     /// One round of the worker, by `serve`, then all NFs hand back what they have; returns how many packets moved.
@@ -159,6 +242,11 @@ impl Rig {
             .tx_packets
             .load(Ordering::Relaxed)
     }
+}
+
+/// Of the calling thread: what others take of the core meanwhile is not in it.
+fn processor_time() -> Duration {
+    Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
 }
 
 /// DPDK starts once in a process.
@@ -214,8 +302,8 @@ fn attach(commands: &SegQueue<Command>, slot: u16) -> Result<Echo, BenchError> {
     })
 }
 
-/// One chain through all NFs, which every packet takes, whichever rule takes it.
-fn generation(nfs: u16, rules: Vec<Expr>) -> Generation {
+/// One chain through all NFs.
+fn generation(nfs: u16, table: PortTable) -> Generation {
     let places = (0..nfs).map(At::Service).chain([At::Port(SINK)]);
     let hops: Vec<Hop> = places
         .enumerate()
@@ -233,9 +321,7 @@ fn generation(nfs: u16, rules: Vec<Expr>) -> Generation {
             chain: 0,
         })
         .collect();
-    let rules = rules.into_iter().map(|rule| (rule, 0)).collect();
-    let tables = vec![PortTable::new(rules, 0), PortTable::new(Vec::new(), NO_HOP)];
-    tables[usize::from(SOURCE)].prepare();
+    let tables = vec![table, PortTable::new(Vec::new(), NO_HOP)];
     Generation {
         number: 1,
         id: String::new(),

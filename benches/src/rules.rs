@@ -2,11 +2,14 @@
 
 use std::{hint::black_box, time::Instant};
 
-use onvm_bundle::{filter::Expr, tables::PortTable};
+use onvm_bundle::{
+    filter::{Expr, ParseError},
+    tables::{HopIndex, PortTable},
+};
 
 use self::{
     frames::Random,
-    lists::{Kind, list},
+    lists::{Kind, Rule, list},
 };
 use crate::{
     BenchError, Effort,
@@ -15,9 +18,9 @@ use crate::{
 
 #[allow(dead_code, clippy::unwrap_used, reason = "the tests of filters use the rest")]
 #[path = "../../nflib/filter/tests/filters/packets/frames.rs"]
-mod frames;
+pub(crate) mod frames;
 #[path = "../../nflib/filter/tests/filters/packets/lists.rs"]
-mod lists;
+pub(crate) mod lists;
 
 pub const ID: &str = "rules";
 
@@ -30,6 +33,46 @@ const FRAMES: usize = 10_000;
 /// Rules, and the most nanoseconds that a packet may take.
 const GOALS: [(usize, f64); 2] = [(1_000, 1_000.0), (10_000, 2_000.0)];
 
+/// Rules of one kind, and packets for them.
+pub(crate) struct Traffic {
+    rules: Vec<Rule>,
+    random: Random,
+}
+
+impl Traffic {
+    pub(crate) fn new(kind: Kind, rules: usize) -> Self {
+        let mut random = Random(rules as u64);
+        Self {
+            rules: list(&mut random, kind, rules, 8),
+            random,
+        }
+    }
+
+    /// What a rule takes goes to hop 0, all else to `otherwise`.
+    pub(crate) fn table(&self, otherwise: HopIndex) -> Result<PortTable, BenchError> {
+        let filters = self.rules.iter().map(|rule| Ok((rule.filter().parse()?, 0)));
+        let filters: Result<Vec<(Expr, HopIndex)>, ParseError> = filters.collect();
+        let filters = filters.map_err(|_| BenchError::Needs("rules that can be read"))?;
+        let table = PortTable::new(filters, otherwise);
+        table.prepare();
+        Ok(table)
+    }
+
+    /// A frame that a rule takes, or one like it with other addresses.
+    pub(crate) fn frame(&mut self, as_is: bool) -> Vec<u8> {
+        let Self { rules, random } = self;
+        let mut frame = rules[random.below(rules.len())].frame(random);
+        if !as_is {
+            for byte in frame.iter_mut().take(34).skip(26) {
+                if random.one_in(4) {
+                    *byte = random.next() as u8;
+                }
+            }
+        }
+        frame
+    }
+}
+
 /// Rules of one kind, and frames of which each begins a flow.
 struct Course {
     table: PortTable,
@@ -38,27 +81,11 @@ struct Course {
 
 /// A list of rules and frames that its rules take, half of them with other addresses.
 fn course(kind: Kind, rules: usize, frames: usize) -> Result<Course, BenchError> {
-    let mut random = Random(rules as u64);
-    let rules = list(&mut random, kind, rules, 8);
-    let filters: Result<Vec<(Expr, u16)>, _> =
-        rules.iter().map(|rule| Ok((rule.filter().parse()?, 0))).collect();
-    let filters =
-        filters.map_err(|_: onvm_bundle::filter::ParseError| BenchError::Needs("rules that can be read"))?;
-    let table = PortTable::new(filters, 1);
-    table.prepare();
-    let mut frame = |n: usize| {
-        let mut frame = rules[random.below(rules.len())].frame(&mut random);
-        if n % 2 == 1 {
-            for byte in frame.iter_mut().take(34).skip(26) {
-                if random.one_in(4) {
-                    *byte = random.next() as u8;
-                }
-            }
-        }
-        frame
-    };
-    let frames = (0..frames).map(&mut frame).collect();
-    Ok(Course { table, frames })
+    let mut traffic = Traffic::new(kind, rules);
+    Ok(Course {
+        table: traffic.table(1)?,
+        frames: (0..frames).map(|n| traffic.frame(n % 2 == 0)).collect(),
+    })
 }
 
 /// Classifies frames against lists of each kind and of several lengths.
