@@ -80,6 +80,8 @@ pub struct PortTable {
     pub ignore_tags: bool,
     /// Bytes from a frame's first on that the rules can read; the greatest number where it may be any.
     pub reach: u16,
+    /// Where each rule leads. Beside each other, since what flows lead to is asked for in any order.
+    targets: Box<[HopIndex]>,
     index: OnceLock<Classifier>,
     /// Frames that were classified without the index.
     walked: AtomicU32,
@@ -177,6 +179,7 @@ impl PortTable {
             by_flow: uses.flow_key_only(),
             ignore_tags: false,
             reach: reach.try_into().unwrap_or(u16::MAX),
+            targets: rules.iter().map(|rule| rule.1).collect(),
             rules,
             index: OnceLock::new(),
             walked: AtomicU32::new(0),
@@ -204,7 +207,7 @@ impl PortTable {
     /// The first hop that an entry leads to.
     #[inline]
     pub fn target(&self, entry: usize) -> HopIndex {
-        self.rules.get(entry).map_or(self.otherwise, |rule| rule.1)
+        self.targets.get(entry).copied().unwrap_or(self.otherwise)
     }
 
     /// The first rule that matches the frame; none: `else`.

@@ -72,11 +72,11 @@ impl FlowCache {
         if self.words.is_empty() {
             return;
         }
-        let epoch = u64::from(self.epoch) << 32;
+        let (epoch, hash) = (u64::from(self.epoch) << 32, self.hash(key));
         // Where the number of sets has grown since, it may still be kept in the set that was its own before.
         let mut sets = self.sets;
         loop {
-            for place in self.set(key, sets).into_iter().flatten() {
+            for place in self.set(hash, sets).into_iter().flatten() {
                 if place[STATE] & !0xffff_ffff == epoch && is_of(place, key) {
                     place[STATE] = 0;
                 }
@@ -88,50 +88,75 @@ impl FlowCache {
         }
     }
 
-    /// The set of a key where so many sets are in use.
+    /// The set of a key with this hash where so many sets are in use.
     #[inline(always)]
-    fn set(&mut self, key: &FlowKey, sets: usize) -> Option<&mut [Place; WAYS]> {
-        let hash = self.hasher.hash_one(key);
-        let at = self.skip + (hash as usize & sets.saturating_sub(1)) * WAYS * PLACE_WORDS;
+    fn set(&mut self, hash: u64, sets: usize) -> Option<&mut [Place; WAYS]> {
+        let at = self.set_at(hash, sets);
         let words = self.words.get_mut(at..)?;
         words.as_chunks_mut().0.as_chunks_mut().0.first_mut()
+    }
+
+    /// The first word of that set.
+    #[inline(always)]
+    fn set_at(&self, hash: u64, sets: usize) -> usize {
+        self.skip + (hash as usize & sets.saturating_sub(1)) * WAYS * PLACE_WORDS
+    }
+
+    /// The hash by which the cache finds a key.
+    #[inline(always)]
+    pub fn hash(&self, key: &FlowKey) -> u64 {
+        self.hasher.hash_one(key)
+    }
+
+    /// A word of the place that a key with this hash most likely has: for whoever wants it in the processor's cache beforehand.
+    #[inline(always)]
+    pub fn likely(&self, hash: u64) -> Option<&u64> {
+        let at = self.set_at(hash, self.sets) + home(hash) * PLACE_WORDS + STATE;
+        self.words.get(at)
+    }
+
+    /// What is kept for the key with this hash.
+    #[inline(always)]
+    pub fn known(&mut self, hash: u64, key: &FlowKey) -> Option<u32> {
+        let epoch = u64::from(self.epoch) << 32;
+        let set = self.set(hash, self.sets)?;
+        for i in 0..WAYS {
+            let place = &mut set[(home(hash) + i) % WAYS];
+            if place[STATE] & !0xffff_ffff == epoch && is_of(place, key) {
+                place[STATE] |= MET_AGAIN;
+                return Some((place[STATE] & u64::from(Self::MOST)) as u32);
+            }
+        }
+        None
     }
 
     /// What is kept for the key, or else what `decide` says, [`Self::MOST`] at most, which is kept then.
     #[inline(always)]
     pub fn get(&mut self, key: &FlowKey, decide: impl FnOnce() -> u32) -> u32 {
-        let epoch = u64::from(self.epoch) << 32;
-        let hash = self.hasher.hash_one(key);
-        let at = self.skip + (hash as usize & self.sets.saturating_sub(1)) * WAYS * PLACE_WORDS;
-        let set: Option<&mut [Place; WAYS]> = self
-            .words
-            .get_mut(at..)
-            .and_then(|words| words.as_chunks_mut().0.as_chunks_mut().0.first_mut());
-        let Some(set) = set else {
-            return decide();
-        };
-        let mut free = None;
-        for i in 0..WAYS {
-            let way = (home(hash) + i) % WAYS;
-            let place = &mut set[way];
-            if place[STATE] & !0xffff_ffff != epoch {
-                free = free.or(Some(way));
-            } else if is_of(place, key) {
-                place[STATE] |= MET_AGAIN;
-                return (place[STATE] & u64::from(Self::MOST)) as u32;
-            }
+        let hash = self.hash(key);
+        if let Some(known) = self.known(hash, key) {
+            return known;
         }
         let decision = decide();
-        let way = match free {
-            Some(way) => way,
-            None => {
-                self.sets = (self.sets * GROWTH).min(self.most_sets);
-                evict(set, &mut self.hand)
-            }
+        self.keep(hash, key, decision);
+        decision
+    }
+
+    /// Keeps a decision, [`Self::MOST`] at most, on a key that is not kept yet. Without room nothing is kept.
+    pub fn keep(&mut self, hash: u64, key: &FlowKey, decision: u32) {
+        let (epoch, sets, mut hand) = (u64::from(self.epoch) << 32, self.sets, self.hand);
+        let Some(set) = self.set(hash, sets) else {
+            return;
         };
+        let mut ways = (0..WAYS).map(|i| (home(hash) + i) % WAYS);
+        let free = ways.find(|&way| set[way][STATE] & !0xffff_ffff != epoch);
+        let way = free.unwrap_or_else(|| evict(set, &mut hand));
         set[way][..KEY_WORDS].copy_from_slice(&key.0);
         set[way][STATE] = epoch | u64::from(decision.min(Self::MOST));
-        decision
+        if free.is_none() {
+            self.hand = hand;
+            self.sets = (sets * GROWTH).min(self.most_sets);
+        }
     }
 }
 

@@ -9,10 +9,10 @@ use std::{
 };
 
 use hashbrown::{DefaultHashBuilder, HashTable};
-use nflib::flows::FlowMatch;
+use nflib::{flows::FlowMatch, memory::prefetch};
 use onvm_bundle::filter::{
     FlowCache,
-    flow::{self, FlowKey, flow_of},
+    flow::{self, Flow, FlowKey, flow_of},
     without_tags,
 };
 
@@ -54,6 +54,21 @@ struct PortFlows {
     by_flow: bool,
     /// Bytes that are looked at.
     reach: u16,
+}
+
+/// What was read of a packet before its turn came.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Foreseen {
+    flow: Flow,
+    /// The hash of its key in the cache of flows.
+    at: u64,
+}
+
+impl Foreseen {
+    pub(super) const NOTHING: Self = Self {
+        flow: Flow { key: None, hash: 0 },
+        at: 0,
+    };
 }
 
 /// A port's flows together with the tables of one generation.
@@ -181,6 +196,35 @@ impl View<'_> {
     /// Whether anything depends on what is in a packet.
     pub(super) fn look(&self) -> bool {
         self.port.programmed || !self.table.rules.is_empty()
+    }
+
+    /// Whether what is kept of flows is worth asking for ahead.
+    #[inline(always)]
+    pub(super) fn keeps(&self) -> bool {
+        self.port.by_flow && self.look()
+    }
+
+    /// Reads a packet's flow, and asks for what is kept of it: it lies anywhere in more memory than the processor's cache covers, so
+    /// that a whole burst is asked for before the first is looked at.
+    #[inline(always)]
+    pub(super) fn foresee<'b>(&self, read: impl FnOnce(u16) -> &'b [u8]) -> Foreseen {
+        let flow = flow_of(read(flow::REACH));
+        let Some(key) = &flow.key else {
+            return Foreseen { flow, at: 0 };
+        };
+        let at = self.port.cache.hash(key);
+        if let Some(place) = self.port.cache.likely(at) {
+            prefetch(place);
+        }
+        Foreseen { flow, at }
+    }
+
+    /// The packet's hash and what decides about it, if that is kept.
+    #[inline(always)]
+    pub(super) fn known(&mut self, foreseen: &Foreseen, nic_hash: Option<u32>) -> Option<(u32, Decision)> {
+        let key = foreseen.flow.key.as_ref()?;
+        let decision = self.port.cache.known(foreseen.at, key)?;
+        Some((nic_hash.unwrap_or(foreseen.flow.hash), decision))
     }
 
     /// The packet's hash and what decides about it. `read` is asked once for at most so many of its bytes, which nobody else may

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use nflib::memory::{PacketFile, PrivateCopy};
 
-use super::flows::Flows;
+use super::flows::{Flows, Foreseen};
 use crate::{
     capture::{Player, Stamps},
     dpdk::{RxBurst, RxQueue},
@@ -104,6 +104,8 @@ pub(super) struct Ingress {
     /// By port id.
     pub(super) ports: Vec<Option<Receiver>>,
     pub(super) flows: Flows,
+    /// Of the packets of the burst that is being classified.
+    pub(super) foreseen: Box<[Foreseen; BURST]>,
     /// Packets that the sources which can wait may have inside together.
     pub(super) credit: u32,
     /// The port that the last round began with.
@@ -128,6 +130,7 @@ impl Ingress {
             file,
             ports: Vec::new(),
             flows: Flows::default(),
+            foreseen: Box::new([Foreseen::NOTHING; BURST]),
             credit,
             turn: 0,
             closed: false,

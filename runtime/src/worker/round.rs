@@ -286,6 +286,14 @@ impl Worker {
             }
             self.packets.ledger.prefetch(packet.index);
         }
+        let keeps = flows.keeps();
+        if keeps {
+            for (foreseen, packet) in self.ingress.foreseen.iter_mut().zip(burst.packets()) {
+                let (copy, file) = (&mut self.ingress.copy, &self.ingress.file);
+                *foreseen =
+                    flows.foresee(|most| copy.take(file, packet.index, packet.off, packet.len.min(most)));
+            }
+        }
         self.packets
             .generations
             .enter(slot, port as u8, burst.packets().len() as u32);
@@ -294,15 +302,21 @@ impl Worker {
         let rules = &tables.counters[worker].hits[port];
         let mut hits = Hits::default();
         let mut run: Option<(HopIndex, Route)> = None;
-        for packet in burst.packets() {
+        for (packet, foreseen) in burst.packets().iter().zip(self.ingress.foreseen.iter()) {
             bytes += u64::from(packet.len);
             let nic_hash = packet.hash_valid().then_some(packet.hash);
             let (copy, file) = (&mut self.ingress.copy, &self.ingress.file);
-            let (hash, decision) = match looked_at {
-                true => flows.classify(packet.len, nic_hash, |most| {
+            let known = if keeps {
+                flows.known(foreseen, nic_hash)
+            } else {
+                None
+            };
+            let (hash, decision) = match (known, looked_at) {
+                (Some(known), _) => known,
+                (None, true) => flows.classify(packet.len, nic_hash, |most| {
                     copy.take(file, packet.index, packet.off, packet.len.min(most))
                 }),
-                false => (0, 0),
+                (None, false) => (0, 0),
             };
             let hop = flows.hop(decision);
             if decision != hits.decision {
