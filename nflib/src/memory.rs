@@ -20,7 +20,7 @@ use std::{
 
 use rustix::{
     fs::{MemfdFlags, Mode, OFlags, SealFlags},
-    mm::{MapFlags, ProtFlags},
+    mm::{Advice, MapFlags, ProtFlags},
 };
 
 pub use private::PrivateCopy;
@@ -338,4 +338,22 @@ pub fn prefetch<T>(value: &T) {
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = value;
+}
+
+/// Asks the kernel for huge pages under a large table that is looked at in any order: in ordinary ones, most looks cost a walk
+/// through the page tables, for which a prefetch waits, too. Where there are none, nothing happens.
+pub fn prefer_huge_pages(table: &[u64]) {
+    let bytes = table.as_ptr_range();
+    let (first, last) = (bytes.start as usize, bytes.end as usize);
+    let skip = first.next_multiple_of(HUGE_PAGE) - first;
+    let length = (last / HUGE_PAGE * HUGE_PAGE).saturating_sub(first + skip);
+    if length == 0 {
+        return;
+    }
+    // SAFETY: the whole pages between `first + skip` and so many bytes on belong to `table` alone. Their contents stay what they
+    // are; the advice says how the kernel is to keep them.
+    let _ = unsafe {
+        let start = table.as_ptr().cast::<u8>().add(skip).cast_mut().cast();
+        rustix::mm::madvise(start, length, Advice::LinuxHugepage)
+    };
 }

@@ -9,7 +9,10 @@ use std::{
 };
 
 use hashbrown::{DefaultHashBuilder, HashTable};
-use nflib::{flows::FlowMatch, memory::prefetch};
+use nflib::{
+    flows::FlowMatch,
+    memory::{prefer_huge_pages, prefetch},
+};
 use onvm_bundle::filter::{
     FlowCache,
     flow::{self, Flow, FlowKey, flow_of},
@@ -180,8 +183,11 @@ impl PortFlows {
             self.reach = self.reach.max(program.reach).max(self.wilds.reach);
         }
         self.reach = self.reach.max(flow::REACH);
-        if self.by_flow && (self.programmed || !table.rules.is_empty()) {
-            self.cache.reserve(FLOWS);
+        if self.by_flow
+            && (self.programmed || !table.rules.is_empty())
+            && let Some(memory) = self.cache.reserve(FLOWS)
+        {
+            prefer_huge_pages(memory);
         }
     }
 

@@ -18,6 +18,14 @@ use crate::{
     generation::{HopCounters, PortTable},
 };
 
+/// As the worker decides on a packet of a burst.
+fn decision<'b>(view: &mut View<'_>, length: u16, read: impl Fn(u16) -> &'b [u8]) -> Decision {
+    let foreseen = view.keeps().then(|| view.foresee(&read));
+    let known = foreseen.and_then(|foreseen| view.known(&foreseen, None));
+    let (_, decision) = known.unwrap_or_else(|| view.classify(length, None, &read));
+    decision
+}
+
 /// A frame of TCP or UDP between two of a few hosts and ports.
 fn frame(udp: bool, ends: [u8; 4]) -> Vec<u8> {
     let [source, destination, near, far] = ends;
@@ -131,7 +139,7 @@ impl World {
 
     fn hop(&mut self, frame: &[u8]) -> HopIndex {
         let mut view = self.flows.of(0, &self.tables);
-        let (_, decision) = view.classify(frame.len() as u16, None, |most| {
+        let decision = decision(&mut view, frame.len() as u16, |most| {
             &frame[..frame.len().min(most.into())]
         });
         let hop = view.hop(decision);
@@ -519,8 +527,15 @@ mod flipped {
         let mut classify = |flow: u32| {
             write(&nf, flow);
             let mut view = flows.of(0, &tables);
-            let (_, decision) =
-                view.classify(64, None, |most| copy.take(&packets, 0, AT as u16, most.min(64)));
+            let decision = if view.keeps() {
+                let foreseen = view.foresee(|most| copy.take(&packets, 0, AT as u16, most.min(64)));
+                view.known(&foreseen, None)
+            } else {
+                None
+            };
+            let (_, decision) = decision.unwrap_or_else(|| {
+                view.classify(64, None, |most| copy.take(&packets, 0, AT as u16, most.min(64)))
+            });
             view.hop(decision)
         };
         let over = AtomicBool::new(false);
