@@ -7,7 +7,7 @@ use onvm_bundle::{filter::flow::flow_of, tables::PortTable};
 use crate::{
     BenchError, Effort,
     results::{Goal, Record, rounded},
-    rig::{Head, MOST_FED, Rig},
+    rig::{self, Head, MOST_FED, Rig},
     rules::{Traffic, frames::Random, lists::Kind},
 };
 
@@ -44,6 +44,7 @@ pub fn run(effort: Effort) -> Result<Record, BenchError> {
          manner of ClassBench, and flows that the worker knows. *New flows*: the same, of which it knows none.",
         "paper: latency 4.4 us by the default chain, 6.9 us with the optimised lookup, 24.9 us with a naive hash",
     );
+    let _lcore = rig::register()?;
     let mut course = course(effort)?;
     for flows in FLOWS {
         eprintln!("{ID}: {flows} flows");
@@ -95,7 +96,7 @@ fn course(effort: Effort) -> Result<Course, BenchError> {
 }
 
 /// The beginnings of packets of so many different flows.
-fn heads(traffic: &mut Traffic, flows: usize) -> Result<Vec<Head>, BenchError> {
+pub(crate) fn heads(traffic: &mut Traffic, flows: usize) -> Result<Vec<Head>, BenchError> {
     let (mut known, mut heads) = (HashSet::with_capacity(flows), Vec::with_capacity(flows));
     // Rules for single flows give the same ones again.
     for n in 0..20 * flows {

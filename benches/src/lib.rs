@@ -1,7 +1,7 @@
 //! What the benchmark programs are made of. `benches/README.md` says what each benchmark measures and how to read it.
 //!
-//! One module a benchmark (`ring`, `chain_length`, `nf_start`, `rules`, `compiler`, `language_server`, `idle`, `instructions`), each with a `run` that
-//! returns a [`results::Record`]; the rest is what they share.
+//! One module a benchmark, each with a `run` that returns a [`results::Record`]; the rest is what they share: [`manager`] runs
+//! `onvm-run` as an operator would, [`rig`] its worker alone in the calling thread, [`ring`] and [`testpmd`] are what to compare with.
 
 use std::time::Duration;
 
@@ -14,7 +14,10 @@ pub mod http_mix;
 pub mod idle;
 pub mod instructions;
 pub mod language_server;
+pub mod latency;
 pub mod manager;
+pub mod nf_loss;
+mod nf_process;
 pub mod nf_start;
 pub mod port_to_port;
 pub mod report;

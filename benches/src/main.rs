@@ -12,7 +12,7 @@ use clap::{Parser, ValueEnum};
 use onvm_benches::{
     BenchError, Effort, chain_length, compiler, flow_director,
     host::Host,
-    http_mix, idle, instructions, language_server, nf_start, port_to_port, report,
+    http_mix, idle, instructions, language_server, latency, nf_loss, nf_start, port_to_port, report,
     results::{Record, Results},
     rules,
 };
@@ -49,12 +49,16 @@ enum Benchmark {
     B1,
     /// Flow director: default chain, known flows, new flows
     B2,
+    /// Latency through one NF, alone and at half load
+    B3,
     /// Web traffic in gigabits a second for each worker core
     B4,
     /// Start of an NF process to its first packet
     B5,
     /// Compiler: time and memory by number of rules
     B7,
+    /// Loss of an NF: time, packets, buffers
+    B8,
     /// Language server: from a keystroke to its diagnostics
     B9,
     /// New flows against N steering rules
@@ -113,9 +117,11 @@ fn measure(benchmark: Benchmark, arguments: &Arguments, host: &Host) -> Record {
         Benchmark::B0 => (port_to_port::ID, port_to_port::run(effort)),
         Benchmark::B1 => (chain_length::ID, chain_length::run(effort, host)),
         Benchmark::B2 => (flow_director::ID, flow_director::run(effort)),
+        Benchmark::B3 => (latency::ID, latency::run(effort, host)),
         Benchmark::B4 => (http_mix::ID, http_mix::run(effort)),
         Benchmark::B5 => (nf_start::ID, nf_start::run()),
         Benchmark::B7 => (compiler::ID, compiler::run(effort)),
+        Benchmark::B8 => (nf_loss::ID, nf_loss::run(effort)),
         Benchmark::B9 => (language_server::ID, language_server::run(effort)),
         Benchmark::Rules => (rules::ID, rules::run(effort)),
         Benchmark::Idle => (idle::ID, idle::run(effort)),

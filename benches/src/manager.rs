@@ -24,7 +24,7 @@ const LOG_LINES: usize = 12;
 pub struct Manager {
     child: Child,
     client: Client,
-    /// Holds the bundle, the run directory and the log.
+    /// Holds the bundle, the run directory, the log and the summary.
     dir: TempDir,
 }
 
@@ -38,6 +38,11 @@ pub struct Rate {
 impl Manager {
     /// Compiles `source`, with `files` beside it, and starts it; returns when every NF runs.
     pub fn start(source: &str, files: &[(&str, &str)]) -> Result<Self, BenchError> {
+        Self::start_with(source, files, &[])
+    }
+
+    /// The same with further arguments.
+    pub fn start_with(source: &str, files: &[(&str, &str)], arguments: &[&str]) -> Result<Self, BenchError> {
         let dir = TempDir::with_prefix("onvm-bench-").map_err(BenchError::system("a temporary directory"))?;
         let write = |name: &str, text: &str| {
             std::fs::write(dir.path().join(name), text).map_err(BenchError::system(name.to_owned()))
@@ -53,14 +58,16 @@ impl Manager {
         )?;
         host::program("onvm-nf")?;
         let log = File::create(dir.path().join("log")).map_err(BenchError::system("the log"))?;
+        let summary = File::create(dir.path().join("summary")).map_err(BenchError::system("the summary"))?;
         let run_dir = dir.path().join("run");
         let child = Command::new(host::program("onvm-run")?)
             .arg(&bundle)
             .arg("--run-dir")
             .arg(&run_dir)
+            .args(arguments)
             .env("NO_COLOR", "1")
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
+            .stdout(summary)
             .stderr(log)
             .spawn()
             .map_err(BenchError::system("onvm-run cannot be started"))?;
@@ -128,6 +135,17 @@ impl Manager {
 
     /// Stops it by SIGTERM, as an operator would, and requires that it ends well.
     pub fn stop(mut self) -> Result<(), BenchError> {
+        self.end()
+    }
+
+    /// The same for one that was started with `--json`; what it prints at its end.
+    pub fn stop_with_summary(mut self) -> Result<serde_json::Value, BenchError> {
+        self.end()?;
+        let text = std::fs::read(self.dir.path().join("summary")).unwrap_or_default();
+        serde_json::from_slice(&text).map_err(|e| self.failed(&format!("ended without a summary: {e}")))
+    }
+
+    fn end(&mut self) -> Result<(), BenchError> {
         match self.terminate() {
             Some(status) if status.success() => Ok(()),
             Some(status) => Err(self.failed(&format!("ended with {status} when it was stopped"))),
@@ -194,4 +212,25 @@ fn processor_time(pid: u32) -> Result<Duration, BenchError> {
     Ok(Duration::from_secs_f64(
         ticks as f64 / rustix::param::clock_ticks_per_second() as f64,
     ))
+}
+
+/// Seconds.
+const DAY: f64 = 86_400.0;
+
+/// Between two times of the log, as `2026-11-27T11:58:23.058308Z`, of which the second is less than a day later.
+pub fn milliseconds_between(began: &str, ended: &str) -> Option<f64> {
+    Some((of_day(ended)? - of_day(began)?).rem_euclid(DAY) * 1e3)
+}
+
+/// Seconds since midnight.
+fn of_day(time: &str) -> Option<f64> {
+    let (_, time) = time.strip_suffix('Z')?.split_once('T')?;
+    let parts: Vec<f64> = time
+        .split(':')
+        .map(|part| part.parse().ok())
+        .collect::<Option<_>>()?;
+    let [hours, minutes, seconds] = parts[..] else {
+        return None;
+    };
+    Some((hours * 60.0 + minutes) * 60.0 + seconds)
 }

@@ -2,7 +2,7 @@
 //! once what they are given. What surrounds the worker can so be left out of a count of instructions or of time.
 
 use std::{
-    os::fd::AsFd,
+    os::fd::{AsFd, OwnedFd},
     sync::{
         Arc, OnceLock,
         atomic::{AtomicU32, Ordering},
@@ -14,26 +14,29 @@ use crossbeam_queue::SegQueue;
 use nflib::{
     Region, ShmRing,
     layout::Layout,
-    memory::{Geometry, Mapping, PacketFile, create_file},
+    memory::{Geometry, Mapping, PacketFile, create_file, reopen_read_only},
     ring::{Consumer, Producer},
     session::IdlePolicy,
 };
+pub use onvm_run::worker::BURST;
 use onvm_run::{
     director::{Changes, Program},
     dpdk::{
-        Eal, EalOptions, FileMapping, HEADROOM, HugePages, PacketPool, PageSize, PoolConfig, Port,
+        Eal, EalOptions, FileMapping, HEADROOM, HugePages, Lcore, PacketPool, PageSize, PoolConfig, Port,
         PortConfig, TxDesc, TxQueue,
     },
     generation::{At, Generation, Hop, HopCounters, HopIndex, NO_HOP, PortTable, ahead},
     worker::{
-        BURST, Command, End, Event, Feed, Instances, Link, Parts, Sink, Source, SourceKind, Worker,
-        WorkerCounters,
+        Command, End, Event, Feed, Instances, Link, Parts, Sink, Source, SourceKind, Worker, WorkerCounters,
     },
 };
 use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-use crate::BenchError;
+use crate::{
+    BenchError,
+    nf_process::{NfProcess, Terms},
+};
 
 /// Descriptors that each ring holds, and packets that may be inside.
 const RING: u32 = 2048;
@@ -46,6 +49,11 @@ const GEOMETRY: Geometry = Geometry {
 pub const MOST_FED: usize = 31 * BURST;
 /// What a packet begins with; the worker reads no more for rules on addresses and ports.
 pub type Head = [u8; 64];
+const SPINNING: IdlePolicy = IdlePolicy {
+    spins: u32::MAX,
+    yields: 0,
+    sleeps: false,
+};
 /// Ids of the ports.
 const SOURCE: u16 = 0;
 const SINK: u16 = 1;
@@ -56,6 +64,7 @@ pub struct Rig {
     // Before the ports, whose queues it has.
     worker: Worker,
     nfs: Vec<Echo>,
+    process: Option<NfProcess>,
     counters: Arc<WorkerCounters>,
     _events: UnboundedReceiver<Event>,
     ports: [Port; 2],
@@ -63,6 +72,8 @@ pub struct Rig {
     commands: Arc<SegQueue<Command>>,
     /// What is sent into it comes in at the source; none with a null port.
     inject: Option<TxQueue>,
+    staged: Vec<TxDesc>,
+    turns: u32,
 }
 
 /// The other end of an instance's rings.
@@ -93,22 +104,64 @@ impl Echo {
 impl Rig {
     /// Packets of a null port go through so many NFs, each a service of its own, to another null port.
     pub fn new(nfs: u16) -> Result<Self, BenchError> {
-        Self::between(("net_null", "size=64"), nfs, PortTable::new(Vec::new(), 0))
+        Self::echoing(("net_null", "size=64"), nfs, PortTable::new(Vec::new(), 0))
     }
 
     /// The same for packets that are given to it, as a port with this table takes them; the first NF is hop 0.
     pub fn fed(nfs: u16, table: PortTable) -> Result<Self, BenchError> {
-        let mut rig = Self::between(("net_ring", ""), nfs, table)?;
+        let mut rig = Self::echoing(("net_ring", ""), nfs, table)?;
         rig.inject = Some(rig.ports[0].tx_queue(0)?);
         Ok(rig)
     }
 
-    fn between((device, arguments): (&str, &str), nfs: u16, table: PortTable) -> Result<Self, BenchError> {
+    /// The same with one NF, which is a process that never sleeps, on the core that this thread is bound to now.
+    pub fn beside_process(table: PortTable) -> Result<Self, BenchError> {
+        let mut process = None;
+        let mut rig = Self::between(("net_ring", ""), table, |packets| {
+            let terms = Terms {
+                geometry: GEOMETRY,
+                ring: RING,
+                idle: SPINNING,
+            };
+            let nf = process.insert(NfProcess::start(packets, terms)?);
+            Ok(vec![Link::new(&nf.region, 0, false)])
+        })?;
+        rig.process = process;
+        rig.inject = Some(rig.ports[0].tx_queue(0)?);
+        Ok(rig)
+    }
+
+    fn echoing(source: (&str, &str), nfs: u16, table: PortTable) -> Result<Self, BenchError> {
+        let mut echoes = Vec::new();
+        let mut rig = Self::between(source, table, |_| {
+            let links = (0..nfs).map(|_| {
+                let memory = Region::create("bench-nf", Layout::new(1, RING, 0));
+                let (_fd, region) = memory.map_err(BenchError::system("an NF's memory"))?;
+                echoes.push(Echo {
+                    to: region.to_nf_consumer(0),
+                    from: region.from_nf_producer(0),
+                });
+                Ok(Link::new(&region, 0, false))
+            });
+            links.collect()
+        })?;
+        rig.nfs = echoes;
+        Ok(rig)
+    }
+
+    /// `links` gives the worker's ends of the NFs' rings, in the order of the chain.
+    fn between(
+        (device, arguments): (&str, &str),
+        table: PortTable,
+        links: impl FnOnce(&OwnedFd) -> Result<Vec<Link>, BenchError>,
+    ) -> Result<Self, BenchError> {
         let eal = eal()?;
         // Names of devices and pools are taken once in a process.
         static RIGS: AtomicU32 = AtomicU32::new(0);
         let number = RIGS.fetch_add(1, Ordering::Relaxed);
-        let (pool, packets) = buffers(eal, number)?;
+        let (pool, packets, file) = buffers(eal, number)?;
+        let links = links(&file)?;
+        let nfs = links.len() as u16;
         let port = |device: &str, arguments: &str| -> Result<Port, BenchError> {
             let mut port = Port::create_vdev(eal, device, arguments)?;
             port.configure(&PortConfig::default(), std::slice::from_ref(&pool))?;
@@ -131,18 +184,14 @@ impl Rig {
             counters: counters.clone(),
             commands: commands.clone(),
             events: sender,
-            idle: IdlePolicy {
-                spins: u32::MAX,
-                yields: 0,
-                sleeps: false,
-            },
+            idle: SPINNING,
             credit: RING,
             room: GEOMETRY.buffers / 2,
             flow_idle: 60,
         });
-        let echoes = (0..nfs)
-            .map(|slot| attach(&commands, slot))
-            .collect::<Result<_, _>>()?;
+        for (slot, link) in (0..).zip(links) {
+            attach(&commands, slot, link);
+        }
         commands.push(Command::Publish(Arc::new(generation(nfs, table))));
         let source = Source {
             feed: Feed::Queues(vec![ports[0].rx_queue(0)?]),
@@ -160,13 +209,16 @@ impl Rig {
         worker.upkeep();
         Ok(Self {
             worker,
-            nfs: echoes,
+            nfs: Vec::new(),
+            process: None,
             counters,
             _events: events,
             ports,
             pool,
             commands,
             inject: None,
+            staged: Vec::new(),
+            turns: 0,
         })
     }
 
@@ -176,7 +228,8 @@ impl Rig {
         heads: impl Iterator<Item = &'a Head>,
         length: u16,
     ) -> Result<u64, BenchError> {
-        let mut packets = Vec::with_capacity(MOST_FED);
+        let mut packets = std::mem::take(&mut self.staged);
+        packets.clear();
         for head in heads {
             let mut index = [0];
             if self.pool.alloc_burst(&mut index) == 1 && self.pool.fill(index[0], head) {
@@ -219,6 +272,15 @@ impl Rig {
         Ok(time)
     }
 
+    /// As the worker's own loop does it, without its sleep.
+    pub fn turn(&mut self) {
+        self.worker.round();
+        self.turns = self.turns.wrapping_add(1);
+        if self.turns.is_multiple_of(64) {
+            self.worker.upkeep();
+        }
+    }
+
     /// Lets the worker forget what it knows of flows.
     pub fn forget(&mut self) {
         self.commands.push(Command::Program(Arc::new(Changes {
@@ -249,6 +311,11 @@ fn processor_time() -> Duration {
     Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
 }
 
+/// Gives the calling thread its own cache of packet buffers, as a worker's thread has it.
+pub fn register() -> Result<Lcore, BenchError> {
+    Ok(Lcore::register(eal()?)?)
+}
+
 /// DPDK starts once in a process.
 fn eal() -> Result<&'static Eal, BenchError> {
     static EAL: OnceLock<Result<Eal, String>> = OnceLock::new();
@@ -261,7 +328,8 @@ fn eal() -> Result<&'static Eal, BenchError> {
     eal.as_ref().map_err(|e| BenchError::Dpdk(e.clone()))
 }
 
-fn buffers(eal: &Eal, number: u32) -> Result<(Arc<PacketPool>, Arc<PacketFile>), BenchError> {
+/// The pool, and its file as the worker reads it and as an NF does.
+fn buffers(eal: &Eal, number: u32) -> Result<(Arc<PacketPool>, Arc<PacketFile>, OwnedFd), BenchError> {
     let failed = || BenchError::system("the packet file cannot be made");
     let file = create_file("bench-packets", GEOMETRY.bytes(), false).map_err(failed())?;
     let memory = Arc::new(FileMapping::map(file.as_fd(), GEOMETRY.bytes())?);
@@ -277,16 +345,15 @@ fn buffers(eal: &Eal, number: u32) -> Result<(Arc<PacketPool>, Arc<PacketFile>),
     let pool = PacketPool::new(eal, memory, &config)?;
     let mapping = Mapping::new(&file, false).map_err(failed())?;
     let packets = PacketFile::new(mapping, GEOMETRY).map_err(failed())?;
-    Ok((pool, Arc::new(packets)))
+    let file = reopen_read_only(file.as_fd()).map_err(failed())?;
+    Ok((pool, Arc::new(packets), file))
 }
 
 /// The one instance of the service with the same number.
-fn attach(commands: &SegQueue<Command>, slot: u16) -> Result<Echo, BenchError> {
-    let (_fd, region) =
-        Region::create("bench-nf", Layout::new(1, RING, 0)).map_err(BenchError::system("an NF's memory"))?;
+fn attach(commands: &SegQueue<Command>, slot: u16, link: Link) {
     commands.push(Command::Attach {
         slot,
-        link: Box::new(Link::new(&region, 0, false)),
+        link: Box::new(link),
         fresh: true,
     });
     commands.push(Command::Select {
@@ -296,10 +363,6 @@ fn attach(commands: &SegQueue<Command>, slot: u16) -> Result<Echo, BenchError> {
             ..Instances::default()
         },
     });
-    Ok(Echo {
-        to: region.to_nf_consumer(0),
-        from: region.from_nf_producer(0),
-    })
 }
 
 /// One chain through all NFs.

@@ -10,8 +10,11 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::DEADLINE;
-use crate::{BenchError, manager::Manager};
+use crate::{
+    BenchError,
+    manager::{Manager, milliseconds_between},
+    nf_process::DEADLINE,
+};
 
 /// While a start is measured, nobody looks.
 const LOOK_PERIOD: Duration = Duration::from_millis(20);
@@ -66,34 +69,20 @@ fn restart_times(log: &str) -> Vec<f64> {
     for line in log.lines() {
         let words: Vec<&str> = line.split_whitespace().collect();
         let instance = words.iter().find_map(|w| w.strip_prefix("instance="));
-        let (Some(instance), Some(at)) = (instance, words.first().and_then(|w| of_day(w))) else {
+        let (Some(instance), Some(&at)) = (instance, words.first()) else {
             continue;
         };
         if words.contains(&"restarting") {
             began.insert(instance, at);
         } else if words.contains(&"running")
-            && let Some(began) = began.remove(instance)
+            && let Some(time) = began
+                .remove(instance)
+                .and_then(|began| milliseconds_between(began, at))
         {
-            times.push((at - began).rem_euclid(DAY) * 1e3);
+            times.push(time);
         }
     }
     times
-}
-
-/// Seconds.
-const DAY: f64 = 86_400.0;
-
-/// Seconds since midnight of a time as `2026-11-27T11:58:23.058308Z`.
-fn of_day(time: &str) -> Option<f64> {
-    let (_, time) = time.strip_suffix('Z')?.split_once('T')?;
-    let parts: Vec<f64> = time
-        .split(':')
-        .map(|part| part.parse().ok())
-        .collect::<Option<_>>()?;
-    let [hours, minutes, seconds] = parts[..] else {
-        return None;
-    };
-    Some((hours * 60.0 + minutes) * 60.0 + seconds)
 }
 
 #[cfg(test)]
