@@ -12,7 +12,7 @@ use std::{
 
 use crossbeam_queue::SegQueue;
 use nflib::{
-    Region, ShmRing,
+    Region, Run, ShmRing,
     layout::Layout,
     memory::{Geometry, Mapping, PacketFile, create_file, reopen_read_only},
     ring::{Consumer, Producer},
@@ -382,6 +382,7 @@ fn generation(nfs: u16, table: PortTable) -> Generation {
             outs: Vec::new(),
             lookup: false,
             chain: 0,
+            run: Vec::new(),
         })
         .collect();
     let tables = vec![table, PortTable::new(Vec::new(), NO_HOP)];
@@ -390,6 +391,7 @@ fn generation(nfs: u16, table: PortTable) -> Generation {
         id: String::new(),
         max_hops: 32,
         ahead: ahead(&hops),
+        runs: hops.iter().map(|hop| Run::new(&hop.run)).collect(),
         counters: vec![HopCounters::new(hops.len(), &tables)],
         hops,
         chains: Vec::new(),
