@@ -26,6 +26,8 @@ pub(crate) enum Outcome {
     /// Classified again by the rules of its port.
     Lookup,
     Drop,
+    /// It is lost, and the packet goes around it.
+    Around,
 }
 
 /// The inputs of an NF's outcomes.
@@ -153,7 +155,7 @@ pub(crate) fn follow(hop: &Hop, outcome: &Outcome) -> To {
         Outcome::To(name) => hop.steers.get(name),
         Outcome::Lookup if hop.lookup => return To::Rules,
         Outcome::Drop => return To::Nowhere,
-        Outcome::Next | Outcome::Lookup => None,
+        Outcome::Next | Outcome::Lookup | Outcome::Around => None,
     };
     to.copied().or(hop.next).map_or(To::Nowhere, To::Hop)
 }

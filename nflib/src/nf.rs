@@ -28,8 +28,9 @@ pub trait Nf: Sized {
         let _ = news;
     }
 
-    /// Takes new parameters while packets flow. The default says that it cannot. The present manager does not ask, and
-    /// replaces the instance.
+    /// Takes new parameters while packets flow, between two bursts, where the manifest says `reconfigure = true`. Either all of them or
+    /// none: after an error, which is shown to the operator as it is, or `Unsupported`, which has the manager replace the instance, the
+    /// former ones are in force. The default says that it cannot.
     fn reconfigure(&mut self, params: &Params) -> Result<Reconfigured, SetupError> {
         let _ = params;
         Ok(Reconfigured::Unsupported)

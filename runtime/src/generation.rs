@@ -28,7 +28,7 @@ pub struct Generation {
     pub chains: Vec<ChainTable>,
     /// By port id.
     pub tables: Vec<PortTable>,
-    /// By port id: slots of the services that packets of the port may come to.
+    /// By port id: slots of the services that packets of the port may come to and do not go around.
     pub reach: Vec<Vec<u16>>,
     /// By hop: slots of the services on the chain's main line behind it, whose pressure is heeded.
     pub ahead: Vec<Vec<u16>>,
@@ -54,6 +54,8 @@ pub struct RuleName {
 #[derive(Debug)]
 pub struct HopCounters {
     pub arrived: Vec<AtomicU64>,
+    /// Packets that went on without the NF of the hop.
+    pub bypassed: Vec<AtomicU64>,
     /// By hop, then reason.
     pub dropped: Vec<[AtomicU64; Reason::COUNT]>,
     /// By port id, then rule, `else` last: packets that were classified by it.
@@ -66,6 +68,7 @@ impl HopCounters {
         Self {
             hits: tables.iter().map(|table| zeroes(table.rules.len() + 1)).collect(),
             arrived: zeroes(hops),
+            bypassed: zeroes(hops),
             dropped: (0..hops)
                 .map(|_| std::array::from_fn(|_| AtomicU64::new(0)))
                 .collect(),
@@ -210,7 +213,7 @@ fn reach(table: &PortTable, program: &Program, hops: &[Hop]) -> Vec<u16> {
         if std::mem::replace(seen, true) {
             continue;
         }
-        if let At::Service(service) = hop.at {
+        if let (At::Service(service), false) = (hop.at, hop.bypass) {
             services.insert(service);
         }
         let permitted = hop.steers.iter().chain(&hop.outs).map(|(_, to)| to);
@@ -234,6 +237,7 @@ mod tests {
             steers: Vec::new(),
             outs: Vec::new(),
             lookup: false,
+            bypass: false,
             chain: 0,
             run: Vec::new(),
         }
@@ -254,6 +258,8 @@ mod tests {
         let none = Program::default();
         assert_eq!(reach(&table(0), &none, &hops), [5, 6, 7]);
         assert_eq!(reach(&table(3), &none, &hops), [7]);
+        hops[2].bypass = true;
+        assert_eq!(reach(&table(0), &none, &hops), [5, 7], "6 is not waited for");
         // A way back ends, too.
         assert_eq!(reach(&table(4), &none, &hops), [8]);
         assert_eq!(reach(&table(NO_HOP), &none, &hops), [0; 0]);

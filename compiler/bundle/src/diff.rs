@@ -11,6 +11,7 @@ use crate::{
     Bundle, Chain, Flows, Hop, Host, InstanceConfig, MadeFrom, ManagerConfig, Port, Service, SourceRef,
     Target, fixed_while_running,
     notation::{Notation, parameter, size},
+    reconfigured,
 };
 
 /// The compared part.
@@ -84,6 +85,9 @@ pub struct InstanceChanges {
     pub stopped: Vec<String>,
     /// A new one is started, then the old one stopped; an `ApplyReply` names them under both.
     pub replaced: Vec<String>,
+    /// They go on with new parameters. One that cannot take them live is replaced.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reconfigured: Vec<String>,
     /// They go on with their process, state and counters.
     pub kept: Vec<String>,
 }
@@ -114,6 +118,7 @@ pub fn diff_running(old: Contents<'_>, new: Contents<'_>, replicas: impl Fn(&str
     );
     let nf = |s: &Service| s.name.clone();
     let lookups = [old, new].map(|side| side.manager.permitted_lookups());
+    let bypassed = [old, new].map(|side| side.manager.bypassed());
     named(
         &mut changes,
         "nf",
@@ -126,6 +131,12 @@ pub fn diff_running(old: Contents<'_>, new: Contents<'_>, replicas: impl Fn(&str
                 .each_ref()
                 .map(|nfs| permission(nfs.contains(a.name.as_str())));
             details.extend(detail("lookup", &from, &to));
+            let on_loss = |nfs: &BTreeSet<&str>| {
+                let bypassed = nfs.contains(a.name.as_str());
+                if bypassed { "bypass" } else { "drop" }.to_owned()
+            };
+            let [from, to] = bypassed.each_ref().map(on_loss);
+            details.extend(detail("on_loss", &from, &to));
             details.extend(config_details(config(old, a), config(new, b)));
             details
         },
@@ -295,13 +306,14 @@ fn config_details(a: Option<&InstanceConfig>, b: Option<&InstanceConfig>) -> Vec
     params.chain(version).chain(manifest).collect()
 }
 
-/// Permissions to have packets looked up are reported with the NFs.
+/// Permissions to have packets looked up, and ways around NFs, are reported with the NFs.
 fn chain_details(a: &Chain, b: &Chain) -> Vec<Detail> {
     let unplaced = |c: &Chain| -> Vec<Hop> {
         let hops = c.hops.iter().cloned();
         hops.map(|h| Hop {
             source: SourceRef(String::new()),
             lookup: false,
+            bypass: false,
             ..h
         })
         .collect()
@@ -483,6 +495,7 @@ fn instances(
         .flat_map(|host| host.service.first(count(&host.service)))
         .map(|i| i.name.as_str())
         .collect();
+    let live = reconfigured(old, new);
     for host in &hosts {
         let service = &host.service;
         let was = running_hosts.iter().find(|was| was.service.name == service.name);
@@ -492,6 +505,7 @@ fn instances(
         for name in service.first(count).map(|i| i.name.as_str()) {
             let list = match (kept, before.remove(name)) {
                 (true, true) => &mut changes.kept,
+                (false, true) if running && live == Some(&service.name) => &mut changes.reconfigured,
                 (false, true) => &mut changes.replaced,
                 (_, false) => &mut changes.started,
             };
@@ -499,7 +513,14 @@ fn instances(
         }
     }
     changes.stopped = before.into_iter().map(str::to_owned).collect();
-    for list in [&mut changes.started, &mut changes.replaced, &mut changes.kept] {
+    let InstanceChanges {
+        started,
+        replaced,
+        reconfigured,
+        kept,
+        ..
+    } = &mut changes;
+    for list in [started, replaced, reconfigured, kept] {
         list.sort();
     }
     changes

@@ -21,12 +21,14 @@ mod manifest;
 mod names;
 mod notation;
 mod params;
+mod reconfigured;
 mod replicas;
 mod room;
 pub mod tables;
 mod validate;
 
 pub use demand::share_cores;
+pub use diff::Contents;
 pub use error::BundleError;
 pub use fixed::fixed_while_running;
 pub use flows::{Arm, Flows, Program, Rule, Table};
@@ -46,5 +48,6 @@ pub use manifest::{
 pub use names::{NAME_RULE, is_bundle_name, is_file_name, is_file_path, is_name};
 pub use onvm_filter as filter;
 pub use params::ParamSource;
+pub use reconfigured::reconfigured;
 pub use replicas::Replicas;
 pub use room::HEADROOM;

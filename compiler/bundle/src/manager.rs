@@ -35,6 +35,12 @@ pub struct ManagerConfig {
 }
 
 impl ManagerConfig {
+    /// The NFs that packets go around while they are lost.
+    pub fn bypassed(&self) -> BTreeSet<&str> {
+        let hops = self.chains.iter().flat_map(|chain| &chain.hops);
+        hops.filter(|hop| hop.bypass).map(|hop| hop.at.name()).collect()
+    }
+
     /// The NFs that may have packets looked up.
     pub fn permitted_lookups(&self) -> BTreeSet<&str> {
         let hops = self.chains.iter().flat_map(|chain| &chain.hops);
@@ -319,6 +325,9 @@ pub struct Hop {
     /// what its headers are then. Without it the verdict is overruled.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub lookup: bool,
+    /// While no instance of the NF runs, packets go on to `next` without it (`on_loss = bypass`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub bypass: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

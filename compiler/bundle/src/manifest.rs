@@ -12,6 +12,12 @@ pub struct Manifest {
     pub summary: String,
     #[serde(default)]
     pub state: State,
+    /// It takes new parameters while packets flow.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reconfigure: bool,
+    /// Packets may go on without it while no instance runs, where an operator wants that.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub bypassable: bool,
     pub run: RunSpec,
     #[serde(default)]
     pub effects: Effects,

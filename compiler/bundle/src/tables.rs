@@ -43,6 +43,8 @@ pub struct Hop {
     pub outs: Vec<(u16, HopIndex)>,
     /// A new look at the port's rules is permitted.
     pub lookup: bool,
+    /// Packets that find no instance of the service go on to `next`.
+    pub bypass: bool,
     /// Index into the table of chains.
     pub chain: u16,
     /// The NFs from here along the main line that share a process, by their places in it; none where the NF has its own.
@@ -318,6 +320,7 @@ impl<'a> Names<'a> {
             steers: by_id(&self.service_ids),
             outs: by_id(&self.ports),
             lookup: hop.lookup,
+            bypass: hop.bypass,
             chain,
             run: Vec::new(),
         }

@@ -263,6 +263,9 @@ impl<'a> Check<'a> {
             self.ensure(known, || {
                 format!("chain `{}`, hop {n}: {:?} leads nowhere", chain.name, h.at)
             })?;
+            self.ensure(!h.bypass || matches!(h.at, Target::Nf(_)), || {
+                format!("chain `{}`, hop {n}: a bypass where no NF stands", chain.name)
+            })?;
             self.ensure(!h.lookup || matches!(h.at, Target::Nf(_)), || {
                 format!(
                     "chain `{}`, hop {n}: `lookup` is permitted where no NF stands",

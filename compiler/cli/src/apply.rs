@@ -97,6 +97,10 @@ pub(super) fn apply(out: &Output, args: &ApplyArgs) -> Outcome {
                     "Applied in {:.1} ms: generation {generation} runs.",
                     reply.took_ms
                 ));
+                if !reply.reconfigured.is_empty() {
+                    let names = reply.reconfigured.join(", ");
+                    out.note(&format!("Reconfigured while running: {names}."));
+                }
                 if reply.flow_entries_ended > 0 {
                     out.note(&format!(
                         "Flow entries ended that the new program does not permit: {}.",

@@ -66,6 +66,10 @@ pub(super) fn text(found: &Diff) -> String {
         ("start", &instances.started),
         ("stop", &instances.stopped),
         ("replace", &instances.replaced),
+        (
+            "reconfigure while they run, or else replace",
+            &instances.reconfigured,
+        ),
         ("keep", &instances.kept),
     ];
     if !found.is_empty() {

@@ -103,6 +103,7 @@ fn render(status: &Status, verbose: bool) -> String {
         ports(status),
         chains(status),
         instances(status),
+        losses(status),
         replicas(status),
         programmed(status),
         drops(status),
@@ -187,9 +188,15 @@ fn ports(status: &Status) -> Option<Table> {
 
 fn chains(status: &Status) -> Option<Table> {
     let rows = status.chains.iter().map(|c| {
-        let hops = c.hops.iter().map(|h| match h.drops {
-            0 => format!("{} {}", h.at, h.packets),
-            drops => format!("{} {} (-{drops})", h.at, h.packets),
+        let hops = c.hops.iter().map(|h| {
+            let mut text = format!("{} {}", h.at, h.packets);
+            if h.drops > 0 {
+                text += &format!(" (-{})", h.drops);
+            }
+            if h.bypassed > 0 {
+                text += &format!(" ({} bypassed)", h.bypassed);
+            }
+            text
         });
         vec![
             c.name.clone(),
@@ -220,6 +227,20 @@ fn instances(status: &Status) -> Option<Table> {
         "instance", "type", "state", "pid", "restarts", "packets", "per s", "drops", "ring",
     ];
     table(3, &header, rows)
+}
+
+/// Of the instances that have been lost, or have not started, in their time.
+fn losses(status: &Status) -> Option<Table> {
+    let instances = status.services.iter().flat_map(|s| &s.instances);
+    let rows = instances.filter_map(|i| {
+        let again = match (i.restart_in_ms, i.state) {
+            (Some(ms), InstanceState::Lost) => format!("in {}.{} s", ms / 1000, ms % 1000 / 100),
+            (_, InstanceState::Failed) => "no".to_owned(),
+            _ => "-".to_owned(),
+        };
+        Some(vec![i.name.clone(), i.last_loss.clone()?, again])
+    });
+    table(2, &["lost instance", "last reason", "restart"], rows)
 }
 
 /// Of the NFs that are scaled.
@@ -328,6 +349,8 @@ mod tests {
             ring_size: 4096,
             counters: Default::default(),
             gauges: Default::default(),
+            last_loss: (drops > 0).then(|| "its process was ended by signal 9 (SIGKILL)".repeat(4)),
+            restart_in_ms: None,
         };
         Status {
             version: API_VERSION,
@@ -382,11 +405,13 @@ mod tests {
                         at: "fw".into(),
                         packets: 9,
                         drops: 2,
+                        bypassed: 3,
                     },
                     HopStatus {
                         at: "lan".into(),
                         packets: 7,
                         drops: 0,
+                        bypassed: 0,
                     },
                 ],
             }],

@@ -242,6 +242,7 @@ fn chain(doc: &mut Doc, chain: &Chain, quotes: &Quotes<'_>) {
             outputs,
             steers,
             lookup,
+            bypass,
         } = hop;
         doc.text.push('\n');
         doc.comment(&format!("hop {n}"));
@@ -252,6 +253,7 @@ fn chain(doc: &mut Doc, chain: &Chain, quotes: &Quotes<'_>) {
         doc.optional("outputs", Some(outputs).filter(|o| !o.is_empty()));
         doc.optional("steers", Some(steers).filter(|s| !s.is_empty()));
         doc.optional("lookup", Some(lookup).filter(|permitted| **permitted));
+        doc.optional("bypass", Some(bypass).filter(|bypass| **bypass));
     }
 }
 

@@ -30,6 +30,7 @@ pub(crate) mod missing_permission;
 pub(crate) mod missing_setting;
 pub(crate) mod no_effect_yet;
 pub(crate) mod no_steer;
+pub(crate) mod not_bypassable;
 pub(crate) mod open_chain;
 pub(crate) mod out_of_range;
 pub(crate) mod output_twice;
@@ -128,6 +129,7 @@ pub(crate) const PAGES: &[&Page] = &[
     &untagged_only::PAGE,
     &first_fragments_only::PAGE,
     &unanswered_neighbours::PAGE,
+    &not_bypassable::PAGE,
     &drops_untagged_only::PAGE,
     &cannot_be_fused::PAGE,
     &drops_first_fragments_only::PAGE,

@@ -439,6 +439,7 @@ impl<'g, 'a> Steering<'g, 'a> {
                 outputs: Default::default(),
                 steers: Default::default(),
                 lookup: false,
+                bypass: false,
             };
             let index = self.add(
                 Chain {

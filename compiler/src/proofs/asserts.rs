@@ -413,7 +413,7 @@ impl<'a> Proof<'_, 'a, '_, '_> {
     }
 
     fn refute(&self, entry: &Entry, way: &Faulty, packet: &Witness) -> Diagnostic {
-        let end = (entry.chain, way.path.last().copied().unwrap_or(0));
+        let end = (entry.chain, way.path.last().map_or(0, |step| step.hop));
         let path = paths::describe(&self.steering.chains[entry.chain], &way.path);
         let decided: Vec<refuted::Decided<'_>> = way
             .decisions

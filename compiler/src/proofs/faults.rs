@@ -14,7 +14,7 @@ use onvm_bundle::{Chain, Target};
 
 use super::{
     firewalls::Models,
-    paths::{Fault, name, ways},
+    paths::{Fault, Lead, Leads, Step, name, ways},
 };
 use crate::{models::Outcome, sets::Written};
 
@@ -35,7 +35,7 @@ pub(super) struct Decision {
 /// A faulty path, as hops, and what it takes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Faulty {
-    pub(super) path: Vec<usize>,
+    pub(super) path: Vec<Step>,
     pub(super) decisions: BTreeSet<Decision>,
 }
 
@@ -58,6 +58,7 @@ impl Faults {
 #[derive(Debug, Clone)]
 struct State {
     hop: usize,
+    around: bool,
     before: Option<usize>,
     decisions: BTreeSet<Decision>,
     written: Written,
@@ -93,6 +94,7 @@ impl Faults {
         let mut found = Self::default();
         let mut states = vec![State {
             hop: 0,
+            around: false,
             before: None,
             decisions: BTreeSet::new(),
             written: Written::NOTHING,
@@ -120,28 +122,27 @@ impl Faults {
                 }
                 continue;
             }
-            if fault.avoids(&hop.at) {
-                continue;
-            }
-            let known = models.ways(hop);
-            if let Some(known) = &known
-                && ways(hop).any(|to| !known.iter().any(|(at, _)| *at == to))
-            {
+            let Leads {
+                leads,
+                visited,
+                known,
+            } = fault.leads(hop, models);
+            if known && ways(hop).any(|to| !leads.iter().any(|lead| lead.to == to)) {
                 found.closed.insert(name(&hop.at).to_owned());
             }
-            let all = known.unwrap_or_else(|| ways(hop).map(|to| (to, None)).collect());
             let at_hop = name(&hop.at);
             let written = match &hop.at {
-                Target::Nf(nf) => state.written.and((rewriting.written)(nf)),
-                Target::Port(_) | Target::Drop => state.written,
+                Target::Nf(nf) if visited => state.written.and((rewriting.written)(nf)),
+                Target::Nf(_) | Target::Port(_) | Target::Drop => state.written,
             };
             let rewritten = !state.written.is_nothing() && (rewriting.touches)(at_hop, state.written);
-            for (to, outcome) in all {
+            for Lead { to, outcome, around } in leads {
                 let Some(decisions) = state.and(at_hop, outcome, rewritten) else {
                     continue;
                 };
                 let next = State {
                     hop: to,
+                    around,
                     before: Some(at),
                     decisions,
                     written,
@@ -175,11 +176,14 @@ impl State {
     }
 }
 
-fn path(states: &[State], end: usize) -> Vec<usize> {
+fn path(states: &[State], end: usize) -> Vec<Step> {
     let mut path = Vec::new();
     let mut at = Some(end);
     while let Some(state) = at.and_then(|at| states.get(at)) {
-        path.push(state.hop);
+        path.push(Step {
+            hop: state.hop,
+            around: state.around,
+        });
         at = state.before;
     }
     path.reverse();

@@ -22,8 +22,13 @@ use crate::{
     source::host::MemoryHost,
 };
 
-const GUARD: &str = "name = \"guard\"\nversion = \"1.0.0\"\nsummary = \"x\"\n[run]\nbinary = \"guard\"\n\
+const GUARD: &str = "name = \"guard\"\nversion = \"1.0.0\"\nsummary = \"x\"\nbypassable = true\n[run]\nbinary = \"guard\"\n\
     [[outputs]]\nname = \"suspect\"\ndoc = \"x\"\n";
+/// The standard firewall, which packets may go around.
+fn open() -> String {
+    let manifest = include_str!("../../../stdlib-nfs/src/firewall/manifest.toml");
+    manifest.replace("reconfigure = true\n", "bypassable = true\n")
+}
 const MOVER: &str = "name = \"mover\"\nversion = \"1.0.0\"\nsummary = \"x\"\n[run]\nbinary = \"mover\"\n\
     [effects]\nreads = [\"ip.src\"]\nwrites = [\"ip.src\"]\n";
 const MAKER: &str = "name = \"maker\"\nversion = \"1.0.0\"\nsummary = \"x\"\n[run]\nbinary = \"maker\"\n\
@@ -44,14 +49,28 @@ const RULES: [&str; 9] = [
 
 /// A program with two firewalls, of these rules.
 fn program(firewalls: &[(Vec<&str>, &str, &str)], rules: &str) -> (String, Vec<(String, String)>) {
+    program_with(firewalls, &[], rules)
+}
+
+/// The same where packets go around these NFs.
+fn program_with(
+    firewalls: &[(Vec<&str>, &str, &str)],
+    bypassed: &[&str],
+    rules: &str,
+) -> (String, Vec<(String, String)>) {
+    let on_loss = |nf: &str| if bypassed.contains(&nf) { "bypass" } else { "drop" };
     let mut source =
-        "use \"guard.nf.toml\" as guard\nuse \"mover.nf.toml\" as mover\nuse \"maker.nf.toml\" as maker\nport wan = null\nport lan = null\n\
-         port jail = null\nnf g = guard\nnf m = mover\nnf k = maker\nnf mon = forward\n"
+        "use \"open.nf.toml\" as open\nuse \"guard.nf.toml\" as guard\nuse \"mover.nf.toml\" as mover\nuse \"maker.nf.toml\" as maker\nport wan = null\nport lan = null\n\
+         port jail = null\nnf m = mover\nnf k = maker\n"
             .to_owned();
+    for (nf, kind) in [("g", "guard"), ("mon", "forward")] {
+        source += &format!("nf {nf} = {kind} with {{ on_loss = {} }}\n", on_loss(nf));
+    }
     let mut files = Vec::new();
     for (n, (rules, default, deny)) in firewalls.iter().enumerate() {
         source += &format!(
-            "nf fw{n} = firewall {{ rules = file(\"{n}.rules\"), default = {default}, on_deny = {deny} }} with {{ sees = rewritten }}\n"
+            "nf fw{n} = open {{ rules = file(\"{n}.rules\"), default = {default}, on_deny = {deny} }} with {{ sees = rewritten, on_loss = {} }}\n",
+            on_loss(&format!("fw{n}"))
         );
         files.push((format!("{n}.rules"), rules.join("\n") + "\n"));
     }
@@ -63,6 +82,7 @@ fn checked(source: &str, files: &[(String, String)], packet: Option<&str>) -> Ch
     let host = MemoryHost::default()
         .with("edge.chain", source)
         .with("guard.nf.toml", GUARD)
+        .with("open.nf.toml", open())
         .with("mover.nf.toml", MOVER)
         .with("maker.nf.toml", MAKER);
     let host = files
@@ -168,6 +188,39 @@ fn what_a_firewall_drops_reaches_what_it_would() {
         None
     );
     assert_eq!(prove(&two(), THROUGH, "tcp dst port 80 dropped").0, Some("C0607"));
+}
+
+/// Whatever its rules say, and whether it is claimed that packets pass it.
+#[test]
+fn packets_can_go_around_one_that_is_lost() {
+    let prove = |bypassed: &[&str], claim: &str| {
+        let (source, files) = program_with(&two(), bypassed, THROUGH);
+        verdict(&checked(&format!("{source}assert wan: {claim}\n"), &files, None))
+    };
+    for (claim, path) in [
+        (
+            "tcp dst port 23 never reaches lan",
+            "fw0 -(bypassed)-> fw1 -> lan",
+        ),
+        ("ip passes fw0 before lan", "fw0 -(bypassed)-> fw1 -> lan"),
+        (
+            "ip and dst port 23 and not vlan reaches jail",
+            "fw0 -(bypassed)-> fw1 -> lan",
+        ),
+    ] {
+        assert_eq!(prove(&[], claim).0, None, "{claim}");
+        let (code, help) = prove(&["fw0"], claim);
+        assert_eq!(code, Some("C0607"), "{claim}: {help}");
+        assert!(help.ends_with(&format!("its path: {path}")), "{claim}: {help}");
+    }
+    // The others are as before.
+    for claim in [
+        "src net 10.0.0.0/8 never reaches lan",
+        "ip passes fw1 before lan",
+        "arp dropped",
+    ] {
+        assert_eq!(prove(&["fw0"], claim).0, None, "{claim}");
+    }
 }
 
 #[test]
@@ -346,7 +399,8 @@ impl<'p> World<'p> {
             "dropped" => (ends && name != "drop", false),
             other => panic!("{other}"),
         };
-        if broken || safe || ends {
+        let around = hop.next.map(usize::from).filter(|_| hop.bypass);
+        if broken || ends || (safe && around.is_none()) {
             return broken;
         }
         if !self.seen.insert((frame.bytes.clone(), at)) {
@@ -354,7 +408,8 @@ impl<'p> World<'p> {
         }
         let next = hop.next.map(usize::from);
         let mut ways: Vec<(usize, Frame)> = Vec::new();
-        match self.benches.get_mut(name) {
+        ways.extend(around.map(|to| (to, frame.clone())));
+        match self.benches.get_mut(name).filter(|_| !safe) {
             Some(nf) => match nf.send_one(&frame.bytes, false).verdict {
                 Verdict::Drop => {}
                 Verdict::Output(_) => {
@@ -363,6 +418,7 @@ impl<'p> World<'p> {
                 }
                 _ => ways.extend(next.map(|to| (to, frame.clone()))),
             },
+            None if safe => {}
             None if name == "m" => {
                 let made = ADDRESSES.iter().map(|address| {
                     let mut made = frame.clone();
@@ -406,14 +462,19 @@ fn packet(source: &str, files: &[(String, String)], help: &str) -> Option<Frame>
 fn proofs_through_firewalls_are_those_of_enumeration() {
     let rules = prop::collection::vec((select(&FILTERS), select(&TARGETS)), 1..4);
     let asked = (select(&FILTERS), select(&CLAIMS));
+    // Packets go around none of them, mostly.
+    let bypassed = prop::sample::subsequence(vec!["fw0", "fw1", "mon", "g"], 0..3);
+    let bypassed = (bypassed, prop::bool::weighted(0.4));
+    let bypassed = bypassed.prop_map(|(nfs, any)| if any { nfs } else { Vec::new() });
     let counts = Cell::new([0_u32; 4]);
     run(
         400,
         11,
-        (firewalls(), rules, asked),
-        |(firewalls, rules, (filter, claim))| {
+        (firewalls(), rules, asked, bypassed),
+        |(firewalls, rules, (filter, claim), bypassed)| {
             let rules: String = rules.iter().map(|(f, t)| format!("    {f} -> {t}\n")).collect();
-            let (source, files) = program(&firewalls, &format!("{rules}    else -> drop"));
+            let rules = format!("{rules}    else -> drop");
+            let (source, files) = program_with(&firewalls, &bypassed, &rules);
             let plain = checked(&source, &files, None).program.unwrap();
             let asked =
                 format!("port wan = null\nport lan = null\nsteer wan {{ {filter} -> lan\nelse -> drop }}\n");

@@ -9,6 +9,7 @@ use nflib::{
 use onvm_bundle::{Hop, Target, filter::Expr};
 use stdlib_nfs::StandardNf;
 
+use super::paths::Lead;
 use crate::{
     interpret::of_instance,
     lower::declare::services::Nf,
@@ -69,21 +70,25 @@ impl Models {
         Some((model, if ignore_tags { untagged } else { filters }))
     }
 
-    /// What the NF at a hop can do with some packet: where it goes then, and by which decision, if it is one that rules take.
-    /// Packets that it drops go nowhere. None: all that the hop permits.
-    pub(super) fn ways(&self, hop: &Hop) -> Option<Vec<(usize, Option<Outcome>)>> {
+    /// What the NF at a hop can do with some packet. Packets that it drops go nowhere. None: all that the hop permits.
+    pub(super) fn ways(&self, hop: &Hop) -> Option<Vec<Lead>> {
         let Target::Nf(name) = &hop.at else { return None };
         let to = |outcome: &Outcome| match follow(hop, outcome) {
             To::Hop(at) => Some(usize::from(at)),
             To::Rules | To::Nowhere => None,
         };
         match self.by_name.get(name).map(|known| &known.model) {
-            Some(Model::Passes) => Some(to(&Outcome::Next).map(|at| (at, None)).into_iter().collect()),
+            Some(Model::Passes) => Some(
+                to(&Outcome::Next)
+                    .map(|at| Lead::to(at, None))
+                    .into_iter()
+                    .collect(),
+            ),
             Some(model @ Model::Rules { .. }) => {
                 let decisions = model.decisions().into_iter();
                 Some(
                     decisions
-                        .filter_map(|outcome| Some((to(&outcome)?, Some(outcome))))
+                        .filter_map(|outcome| Some(Lead::to(to(&outcome)?, Some(outcome))))
                         .collect(),
                 )
             }

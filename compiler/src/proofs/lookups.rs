@@ -259,14 +259,18 @@ impl Lookups<'_, '_, '_, '_, '_> {
             .get(from.chain)
             .and_then(|chain| chain.hops.get(from.hop));
         let firewalls = self.proof.firewalls;
+        if to.around {
+            return true;
+        }
         let Some((hop, ways)) = hop.and_then(|hop| Some((hop, firewalls.models.ways(hop)?))) else {
             return true;
         };
-        ways.iter().any(|(at, outcome)| {
-            let decides = outcome
+        ways.iter().any(|lead| {
+            let decides = lead
+                .outcome
                 .as_ref()
                 .is_none_or(|outcome| firewalls.tried(hop.at.name(), now).as_ref() == Some(outcome));
-            to.jump.is_none() && *at == to.hop && decides
+            to.jump.is_none() && lead.to == to.hop && decides
         })
     }
 }

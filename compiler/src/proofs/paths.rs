@@ -1,4 +1,5 @@
-//! Paths through hop tables: whatever an NF may do with a packet, by outputs, permitted steers and permitted lookups included.
+//! Paths through hop tables: whatever an NF may do with a packet, by outputs, permitted steers and permitted lookups included. Where the
+//! chain has packets go on while no instance of an NF runs, they can go around it, too: without its decision, and without a visit.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -6,7 +7,7 @@ use onvm_bundle::{Chain, Hop, Target};
 use onvm_lang::syntax::Claim;
 
 use super::firewalls::Models;
-use crate::sets::Written;
+use crate::{models::Outcome, sets::Written};
 
 /// Of more sets of rewritten fields at one hop, all others count as everything.
 const MAX_WRITTEN: usize = 32;
@@ -16,6 +17,37 @@ const MAX_WRITTEN: usize = 32;
 pub(super) struct Fault<'c> {
     pub(super) goal: Goal<'c>,
     pub(super) avoid: Option<&'c str>,
+    /// Paths around NFs that are lost count.
+    pub(super) around: bool,
+}
+
+/// Where a packet can go from a hop.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Lead {
+    pub(super) to: usize,
+    /// By which decision, if the NF is one that rules take.
+    pub(super) outcome: Option<Outcome>,
+    /// Around the NF.
+    pub(super) around: bool,
+}
+
+impl Lead {
+    pub(super) fn to(to: usize, outcome: Option<Outcome>) -> Self {
+        Self {
+            to,
+            outcome,
+            around: false,
+        }
+    }
+
+    fn around(hop: &Hop) -> Option<Self> {
+        let next = hop.next.filter(|_| hop.bypass)?;
+        Some(Self {
+            to: next.into(),
+            outcome: None,
+            around: true,
+        })
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -41,7 +73,11 @@ impl<'c> Fault<'c> {
             Claim::Dropped => (Goal::AnyPort, None),
         };
         let avoid = avoid.map(|name| name.node.as_str());
-        Self { goal, avoid }
+        Self {
+            goal,
+            avoid,
+            around: true,
+        }
     }
 
     pub(super) fn is_goal(&self, at: &Target) -> bool {
@@ -56,6 +92,29 @@ impl<'c> Fault<'c> {
 
     pub(super) fn avoids(&self, at: &Target) -> bool {
         matches!(at, Target::Nf(n) | Target::Port(n) if self.avoid == Some(n.as_str()))
+    }
+
+    /// Where packets can go from a hop: by what is known of the NF there, else by all that the hop permits. From an avoided one they can
+    /// only go around it.
+    pub(super) fn leads(&self, hop: &Hop, models: &Models) -> Leads {
+        let around = Lead::around(hop).filter(|_| self.around);
+        if self.avoids(&hop.at) {
+            return Leads {
+                leads: around.into_iter().collect(),
+                visited: false,
+                known: false,
+            };
+        }
+        let known = models.ways(hop);
+        let is_known = known.is_some();
+        let mut leads = known.unwrap_or_else(|| ways(hop).map(|to| Lead::to(to, None)).collect());
+        // Where the NF itself can send it on whatever it is, going around it adds nothing.
+        leads.extend(around.filter(|around| !leads.contains(&Lead::to(around.to, None))));
+        Leads {
+            leads,
+            visited: true,
+            known: is_known,
+        }
     }
 
     /// Whether a path comes to an NF that may look packets up.
@@ -84,6 +143,7 @@ impl<'c> Fault<'c> {
             chain: start,
             hop: 0,
             jump: None,
+            around: false,
         }];
         let mut marks = vec![Mark {
             before: None,
@@ -105,22 +165,24 @@ impl<'c> Fault<'c> {
             if self.is_goal(&hop.at) {
                 return Some(path(stops, &marks, at));
             }
-            if self.avoids(&hop.at) {
-                continue;
-            }
-            let written = written.and(beyond.written(&hop.at));
-            let known = beyond.models().ways(hop);
-            let jumps = match hop.lookup && known.is_none() {
+            let Leads {
+                leads,
+                visited,
+                known,
+            } = self.leads(hop, beyond.models());
+            let written = match visited {
+                true => written.and(beyond.written(&hop.at)),
+                false => written,
+            };
+            let jumps = match hop.lookup && visited && !known {
                 true => beyond.jumps(written),
                 false => Vec::new(),
             };
-            let within: Vec<usize> = match known {
-                Some(known) => known.into_iter().map(|(to, _)| to).collect(),
-                None => ways(hop).collect(),
-            };
-            let within = within.into_iter().map(|to| (chain, to, None));
-            let jumps = jumps.into_iter().map(|(chain, jump)| (chain, 0, Some(jump)));
-            for (chain, hop, jump) in within.chain(jumps) {
+            let within = leads.into_iter().map(|lead| (chain, lead.to, None, lead.around));
+            let jumps = jumps
+                .into_iter()
+                .map(|(chain, jump)| (chain, 0, Some(jump), false));
+            for (chain, hop, jump, around) in within.chain(jumps) {
                 let known = seen.entry((chain, hop)).or_default();
                 // NFs that can be passed by in any combination make too many sets of what is rewritten.
                 let written = if known.len() < MAX_WRITTEN {
@@ -132,7 +194,12 @@ impl<'c> Fault<'c> {
                     continue;
                 }
                 known.push(written);
-                stops.push(Stop { chain, hop, jump });
+                stops.push(Stop {
+                    chain,
+                    hop,
+                    jump,
+                    around,
+                });
                 marks.push(Mark {
                     before: Some(at),
                     visits,
@@ -143,6 +210,15 @@ impl<'c> Fault<'c> {
         }
         None
     }
+}
+
+/// The ways of packets from a hop.
+pub(super) struct Leads {
+    pub(super) leads: Vec<Lead>,
+    /// The NF there meets those that do not go around it.
+    pub(super) visited: bool,
+    /// It has a model.
+    pub(super) known: bool,
 }
 
 /// The knowledge of a search beside the chains.
@@ -189,12 +265,21 @@ impl Beyond for OneChain<'_> {
     }
 }
 
-/// A place of a path, and the lookup by which it was come to.
+/// A place of a path, and the lookup by which it was come to, or whether it was around the NF before.
 #[derive(Debug, Clone)]
 pub(super) struct Stop<J> {
     pub(super) chain: usize,
     pub(super) hop: usize,
     pub(super) jump: Option<J>,
+    pub(super) around: bool,
+}
+
+/// A hop of a path within a chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Step {
+    pub(super) hop: usize,
+    /// It was come to around the NF before.
+    pub(super) around: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -224,26 +309,40 @@ pub(super) fn ways(hop: &Hop) -> impl Iterator<Item = usize> {
 }
 
 /// `fw -> ids -(match)-> scrub -> drop`
-pub(super) fn describe(chain: &Chain, path: &[usize]) -> String {
-    let stops = path.iter().map(|hop| (chain, *hop, false));
+pub(super) fn describe(chain: &Chain, path: &[Step]) -> String {
+    let stops = path
+        .iter()
+        .map(|step| (chain, step.hop, special(false, step.around)));
     text(stops)
 }
 
 /// `j -(looks up)-> fw -> lan`
 pub(super) fn describe_stops<J>(chains: &[&Chain], path: &[Stop<J>]) -> String {
     let stops = path.iter();
-    text(stops.filter_map(|stop| Some((*chains.get(stop.chain)?, stop.hop, stop.jump.is_some()))))
+    text(stops.filter_map(|stop| {
+        let by = special(stop.jump.is_some(), stop.around);
+        Some((*chains.get(stop.chain)?, stop.hop, by))
+    }))
 }
 
-fn text<'c>(stops: impl Iterator<Item = (&'c Chain, usize, bool)>) -> String {
+/// How a place is come to, other than by what the NF before it says.
+fn special(looked_up: bool, around: bool) -> Option<&'static str> {
+    match (looked_up, around) {
+        (true, _) => Some(" -(looks up)-> "),
+        (false, true) => Some(" -(bypassed)-> "),
+        (false, false) => None,
+    }
+}
+
+fn text<'c>(stops: impl Iterator<Item = (&'c Chain, usize, Option<&'static str>)>) -> String {
     let mut text = String::new();
     let mut before: Option<&Hop> = None;
-    for (chain, at, looked_up) in stops {
+    for (chain, at, by) in stops {
         let Some(hop) = chain.hops.get(at) else { break };
-        match before {
-            Some(_) if looked_up => text += " -(looks up)-> ",
-            Some(from) => text += &arrow(from, at),
-            None => {}
+        match (before, by) {
+            (Some(_), Some(by)) => text += by,
+            (Some(from), None) => text += &arrow(from, at),
+            (None, _) => {}
         }
         text += name(&hop.at);
         before = Some(hop);

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use super::{
     Models,
     faults::{Faults, Rewriting},
-    paths::{Fault, Goal, describe},
+    paths::{Fault, Goal, Step, describe},
 };
 use crate::testing::checked;
 
@@ -116,10 +116,11 @@ fn chains() -> impl Strategy<Value = Chain> {
     let hop = (
         0_usize..6,
         prop::collection::vec(any::<prop::sample::Index>(), 0..4),
+        prop::bool::weighted(0.3),
     );
     prop::collection::vec(hop, 1..8).prop_map(|hops| {
         let count = hops.len();
-        let make = |(n, (kind, ways)): (usize, (usize, Vec<prop::sample::Index>))| {
+        let make = |(n, (kind, ways, bypass)): (usize, (usize, Vec<prop::sample::Index>, bool))| {
             let later = |way: &prop::sample::Index| (n + 1 + way.index((count - n - 1).max(1))) as u16;
             let last = n + 1 == count;
             let at = match kind {
@@ -152,6 +153,7 @@ fn chains() -> impl Strategy<Value = Chain> {
                 outputs: table(1, "out"),
                 steers: table(2, "x"),
                 lookup: false,
+                bypass: bypass && leads,
             }
         };
         let hops = hops.into_iter().enumerate().map(make).collect();
@@ -163,17 +165,20 @@ fn chains() -> impl Strategy<Value = Chain> {
     })
 }
 
-fn all_paths(chain: &Chain, at: usize, path: &mut Vec<usize>, found: &mut Vec<Vec<usize>>) {
+/// Each as its hops, and whether it went around the NF before.
+fn all_paths(chain: &Chain, at: Step, path: &mut Vec<Step>, found: &mut Vec<Vec<Step>>) {
     path.push(at);
     found.push(path.clone());
-    let hop = &chain.hops[at];
-    for to in hop
+    let hop = &chain.hops[at.hop];
+    let ways = hop
         .next
         .iter()
         .chain(hop.outputs.values())
-        .chain(hop.steers.values())
-    {
-        all_paths(chain, usize::from(*to), path, found);
+        .chain(hop.steers.values());
+    let around = hop.next.iter().filter(|_| hop.bypass);
+    for (to, around) in ways.map(|to| (to, false)).chain(around.map(|to| (to, true))) {
+        let hop = usize::from(*to);
+        all_paths(chain, Step { hop, around }, path, found);
     }
     path.pop();
 }
@@ -189,11 +194,12 @@ proptest! {
         let avoided = format!("n{avoid}");
         let is_avoided = |t: &Target| *t == Target::Nf(avoided.clone());
         let mut paths = Vec::new();
-        all_paths(&chain, 0, &mut Vec::new(), &mut paths);
-        let at = |hop: &usize| &chain.hops[*hop].at;
-        let faulty = |path: &&Vec<usize>| {
-            let (end, before) = path.split_last().unwrap();
-            is_goal(at(end)) && !before.iter().any(|hop| is_avoided(at(hop)))
+        all_paths(&chain, Step { hop: 0, around: false }, &mut Vec::new(), &mut paths);
+        let at = |step: &Step| &chain.hops[step.hop].at;
+        let faulty = |path: &&Vec<Step>| {
+            // What was left around it was not visited.
+            let visited = |pair: &[Step]| !pair[1].around && is_avoided(at(&pair[0]));
+            is_goal(at(path.last().unwrap())) && !path.windows(2).any(visited)
         };
         let shortest = paths.iter().filter(faulty).map(Vec::len).min();
         let goal = match goal {
@@ -201,12 +207,12 @@ proptest! {
             1 => Goal::EndBut("lan"),
             _ => Goal::Node("n3"),
         };
-        let fault = Fault { goal, avoid: Some(&avoided) };
+        let fault = Fault { goal, avoid: Some(&avoided), around: true };
         let found = Faults::new(&fault, &chain, &Models::default(), &Rewriting::NONE);
         let found = found.ways.first().map(|way| way.path.clone());
         prop_assert_eq!(found.as_ref().map(Vec::len), shortest);
         if let Some(found) = found {
-            prop_assert!(paths.contains(&found));
+            prop_assert!(paths.iter().filter(faulty).any(|path| *path == found));
             prop_assert!(!describe(&chain, &found).is_empty());
         }
     }

@@ -208,6 +208,9 @@ impl<'s, 'a> Search<'s, 'a> {
     }
 }
 
+/// Of an NF that a route leads around.
+pub(super) const GONE_AROUND: &str = "is lost, so that packets go around it";
+
 /// The decisions of third-party NFs on a route, other than to pass the packet on.
 pub(super) fn given(sides: &[&Side<'_>], route: &Route<'_>) -> Vec<Condition> {
     let decisions = route.decisions.iter();
@@ -220,6 +223,7 @@ pub(super) fn given(sides: &[&Side<'_>], route: &Route<'_>) -> Vec<Condition> {
                 Outcome::To(name) => format!("steers to `{name}`"),
                 Outcome::Lookup => "has it looked up".to_owned(),
                 Outcome::Drop => "drops".to_owned(),
+                Outcome::Around => GONE_AROUND.to_owned(),
             };
             Some(Condition {
                 nf: d.nf.to_owned(),

@@ -6,7 +6,7 @@ use onvm_bundle::{diff::Contents, filter::Expr};
 use serde::Serialize;
 
 use super::{
-    changes::{Condition, given},
+    changes::{Condition, GONE_AROUND, given},
     routes::{Route, Routes, Through, describe, names},
     search::{Certainty, Finder, Found},
     side::{Models, Side},
@@ -90,7 +90,7 @@ pub fn query<'a>(
     to: Option<&str>,
 ) -> Answers {
     let mut fields = Fields::default();
-    let side = Side::new(contents, models, &mut fields);
+    let side = Side::new(contents, models, &mut fields).with_ways_around();
     let preferred = models.preferred(&mut fields);
     let mut asked = RuleTable::default();
     asked.push(&mut fields, &question.filter);
@@ -248,12 +248,23 @@ impl<'a> Search<'_, 'a> {
         }
     }
 
-    /// The route without what NFs decide by headers that others before them may have rewritten: that is said.
+    /// The route without what NFs decide by headers that others before them may have rewritten, and without those that it goes around:
+    /// that is said.
     fn known(&self, route: &Route<'a>, given: &mut Vec<Condition>) -> Route<'a> {
         let side = self.finder.old;
         let mut writers: Vec<&str> = Vec::new();
         let mut unknown: Vec<&str> = Vec::new();
         for visit in &route.old {
+            if visit.by == Outcome::Around {
+                if !side.is_opaque(visit.at) && !unknown.contains(&visit.at) {
+                    unknown.push(visit.at);
+                    given.push(Condition {
+                        nf: visit.at.to_owned(),
+                        does: GONE_AROUND.to_owned(),
+                    });
+                }
+                continue;
+            }
             let by_rules = matches!(side.model(visit.at), Model::Rules { .. } | Model::Payload { .. });
             if !writers.is_empty() && by_rules && !unknown.contains(&visit.at) {
                 unknown.push(visit.at);

@@ -152,6 +152,34 @@ fn what_is_not_decided_by_headers_is_said() {
 }
 
 #[test]
+fn ways_around_lost_nfs_are_said() {
+    let open = include_str!("../../../stdlib-nfs/src/firewall/manifest.toml");
+    let source = "use \"open.nf.toml\" as open\nport wan = null\nport lan = null\n\
+        nf fw = open { rules = { drop udp }, default = accept } with { on_loss = bypass }\n\
+        nf mon = monitor with { on_loss = bypass }\nsteer wan { udp -> fw -> lan\n arp -> mon -> drop\n else -> drop }\n";
+    let host = MemoryHost::default().with("a.chain", source).with(
+        "open.nf.toml",
+        open.replace("reconfigure = true\n", "bypassable = true\n"),
+    );
+    let inputs = Inputs {
+        question: Some(("wan", "udp or arp")),
+        ..Inputs::default()
+    };
+    let program = check(&host, Path::new("a.chain"), &inputs)
+        .unwrap()
+        .program
+        .unwrap();
+    let lost = "is lost, so that packets go around it";
+    let expected = [
+        "fw -(drops)-> drop: udp".to_owned(),
+        format!("fw -(bypassed)-> lan: udp if fw {lost}"),
+        "mon -> drop: arp".to_owned(),
+        format!("mon -(bypassed)-> drop: arp if mon {lost}"),
+    ];
+    assert_eq!(ways(&program), expected);
+}
+
+#[test]
 fn what_is_nested_too_deeply_is_said_to_be_too_long() {
     let rules: Vec<String> = (1..=100)
         .map(|n| format!("{} dst port {n}", ["accept tcp", "drop"][n % 2]))

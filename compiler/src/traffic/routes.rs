@@ -307,6 +307,7 @@ pub(crate) fn describe(way: &[Visit<'_>]) -> String {
                 Outcome::To(_) => " -(steers)-> ".to_owned(),
                 Outcome::Lookup => " -(looks up)-> ".to_owned(),
                 Outcome::Drop => " -(drops)-> ".to_owned(),
+                Outcome::Around => " -(bypassed)-> ".to_owned(),
                 Outcome::Next => " -> ".to_owned(),
             };
         }

@@ -82,6 +82,8 @@ pub(crate) struct Side<'a> {
     steering: HashMap<&'a str, Steering<'a>>,
     /// What NFs decide by: their rules, or the one filter of the packets that a scanner searches.
     rules: HashMap<&'a str, RuleTable<'a>>,
+    /// Ways around NFs that are lost count.
+    around: bool,
 }
 
 /// The rules of a port, with what they take. A port without `steer` has none, and drops what no rule takes.
@@ -156,7 +158,13 @@ impl<'a> Side<'a> {
             models,
             rules: rules.collect(),
             steering,
+            around: false,
         }
+    }
+
+    /// With the ways around NFs that are lost.
+    pub(crate) fn with_ways_around(self) -> Self {
+        Self { around: true, ..self }
     }
 
     pub(crate) fn model(&self, nf: &str) -> &'a Model {
@@ -190,8 +198,8 @@ impl<'a> Side<'a> {
         };
         match self.model(nf) {
             Model::Passes => add(&Outcome::Next),
-            Model::Rules { outcomes, .. } => outcomes.iter().for_each(add),
-            Model::Payload { found, .. } => [&Outcome::Next, found].into_iter().for_each(add),
+            Model::Rules { outcomes, .. } => outcomes.iter().for_each(&mut add),
+            Model::Payload { found, .. } => [&Outcome::Next, found].into_iter().for_each(&mut add),
             Model::Unknown => {
                 add(&Outcome::Next);
                 let outputs = self.service(nf).map(|s| s.outputs.as_slice()).unwrap_or_default();
@@ -206,6 +214,9 @@ impl<'a> Side<'a> {
                     add(&Outcome::Drop);
                 }
             }
+        }
+        if self.around && hop.bypass {
+            add(&Outcome::Around);
         }
         all
     }

@@ -209,6 +209,7 @@ impl Route<'_> {
             Outcome::To(name) => format!("steer {name}"),
             Outcome::Lookup => "lookup".to_owned(),
             Outcome::Drop => "drop".to_owned(),
+            Outcome::Around => "around".to_owned(),
         };
         let mut told = self.old.iter().zip(&story.hops);
         names(&self.old) == story.names()

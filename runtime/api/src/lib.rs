@@ -194,6 +194,9 @@ pub struct HopStatus {
     pub packets: u64,
     /// Packets that were dropped here, for any reason.
     pub drops: u64,
+    /// Packets that went on without the NF, as none of its instances ran.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub bypassed: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -251,6 +254,12 @@ pub struct InstanceStatus {
     /// The names among them that are gauges.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub gauges: BTreeSet<String>,
+    /// Why it was lost or did not start, last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_loss: Option<String>,
+    /// Milliseconds until it is started again; none: it does not pause before that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restart_in_ms: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -323,6 +332,9 @@ pub struct ApplyReply {
     /// Instances that get no new flows, and are stopped once those that they have have ended.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub draining: Vec<String>,
+    /// Instances that went on with new parameters.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reconfigured: Vec<String>,
     pub kept: Vec<String>,
     /// Flow entries that ended, since the new bundle does not permit them.
     #[serde(default, skip_serializing_if = "is_zero")]

@@ -99,6 +99,11 @@ fn chains(registry: &mut Registry, status: &wire::Status) {
         "Packets that arrived at a hop of a chain",
     );
     let drops = Table::counter(registry, "hop_drops", "Packets dropped at a hop of a chain");
+    let bypassed = Table::counter(
+        registry,
+        "hop_bypassed",
+        "Packets that went on without the NF of a hop",
+    );
     for chain in &status.chains {
         for (i, hop) in chain.hops.iter().enumerate() {
             let index = i.to_string();
@@ -110,6 +115,7 @@ fn chains(registry: &mut Registry, status: &wire::Status) {
             ];
             packets.set(&labels, hop.packets);
             drops.set(&labels, hop.drops);
+            bypassed.set(&labels, hop.bypassed);
         }
     }
 }
@@ -134,6 +140,12 @@ fn instances(registry: &mut Registry, status: &wire::Status) {
         "Descriptors of buffers that the instance did not hold",
     );
     let restarts = Table::counter(registry, "nf_restarts", "Restarts of an instance");
+    let running = Family::<Labels, Gauge>::default();
+    registry.register(
+        "nf_running",
+        "Whether an instance runs or drains: 1 or 0",
+        running.clone(),
+    );
     let own_counters = Table::counter(registry, "nf_counter", "An NF's own counters, by name");
     let own_gauges = Family::<Labels, Gauge<u64, AtomicU64>>::default();
     registry.register("nf_gauge", "An NF's own gauges, by name", own_gauges.clone());
@@ -155,6 +167,11 @@ fn instances(registry: &mut Registry, status: &wire::Status) {
             generated.set(&labels, i.generated);
             refused.set(&labels, i.refused);
             restarts.set(&labels, u64::from(i.restarts));
+            let runs = matches!(
+                i.state,
+                wire::InstanceState::Running | wire::InstanceState::Draining
+            );
+            running.get_or_create(&own(&labels)).set(runs.into());
             for (name, &value) in &i.counters {
                 let labels = [labels[0], labels[1], ("name", name)];
                 if i.gauges.contains(name) {
@@ -191,6 +208,8 @@ mod tests {
             ring_size: 0,
             counters: BTreeMap::from([("denied".into(), 7), ("flows".into(), u64::MAX)]),
             gauges: ["flows".into()].into(),
+            last_loss: None,
+            restart_in_ms: None,
         };
         let service = wire::ServiceStatus {
             name: "fw".into(),

@@ -1,7 +1,8 @@
 //! Going over to another bundle while packets flow.
 //!
 //! 1. verify; refuse when the running generation is not the one that was planned against
-//! 2. start added instances, wait until each is ready
+//! 2. where one service's parameters are all that changes, its instances take them over; else start added instances, wait until each
+//!    is ready
 //! 3. build the tables aside, publish them by one command to the worker
 //! 4. wait until the old generation's last packet has left
 //! 5. stop the instances that only the old generation had
@@ -75,7 +76,8 @@ impl Manager {
     ) -> wire::ApplyReply {
         let staying = self.fleet.instances.iter().flatten().filter(|i| !i.leaving());
         let mut kept: Vec<String> = staying.map(|i| i.name.clone()).collect();
-        kept.retain(|name| !changes.started.contains(name) && !changes.draining.contains(name));
+        let changed = [&changes.started, &changes.draining, &changes.reconfigured];
+        kept.retain(|name| !changed.iter().any(|names| names.contains(name)));
         kept.sort();
         wire::ApplyReply {
             version: wire::API_VERSION,
@@ -84,6 +86,7 @@ impl Manager {
             started: changes.started,
             stopped: changes.stopped,
             draining: changes.draining,
+            reconfigured: changes.reconfigured,
             kept,
             flow_entries_ended: changes.flow_entries_ended,
             took_ms: began.elapsed().as_secs_f64() * 1000.0,
@@ -142,13 +145,17 @@ impl Manager {
     }
 
     async fn go_over(&mut self, Taken { bundle, specs }: Taken) -> Result<Changes, ApiError> {
+        let reconfigured = self.reconfigure(&bundle, &specs).await?;
         let placed = self.place_services(&bundle, specs)?;
         if let Err(error) = self.await_ready(&placed).await {
             self.undo_services(&placed);
             self.forget_early();
             return Err(error);
         }
-        let mut changes = Changes::default();
+        let mut changes = Changes {
+            reconfigured,
+            ..Changes::default()
+        };
         let started = placed.values().flat_map(|p| self.fleet.started(p));
         changes.started = started
             .filter_map(|s| Some(self.fleet.instance(s)?.name.clone()))
@@ -218,5 +225,6 @@ struct Changes {
     started: Vec<String>,
     stopped: Vec<String>,
     draining: Vec<String>,
+    reconfigured: Vec<String>,
     flow_entries_ended: u64,
 }

@@ -10,6 +10,7 @@ mod history;
 mod memory;
 mod place;
 mod program;
+mod reconfigure;
 mod scale;
 mod signals;
 mod start;

@@ -1,6 +1,6 @@
 //! The state of the manager, as the control API reports it.
 
-use std::sync::atomic::AtomicU64;
+use std::{sync::atomic::AtomicU64, time::Instant};
 
 use onvm_api as wire;
 use onvm_api::Reason;
@@ -166,6 +166,11 @@ impl Manager {
                 .filter(|(_, own)| own.is_gauge)
                 .map(|(_, own)| own.name.clone())
                 .collect(),
+            last_loss: entry.last_loss.clone(),
+            restart_in_ms: entry.starts_at.map(|at| {
+                let left = at.saturating_duration_since(Instant::now());
+                left.as_millis() as u64
+            }),
         }
     }
 
@@ -238,11 +243,12 @@ impl Manager {
 fn chain_status(chain: &ChainTable, totals: &Totals) -> wire::ChainStatus {
     let hop = |(i, place): (usize, &String)| {
         let key = (chain.name.clone(), i, place.clone());
-        let (packets, drops) = totals.hops.get(&key).copied().unwrap_or_default();
+        let here = totals.hops.get(&key).copied().unwrap_or_default();
         wire::HopStatus {
             at: place.clone(),
-            packets,
-            drops,
+            packets: here.arrived,
+            drops: here.dropped,
+            bypassed: here.bypassed,
         }
     };
     let hops: Vec<_> = chain.places.iter().enumerate().map(hop).collect();

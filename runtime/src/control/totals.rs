@@ -17,11 +17,19 @@ use crate::{
 /// Counts by place; places of the same name in different generations are one.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Totals {
-    /// Arrived and dropped at a chain's hop, by chain, index and name of what stands there.
-    pub(super) hops: BTreeMap<(String, usize, String), (u64, u64)>,
+    /// By chain, index and name of what stands there.
+    pub(super) hops: BTreeMap<(String, usize, String), AtHop>,
     pub(super) drops: BTreeMap<(Reason, String), u64>,
     /// By port id and rule.
     pub(super) hits: BTreeMap<(usize, RuleName), u64>,
+}
+
+/// Packets at a chain's hop.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct AtHop {
+    pub(super) arrived: u64,
+    pub(super) dropped: u64,
+    pub(super) bypassed: u64,
 }
 
 impl Totals {
@@ -51,8 +59,9 @@ impl Totals {
                     .hops
                     .entry((chain.name.clone(), i, place.clone()))
                     .or_default();
-                entry.0 += arrived;
-                entry.1 += dropped;
+                entry.arrived += arrived;
+                entry.dropped += dropped;
+                entry.bypassed += sum(generation.counters.iter().map(|c| &c.bypassed[hop]));
             }
         }
     }

@@ -1,6 +1,6 @@
 //! The conversation with an NF that says anything, for `cargo fuzz` and for tests.
 //!
-//! The bytes of an input are messages: right ones, right ones in the wrong order, damaged ones, too long ones, ones with
+//! While it runs, it is offered other parameters. The bytes of an input are messages: right ones, right ones in the wrong order, damaged ones, too long ones, ones with
 //! descriptors. They are all sent before the manager looks at the first, so that no input waits for time to pass.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "an input fails by a panic")]
@@ -17,12 +17,15 @@ use nflib::{
 };
 use onvm_bundle::Restart;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, Shutdown};
-use tokio::sync::mpsc::unbounded_channel;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::{
     InstanceSpec, Shared, Supervisor,
-    log::quote::{LONGEST_REASON, is_fit, quote_debug},
-    register::{LONGEST_NAME, hear, watch},
+    log::quote::{LONGEST_REASON, is_fit},
+    offer::Taken,
+    register::{LONGEST_NAME, watch},
+    spec::Given,
+    supervise::{End, Order, Report, Running},
 };
 use crate::rundir::RunDir;
 
@@ -35,6 +38,7 @@ const NAME: &str = "fuzzed-session";
 
 struct Bench {
     supervisor: Supervisor,
+    reports: UnboundedReceiver<(u16, Report)>,
     runtime: tokio::runtime::Runtime,
     /// What an NF passes.
     passed: OwnedFd,
@@ -49,7 +53,7 @@ pub type Outcome = Result<Vec<String>, String>;
 /// Runs one input.
 pub fn run(input: &[u8]) -> Outcome {
     static BENCH: OnceLock<Mutex<Bench>> = OnceLock::new();
-    let bench = BENCH.get_or_init(|| Mutex::new(Bench::new())).lock().unwrap();
+    let mut bench = BENCH.get_or_init(|| Mutex::new(Bench::new())).lock().unwrap();
     let before = open_files();
     let (manager, nf) = session::pair().unwrap();
     rustix::io::ioctl_fionbio(&nf, true).unwrap();
@@ -61,6 +65,7 @@ pub fn run(input: &[u8]) -> Outcome {
     }
     rustix::net::shutdown(&nf, Shutdown::Write).unwrap();
     let outcome = bench.runtime.block_on(bench.talk(manager));
+    bench.check_reports();
     let replies = replies(&nf);
     drop(nf);
     bench.runtime.block_on(bench.supervisor.closing.done());
@@ -107,15 +112,19 @@ impl Bench {
             name: NAME.to_owned(),
             restart: Restart::Never,
             read_only: true,
-            configuration: Configuration::default(),
-            files: vec![Arc::from(&b"a file"[..])],
+            given: Given {
+                configuration: Configuration::default(),
+                files: vec![Arc::from(&b"a file"[..])],
+            },
             launch: None,
             writes: false,
             generates: false,
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let (reporter, reports) = unbounded_channel();
         Self {
-            supervisor: Supervisor::new(0, spec, Arc::new(shared), unbounded_channel().0),
+            supervisor: Supervisor::new(0, spec, Arc::new(shared), reporter),
+            reports,
             runtime: runtime.unwrap(),
             passed: memory::create_file(NAME, 4096, false).unwrap(),
         }
@@ -124,12 +133,34 @@ impl Bench {
     /// From hello to ready, and on to what ends it.
     async fn talk(&self, socket: OwnedFd) -> Outcome {
         let connection = watch(socket, &self.supervisor.closing).unwrap();
-        let (_region, counters) = self.supervisor.greet(&connection).await?;
-        match hear(&connection).await {
-            Ok(message) => assert_bounded(&quote_debug(&message)),
-            Err(why) => assert_bounded(&why),
+        let (region, counters) = self.supervisor.greet(&connection).await?;
+        let mut running = Running {
+            connection,
+            region,
+            process: None,
+        };
+        let (orders, mut receiver) = unbounded_channel();
+        let given = self.supervisor.spec.given.clone();
+        orders.send(Order::Reconfigure(Box::new(given))).unwrap();
+        match running.watch(&self.supervisor, &mut receiver).await {
+            End::Lost { why, .. } => assert_bounded(&why),
+            End::Stopped | End::NotReady(_) => panic!("it hung up or said what it must not"),
         }
         Ok(counters.into_iter().map(|own| own.name).collect())
+    }
+
+    /// It answers what it is offered once, in bounds.
+    fn check_reports(&mut self) {
+        let mut answers = 0;
+        while let Ok((_, report)) = self.reports.try_recv() {
+            if let Report::Reconfigured(taken) = report {
+                answers += 1;
+                if let Taken::Refused(why) = taken {
+                    assert_bounded(&why);
+                }
+            }
+        }
+        assert!(answers <= 1, "{answers} answers");
     }
 }
 
@@ -279,6 +310,8 @@ fn replies(nf: &OwnedFd) -> Vec<Option<usize>> {
         match session::receive::<ToNf>(nf) {
             Ok(Some((ToNf::Welcome { .. }, fds))) => heard.push(Some(fds.len())),
             Ok(Some((ToNf::Refused { .. }, _))) => heard.push(None),
+            // Configuration and file.
+            Ok(Some((ToNf::Reconfigure, fds))) => assert_eq!(fds.len(), 2),
             Ok(Some(other)) => panic!("{other:?}"),
             // Once, before what is there, where the manager left messages unread.
             Err(e) if e.kind() == std::io::ErrorKind::ConnectionReset => {}

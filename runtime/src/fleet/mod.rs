@@ -7,6 +7,7 @@ pub mod fuzz;
 mod launch;
 pub(crate) mod load;
 mod log;
+mod offer;
 mod patience;
 pub(crate) mod processes;
 mod register;
@@ -19,7 +20,7 @@ mod users;
 
 use std::{
     collections::HashMap,
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -31,12 +32,15 @@ use tokio::sync::mpsc::UnboundedSender;
 pub use self::spec::{HostOptions, NfMode};
 use self::{
     load::Load,
+    offer::Offered,
     supervise::{Order, Supervisor},
     users::User,
 };
 pub(crate) use self::{
+    offer::Taken,
     register::OwnCounter,
     scale::{Placed, Scale},
+    spec::Given,
     spec::InstanceSpec,
     supervise::{Report, Shared},
 };
@@ -86,6 +90,10 @@ pub(crate) struct InstanceEntry {
     pub(crate) counters: Option<CounterSet>,
     /// Why it did not start or was lost, last.
     pub(crate) trouble: Option<String>,
+    /// The same, also once it runs again.
+    pub(crate) last_loss: Option<String>,
+    /// The end of the pause before its next start.
+    pub(crate) starts_at: Option<Instant>,
     writes: bool,
     role: Role,
     /// In a pause before its restart that nobody waits for.
@@ -94,6 +102,10 @@ pub(crate) struct InstanceEntry {
     progress: Progress,
     /// What its flow entries may lead to, as it knows it.
     targets: Arc<[FlowTarget]>,
+    /// Its parameters, as it gets them at its next start.
+    given: Arc<Mutex<Given>>,
+    /// Other parameters that it was asked to take.
+    offered: Option<Offered>,
 }
 
 /// An instance that asks about flow entries.
@@ -169,8 +181,8 @@ impl Fleet {
             launch.cores = self.cores.clone();
         }
         let (name, writes) = (spec.name.clone(), spec.writes);
-        let targets = spec.configuration.targets.clone().into();
-        let orders = spawn(slot, spec, &self.shared, &self.reports);
+        let targets = spec.given.configuration.targets.clone().into();
+        let (orders, given) = spawn(slot, spec, &self.shared, &self.reports);
         self.instances[usize::from(slot)] = Some(InstanceEntry {
             name,
             service,
@@ -180,12 +192,16 @@ impl Fleet {
             own_counters: Vec::new(),
             counters: None,
             trouble: None,
+            last_loss: None,
+            starts_at: None,
             writes,
             role,
             away: false,
             orders,
             progress: Progress::fresh(),
             targets,
+            given,
+            offered: None,
         });
         Ok(slot)
     }
@@ -275,6 +291,7 @@ impl Fleet {
             Report::Starting => {
                 entry.state = InstanceState::Starting;
                 entry.away = false;
+                entry.starts_at = None;
             }
             Report::Ready {
                 region,
@@ -296,10 +313,15 @@ impl Fleet {
             }
             // The control thread's own.
             Report::Flows(_) => return,
+            Report::Reconfigured(taken) => {
+                if let Some(offered) = &mut entry.offered {
+                    offered.taken = Some(taken);
+                }
+                return;
+            }
             Report::Lost { why } => {
                 tracing::warn!(instance = %entry.name, "lost: {why}");
-                (entry.state, entry.pid) = (InstanceState::Lost, None);
-                entry.trouble = Some(why);
+                entry.lost(why);
                 // Its flows have gone to others, so that there is nothing to come back for.
                 let retiring = matches!(entry.role, Role::Retiring(_));
                 workers.send_all(|| Command::Detach { slot });
@@ -309,16 +331,17 @@ impl Fleet {
             }
             Report::NotReady { why } => {
                 tracing::warn!(instance = %entry.name, "did not start: {why}");
-                (entry.state, entry.pid) = (InstanceState::Lost, None);
-                entry.trouble = Some(why);
+                entry.lost(why);
             }
             Report::Pausing(pause) => {
                 entry.restarts += 1;
                 entry.away = pause > LONGEST_AWAITED;
+                entry.starts_at = Instant::now().checked_add(pause);
                 tracing::info!(instance = %entry.name, pause_ms = pause.as_millis() as u64, "restarting");
             }
             Report::Ended { why } => {
                 entry.pid = None;
+                entry.starts_at = None;
                 entry.state = match why {
                     Some(why) => {
                         tracing::warn!(instance = %entry.name, "not restarted: {why}");
@@ -414,6 +437,12 @@ impl InstanceEntry {
         }
     }
 
+    fn lost(&mut self, why: String) {
+        (self.state, self.pid) = (InstanceState::Lost, None);
+        self.last_loss = Some(why.clone());
+        self.trouble = Some(why);
+    }
+
     fn ready(&mut self, region: &Region, pid: u32, own: Vec<OwnCounter>) {
         self.state = InstanceState::Running;
         self.pid = Some(pid);
@@ -423,17 +452,18 @@ impl InstanceEntry {
     }
 }
 
-/// Starts an instance's supervisor, and gives the way to order it about.
+/// Starts an instance's supervisor; gives the way to order it about, and the instance's parameters.
 fn spawn(
     slot: u16,
     spec: InstanceSpec,
     shared: &Arc<Shared>,
     reports: &UnboundedSender<(u16, Report)>,
-) -> UnboundedSender<Order> {
+) -> (UnboundedSender<Order>, Arc<Mutex<Given>>) {
     let (orders, receiver) = tokio::sync::mpsc::unbounded_channel();
     let supervisor = Supervisor::new(slot, spec, shared.clone(), reports.clone());
+    let given = supervisor.given.clone();
     tokio::task::spawn_local(supervisor.run(receiver));
-    orders
+    (orders, given)
 }
 
 fn free_slot<T>(slots: &[Option<T>]) -> Result<u16, RunError> {

@@ -23,6 +23,7 @@ use super::{
     },
     patience,
     processes::describe_exit,
+    spec::lock,
     supervise::{Report, Shared, Supervisor},
 };
 use crate::jail::NfProcess;
@@ -201,11 +202,7 @@ impl Supervisor {
             false => layout,
         };
         let (region_fd, region) = Region::create(&self.spec.name, layout)?;
-        let configuration = serde_json::to_vec(&self.spec.configuration)?;
-        let mut contents = vec![session::content_descriptor("configuration", &configuration)?];
-        for file in &self.spec.files {
-            contents.push(session::content_descriptor("file", file)?);
-        }
+        let contents = lock(&self.given).descriptors()?;
         let packets = if self.spec.read_only {
             &self.shared.packets_read_only
         } else {

@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use nflib::FlowTarget;
 use onvm_api::InstanceState;
 use onvm_bundle::{Host, InstanceConfig, MadeFrom, Replicas};
 
@@ -41,6 +42,16 @@ impl Scale {
             automatic: former.is_none_or(|scale| scale.automatic),
         }
     }
+}
+
+/// What the instances of a service are made from.
+pub(super) fn made_from(
+    host: &Host<'_>,
+    targets: &[FlowTarget],
+    config: impl Fn(&str) -> Option<InstanceConfig>,
+) -> MadeFrom {
+    let targets = targets.iter().map(|t| (t.port.clone(), t.chain.clone()));
+    MadeFrom::new(host, targets.collect(), config)
 }
 
 /// What became of a service in an edit.
@@ -104,12 +115,10 @@ impl Fleet {
         scale: Scale,
     ) -> Result<Placed, RunError> {
         let service = &host.service;
-        let targets = specs.first().map_or(&[][..], |spec| &spec.configuration.targets);
-        let targets = targets
-            .iter()
-            .map(|t| (t.port.clone(), t.chain.clone()))
-            .collect();
-        let next = MadeFrom::new(host, targets, |instance| configs.get(instance).cloned());
+        let targets = specs
+            .first()
+            .map_or(&[][..], |spec| &spec.given.configuration.targets);
+        let next = made_from(host, targets, |instance| configs.get(instance).cloned());
         let members: BTreeSet<String> = service.first(scale.replicas).map(|i| i.name.clone()).collect();
         let goes_on = |e: &Option<ServiceEntry>| e.as_ref().is_some_and(|e| e.made_from.goes_on_as(&next));
         let running = self.services.iter().position(goes_on);

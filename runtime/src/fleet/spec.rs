@@ -4,13 +4,14 @@ use std::{
     collections::{BTreeMap, HashMap},
     fs::File,
     io::{self, Read},
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use nflib::{
     FUSED, FlowTarget,
-    session::{Configuration, MemberConfiguration},
+    session::{Configuration, MemberConfiguration, content_descriptor},
 };
 use onvm_bundle::{Bundle, Host, InstanceConfig, ParamSource, Restart};
 use rustix::{
@@ -49,15 +50,38 @@ pub(crate) struct InstanceSpec {
     pub name: String,
     pub restart: Restart,
     pub read_only: bool,
-    pub configuration: Configuration,
-    /// Contents of the configuration's files, in order; those of fused NFs one NF after the other.
-    pub files: Vec<Arc<[u8]>>,
+    pub given: Given,
     /// None in [`NfMode::External`].
     pub launch: Option<Launch>,
     /// The instance may change packets.
     pub writes: bool,
     /// The instance may make packets.
     pub generates: bool,
+}
+
+/// The parameters of an instance, and what belongs to them.
+#[derive(Debug, Clone)]
+pub(crate) struct Given {
+    pub configuration: Configuration,
+    /// Contents of the configuration's files, in order; those of fused NFs one NF after the other.
+    pub files: Vec<Arc<[u8]>>,
+}
+
+impl Given {
+    /// As they go over the instance's socket.
+    pub(super) fn descriptors(&self) -> io::Result<Vec<OwnedFd>> {
+        let configuration = serde_json::to_vec(&self.configuration)?;
+        let mut contents = vec![content_descriptor("configuration", &configuration)?];
+        for file in &self.files {
+            contents.push(content_descriptor("file", file)?);
+        }
+        Ok(contents)
+    }
+}
+
+/// What an instance is given, which its supervisor and the control thread share. Nobody panics while holding it.
+pub(super) fn lock(given: &Mutex<Given>) -> MutexGuard<'_, Given> {
+    given.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Works out the instances of every process, by its name. Reads what they are given, so it may wait for a disk.
@@ -123,12 +147,12 @@ fn one(
         }),
     };
     let mut of_nf = |config: &InstanceConfig| configuration(bundle, config, host, contents);
-    let (configuration, files) = match process.is_fused() {
+    let given = match process.is_fused() {
         false => of_nf(configs[0])?,
         true => {
             let (mut members, mut all) = (Vec::new(), Vec::new());
             for config in configs {
-                let (configuration, files) = of_nf(config)?;
+                let Given { configuration, files } = of_nf(config)?;
                 members.push(MemberConfiguration {
                     name: config.instance.clone(),
                     program: config.manifest.run.args.concat(),
@@ -140,30 +164,30 @@ fn one(
                 members,
                 ..Configuration::default()
             };
-            (together, all)
+            Given {
+                configuration: together,
+                files: all,
+            }
         }
     };
     Ok(InstanceSpec {
         name: instance.name.clone(),
         restart: process.service.restart,
         read_only: process.service.read_only,
-        configuration,
-        files,
+        given,
         launch,
         writes: !process.service.read_only,
         generates: configs.iter().any(|config| config.manifest.effects.generates),
     })
 }
 
-/// The configuration of one NF, and the contents of its files in order.
-type Configured = (Configuration, Vec<Arc<[u8]>>);
-
+/// What one NF is given.
 fn configuration(
     bundle: &Bundle,
     config: &InstanceConfig,
     host: &HostOptions,
     contents: &mut BTreeMap<String, Arc<[u8]>>,
-) -> Result<Configured, RunError> {
+) -> Result<Given, RunError> {
     let mut resolver = Resolver {
         bundle,
         instance: &config.instance,
@@ -183,7 +207,7 @@ fn configuration(
         targets: targets.collect(),
         members: Vec::new(),
     };
-    Ok((configuration, files))
+    Ok(Given { configuration, files })
 }
 
 /// The files and secrets of one instance.

@@ -3,7 +3,7 @@
 use std::{
     cell::{Cell, RefCell},
     os::fd::OwnedFd,
-    sync::{Arc, atomic::Ordering},
+    sync::{Arc, Mutex, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -23,9 +23,10 @@ use super::{
     closing::{Closing, NfSocket},
     launch::Launch,
     log::{self, limit::Limit, quote::quote_debug},
+    offer::{Offer, Taken},
     processes::{self, describe_exit},
     register::{HUNG_UP, OwnCounter, hear, hung_up, watch},
-    spec::InstanceSpec,
+    spec::{Given, InstanceSpec},
 };
 use crate::{
     director::{FlowRequests, News},
@@ -69,6 +70,8 @@ pub(crate) enum Report {
     },
     /// The instance asks about flow entries; the supervisor reads no further before [`Order::Flows`] answers.
     Flows(FlowRequests),
+    /// It has answered an [`Order::Reconfigure`].
+    Reconfigured(Taken),
     /// The instance is gone; the supervisor waits for [`Order::Recovered`].
     Lost {
         why: String,
@@ -96,10 +99,12 @@ pub(super) enum Order {
     Recovered,
     /// News of flow entries for the instance.
     Flows(Box<News>),
+    /// Offer it other parameters, if it runs.
+    Reconfigure(Box<Given>),
 }
 
 /// A supervisor's end.
-enum End {
+pub(super) enum End {
     Stopped,
     Lost { why: String, clean_exit: bool },
     NotReady(String),
@@ -115,13 +120,15 @@ pub(super) struct Supervisor {
     pub complaints: RefCell<Limit>,
     /// How often the instance has been started before.
     pub life: Cell<u32>,
+    /// Its parameters, as it gets them at its next start.
+    pub given: Arc<Mutex<Given>>,
 }
 
 /// A started instance: its connection, and its process if this manager started it.
-struct Running<'a> {
-    connection: AsyncFd<NfSocket>,
-    region: Region,
-    process: Option<&'a mut NfProcess>,
+pub(super) struct Running<'a> {
+    pub connection: AsyncFd<NfSocket>,
+    pub region: Region,
+    pub process: Option<&'a mut NfProcess>,
 }
 
 impl Supervisor {
@@ -133,6 +140,7 @@ impl Supervisor {
     ) -> Self {
         Self {
             slot,
+            given: Arc::new(Mutex::new(spec.given.clone())),
             spec,
             shared,
             reports,
@@ -288,8 +296,13 @@ fn ended_early(stop: bool) -> End {
 
 impl Running<'_> {
     /// Watches the running instance until it goes or is to go.
-    async fn watch(&mut self, supervisor: &Supervisor, orders: &mut UnboundedReceiver<Order>) -> End {
+    pub(super) async fn watch(
+        &mut self,
+        supervisor: &Supervisor,
+        orders: &mut UnboundedReceiver<Order>,
+    ) -> End {
         let mut asking = Asking::new(supervisor.life.get());
+        let mut offer: Option<Offer> = None;
         let lost = |why| End::Lost {
             why,
             clean_exit: false,
@@ -309,16 +322,21 @@ impl Running<'_> {
                         Ok(()) => supervisor.report(Report::Flows(FlowRequests { life: asking.life, first, requests })),
                         Err(why) => return lost(why),
                     },
+                    Ok(FromNf::Reconfigured { supported, error }) if offer.as_ref().is_some_and(|o| o.sent) => {
+                        offer = None;
+                        supervisor.report(Report::Reconfigured(Taken::new(supported, error)));
+                    }
                     // Nothing was asked of it, and one that talks without end must not keep this thread busy.
                     Ok(message) => return lost(format!("it sent an unexpected message: {}", quote_debug(&message))),
                 },
                 // It may be gone while there is no reason to read.
                 () = hung_up(&self.connection), if !asking.may_ask() => return self.gone(HUNG_UP.to_owned()).await,
-                room = self.connection.writable(), if asking.has_news() => {
+                room = self.connection.writable(), if asking.has_news() || offer.as_ref().is_some_and(|o| !o.sent) => {
                     if let Ok(mut room) = room {
                         room.clear_ready();
                     }
                     self.tell(&mut asking);
+                    self.offer(&mut offer, supervisor);
                 }
                 order = orders.recv() => match order {
                     Some(Order::Stop) | None => {
@@ -331,6 +349,10 @@ impl Running<'_> {
                         asking.hear(*news);
                         self.tell(&mut asking);
                     }
+                    Some(Order::Reconfigure(given)) => {
+                        offer = Some(Offer::new(*given));
+                        self.offer(&mut offer, supervisor);
+                    }
                 },
             }
         }
@@ -340,15 +362,33 @@ impl Running<'_> {
     /// those who read from it.
     fn tell(&self, asking: &mut Asking) {
         if asking.send(self.connection.get_ref()).unwrap_or(false) {
-            let command = self.region.command();
-            let _ = command.compare_exchange(
-                Command::Run as u32,
-                Command::Message as u32,
-                Ordering::Release,
-                Ordering::Relaxed,
-            );
-            self.region.nf_bell().wake();
+            self.call();
         }
+    }
+
+    /// Sends other parameters, if there is room for them by now.
+    fn offer(&self, offer: &mut Option<Offer>, supervisor: &Supervisor) {
+        match offer.as_mut().map(|offer| offer.send(self.connection.get_ref())) {
+            Some(Ok(true)) => self.call(),
+            Some(Err(e)) => {
+                *offer = None;
+                let why = format!("they could not be sent: {e}");
+                supervisor.report(Report::Reconfigured(Taken::Refused(why)));
+            }
+            Some(Ok(false)) | None => {}
+        }
+    }
+
+    /// Has the instance look at its socket.
+    fn call(&self) {
+        let command = self.region.command();
+        let _ = command.compare_exchange(
+            Command::Run as u32,
+            Command::Message as u32,
+            Ordering::Release,
+            Ordering::Relaxed,
+        );
+        self.region.nf_bell().wake();
     }
 
     async fn gone(&mut self, why: String) -> End {
@@ -396,7 +436,7 @@ async fn recovered(orders: &mut UnboundedReceiver<Order>) -> bool {
         match orders.recv().await {
             Some(Order::Recovered) => return !stop,
             Some(Order::Stop) => stop = true,
-            Some(Order::Kill(_) | Order::Flows(_)) => {}
+            Some(Order::Kill(_) | Order::Flows(_) | Order::Reconfigure(_)) => {}
             None => return false,
         }
     }
@@ -436,7 +476,7 @@ async fn wait_for_stop(orders: &mut UnboundedReceiver<Order>) -> bool {
         match orders.recv().await {
             Some(Order::Stop) | None => return true,
             Some(Order::Kill(_)) => return false,
-            Some(Order::Recovered | Order::Flows(_)) => {}
+            Some(Order::Recovered | Order::Flows(_) | Order::Reconfigure(_)) => {}
         }
     }
 }

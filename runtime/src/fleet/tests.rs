@@ -48,12 +48,19 @@ fn entry(role: Role) -> InstanceEntry {
         own_counters: Vec::new(),
         counters: None,
         trouble: None,
+        last_loss: None,
+        starts_at: None,
         writes: false,
         role,
         away: false,
         orders: unbounded_channel().0,
         progress: Progress::fresh(),
         targets: Arc::new([]),
+        given: Arc::new(Mutex::new(Given {
+            configuration: nflib::session::Configuration::default(),
+            files: Vec::new(),
+        })),
+        offered: None,
     }
 }
 

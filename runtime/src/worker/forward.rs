@@ -186,18 +186,18 @@ impl Forward {
                 }
                 let Some(instance) = self.services[usize::from(service)].choose(entry.hash, self.clock)
                 else {
-                    return self.discard(packets, buffer, Reason::NoInstance);
+                    return self.go_without(packets, slot, buffer);
+                };
+                let flags = self.flags_of(entry.port);
+                let Some(link) = self.links[usize::from(instance)].as_mut().filter(|l| !l.faulty) else {
+                    return self.go_without(packets, slot, buffer);
                 };
                 // No more NFs than it may visit yet.
                 let run = tables.runs[usize::from(hop)].first(entry.visits_left);
                 entry.visits_left -= 1;
                 entry.owner = Owner::instance(instance);
                 entry.given = self.period;
-                let flags = self.flags_of(entry.port);
-                let full = match &mut self.links[usize::from(instance)] {
-                    Some(link) if !link.faulty => link.stage(entry.descriptor(buffer, flags, run.word())),
-                    _ => return self.discard(packets, buffer, Reason::NoInstance),
-                };
+                let full = link.stage(entry.descriptor(buffer, flags, run.word()));
                 if full {
                     self.push(packets, instance);
                 }
@@ -215,6 +215,24 @@ impl Forward {
                 );
             }
             At::Drop => self.discard(packets, buffer, Reason::Chain),
+        }
+    }
+
+    /// No instance is there for a packet that the worker holds: it goes on along the chain where the bundle says so, and else it is
+    /// dropped. That counts as a visit, so that it ends.
+    #[cold]
+    fn go_without(&mut self, packets: &mut Packets, slot: usize, buffer: u32) {
+        let entry = packets.ledger.entry(buffer);
+        let at = usize::from(entry.hop);
+        let tables = packets.generations.live[slot].as_ref().map(|live| &live.tables);
+        match tables.and_then(|tables| Some((tables, tables.hops.get(at)?))) {
+            Some((tables, hop)) if hop.bypass && entry.visits_left > 0 => {
+                entry.visits_left -= 1;
+                add(&tables.counters[self.worker].bypassed[at], 1);
+                let next = hop.next;
+                self.send(packets, slot, buffer, next);
+            }
+            _ => self.discard(packets, buffer, Reason::NoInstance),
         }
     }
 

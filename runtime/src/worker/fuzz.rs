@@ -479,6 +479,7 @@ fn generation(number: u64, how: u8, entries: &Programs) -> Generation {
         steers: Vec::new(),
         outs: Vec::new(),
         lookup: false,
+        bypass: false,
         chain: 0,
         run: Vec::new(),
     };
@@ -496,6 +497,7 @@ fn generation(number: u64, how: u8, entries: &Programs) -> Generation {
     hops[0].outs = vec![(second, 4)];
     hops[0].lookup = true;
     hops[2].outputs = vec![2, 0];
+    hops[2].bypass = true;
     if how & FUSED != 0 {
         hops[1].at = At::Service(0);
         (hops[0].run, hops[1].run) = (vec![0, 1], vec![1]);

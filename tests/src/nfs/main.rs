@@ -15,6 +15,7 @@ mod shout;
 mod sorter;
 mod stamp;
 mod tag;
+mod tuned;
 mod without;
 
 use std::process::ExitCode;
@@ -45,11 +46,12 @@ fn main() -> ExitCode {
         Some("sorter") => nflib::run::<sorter::Sorter>(),
         Some("stamp") => nflib::run::<stamp::Stamp>(),
         Some("tag") => nflib::run::<tag::Tag>(),
+        Some("tuned") => nflib::run::<tuned::Tuned>(),
         Some("probe") => probe::run(),
         Some("without") => without::run(),
         other => {
             eprintln!(
-                "error: test-nf takes attacker, crash, fused, hostile, jumper, maker, misuse, pacer, panics, parent, probe, rogue, shout, sorter, stamp, tag or without, not {other:?}"
+                "error: test-nf takes attacker, crash, fused, hostile, jumper, maker, misuse, pacer, panics, parent, probe, rogue, shout, sorter, stamp, tag, tuned or without, not {other:?}"
             );
             ExitCode::from(2)
         }

@@ -26,6 +26,8 @@ struct Seen {
     delivered: u64,
     unknown: u64,
     deaths: u64,
+    /// Packets that went around functions that were lost.
+    bypassed: u64,
     edits: u64,
     /// Permissions for lookups.
     lookups: usize,
@@ -56,6 +58,7 @@ fn no_proof_is_contradicted() {
     );
     assert!(
         seen.deaths > 3
+            && seen.bypassed > 0
             && seen.edits > 0
             && seen.lookups > 0
             && seen.overruled > 1000
@@ -133,6 +136,8 @@ fn run(scratch: &Scratch, bundle: &Path, edit: Option<&Path>, all: u64, seen: &m
     let status = manager.wait_until("every packet has left or is dropped", LONG, over);
     let programmed = status.ports.iter().flat_map(|port| &port.programmed);
     seen.programmed += programmed.map(|of| of.packets).sum::<u64>();
+    let hops = status.chains.iter().flat_map(|chain| &chain.hops);
+    seen.bypassed += hops.map(|hop| hop.bypassed).sum::<u64>();
     for instance in status.services.iter().flat_map(|s| &s.instances) {
         seen.deaths += u64::from(instance.restarts);
         seen.overruled += instance.overruled;

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use onvm_api::{InstanceState, Status};
 use onvm_tests::{
-    Manager, Scratch, capture,
+    Manager, Scratch, capture, http,
     manager::{SOON, dropped, instance},
     process,
 };
@@ -60,6 +61,36 @@ fn a_killed_instance_is_replaced_and_its_buffers_come_back() {
         summary.balance.dropped,
         lost + summary.dropped("no_instance") + summary.dropped("shutdown")
     );
+}
+
+#[test]
+fn the_status_says_why_one_was_lost_and_when_it_comes_back() {
+    let scratch = Scratch::new();
+    let manager = pacers(&scratch, 1);
+    let mut pid = instance(&manager.status(), "pace-0").pid;
+    assert_eq!(instance(&manager.status(), "pace-0").last_loss, None);
+    // Each pause is twice as long as the one before it, from 0.1 s on.
+    for _ in 0..5 {
+        process::signal(pid.unwrap(), Signal::KILL);
+        pid = Some(manager.wait_for_instance("pace-0", pid, SOON));
+    }
+    let status = manager.status();
+    let running = instance(&status, "pace-0");
+    assert!(
+        running
+            .last_loss
+            .as_ref()
+            .is_some_and(|why| why.contains("SIGKILL")),
+        "{running:?}"
+    );
+    assert_eq!(running.restart_in_ms, None);
+    process::signal(pid.unwrap(), Signal::KILL);
+    manager.wait_until("it pauses", SOON, |s| {
+        let pace = instance(s, "pace-0");
+        pace.state == InstanceState::Lost && pace.restart_in_ms.is_some_and(|ms| (1..=1600).contains(&ms))
+    });
+    manager.wait_for_instance("pace-0", pid, SOON);
+    manager.terminate_whole(STOCK);
 }
 
 #[test]
@@ -151,4 +182,51 @@ fn a_run_to_the_end_that_lost_packets_with_an_nf_fails_and_says_so() {
     assert_eq!(panic["level"], "ERROR");
     let message = panic["fields"]["message"].as_str().unwrap();
     assert!(message.ends_with(": the table has no room"), "{message}");
+}
+
+/// One that must be there drops packets meanwhile, and has a capture wait for it; around the other, packets go on.
+#[test]
+fn packets_go_around_a_lost_nf_where_the_source_says_so() {
+    let scratch = Scratch::new();
+    let packets: Vec<_> = (0..STOCK as u32)
+        .map(|i| capture::udp((i % 64) as u16, i, 30))
+        .collect();
+    capture::write(&scratch.path("in.pcap"), &packets);
+    scratch.pacer();
+    let chain = |on_loss: &str| {
+        format!(
+            "use \"pacer.nf.toml\" as pacer\nport a = pcap {{ read = file(\"in.pcap\"), repeat = true }}\n\
+             port b = pcap {{ write = \"/dev/null\" }}\nnf pace = pacer {{}}\n\
+             nf mon = monitor {{}} with {{ restart = never, on_loss = {on_loss} }}\n\
+             steer a {{ else -> pace -> mon -> b }}\n"
+        )
+    };
+    let bundle = scratch.build(&chain("bypass"), "bypass");
+    let manager = Manager::ready(&bundle, "test", &scratch.run_dir(), &[]);
+    let before = manager.wait_for_traffic(1000, SOON);
+    let hop = |status: &Status| status.chains[0].hops[1].clone();
+    assert_eq!(hop(&before).bypassed, 0);
+    process::signal(instance(&before, "mon-0").pid.unwrap(), Signal::KILL);
+    manager.wait_until("it is not started again", SOON, |s| {
+        instance(s, "mon-0").state == InstanceState::Failed
+    });
+    let from = manager.status();
+    let status = manager.wait_for_traffic(2000, SOON);
+    assert!(
+        hop(&status).bypassed >= hop(&from).bypassed + 2000,
+        "{:?}",
+        hop(&status)
+    );
+    assert_eq!(dropped(&status.drops, "no_instance"), 0, "{:?}", status.drops);
+    let (_, metrics) = http::request(&manager.socket(), "GET", "/metrics", None).unwrap();
+    assert!(metrics.contains("onvm_hop_bypassed_total{"), "{metrics}");
+    // The edit touches no instance: packets are dropped from now on.
+    let reply = manager
+        .apply(&scratch.build(&chain("drop"), "drop"), None)
+        .unwrap();
+    assert!(reply.started.is_empty() && reply.stopped.is_empty(), "{reply:?}");
+    manager.wait_until("packets are dropped", SOON, |s| {
+        dropped(&s.drops, "no_instance") > 100
+    });
+    manager.terminate_whole(STOCK);
 }

@@ -17,5 +17,6 @@ mod failover;
 mod fused;
 mod lifecycle;
 mod reattach;
+mod reconfigure;
 mod replicas;
 mod talk;

@@ -52,6 +52,7 @@ fn manager(
                     started: Vec::new(),
                     stopped: Vec::new(),
                     draining: Vec::new(),
+                    reconfigured: Vec::new(),
                     kept: Vec::new(),
                     took_ms: 1.5,
                 };

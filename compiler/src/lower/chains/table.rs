@@ -60,6 +60,7 @@ fn hop(graph: &Graph<'_>, permits: &Permits<'_>, draft: Draft) -> Hop {
     };
     Hop {
         lookup: nf.is_some_and(|nf| permits.lookups[*nf]),
+        bypass: nf.is_some_and(|nf| graph.nfs[*nf].bypass),
         at: draft.at,
         source: graph.cx.sources.reference(draft.place),
         next: draft.next.map(index),

@@ -10,7 +10,7 @@ use onvm_lang::syntax;
 
 use super::{Table, effects, narrow, refusals, written::Written};
 use crate::{
-    diagnostics::{service_id_taken, stateful_without_affinity, table_full},
+    diagnostics::{not_bypassable, service_id_taken, stateful_without_affinity, table_full},
     resolve::{
         manifests::NfType,
         spec::{Kind, Spec},
@@ -32,6 +32,8 @@ pub(crate) struct Nf<'a> {
     pub(crate) built: Option<Built>,
     /// `sees = rewritten`: it is meant to read what NFs before it have written.
     pub(crate) sees_rewritten: bool,
+    /// Packets go on without it while it is lost.
+    pub(crate) bypass: bool,
     /// Settings that do nothing in this version.
     pub(crate) idle: Vec<effects::Idle>,
 }
@@ -84,7 +86,7 @@ pub(crate) fn nf<'a>(
         Some("none") => Affinity::None,
         _ => Affinity::Flow,
     };
-    let kept = check_affinity(cx, name, &ty, replicas, affinity, &with);
+    let kept = check_affinity(cx, name, &ty, replicas, affinity, &with) & check_bypass(cx, name, &ty, &with);
     let whole = params.complete && with.complete && kept;
     let built = whole.then(|| build(cx, name, place, &ty, params, &with, replicas, affinity));
     let idle = if kept { effects::of_nf(&with) } else { Vec::new() };
@@ -94,6 +96,7 @@ pub(crate) fn nf<'a>(
         ty,
         built,
         sees_rewritten: with.values.text("sees").as_deref() == Some("rewritten"),
+        bypass: with.values.text("on_loss").as_deref() == Some("bypass"),
         idle,
     }
 }
@@ -126,6 +129,11 @@ pub(crate) fn with_specs() -> Vec<Spec> {
             "restart",
             "when a lost instance is started again",
             &["always", "on_failure", "never"],
+        ),
+        word(
+            "on_loss",
+            "what becomes of packets that find no instance",
+            &["drop", "bypass"],
         ),
         word(
             "sees",
@@ -168,6 +176,15 @@ fn check_affinity(
         cx.report(stateful_without_affinity::stateful_without_affinity(
             *place, name, replicas, nf_type,
         ));
+    }
+    !bad
+}
+
+/// Whether packets may go around it, where that is asked for.
+fn check_bypass(cx: &Context<'_>, name: &str, ty: &NfType, with: &Settings) -> bool {
+    let bad = with.values.text("on_loss").as_deref() == Some("bypass") && !ty.manifest.bypassable;
+    if let (true, Some(place)) = (bad, with.places.get("on_loss")) {
+        cx.report(not_bypassable::not_bypassable(*place, name, &ty.manifest.name));
     }
     !bad
 }

@@ -33,6 +33,7 @@ impl<'s, 'm> Port<'s, 'm> {
         let fault = Fault {
             goal: *goal,
             avoid: None,
+            around: false,
         };
         let models = self.found.firewalls.models;
         let of = |(chain, takers): &(usize, Vec<Taker>)| {

@@ -247,7 +247,7 @@ fn nf(random: &mut Random, n: usize, wild: bool, read: &[&str], scratch: &Scratc
         format!("[[outputs]]\nname = \"{name}\"\ndoc = \"For the test.\"\nmust_handle = false\n")
     };
     let manifest = [
-        format!("name = \"t{n}\"\nversion = \"0.1.0\"\nsummary = \"For tests\"\n"),
+        format!("name = \"t{n}\"\nversion = \"0.1.0\"\nsummary = \"For tests\"\nbypassable = true\n"),
         "[run]\nbinary = \"test-nf\"\nargs = [\"rogue\"]\n".to_owned(),
         format!(
             "[effects]\nwrites = {writes:?}\ndrops = true\nsteers = true\nlookups = true\nprograms = true\n"
@@ -268,9 +268,10 @@ fn nf(random: &mut Random, n: usize, wild: bool, read: &[&str], scratch: &Scratc
         200 + random.below(600)
     };
     let replicas = 1 + random.below(2);
+    let on_loss = random.of(&["drop", "bypass"]);
     format!(
         "use \"{file}\" as t{n}\nnf n{n} = t{n} {{ seed = {}, life = {life}, stamp = {n}, held = \"{held}\", \
-         elsewhere = \"{}\", wild = {wild} }} with {{ replicas = {replicas} }}\n",
+         elsewhere = \"{}\", wild = {wild} }} with {{ replicas = {replicas}, on_loss = {on_loss} }}\n",
         random.below(1 << 20),
         writes.join(",")
     )

@@ -99,8 +99,11 @@ fn a_plan_of_instances_is_what_the_manager_does() {
     };
 
     let parameter = planned(&[("every = 250 ms", "every = 2 s")]);
-    assert_eq!(parameter.replaced, ["mon-0"]);
+    assert_eq!(parameter.reconfigured, ["mon-0"]);
     assert_eq!(parameter.kept, ["fw-0", "guard-0", "ids-0", "ids-1"]);
+    let another = ("every = 250 ms", "every = 2 s");
+    let and_more = planned(&[another, ("max_hops = 20", "max_hops = 21")]);
+    assert_eq!(and_more.replaced, ["mon-0"]);
 
     let more = planned(&[("replicas = 2..3", "replicas = 3")]);
     assert_eq!(
