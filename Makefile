@@ -1,6 +1,9 @@
 # make demo       install what is missing, build, and show a chain at work
 # make test       build everything and run every test
-# make test-lab   what takes its time or a virtual machine: a thousand edits and five hundred killed NFs under traffic, control groups
+# make test-lab   what takes its time or a virtual machine: a thousand edits and five hundred killed NFs under traffic, a minute of
+#                 soak, control groups
+# make soak       ten minutes at full rate with a killed NF every second, scaling, and flow entries that come and end; SECONDS=3600
+#                 for an hour
 # make fuzz       fuzz parser, formatter, checker and manager; SECONDS=600 for ten minutes each instead of one
 # make bench      all benchmarks; bench-quick: a two-minute part of them
 # make lint       formatting, clippy, documentation
@@ -16,9 +19,11 @@ PACKAGES = -p onvmc-cli -p onvm-run -p stdlib-nfs
 # The language server outlives a defect in one answer; the manager and NFs end with one.
 UNWIND = --config 'profile.release.panic="unwind"'
 SECONDS ?= 60
+# Rounds of a second.
+SOAK = $(CARGO) test --workspace --test operation -- --exact --nocapture soak::nothing_is_left_behind
 BUILD = $(CARGO) build $(PACKAGES) --bins
 
-.PHONY: demo test test-lab fuzz bench bench-quick lint docs release install setup setup-bench setup-lab clean
+.PHONY: demo test test-lab soak fuzz bench bench-quick lint docs release install setup setup-bench setup-lab clean
 
 demo:
 	@sh .ci/setup build
@@ -33,7 +38,13 @@ test: setup
 test-lab: setup-lab
 	$(CARGO) test --workspace --no-run
 	ONVM_TEST_ROUNDS=500 $(CARGO) test --workspace --test operation -- --exact --nocapture apply::many_edits_and_losses_leave_nothing_behind
+	ONVM_TEST_ROUNDS=60 $(SOAK)
 	$(CARGO) test --workspace --test guests -- --ignored
+
+soak: SECONDS = 600
+soak: setup
+	$(CARGO) test --workspace --no-run
+	ONVM_TEST_ROUNDS=$(SECONDS) $(SOAK)
 
 # What it finds is in tests/fuzz/artifacts.
 fuzz:

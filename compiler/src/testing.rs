@@ -101,7 +101,9 @@ pub(crate) fn beside(file: &Path) -> MemoryHost {
     let mut host = MemoryHost::default();
     for entry in std::fs::read_dir(file.parent().unwrap()).unwrap() {
         let entry = entry.unwrap();
-        host = host.with(entry.file_name(), std::fs::read(entry.path()).unwrap());
+        if entry.path().is_file() {
+            host = host.with(entry.file_name(), std::fs::read(entry.path()).unwrap());
+        }
     }
     host
 }

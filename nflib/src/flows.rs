@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use onvm_filter::{Expr, flow::FlowKey};
+pub use onvm_filter::FlowMatch;
 use serde::{Deserialize, Serialize};
 
 /// Requests that may wait in an NF until the manager takes them.
@@ -37,23 +37,12 @@ impl Target {
     }
 }
 
-/// What an entry matches.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum FlowMatch {
-    /// Packets with this key: one direction of a flow.
-    Flow(FlowKey),
-    /// Packets with this key, or with that of the other direction, that come in by the port.
-    BothWays(FlowKey),
-    /// Packets of a filter, at most [`LONGEST_FILTER`] bytes of text.
-    Filter(Expr),
-}
-
 /// One entry.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FlowEntry {
     /// Of a chain, and thereby of a port.
     pub target: Target,
+    /// A filter has at most [`LONGEST_FILTER`] bytes of text.
     pub matches: FlowMatch,
     #[serde(default, skip_serializing_if = "is_default")]
     pub priority: u16,
@@ -150,10 +139,9 @@ impl FlowRequest {
             Self::Remove { matches, .. } => matches,
             Self::List { .. } => return 64,
         };
-        match matches {
-            FlowMatch::Flow(_) | FlowMatch::BothWays(_) => 330,
-            FlowMatch::Filter(filter) => 256 + filter.to_string().len(),
-        }
+        matches
+            .filter()
+            .map_or(330, |filter| 256 + filter.to_string().len())
     }
 }
 
@@ -294,6 +282,8 @@ impl Flows {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+
+    use onvm_filter::{Expr, flow::FlowKey};
 
     use super::*;
     use crate::session::{FromNf, MAX_MESSAGE};

@@ -14,7 +14,9 @@
 
 pub mod by_hand;
 pub mod capture;
+pub mod feed;
 pub mod guest;
+pub mod holdings;
 pub mod http;
 pub mod manager;
 pub mod misused;
@@ -27,5 +29,6 @@ pub mod scratch;
 pub mod variants;
 
 pub use by_hand::ByHand;
+pub use feed::Feed;
 pub use manager::{Finished, Manager, Summary};
 pub use scratch::Scratch;

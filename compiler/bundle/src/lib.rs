@@ -8,6 +8,7 @@
 mod demand;
 pub mod diff;
 mod directory;
+pub mod entries;
 mod error;
 mod fixed;
 mod flows;

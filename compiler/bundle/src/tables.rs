@@ -215,9 +215,15 @@ impl PortTable {
     /// The first rule that matches the frame; none: `else`.
     #[inline]
     pub fn rule(&self, frame: &[u8], wire_length: u32) -> Option<usize> {
+        self.seen(frame, wire_length, |frame, length| self.first(frame, length))
+    }
+
+    /// A frame as filters of the port see it, and its length on the wire.
+    #[inline]
+    pub fn seen<T>(&self, frame: &[u8], wire_length: u32, look: impl FnOnce(&[u8], u32) -> T) -> T {
         match self.ignore_tags {
-            false => self.first(frame, wire_length),
-            true => without_tags(frame, wire_length, |frame, length| self.first(frame, length)),
+            false => look(frame, wire_length),
+            true => without_tags(frame, wire_length, look),
         }
     }
 

@@ -380,6 +380,9 @@ pub(crate) struct TraceArgs {
     /// One line for each packet of the capture in place of groups
     #[arg(long, requires = "pcap", conflicts_with = "packet")]
     pub(crate) each: bool,
+    /// With these flow entries in front of the rules: what `onvmc flows --json` printed
+    #[arg(long, value_name = "FILE")]
+    pub(crate) flows: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) source: SourceArgs,
 }

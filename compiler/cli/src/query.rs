@@ -4,7 +4,7 @@ use onvmc::{
     Inputs, Program,
     interpret::Interpreter,
     sets::Witness,
-    traffic::{Answers, Certainty, Models, Reached, Unwritten, Which, query},
+    traffic::{Answers, Certainty, Models, Programmable, Reached, Unwritten, Which, query},
 };
 
 use super::{
@@ -59,20 +59,10 @@ pub(super) fn run(out: &Output, args: &QueryArgs) -> Outcome {
         question,
         args.to.as_deref(),
     );
-    let programs = program
-        .flows
-        .programs
-        .iter()
-        .filter(|program| program.port == port);
-    let programs: Vec<&onvm_bundle::Program> = programs.collect();
     if out.json {
-        let mut value = json(port, &filter, &found);
-        if !programs.is_empty() {
-            value["programmable"] = serde_json::json!(programs);
-        }
-        out.data_json(&value);
+        out.data_json(&json(port, &filter, &found));
     } else {
-        out.data(&(text(&found) + &programmable(&programs)));
+        out.data(&text(&found));
     }
     Outcome::Done
 }
@@ -84,10 +74,11 @@ fn is_end(program: &Program, name: &str) -> bool {
 fn text(found: &Answers) -> String {
     let ways = found.ways.iter().map(one);
     let mut text: String = ways.collect();
-    let others = if found.ways.is_empty() {
-        "No such packet gets there"
-    } else {
-        "They go no other way"
+    let others = match (found.ways.is_empty(), found.programmable.is_empty()) {
+        (true, true) => "No such packet gets there",
+        (true, false) => "By the rules no such packet gets there",
+        (false, true) => "They go no other way",
+        (false, false) => "By the rules they go no other way",
     };
     text += &match found.certainty {
         Certainty::Proved => format!("{others}: proved.\n"),
@@ -101,22 +92,18 @@ fn text(found: &Answers) -> String {
             format!("{ways} found. There may be more: not everything was searched.\n")
         }
     };
-    text
+    text + &found.programmable.iter().map(programmable).collect::<String>()
 }
 
-/// Where NFs may have packets of the port go, whatever the rules say.
-fn programmable(programs: &[&onvm_bundle::Program]) -> String {
-    let mut text = String::new();
-    for program in programs {
-        for arm in &program.arms {
-            text += &format!(
-                "Besides, `{}` may have packets of `{}` enter {} (at {}).\n",
-                program.nf,
-                arm.text,
-                arm.targets.join(", "),
-                arm.source.0
-            );
-        }
+/// Where an NF may have some of the packets go, whatever the rules say.
+fn programmable(way: &Programmable) -> String {
+    let (rule, source) = (&way.rule, &way.rule.source.0);
+    let mut text = format!(
+        "Besides, `{}` may have some of them go {}\n    by       `{rule}` at {source}\n",
+        way.nf, way.path
+    );
+    if let Some(packet) = &way.packet {
+        text += &format!("    packet   {packet}\n");
     }
     text
 }
@@ -166,6 +153,7 @@ fn json(port: &str, filter: &str, found: &Answers) -> serde_json::Value {
         value
     });
     serde_json::json!({
-        "version": 1, "port": port, "filter": filter, "ways": ways.collect::<Vec<_>>(), "certainty": found.certainty,
+        "version": 1, "port": port, "filter": filter, "ways": ways.collect::<Vec<_>>(),
+        "programmable": found.programmable, "certainty": found.certainty,
     })
 }

@@ -2,10 +2,12 @@
 
 use std::{collections::HashMap, path::Path as FilePath};
 
+use onvm_api::{FlowsReply, MOST_FLOWS};
+use onvm_bundle::filter::{FlowMatch, NotAFlow, flow::FlowKey};
 use onvm_captures::{Capture, CaptureError, Packet};
 use onvmc::{
     Inputs, Program,
-    interpret::{InterpretError, Interpreter, Path, Story, StoryHop},
+    interpret::{FlowEntry, InterpretError, Interpreter, Path, Story, StoryHop},
     scenarios::{Body, Send, Statement},
     sets::{Frame, Witness},
 };
@@ -48,6 +50,12 @@ pub(super) fn run(out: &Output, args: &TraceArgs) -> Outcome {
         out.error("port", &format!("there is no port `{}`", sent.port));
         return Outcome::Usage;
     };
+    if let Some(file) = &args.flows
+        && let Err(message) = given(out, &mut interpreter, file)
+    {
+        out.error("flows", &format!("{}: {message}", file.display()));
+        return Outcome::Refused;
+    }
     match &args.pcap {
         None => one(out, &mut interpreter, port, &sent.frame),
         Some(capture) => match each(out, &mut interpreter, port, capture, args.each) {
@@ -73,6 +81,56 @@ fn only_packet(program: &Program) -> Option<&Send> {
             _ => None,
         },
         Body::Replay(_) => None,
+    }
+}
+
+/// Gives the interpreter the flow entries of a manager.
+fn given(out: &Output, interpreter: &mut Interpreter<'_>, file: &FilePath) -> Result<(), String> {
+    let text = std::fs::read(file).map_err(|e| e.to_string())?;
+    let reply: FlowsReply =
+        serde_json::from_slice(&text).map_err(|e| format!("not the output of `onvmc flows --json` ({e})"))?;
+    if reply.more {
+        out.note(&format!(
+            "{} has {} of {} flow entries; `onvmc flows --json --limit {MOST_FLOWS}` prints more",
+            file.display(),
+            reply.entries.len(),
+            reply.total
+        ));
+    }
+    let entries = reply.entries.into_iter().map(|entry| {
+        let matches = matches(&entry).map_err(|e| format!("flow entry {}: {e}", entry.id))?;
+        Ok(FlowEntry {
+            id: entry.id,
+            nf: entry.nf,
+            port: entry.port,
+            chain: entry.chain,
+            matches,
+            priority: entry.priority,
+        })
+    });
+    for entry in interpreter.program(entries.collect::<Result<_, String>>()?) {
+        out.note(&format!(
+            "flow entry {} takes nothing: no `allow {} to program {}` names `{}`",
+            entry.id, entry.nf, entry.port, entry.chain
+        ));
+    }
+    Ok(())
+}
+
+fn matches(entry: &onvm_api::FlowEntry) -> Result<FlowMatch, String> {
+    match (&entry.flow, &entry.filter) {
+        (Some(flow), None) => {
+            let key: FlowKey = flow.parse().map_err(|e: NotAFlow| e.to_string())?;
+            Ok(match entry.both_ways {
+                true => FlowMatch::BothWays(key),
+                false => FlowMatch::Flow(key),
+            })
+        }
+        (None, Some(filter)) => filter
+            .parse()
+            .map(FlowMatch::Filter)
+            .map_err(|e| format!("`{filter}`: {e}")),
+        _ => Err("it has to have either `flow` or `filter`".to_owned()),
     }
 }
 

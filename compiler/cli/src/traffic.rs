@@ -3,7 +3,7 @@
 use onvm_bundle::diff::Diff;
 use onvmc::{
     interpret::Interpreter,
-    traffic::{Certainty, Changes, Models, PathChange, Taken, changes},
+    traffic::{Certainty, Changes, May, Models, PathChange, ProgramChange, Taken, changes},
 };
 
 use super::{Outcome, input::Side, output::Output, trace::does_not_start};
@@ -51,7 +51,16 @@ pub(super) fn text(found: &Changes) -> String {
         let left = found.paths.len() - MAX_SHOWN;
         text.push_str(&format!("  and {left} more kinds; --json shows all\n"));
     }
-    let other = if found.paths.is_empty() {
+    if !found.programs.is_empty() {
+        text.push_str("Traffic that NFs may program otherwise, a packet of each kind:\n");
+    }
+    let programs = found.programs.iter().take(MAX_SHOWN);
+    programs.for_each(|change| text.push_str(&programmed(change)));
+    if found.programs.len() > MAX_SHOWN {
+        let left = found.programs.len() - MAX_SHOWN;
+        text.push_str(&format!("  and {left} more kinds; --json shows all\n"));
+    }
+    let other = if found.paths.is_empty() && found.programs.is_empty() {
         "traffic"
     } else {
         "other traffic"
@@ -93,6 +102,19 @@ fn one(change: &PathChange) -> String {
     )
 }
 
+fn programmed(change: &ProgramChange) -> String {
+    let may = match change.may {
+        May::Now => "may now have it go",
+        May::NoLonger => "may no longer have it go",
+    };
+    let rule = change.way.rule.as_ref();
+    let rule = rule.map_or_else(String::new, |rule| format!("   by `{rule}` at {}", rule.source));
+    format!(
+        "  {} {}\n      `{}` {may} {}{rule}\n",
+        change.port, change.packet, change.nf, change.way.path
+    )
+}
+
 pub(super) fn json(found: &Changes) -> serde_json::Value {
     let paths = found.paths.iter().map(|change| {
         serde_json::json!({
@@ -100,8 +122,14 @@ pub(super) fn json(found: &Changes) -> serde_json::Value {
             "was": change.was, "now": change.now, "given": change.given,
         })
     });
+    let programs = found.programs.iter().map(|change| {
+        serde_json::json!({
+            "port": change.port, "nf": change.nf, "packet": change.packet.to_string(),
+            "bytes": hex(&change.packet.frame.bytes), "may": change.may, "way": change.way,
+        })
+    });
     serde_json::json!({
-        "paths": paths.collect::<Vec<_>>(), "certainty": found.certainty, "unknown": found.unknown, "looked_up": found.looked_up,
+        "paths": paths.collect::<Vec<_>>(), "programs": programs.collect::<Vec<_>>(), "certainty": found.certainty, "unknown": found.unknown, "looked_up": found.looked_up,
     })
 }
 

@@ -26,7 +26,7 @@ pub(super) fn render(graph: &Graph) -> String {
     for edge in &network.edges {
         let label = quoted_lines(&edge.labels);
         let style = match edge.kind {
-            EdgeKind::Steer => ", style=dashed",
+            EdgeKind::Steer | EdgeKind::Program => ", style=dashed",
             // It does not push its port to the right.
             EdgeKind::Lookup => ", style=dashed, constraint=false",
             EdgeKind::Output => ", style=bold",

@@ -24,7 +24,7 @@ pub(super) fn render(graph: &Graph) -> String {
     }
     for edge in &network.edges {
         let arrow = match edge.kind {
-            EdgeKind::Steer | EdgeKind::Lookup => "-.->",
+            EdgeKind::Steer | EdgeKind::Lookup | EdgeKind::Program => "-.->",
             EdgeKind::Output => "==>",
             EdgeKind::Enter | EdgeKind::Next => "-->",
         };

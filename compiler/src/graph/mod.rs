@@ -12,7 +12,7 @@ mod svg;
 mod view;
 
 pub use docs::Docs;
-pub use model::{At, Chain, Graph, Hop, Port, Rule, Service, Steering};
+pub use model::{At, Chain, Graph, Hop, Port, Programmed, Rule, Service, Steering};
 
 /// The formats of a graph.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

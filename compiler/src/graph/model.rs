@@ -19,7 +19,7 @@ pub struct Graph {
     pub services: Vec<Service>,
     /// One for each port with a `steer` block.
     pub steering: Vec<Steering>,
-    /// Those that a rule leads to.
+    /// Those that a rule or a flow entry leads to.
     pub chains: Vec<Chain>,
 }
 
@@ -58,8 +58,24 @@ pub struct Service {
 pub struct Steering {
     pub port: String,
     pub doc: Option<String>,
+    /// What NFs may put in front of the rules.
+    pub programs: Vec<Programmed>,
     /// First match wins; the last one is `else`.
     pub rules: Vec<Rule>,
+}
+
+/// An arm of a permission to program the port.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Programmed {
+    pub nf: String,
+    /// As written.
+    pub filter: String,
+    /// The filter with all names resolved, in the bundle's notation.
+    pub meaning: String,
+    /// Where its entries may lead.
+    pub chains: Vec<String>,
+    /// `file:line:column`.
+    pub source: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -228,10 +244,24 @@ fn steering(contents: Contents<'_>, docs: &Docs) -> Vec<Steering> {
         Steering {
             port: t.port.clone(),
             doc: docs.of_steering(&t.port),
+            programs: programs(contents, &t.port),
             rules: rules.chain([last]).collect(),
         }
     };
     contents.flows.tables.iter().map(table).collect()
+}
+
+fn programs(contents: Contents<'_>, port: &str) -> Vec<Programmed> {
+    let of_port = contents.flows.programs.iter().filter(|p| p.port == port);
+    let arms = of_port.flat_map(|program| program.arms.iter().map(move |arm| (program, arm)));
+    let programmed = |(program, arm): (&onvm_bundle::Program, &onvm_bundle::Arm)| Programmed {
+        nf: program.nf.clone(),
+        filter: arm.text.clone(),
+        meaning: arm.filter.to_string(),
+        chains: arm.targets.clone(),
+        source: arm.source.to_string(),
+    };
+    arms.map(programmed).collect()
 }
 
 fn chain(chain: &onvm_bundle::Chain, docs: &Docs) -> Chain {

@@ -35,6 +35,8 @@ pub(super) enum Shape {
 pub(super) enum EdgeKind {
     /// A rule, or the way into a chain.
     Enter,
+    /// What an NF may put in front of the rules.
+    Program,
     Next,
     Output,
     Steer,
@@ -70,7 +72,11 @@ impl Network {
             for row in rows(graph, steering) {
                 let chain = builder.entrance(row.chain);
                 let text = format!("{} {}", row.order, shortened(&row.text, MOST_FILTER));
-                builder.edge(port, chain, EdgeKind::Enter, text.trim_start());
+                let kind = match row.programmed {
+                    true => EdgeKind::Program,
+                    false => EdgeKind::Enter,
+                };
+                builder.edge(port, chain, kind, text.trim_start());
             }
         }
         for chain in 0..graph.chains.len() {
@@ -201,7 +207,13 @@ impl<'a> Builder<'a> {
     fn lookups(&mut self) {
         let graph = self.graph;
         for steering in &graph.steering {
-            let leads = |chain: &&super::Chain| steering.rules.iter().any(|rule| rule.chain == chain.name);
+            let leads = |chain: &&super::Chain| {
+                let programs = steering.programs.iter();
+                steering.rules.iter().any(|rule| rule.chain == chain.name)
+                    || programs
+                        .flat_map(|arm| &arm.chains)
+                        .any(|name| *name == chain.name)
+            };
             for hop in graph.chains.iter().filter(leads).flat_map(|chain| &chain.hops) {
                 let At::Nf(name) = &hop.at else { continue };
                 if graph.service(name).is_some_and(|service| service.lookup) {

@@ -6,63 +6,82 @@ use super::{Graph, model::Steering};
 
 /// Rules of one port that a picture shows one by one.
 const MOST_RULES: usize = 24;
+/// Likewise of what NFs may program.
+const MOST_PROGRAMMED: usize = 12;
 
-/// A line of a port's list of rules.
+/// A line of a port's list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Row {
-    /// `3`, or nothing for rules taken together.
+    /// `3`, or nothing where it is not one rule.
     pub(super) order: String,
-    /// The filter, `else`, or how many rules are meant.
+    /// The filter, `else`, or how many rules are meant; of what an NF may program, with its name in front.
     pub(super) text: String,
     /// All that there is to say.
     pub(super) details: String,
     /// Index into the graph's chains.
     pub(super) chain: usize,
+    /// An NF may put it in front of the rules.
+    pub(super) programmed: bool,
 }
 
-/// The lines of a port's list, in the order of the rules.
+/// The lines of a port's list: what NFs may program, then the rules in their order.
 pub(super) fn rows(graph: &Graph, steering: &Steering) -> Vec<Row> {
-    let rules = &steering.rules;
     let chains: HashMap<&str, usize> = graph
         .chains
         .iter()
         .enumerate()
         .map(|(n, c)| (c.name.as_str(), n))
         .collect();
-    // `else`, the last, is always shown.
-    let shown = if rules.len() > MOST_RULES {
-        MOST_RULES - 1
-    } else {
-        rules.len()
-    };
-    let mut rows: Vec<Row> = rules[..shown]
+    let programmed = steering.programs.iter().flat_map(|arm| {
+        let rows = arm.chains.iter().filter_map(|chain| chains.get(chain.as_str()));
+        rows.map(|chain| programmed(graph, steering, arm, *chain))
+    });
+    let programmed = folded(programmed.collect(), MOST_PROGRAMMED, |n| {
+        (
+            format!("{n} more by NFs"),
+            format!("{n} more ways that NFs may program at `{}`", steering.port),
+        )
+    });
+    let mut rules: Vec<Row> = steering
+        .rules
         .iter()
-        .filter_map(|r| row(&chains, steering, r))
+        .filter_map(|rule| row(&chains, steering, rule))
         .collect();
-    if let [folded @ .., last] = &rules[shown..] {
-        let mut counts: Vec<(usize, usize)> = Vec::new();
-        for chain in folded
-            .iter()
-            .filter_map(|r| chains.get(r.chain.as_str()).copied())
-        {
-            match counts.iter_mut().find(|(c, _)| *c == chain) {
-                Some((_, n)) => *n += 1,
-                None => counts.push((chain, 1)),
-            }
-        }
-        rows.extend(counts.into_iter().map(|(chain, n)| Row {
-            order: String::new(),
-            text: format!("{n} more {}", if n == 1 { "rule" } else { "rules" }),
-            details: format!(
-                "{n} of the rules {} to {} of `{}`",
-                shown + 1,
-                rules.len() - 1,
+    // `else`, the last, is always shown.
+    let last = rules.pop();
+    let count = steering.rules.len();
+    let rules = folded(rules, MOST_RULES - 1, |n| {
+        (
+            format!("{n} more {}", if n == 1 { "rule" } else { "rules" }),
+            format!(
+                "{n} of the rules {MOST_RULES} to {} of `{}`",
+                count - 1,
                 steering.port
             ),
-            chain,
-        }));
-        rows.extend(row(&chains, steering, last));
+        )
+    });
+    programmed.into_iter().chain(rules).chain(last).collect()
+}
+
+/// The first rows; of the others one for each chain, with text and details for so many.
+fn folded(mut rows: Vec<Row>, most: usize, say: impl Fn(usize) -> (String, String)) -> Vec<Row> {
+    let rest = rows.split_off(most.min(rows.len()));
+    let mut counts: Vec<(Row, usize)> = Vec::new();
+    for row in rest {
+        match counts.iter_mut().find(|(known, _)| known.chain == row.chain) {
+            Some((_, n)) => *n += 1,
+            None => counts.push((row, 1)),
+        }
     }
+    rows.extend(counts.into_iter().map(|(row, n)| {
+        let (text, details) = say(n);
+        Row {
+            order: String::new(),
+            text,
+            details,
+            ..row
+        }
+    }));
     rows
 }
 
@@ -79,7 +98,22 @@ fn row(chains: &HashMap<&str, usize>, steering: &Steering, rule: &super::Rule) -
             rule.order, steering.port, rule.source, rule.chain
         ),
         chain: *chains.get(rule.chain.as_str())?,
+        programmed: false,
     })
+}
+
+fn programmed(graph: &Graph, steering: &Steering, arm: &super::Programmed, chain: usize) -> Row {
+    let name = graph.chains.get(chain).map_or("", |chain| chain.name.as_str());
+    Row {
+        order: String::new(),
+        text: format!("{}: {}", arm.nf, arm.filter),
+        details: format!(
+            "{} may have packets of `{}` enter `{name}`, before the rules are asked ({})\n{}\nthat is {}",
+            arm.nf, steering.port, arm.source, arm.filter, arm.meaning
+        ),
+        chain,
+        programmed: true,
+    }
 }
 
 /// The text in at most `most` characters.

@@ -1,9 +1,10 @@
 //! The concrete interpreter: what happens to one packet, hop by hop, from the port where it arrives to its exit.
 //!
-//! Classification, hop tables and what an NF may do are the manager's own ([`onvm_bundle::tables`]). A standard NF is run
+//! Classification, flow entries, hop tables and what an NF may do are the manager's own ([`onvm_bundle::tables`], [`onvm_bundle::entries`]). A standard NF is run
 //! here, in this process, with its instance's parameters, so that a drop or an output is what would really happen; a
 //! third-party NF is assumed to pass every packet on. Replicas have the same parameters, so one stands for all.
 
+mod entries;
 mod nfs;
 mod story;
 
@@ -17,6 +18,8 @@ use onvm_bundle::{
     tables::{At, HopIndex, NO_HOP, Request, Resolved, Tables},
 };
 
+pub use self::entries::FlowEntry;
+use self::entries::Programmed;
 use self::nfs::Behaviour;
 pub(crate) use self::nfs::of_instance;
 pub use self::story::{Story, StoryExit, StoryHop, StoryRule};
@@ -26,6 +29,8 @@ pub use self::story::{Story, StoryExit, StoryHop, StoryRule};
 pub struct Interpreter<'p> {
     contents: Contents<'p>,
     tables: Tables,
+    /// In front of the rules.
+    entries: Vec<Programmed>,
     /// By slot, which is the service's place in the bundle.
     services: Vec<Behaviour>,
     max_hops: u8,
@@ -63,9 +68,11 @@ pub struct Path {
     pub exit: Exit,
 }
 
-/// The rule that put the packet onto its first chain.
+/// What put the packet onto its first chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Steered {
+    /// A flow entry, by its place among those that the interpreter was given and that are permitted.
+    Entry(usize),
     /// A rule of the port's `steer` block, counted from 0.
     Rule(usize),
     Else,
@@ -113,6 +120,7 @@ impl<'p> Interpreter<'p> {
             .map(|s| Behaviour::start(s, contents.instances, files));
         Ok(Self {
             tables: Tables::new(contents.manager, contents.flows, &slots),
+            entries: Vec::new(),
             services: started.collect::<Result<_, _>>()?,
             max_hops: contents.manager.max_hops,
             room: contents.manager.buffer_room() as usize,
@@ -167,12 +175,8 @@ impl<'p> Interpreter<'p> {
             path.exit = Exit::Dropped(Reason::TooLong);
             return path;
         }
-        let table = &self.tables.ports[usize::from(port)];
-        let ignore_tags = table.ignore_tags;
-        let (steered, mut hop) = match table.rule(frame, wire_length) {
-            Some(rule) => (Steered::Rule(rule), table.rules[rule].1),
-            None => (Steered::Else, table.otherwise),
-        };
+        let ignore_tags = self.tables.ports[usize::from(port)].ignore_tags;
+        let (steered, mut hop) = self.classify(port, frame, wire_length);
         if hop == NO_HOP {
             return path;
         }
@@ -213,15 +217,25 @@ impl<'p> Interpreter<'p> {
             }
             hop = match resolved {
                 Resolved::To(to) | Resolved::Overruled(to) => to,
-                Resolved::Lookup(otherwise) => {
-                    match self.tables.ports[usize::from(port)].classify(frame, wire_length) {
-                        NO_HOP => otherwise,
-                        to => to,
-                    }
-                }
+                Resolved::Lookup(otherwise) => match self.classify(port, frame, wire_length).1 {
+                    NO_HOP => otherwise,
+                    to => to,
+                },
             };
         };
         path
+    }
+
+    /// What takes a frame, and the first hop that it leads to.
+    fn classify(&self, port: u16, frame: &[u8], wire_length: u32) -> (Steered, HopIndex) {
+        if let Some((number, hop)) = self.entry(port, frame, wire_length) {
+            return (Steered::Entry(number), hop);
+        }
+        let table = &self.tables.ports[usize::from(port)];
+        match table.rule(frame, wire_length) {
+            Some(rule) => (Steered::Rule(rule), table.rules[rule].1),
+            None => (Steered::Else, table.otherwise),
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use onvm_bundle::{Chain, Hop, Rule, Service, SourceRef, Table, Target};
+use onvm_bundle::{Arm, Chain, Hop, Rule, Service, SourceRef, Table, Target};
 use serde::Serialize;
 
 use super::{Exit, Interpreter, Moved, Path, Said, Steered, Step};
@@ -21,13 +21,13 @@ pub struct Story {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct StoryRule {
-    /// The filter as it was written, or `else`.
+    /// The filter as it was written, or `else`; of a flow entry, which it is.
     pub text: String,
     /// By its name in the bundle and in `onvmc status`.
     pub chain: String,
     /// As it was written: a chain's name, or an inline chain.
     pub target: String,
-    /// Of `else`: the steered port's name.
+    /// Of `else`: the steered port's name; of a flow entry: the filter that permits it.
     pub source: SourceRef,
 }
 
@@ -48,6 +48,16 @@ impl StoryRule {
             chain: table.otherwise.clone(),
             target: chain.map_or_else(|| table.otherwise.clone(), Chain::as_target),
             source: table.otherwise_source.as_ref().unwrap_or(&table.source).clone(),
+        }
+    }
+
+    /// A flow entry that an arm permits, or all of them.
+    pub(crate) fn programmed(text: String, arm: &Arm, name: &str, chain: Option<&Chain>) -> Self {
+        Self {
+            text,
+            chain: name.to_owned(),
+            target: chain.map_or_else(|| name.to_owned(), Chain::as_target),
+            source: arm.source.clone(),
         }
     }
 }
@@ -143,8 +153,9 @@ impl Interpreter<'_> {
 
     fn rule(&self, port: &str, path: &Path) -> Option<StoryRule> {
         let table = self.contents.flows.tables.iter().find(|t| t.port == port)?;
-        let chain = |name: &str| self.contents.manager.chains.iter().find(|c| c.name == name);
+        let chain = |name: &str| self.chain(name);
         match path.steered {
+            Steered::Entry(number) => self.entry_rule(number),
             Steered::Rule(index) => {
                 let rule = table.rules.get(index)?;
                 Some(StoryRule::new(rule, chain(&rule.chain)))
@@ -152,6 +163,10 @@ impl Interpreter<'_> {
             Steered::Else => Some(StoryRule::otherwise(table, chain(&table.otherwise))),
             Steered::Nowhere => None,
         }
+    }
+
+    pub(super) fn chain(&self, name: &str) -> Option<&Chain> {
+        self.contents.manager.chains.iter().find(|c| c.name == name)
     }
 
     fn hop(&self, step: &Step, moved: Moved) -> StoryHop {

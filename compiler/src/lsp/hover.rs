@@ -10,7 +10,7 @@ use super::{
     analysis::{Analysis, Declared},
     marks::{Mark, Owner, What},
     reach::Reach,
-    traffic::{Entry, entries, looked_up_by, steered_by},
+    traffic::{Entry, entries, looked_up_by, programmed, steered_by},
     view::View,
     ways::{Outputs, Stop, Ways},
 };
@@ -139,13 +139,14 @@ fn traffic(view: &View<'_>, mark: &Mark<'_>, found: &Declared<'_>) -> Option<Str
         .decl()
         .is_some_and(|d| matches!(d.kind.node, DeclKind::Chain(_) | DeclKind::Steer(_)));
     let step = matches!(mark.what, What::Name { declares: false }) && in_path;
-    let here = entries(view.analysis, Stop::Step(view.at(mark.span)));
-    let (what, entries) = match step && !here.is_empty() {
+    let to = |stop| (entries(view.analysis, stop), programmed(view.analysis, stop));
+    let here = to(Stop::Step(view.at(mark.span)));
+    let (what, (entries, programmed)) = match step && !(here.0.is_empty() && here.1.is_empty()) {
         true => ("step", here),
-        false => (kind(found.decl), entries(view.analysis, Stop::Named(mark.text))),
+        false => (kind(found.decl), to(Stop::Named(mark.text))),
     };
     let steered = steered_by(view.analysis, mark.text);
-    if entries.is_empty() && steered.is_empty() {
+    if entries.is_empty() && programmed.is_empty() && steered.is_empty() {
         let none = format!("No steering rule leads to this {what}.");
         return (!matches!(found.decl.kind.node, DeclKind::Port(_))).then_some(none);
     }
@@ -157,7 +158,21 @@ fn traffic(view: &View<'_>, mark: &Mark<'_>, found: &Declared<'_>) -> Option<Str
     if entries.len() > MAX_RULES {
         let _ = writeln!(text, "- and by {} more rules", entries.len() - MAX_RULES);
     }
-    if !entries.is_empty() {
+    for way in programmed.iter().take(MAX_RULES) {
+        let _ = writeln!(
+            text,
+            "- from `{}`: those of `{}` that `{}` programs to go here{}",
+            way.port,
+            way.filter,
+            way.nf,
+            by_outputs(&way.ways)
+        );
+    }
+    if programmed.len() > MAX_RULES {
+        let more = programmed.len() - MAX_RULES;
+        let _ = writeln!(text, "- and by {more} more ways that NFs may program");
+    }
+    if !entries.is_empty() || !programmed.is_empty() {
         for nf in looked_up_by(view.analysis) {
             let _ = writeln!(
                 text,

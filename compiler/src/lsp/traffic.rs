@@ -53,6 +53,41 @@ pub(super) fn entries<'a>(analysis: &'a Analysis, stop: Stop<'_>) -> Vec<Entry<'
     entries
 }
 
+/// What an NF may put in front of the rules of a port, and leads to a stop.
+pub(super) struct Programmed<'a> {
+    pub(super) nf: &'a str,
+    pub(super) port: &'a str,
+    /// On one line.
+    pub(super) filter: String,
+    pub(super) ways: Ways<'a>,
+}
+
+/// One for each arm and each of its targets that leads there, in source order.
+pub(super) fn programmed<'a>(analysis: &'a Analysis, stop: Stop<'_>) -> Vec<Programmed<'a>> {
+    let mut found = Vec::new();
+    let mut known = None;
+    for (file, decl) in analysis.declarations() {
+        let DeclKind::Allow(allow) = &decl.kind.node else {
+            continue;
+        };
+        let Grant::Program { port, arms, .. } = &allow.grant else {
+            continue;
+        };
+        let ways = known.get_or_insert_with(|| WaysTo::new(analysis, stop));
+        for arm in arms {
+            let text = arm.filter.span.text(&analysis.source(file).text);
+            let there = arm.targets.iter().map(|target| ways.behind(file, target));
+            found.extend(there.filter(|ways| !ways.is_empty()).map(|ways| Programmed {
+                nf: &allow.nf.node,
+                port: &port.node,
+                filter: crate::lower::steering::one_line(text),
+                ways,
+            }));
+        }
+    }
+    found
+}
+
 /// The NFs that may have packets classified again, to whatever a rule leads to.
 pub(super) fn looked_up_by(analysis: &Analysis) -> Vec<&str> {
     let holders = analysis

@@ -158,13 +158,18 @@ impl<'a, 's> WaysTo<'a, 's> {
 
     /// The ways from the first of these steps.
     pub(super) fn from(&self, file: FileId, steps: &'a [Step]) -> Ways<'a> {
-        self.walk(steps, &|ident| match self.is_stop(file, ident) {
+        self.walk(steps, &|ident| self.behind(file, ident))
+    }
+
+    /// The ways from where this name stands.
+    pub(super) fn behind(&self, file: FileId, name: &Ident) -> Ways<'a> {
+        match self.is_stop(file, name) {
             true => Ways::main_line(),
             false => self
                 .known
-                .get(ident.node.as_str())
+                .get(name.node.as_str())
                 .map_or_else(Ways::default, |k| k.to_stop.clone()),
-        })
+        }
     }
 
     /// `ways` says how packets come from a step of that name to the goal.

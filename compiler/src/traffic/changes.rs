@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::{
     aligned::Aligned,
+    programmed::ProgramChange,
     routes::{Route, Through, describe, names},
     search::{Certainty, Finder, Found},
     side::{Models, Side, Steering},
@@ -27,6 +28,8 @@ const MAX_CHANGES: usize = 1000;
 pub struct Changes {
     /// One for each port, way before and way after, in the order of the ports.
     pub paths: Vec<PathChange>,
+    /// Packets that NFs may have enter chains only before or only after.
+    pub programs: Vec<ProgramChange>,
     /// How certain it is that there is no other.
     pub certainty: Certainty,
     /// Third-party NFs that are changed: whether they decide otherwise now cannot be known.
@@ -87,6 +90,7 @@ pub fn changes<'a>(
         budget: Budget::new(BUDGET),
         found: Changes {
             paths: Vec::new(),
+            programs: Vec::new(),
             certainty: Certainty::Proved,
             unknown: unknown(old_side, new_side),
             looked_up: BTreeSet::new(),
@@ -94,6 +98,7 @@ pub fn changes<'a>(
     };
     for port in &old.0.manager.ports {
         search.port(&port.name);
+        search.programs(&port.name);
     }
     search.found
 }
@@ -107,11 +112,11 @@ fn unknown(old: &Side<'_>, new: &Side<'_>) -> Vec<String> {
     changed.map(str::to_owned).collect()
 }
 
-struct Search<'s, 'a> {
-    finder: Finder<'s, 'a>,
-    interpreters: [&'s mut Interpreter<'a>; 2],
-    budget: Budget,
-    found: Changes,
+pub(super) struct Search<'s, 'a> {
+    pub(super) finder: Finder<'s, 'a>,
+    pub(super) interpreters: [&'s mut Interpreter<'a>; 2],
+    pub(super) budget: Budget,
+    pub(super) found: Changes,
 }
 
 impl<'s, 'a> Search<'s, 'a> {
@@ -234,7 +239,7 @@ pub(super) fn given(sides: &[&Side<'_>], route: &Route<'_>) -> Vec<Condition> {
 }
 
 /// The places that the packet visits: `fw`, `ids`, `drop`
-fn follow(interpreter: &mut Interpreter<'_>, port: &str, frame: &Frame) -> Vec<String> {
+pub(super) fn follow(interpreter: &mut Interpreter<'_>, port: &str, frame: &Frame) -> Vec<String> {
     let Some(id) = interpreter.port(port) else {
         return Vec::new();
     };

@@ -26,6 +26,9 @@
 
 mod aligned;
 mod changes;
+#[cfg(test)]
+mod program_tests;
+mod programmed;
 mod query;
 #[cfg(test)]
 mod query_tests;
@@ -39,7 +42,8 @@ mod which;
 mod witnesses;
 
 pub use changes::{Changes, Condition, PathChange, Taken, changes};
-pub use query::{Answers, Decided, Question, Reached, query};
+pub use programmed::{May, ProgramChange};
+pub use query::{Answers, Decided, Programmable, Question, Reached, query};
 pub(crate) use scanner::Scanner;
 pub use search::Certainty;
 pub use side::Models;

@@ -9,13 +9,13 @@ use super::{
     changes::{Condition, GONE_AROUND, given},
     routes::{Route, Routes, Through, describe, names},
     search::{Certainty, Finder, Found},
-    side::{Models, Side},
+    side::{Models, ProgramWay, Side},
     which::{Taken, Which, which},
 };
 use crate::{
     interpret::{Interpreter, StoryRule},
     models::{Model, Outcome},
-    sets::{Answer, Budget, Fields, Frame, RuleTable, Taker, Witness},
+    sets::{Answer, Budget, Fields, Frame, RuleTable, Taker, Witness, common},
 };
 
 /// For one question; a few seconds.
@@ -24,6 +24,8 @@ const BUDGET: u64 = 60_000_000;
 const WRITE_BUDGET: u64 = 60_000_000;
 /// For whether packets of the filter come to a rule at all.
 const RULE_BUDGET: u64 = 300_000;
+/// For what NFs may program.
+const PROGRAM_BUDGET: u64 = 3_000_000;
 /// More ways than these are not reported.
 const MAX_WAYS: usize = 1000;
 
@@ -39,6 +41,8 @@ pub struct Question {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answers {
     pub ways: Vec<Reached>,
+    /// Besides, whatever the rules say.
+    pub programmable: Vec<Programmable>,
     /// That they go no other way.
     pub certainty: Certainty,
 }
@@ -67,6 +71,19 @@ pub struct Reached {
     pub packet: Witness,
 }
 
+/// Packets that an NF may have enter a chain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Programmable {
+    pub nf: String,
+    /// What permits it.
+    pub rule: StoryRule,
+    /// The chain's main line: `mon -> lan`
+    pub path: String,
+    /// One of them. None: whether there are any was not found out.
+    #[serde(serialize_with = "as_text_if_any")]
+    pub packet: Option<Witness>,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Decided {
     pub nf: String,
@@ -78,6 +95,10 @@ pub struct Decided {
 
 fn as_text<S: serde::Serializer>(packet: &Witness, s: S) -> Result<S::Ok, S::Error> {
     s.collect_str(packet)
+}
+
+fn as_text_if_any<S: serde::Serializer>(packet: &Option<Witness>, s: S) -> Result<S::Ok, S::Error> {
+    packet.as_ref().map(ToString::to_string).serialize(s)
 }
 
 /// Looks for every way that packets of the question can go; with `to`, only for those that end there. The interpreter is of the
@@ -110,9 +131,11 @@ pub fn query<'a>(
     };
     search.port(&question.port, to);
     let (found, certainty) = (search.found, search.certainty);
+    let programmable = programmable(&fields, &side, &asked, &question.port, to);
     let Some(steering) = side.steering(&question.port) else {
         return Answers {
             ways: Vec::new(),
+            programmable,
             certainty,
         };
     };
@@ -130,8 +153,40 @@ pub fn query<'a>(
     });
     Answers {
         ways: ways.collect(),
+        programmable,
         certainty,
     }
+}
+
+/// The ways that NFs may program for packets that are asked of; with `to`, those through chains that lead there.
+fn programmable<'a>(
+    fields: &Fields,
+    side: &Side<'a>,
+    asked: &RuleTable<'a>,
+    port: &str,
+    to: Option<&str>,
+) -> Vec<Programmable> {
+    let mut budget = Budget::new(PROGRAM_BUDGET);
+    let leads = |way: &&ProgramWay<'_>| {
+        let hops = || way.chain.iter().flat_map(|chain| &chain.hops);
+        to.is_none_or(|to| hops().any(|hop| hop.at.name() == to))
+    };
+    let ways = side.programs(port).iter().filter(leads);
+    let found = ways.filter_map(|way| {
+        let taken = [asked.effective(Some(0)), way.table.effective(Some(0))];
+        let packet = match common(fields, &taken, &[], &mut budget) {
+            Answer::Yes(packet) => Some(packet),
+            Answer::No => return None,
+            Answer::Unknown => None,
+        };
+        Some(Programmable {
+            nf: way.nf.to_owned(),
+            rule: way.rule(),
+            path: way.path(),
+            packet,
+        })
+    });
+    found.collect()
 }
 
 /// A way, and what brings packets onto it.
@@ -193,9 +248,9 @@ impl<'a> Search<'_, 'a> {
             return false;
         };
         let taken = [steering.table.effective(taker), asked.effective(Some(0))];
-        let answer = self.budget.part(RULE_BUDGET, |budget| {
-            crate::sets::common(finder.fields, &taken, &[], budget)
-        });
+        let answer = self
+            .budget
+            .part(RULE_BUDGET, |budget| common(finder.fields, &taken, &[], budget));
         if answer == Answer::Unknown {
             self.certainty = Certainty::Partial;
         }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use onvm_bundle::{Chain, Hop, InstanceConfig, Service, Table, diff::Contents, filter::Expr};
+use onvm_bundle::{Arm, Chain, Hop, InstanceConfig, Service, Table, diff::Contents, filter::Expr};
 
 use crate::{
     interpret::{InterpretError, StoryRule},
@@ -80,6 +80,8 @@ pub(crate) struct Side<'a> {
     models: &'a Models,
     /// By port.
     steering: HashMap<&'a str, Steering<'a>>,
+    /// What NFs may program, by port.
+    programs: HashMap<&'a str, Vec<ProgramWay<'a>>>,
     /// What NFs decide by: their rules, or the one filter of the packets that a scanner searches.
     rules: HashMap<&'a str, RuleTable<'a>>,
     /// Ways around NFs that are lost count.
@@ -93,6 +95,41 @@ pub(crate) struct Steering<'a> {
     seed: Option<&'a Table>,
     /// The chain of each rule, and of `else`.
     chains: Vec<Option<&'a Chain>>,
+}
+
+/// What entries of an NF may do: packets of one arm, to one chain of it.
+#[derive(Debug)]
+pub(crate) struct ProgramWay<'a> {
+    pub(crate) nf: &'a str,
+    pub(crate) arm: &'a Arm,
+    pub(crate) target: &'a str,
+    pub(crate) chain: Option<&'a Chain>,
+    /// The arm's filter alone.
+    pub(crate) table: RuleTable<'a>,
+}
+
+impl ProgramWay<'_> {
+    /// What permits it.
+    pub(crate) fn rule(&self) -> StoryRule {
+        StoryRule::programmed(self.arm.text.clone(), self.arm, self.target, self.chain)
+    }
+
+    /// The chain's main line: `mon -> lan`
+    pub(crate) fn path(&self) -> String {
+        let hops = self.chain.map_or(&[][..], |chain| &chain.hops);
+        let mut places = Vec::new();
+        let mut at = Some(0);
+        while let Some(hop) = at.and_then(|at| hops.get(usize::from(at))) {
+            places.push(hop.at.name());
+            at = hop.next.filter(|_| places.len() < hops.len());
+        }
+        places.join(" -> ")
+    }
+
+    /// For the same entries of the same NF.
+    pub(crate) fn is_as(&self, other: &Self) -> bool {
+        self.nf == other.nf && self.target == other.target
+    }
 }
 
 impl<'a> Steering<'a> {
@@ -148,6 +185,21 @@ impl<'a> Side<'a> {
             (port.name.as_str(), steering)
         });
         let steering = steering.collect();
+        let mut programs: HashMap<&str, Vec<ProgramWay>> = HashMap::new();
+        for program in &contents.flows.programs {
+            let ways = program.arms.iter().flat_map(|arm| {
+                let targets = arm.targets.iter();
+                targets.map(move |target| (arm, target.as_str()))
+            });
+            let ways = ways.map(|(arm, target)| ProgramWay {
+                nf: &program.nf,
+                arm,
+                target,
+                chain: chains.get(target).copied(),
+                table: table(fields, [&arm.filter]),
+            });
+            programs.entry(&program.port).or_default().extend(ways);
+        }
         let rules = models.by_name.iter().filter_map(|(name, model)| match model {
             Model::Rules { filters, .. } => Some((name.as_str(), table(fields, filters))),
             Model::Payload { only: Some(only), .. } => Some((name.as_str(), table(fields, [only]))),
@@ -156,6 +208,7 @@ impl<'a> Side<'a> {
         Self {
             contents,
             models,
+            programs,
             rules: rules.collect(),
             steering,
             around: false,
@@ -186,6 +239,11 @@ impl<'a> Side<'a> {
 
     pub(crate) fn steering(&self, port: &str) -> Option<&Steering<'a>> {
         self.steering.get(port)
+    }
+
+    /// What NFs may program at a port.
+    pub(crate) fn programs(&self, port: &str) -> &[ProgramWay<'a>] {
+        self.programs.get(port).map_or(&[], Vec::as_slice)
     }
 
     /// Everything that the NF at a hop can do there.
@@ -254,7 +312,7 @@ impl<'a> Side<'a> {
     }
 }
 
-fn table<'a>(fields: &mut Fields, filters: impl IntoIterator<Item = &'a Expr>) -> RuleTable<'a> {
+pub(super) fn table<'a>(fields: &mut Fields, filters: impl IntoIterator<Item = &'a Expr>) -> RuleTable<'a> {
     let mut table = RuleTable::default();
     for filter in filters {
         table.push(fields, filter);

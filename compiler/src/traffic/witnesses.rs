@@ -196,7 +196,7 @@ fn steered_by(path: &Path) -> Option<Taker> {
     match path.steered {
         Steered::Rule(rule) => Some(Some(rule)),
         Steered::Else => Some(None),
-        Steered::Nowhere => None,
+        Steered::Entry(_) | Steered::Nowhere => None,
     }
 }
 

@@ -1,9 +1,8 @@
 //! The identity of a flow: the key of the flow cache, and the symmetric hash that replicas are chosen by.
 
 use std::{
-    fmt::{self, Display},
     hash::{Hash, Hasher},
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
 use serde::{Deserialize, Serialize};
@@ -69,53 +68,31 @@ impl FlowKey {
 
     /// VLAN numbers of the outer and the inner tag.
     pub fn vlans(&self) -> [Option<u16>; 2] {
-        let id = |tag: u64| (tag != 0).then_some(tag as u16);
-        [id(self.0[4] & 0xffff_ffff), id(self.0[5] >> 32)]
+        self.tags().map(|tag| (tag != 0).then_some(tag as u16))
     }
-}
 
-/// As in `tcp 10.0.0.1:4000 > 10.0.0.2:80`, with `vlan 5` behind it for a tag.
-impl Display for FlowKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.protocol() {
-            TCP => f.write_str("tcp ")?,
-            UDP => f.write_str("udp ")?,
-            SCTP => f.write_str("sctp ")?,
-            1 => f.write_str("icmp ")?,
-            58 => f.write_str("icmp6 ")?,
-            other => write!(f, "proto {other} ")?,
-        }
-        let ((source, destination), (near, far)) = (self.addresses(), self.ports());
-        let later = self.0[5] & 0xff == 0;
-        match self.protocol() {
-            TCP | UDP | SCTP if !later => {
-                let (source, destination) =
-                    (SocketAddr::new(source, near), SocketAddr::new(destination, far));
-                write!(f, "{source} > {destination}")?;
-            }
-            _ => write!(f, "{source} > {destination}")?,
-        }
-        for vlan in self.vlans().into_iter().flatten() {
-            write!(f, " vlan {vlan}")?;
-        }
-        match later {
-            true => f.write_str(" later fragments"),
-            false => Ok(()),
-        }
+    /// Type and number of the outer and the inner VLAN tag, zero where there is none.
+    pub(crate) fn tags(&self) -> [u32; 2] {
+        [self.0[4] as u32, (self.0[5] >> 32) as u32]
+    }
+
+    /// Whether it is that of later fragments.
+    pub(crate) fn is_later(&self) -> bool {
+        self.0[5] & 0xff == 0
     }
 }
 
 /// The fields of a key behind the VLAN tags.
-struct Ends {
-    source: u128,
-    destination: u128,
-    ports: u32,
-    protocol: u8,
-    first_fragment: bool,
+pub(crate) struct Ends {
+    pub(crate) source: u128,
+    pub(crate) destination: u128,
+    pub(crate) ports: u32,
+    pub(crate) protocol: u8,
+    pub(crate) first_fragment: bool,
 }
 
 impl Ends {
-    fn key(&self, ethertype: u16, tags: [u32; 2]) -> FlowKey {
+    pub(crate) fn key(&self, ethertype: u16, tags: [u32; 2]) -> FlowKey {
         let kind =
             u64::from(ethertype) << 16 | u64::from(self.protocol) << 8 | u64::from(self.first_fragment);
         FlowKey([
@@ -146,11 +123,11 @@ const NO_FLOW: Flow = Flow { key: None, hash: 0 };
 const ETHERTYPE_AT: usize = 12;
 /// A frame with more is of no flow.
 const MOST_TAGS: usize = 8;
-const IPV4: u16 = 0x0800;
-const IPV6: u16 = 0x86dd;
-const TCP: u8 = 6;
-const UDP: u8 = 17;
-const SCTP: u8 = 132;
+pub(crate) const IPV4: u16 = 0x0800;
+pub(crate) const IPV6: u16 = 0x86dd;
+pub(crate) const TCP: u8 = 6;
+pub(crate) const UDP: u8 = 17;
+pub(crate) const SCTP: u8 = 132;
 const IPV6_FRAGMENT: u8 = 44;
 
 /// Reads the headers of a frame.

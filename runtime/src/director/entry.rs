@@ -6,9 +6,13 @@ use std::sync::{
 };
 
 use nflib::flows::FlowMatch;
-use onvm_bundle::filter::{Classifier, Expr, Fields};
+pub use onvm_bundle::entries::Grant;
+use onvm_bundle::{
+    entries::Precedence,
+    filter::{Classifier, Expr, Fields},
+};
 
-use crate::generation::{HopIndex, NO_HOP, add};
+use crate::generation::add;
 
 /// A flow entry.
 #[derive(Debug)]
@@ -29,12 +33,9 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// What it matches, where that is a filter.
-    pub fn filter(&self) -> Option<&Expr> {
-        match &self.matches {
-            FlowMatch::Filter(filter) => Some(filter),
-            FlowMatch::Flow(_) | FlowMatch::BothWays(_) => None,
-        }
+    /// Of those that take a packet, the least decides.
+    pub fn precedence(&self) -> Precedence {
+        Precedence::new(self.priority, &self.matches, self.id)
     }
 
     #[inline]
@@ -73,31 +74,6 @@ impl Counts {
         self.0.iter().fold((0, 0), |(packets, bytes), count| {
             (packets + load(&count.packets), bytes + load(&count.bytes))
         })
-    }
-}
-
-/// What entries of one NF that lead to one chain may take: packets of any of the arms.
-#[derive(Debug, Clone)]
-pub struct Grant {
-    /// The first hop of the chain; [`NO_HOP`] where the program does not permit that any more.
-    pub hop: HopIndex,
-    pub arms: Vec<Expr>,
-}
-
-impl Grant {
-    /// What nothing permits.
-    pub const NONE: Self = Self {
-        hop: NO_HOP,
-        arms: Vec::new(),
-    };
-
-    pub fn is_permitted(&self) -> bool {
-        self.hop != NO_HOP
-    }
-
-    /// Whether an entry may take the frame.
-    pub fn admits(&self, frame: &[u8], wire_length: u32) -> bool {
-        self.is_permitted() && self.arms.iter().any(|arm| arm.matches(frame, wire_length))
     }
 }
 
@@ -146,9 +122,12 @@ pub struct Wilds {
 
 impl Wilds {
     pub fn new(mut entries: Vec<Arc<Entry>>) -> Self {
-        entries.retain(|entry| entry.filter().is_some());
-        entries.sort_by_key(|entry| (std::cmp::Reverse(entry.priority), entry.id));
-        let filters: Vec<&Expr> = entries.iter().filter_map(|entry| entry.filter()).collect();
+        entries.retain(|entry| entry.matches.filter().is_some());
+        entries.sort_by_key(|entry| entry.precedence());
+        let filters: Vec<&Expr> = entries
+            .iter()
+            .filter_map(|entry| entry.matches.filter())
+            .collect();
         let (by_flow, reach) = reads(filters.iter().copied());
         Self {
             index: Classifier::new(filters),
@@ -177,6 +156,7 @@ impl Wilds {
             self.entries.get(n).is_some_and(|entry| {
                 may(entry)
                     && entry
+                        .matches
                         .filter()
                         .is_some_and(|filter| filter.matches(frame, wire_length))
             })

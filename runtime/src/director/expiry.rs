@@ -68,7 +68,7 @@ impl Director {
             };
             match self.records.get_mut(slot as usize) {
                 Some(Some(record)) if record.check != Some(at) => {}
-                Some(Some(record)) if record.entry.filter().is_some() && now < self.index_from => {
+                Some(Some(record)) if record.entry.matches.filter().is_some() && now < self.index_from => {
                     let at = self.index_from;
                     self.look_at(slot, Some(at));
                 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use nflib::flows::FlowMatch;
-use onvm_bundle::Program;
+use onvm_bundle::{Program, entries::permitted};
 
 use super::{Counts, Entry, Grant};
 use crate::generation::HopIndex;
@@ -61,17 +61,13 @@ impl Grants {
         for (port, name) in self.ports.iter_mut().zip(ports) {
             (*name).clone_into(&mut port.name);
             port.grants.iter_mut().for_each(|grant| *grant = Grant::NONE);
-            for program in programs.iter().filter(|program| program.port == *name) {
-                for arm in &program.arms {
-                    for chain in &arm.targets {
-                        let Some(&hop) = firsts.get(chain.as_str()) else {
-                            continue;
-                        };
-                        if let Some(grant) = port.grant(&program.nf, chain) {
-                            grant.hop = hop;
-                            grant.arms.push(arm.filter.clone());
-                        }
-                    }
+            for (nf, chain, filter) in permitted(programs, name) {
+                let Some(&hop) = firsts.get(chain) else {
+                    continue;
+                };
+                if let Some(grant) = port.grant(nf, chain) {
+                    grant.hop = hop;
+                    grant.arms.push(filter.clone());
                 }
             }
         }

@@ -9,14 +9,10 @@ use std::{
 };
 
 use hashbrown::{DefaultHashBuilder, HashTable};
-use nflib::{
-    flows::FlowMatch,
-    memory::{prefer_huge_pages, prefetch},
-};
+use nflib::memory::{prefer_huge_pages, prefetch};
 use onvm_bundle::filter::{
     FlowCache,
     flow::{self, Flow, FlowKey, flow_of},
-    without_tags,
 };
 
 use crate::{
@@ -142,7 +138,7 @@ impl Flows {
         let Some(port) = self.ports.get_mut(usize::from(entry.port)) else {
             return;
         };
-        let Some((key, _)) = flow_match(entry) else {
+        let Some(key) = entry.matches.key() else {
             return;
         };
         port.forget(key);
@@ -162,7 +158,7 @@ impl Flows {
         let Some(port) = self.ports.get_mut(usize::from(entry.port)) else {
             return;
         };
-        let Some((key, _)) = flow_match(entry) else {
+        let Some(key) = entry.matches.key() else {
             return;
         };
         port.forget(key);
@@ -391,10 +387,8 @@ impl Asked<'_> {
 
     /// The slot of the entry that takes a frame.
     fn entry(&self, key: Option<&FlowKey>, frame: &[u8], wire_length: u32) -> Option<u32> {
-        match self.table.ignore_tags {
-            false => self.best(key, frame, wire_length),
-            true => without_tags(frame, wire_length, |frame, length| self.best(key, frame, length)),
-        }
+        let best = |frame: &[u8], length| self.best(key, frame, length);
+        self.table.seen(frame, wire_length, best)
     }
 
     fn best(&self, key: Option<&FlowKey>, frame: &[u8], wire_length: u32) -> Option<u32> {
@@ -406,29 +400,16 @@ impl Asked<'_> {
         let exact = key.and_then(|key| {
             let slots = self.exact.iter_hash(hash(self.hasher, key));
             let entries = slots.filter_map(|slot| self.entries.get(*slot));
-            let found = entries.filter(|entry| takes(entry, key) && admits(entry));
-            found.min_by_key(|entry| (std::cmp::Reverse(entry.priority), entry.id))
+            let takes =
+                |entry: &&Arc<Entry>| entry.matches.takes(Some(key), frame, wire_length) && admits(entry);
+            entries.filter(takes).min_by_key(|entry| entry.precedence())
         });
-        let best = match (exact, wild) {
-            (Some(exact), Some(wild)) if wild.priority > exact.priority => wild,
-            (Some(exact), _) => exact,
-            (None, wild) => wild?,
-        };
-        Some(best.slot)
+        let best = exact
+            .into_iter()
+            .chain(wild)
+            .min_by_key(|entry| entry.precedence());
+        best.map(|entry| entry.slot)
     }
-}
-
-/// The flow of an entry for one, and whether it takes both directions.
-fn flow_match(entry: &Entry) -> Option<(&FlowKey, bool)> {
-    match &entry.matches {
-        FlowMatch::Flow(key) => Some((key, false)),
-        FlowMatch::BothWays(key) => Some((key, true)),
-        FlowMatch::Filter(_) => None,
-    }
-}
-
-fn takes(entry: &Entry, key: &FlowKey) -> bool {
-    flow_match(entry).is_some_and(|(of, both)| of == key || both && of.reversed() == *key)
 }
 
 fn hash(hasher: &DefaultHashBuilder, key: &FlowKey) -> u64 {
@@ -438,6 +419,6 @@ fn hash(hasher: &DefaultHashBuilder, key: &FlowKey) -> u64 {
 fn rehash(hasher: &DefaultHashBuilder, entries: &Entries, slot: u32) -> u64 {
     let entry = entries.get(slot);
     entry
-        .and_then(|entry| flow_match(entry))
-        .map_or(0, |(key, _)| hash(hasher, key))
+        .and_then(|entry| entry.matches.key())
+        .map_or(0, |key| hash(hasher, key))
 }

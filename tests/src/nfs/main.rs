@@ -9,6 +9,7 @@ mod misuse;
 mod pacer;
 mod panics;
 mod parent;
+mod plant;
 mod probe;
 mod rogue;
 mod shout;
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
         Some("pacer") => nflib::run::<pacer::Pacer>(),
         Some("panics") => nflib::run::<panics::Panics>(),
         Some("parent") => nflib::run::<parent::Parent>(),
+        Some("plant") => nflib::run::<plant::Plant>(),
         Some("rogue") => rogue::run(),
         Some("shout") => nflib::run::<shout::Shout>(),
         Some("sorter") => nflib::run::<sorter::Sorter>(),
@@ -51,7 +53,7 @@ fn main() -> ExitCode {
         Some("without") => without::run(),
         other => {
             eprintln!(
-                "error: test-nf takes attacker, crash, fused, hostile, jumper, maker, misuse, pacer, panics, parent, probe, rogue, shout, sorter, stamp, tag, tuned or without, not {other:?}"
+                "error: test-nf takes attacker, crash, fused, hostile, jumper, maker, misuse, pacer, panics, parent, plant, probe, rogue, shout, sorter, stamp, tag, tuned or without, not {other:?}"
             );
             ExitCode::from(2)
         }

@@ -14,7 +14,8 @@ pub(crate) struct Sorter {
     flows: Flows,
     fast: Target,
     drop: Target,
-    idle: Duration,
+    idle: Option<Duration>,
+    hard: Option<Duration>,
     /// Flows that it has asked about.
     asked: HashSet<FlowKey>,
     seen: Counter,
@@ -37,7 +38,8 @@ impl Nf for Sorter {
             flows: setup.flows(),
             fast,
             drop,
-            idle: setup.params.duration("idle")?,
+            idle: setup.params.optional("idle")?.map(Duration::from_nanos),
+            hard: setup.params.optional("hard")?.map(Duration::from_nanos),
             asked: HashSet::new(),
             seen: setup.counter("seen")?,
             requests: setup.counter("requests")?,
@@ -61,9 +63,13 @@ impl Nf for Sorter {
                 1 => self.drop,
                 _ => self.fast,
             };
-            let entry = FlowEntry::new(target, FlowMatch::BothWays(key))
-                .idle(self.idle)
-                .cookie(7);
+            let mut entry = FlowEntry::new(target, FlowMatch::BothWays(key)).cookie(7);
+            if let Some(idle) = self.idle {
+                entry = entry.idle(idle);
+            }
+            if let Some(hard) = self.hard {
+                entry = entry.hard(hard);
+            }
             match self.flows.put(entry) {
                 Ok(number) => {
                     self.asked.insert(key);

@@ -8,6 +8,7 @@ use std::{
 use onvm_api::{ApiError, ManagerState};
 use onvm_tests::{
     Manager, Scratch, capture,
+    holdings::{Holdings, memory},
     manager::{self, SOON, dropped, instance},
     process, programs,
 };
@@ -400,16 +401,6 @@ fn onvmc_applies_and_says_by_its_exit_code_what_came_of_it() {
     manager.terminate_whole(STOCK);
 }
 
-/// What a manager holds.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Holdings {
-    descriptors: usize,
-    regions: usize,
-    threads: usize,
-    bundles: usize,
-    nfs: usize,
-}
-
 /// Two edits and a killed function a round; `ONVM_TEST_ROUNDS=500` for a thousand edits, as in `make test-lab`.
 #[test]
 fn many_edits_and_losses_leave_nothing_behind() {
@@ -424,24 +415,7 @@ fn many_edits_and_losses_leave_nothing_behind() {
         ),
     ];
     let manager = Manager::ready(&bundles[0], "test", &scratch.run_dir(), &[]);
-    let count = |path: &Path| std::fs::read_dir(path).unwrap().count();
-    let own = PathBuf::from(format!("/proc/{}", manager.pid()));
-    let holds = || Holdings {
-        descriptors: process::descriptors(manager.pid()).len(),
-        regions: std::fs::read_to_string(own.join("maps"))
-            .unwrap()
-            .lines()
-            .filter(|l| l.contains("memfd:"))
-            .count(),
-        threads: count(&own.join("task")),
-        bundles: count(&scratch.run_dir().join("test/bundles")),
-        nfs: manager.nf_processes().len(),
-    };
-    // In KiB, without the packet memory, of which the traffic decides what is touched.
-    let memory = || -> usize {
-        let text = process::status_field(manager.pid(), "RssAnon");
-        text.split_whitespace().next().unwrap().parse().unwrap()
-    };
+    let holds = || Holdings::of(&manager, &scratch);
     let mut before = None;
     for _ in 0..rounds {
         manager.apply(&bundles[1], None).unwrap_or_else(|e| panic!("{e}"));
@@ -453,13 +427,13 @@ fn many_edits_and_losses_leave_nothing_behind() {
         before = before.or_else(|| {
             process::wait_for(SOON, || (manager.nf_processes().len() == 2).then_some(()));
             std::thread::sleep(Duration::from_millis(500));
-            Some((holds(), memory()))
+            Some((holds(), memory(&manager)))
         });
     }
     let (before, memory_before) = before.unwrap();
     let same = process::wait_for(SOON, || (before == holds()).then_some(()));
     assert!(same.is_some(), "{before:?} before, {:?} after", holds());
-    let (grown, most) = (memory().saturating_sub(memory_before), 4 << 10);
+    let (grown, most) = (memory(&manager).saturating_sub(memory_before), 4 << 10);
     println!("{rounds} rounds: {grown} KiB more than the {memory_before} KiB after the first");
     assert!(grown < most, "memory has grown by {grown} KiB in {rounds} rounds");
     manager.terminate_whole(STOCK);

@@ -19,4 +19,6 @@ mod lifecycle;
 mod reattach;
 mod reconfigure;
 mod replicas;
+mod sdn;
+mod soak;
 mod talk;

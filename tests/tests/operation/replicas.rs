@@ -3,23 +3,17 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Display,
-    fs::File,
-    io::Write,
-    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     sync::atomic::{AtomicBool, Ordering},
 };
 
 use onvm_api::{ApiError, InstanceState, Replicas, Status};
 use onvm_tests::{
-    Manager, Scratch, capture,
+    Feed, Manager, Scratch, capture,
     manager::{SOON, instance},
-    process, programs, variants,
+    process, programs,
 };
-use rustix::{
-    fs::{OFlags, fcntl_setfl},
-    process::Signal,
-};
+use rustix::process::Signal;
 
 /// Flows that live throughout.
 const FLOWS: u16 = 200;
@@ -45,40 +39,17 @@ fn bundle(scratch: &Scratch, out: &str, workers: u16, replicas: impl Display) ->
     scratch.build(&chain, out)
 }
 
-fn start(scratch: &Scratch, workers: u16, replicas: impl Display) -> (Manager, File) {
+fn start(scratch: &Scratch, workers: u16, replicas: impl Display) -> (Manager, Feed) {
     scratch.pacer();
     scratch.manifest("stamp", "[effects]\npayload = \"write\"\n");
     let twice = [frames(0..FLOWS), frames(0..FLOWS)].concat();
     capture::write(&scratch.path("in.pcap"), &twice);
-    programs::tool("mkfifo", &[scratch.path("more").to_str().unwrap()]);
+    Feed::make(scratch, "more");
     let bundle = bundle(scratch, "first", workers, replicas);
     let manager = Manager::start(&bundle, "test", &scratch.run_dir(), &["--flow-idle", "3"]);
-    let more = begin(&manager, &scratch.path("more"));
+    let more = Feed::begin(&manager, &scratch.path("more"));
     manager.wait_for_traffic(2 * STOCK as u64, SOON);
     (manager, more)
-}
-
-/// The writing end of a FIFO, with the capture's header written, once the manager is ready.
-fn begin(manager: &Manager, fifo: &Path) -> File {
-    // Does not wait, and fails as long as nobody reads.
-    let open = || {
-        let flags = OFlags::NONBLOCK.bits() as i32;
-        File::options().write(true).custom_flags(flags).open(fifo).ok()
-    };
-    let opened = process::wait_for(SOON, open);
-    let mut fifo = opened.unwrap_or_else(|| panic!("nobody reads the FIFO:\n{}", manager.log()));
-    fcntl_setfl(&fifo, OFlags::empty()).unwrap();
-    fifo.write_all(&variants::pcap(&[], 1, false, 0xa1b2_c3d4, 65_535).bytes)
-        .unwrap();
-    manager.wait_for_log("READY");
-    fifo
-}
-
-/// Packets without the capture's header.
-fn records(packets: &[Vec<u8>]) -> Vec<u8> {
-    variants::pcap(packets, 1, false, 0xa1b2_c3d4, 65_535)
-        .bytes
-        .split_off(24)
 }
 
 /// By flow: the replicas that its packets met.
@@ -121,7 +92,7 @@ fn edits_move_no_live_flow(workers: u16) {
     assert_eq!(instance(&status, "mark-2").rx_packets, 0, "no live flow moved");
 
     // New flows meet the new replica, too.
-    more.write_all(&records(&frames(1000..1300))).unwrap();
+    more.send(&frames(1000..1300));
     manager.wait_until("new flows meet the new replica", SOON, |s| {
         instance(s, "mark-2").rx_packets > 30
     });
@@ -259,7 +230,7 @@ fn scaling_moves_no_live_flow(workers: u16) {
         assert_eq!(instance(&status, name).rx_packets, 0, "no live flow moved");
     }
     // New flows meet the new replicas at once, since those of the first have been noted.
-    more.write_all(&records(&frames(1000..1300))).unwrap();
+    more.send(&frames(1000..1300));
     manager.wait_until("new flows meet the new replicas", SOON, |s| {
         ["mark-1", "mark-2"]
             .iter()
@@ -363,7 +334,7 @@ fn a_number_of_replicas_that_cannot_be_had_changes_nothing() {
 fn load_scales_within_the_range() {
     let scratch = Scratch::new();
     scratch.pacer();
-    programs::tool("mkfifo", &[scratch.path("more").to_str().unwrap()]);
+    Feed::make(&scratch, "more");
     let chain = format!(
         "use \"pacer.nf.toml\" as pacer\nport a = pcap {{ read = \"{}\" }}\nport b = null\n\
          nf pace = pacer {{ pause = 20 ms }} with {{ replicas = 1..2 }}\nsteer a {{ else -> pace -> b }}\n",
@@ -372,7 +343,7 @@ fn load_scales_within_the_range() {
     let bundle = scratch.build(&chain, "bundle");
     let options = ["--flow-idle", "1", "--scale-down-after", "1"];
     let manager = Manager::start(&bundle, "test", &scratch.run_dir(), &options);
-    let mut more = begin(&manager, &scratch.path("more"));
+    let mut more = Feed::begin(&manager, &scratch.path("more"));
     let busy = AtomicBool::new(true);
     std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -380,7 +351,7 @@ fn load_scales_within_the_range() {
                 if !busy.load(Ordering::Relaxed) {
                     break;
                 }
-                more.write_all(&records(&frames(first..first + 100))).unwrap();
+                more.send(&frames(first..first + 100));
             }
         });
         let met = |s: &Status| {

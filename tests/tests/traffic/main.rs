@@ -12,6 +12,7 @@ mod fifos;
 mod flows;
 mod formats;
 mod generate;
+mod given;
 mod lookup;
 mod programmed;
 mod replay;

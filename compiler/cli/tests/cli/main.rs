@@ -10,6 +10,7 @@ mod hostile;
 mod lsp;
 mod manager;
 mod overlaps;
+mod programmed;
 mod query;
 mod refusals;
 mod sarif;

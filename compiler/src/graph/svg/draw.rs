@@ -85,9 +85,13 @@ pub(super) fn fans(pen: &mut Pen, plan: &Plan, geometry: &Geometry) {
                 continue;
             };
             let (y, colour) = (card.y + rule.middle, chain_colour(rule.row.chain));
+            let class = match rule.row.programmed {
+                true => "flow steer",
+                false => "flow",
+            };
             pen.group(&rule.row.details, |pen| {
                 pen.out.push_str(&format!(
-                    r#"<path class="flow" stroke="{colour}" d="M{from} {y}C{middle} {y} {middle} {lane} {to} {lane}"/>"#
+                    r#"<path class="{class}" stroke="{colour}" d="M{from} {y}C{middle} {y} {middle} {lane} {to} {lane}"/>"#
                 ));
             });
         }

@@ -107,6 +107,7 @@ enum Sign {
     Chain,
     Output,
     Steer,
+    Program,
     Dropped,
 }
 
@@ -132,6 +133,11 @@ fn signs(graph: &Graph, plan: &Plan) -> Vec<(Sign, &'static str)> {
         (Sign::Chain, "chain", !plan.rows.is_empty()),
         (Sign::Output, "named output of an NF", branches(false)),
         (Sign::Steer, "permitted steer", branches(true)),
+        (
+            Sign::Program,
+            "may be programmed by an NF",
+            graph.steering.iter().any(|s| !s.programs.is_empty()),
+        ),
         (Sign::Dropped, "dropped", drops),
     ];
     all.into_iter()
@@ -155,7 +161,7 @@ impl Sign {
                 pen.text("label", "start", x + 4, y + 5, "x");
                 pen.arrow(x, x + 32, y + 9, COLOUR, false);
             }
-            Self::Steer => pen.arrow(x, x + 32, y + 9, COLOUR, true),
+            Self::Steer | Self::Program => pen.arrow(x, x + 32, y + 9, COLOUR, true),
             Self::Dropped => pen.cross(x + 16, y + 9),
         }
     }

@@ -77,9 +77,23 @@ pub(super) fn any_graph() -> impl Strategy<Value = Graph> {
             chain: format!("c{}", usize::from(*choice) % chains.len()),
             source: String::new(),
         };
+        let programmed = |choice: &u8| Programmed {
+            nf: format!("nf{}", choice % 5),
+            filter: format!("port {choice}"),
+            meaning: String::new(),
+            chains: (0..usize::from(choice % 3))
+                .map(|n| format!("c{}", n % chains.len()))
+                .collect(),
+            source: String::new(),
+        };
         let steering = |(port, rules): (usize, &[u8])| Steering {
             port: format!("p{port}"),
             doc: None,
+            programs: rules
+                .iter()
+                .filter(|choice| *choice % 5 == 2)
+                .map(programmed)
+                .collect(),
             rules: rules.iter().enumerate().map(rule).collect(),
         };
         let ports = (0..3).map(|n| Port {

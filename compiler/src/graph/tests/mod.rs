@@ -43,6 +43,15 @@ fn hostile() -> Graph {
         (service.nf_type, service.summary, service.doc) =
             (HOSTILE.into(), HOSTILE.into(), Some(HOSTILE.into()));
     }
+    for steering in &mut graph.steering {
+        steering.programs = vec![Programmed {
+            nf: HOSTILE.into(),
+            filter: HOSTILE.into(),
+            meaning: HOSTILE.into(),
+            chains: vec!["plain".into(), HOSTILE.into()],
+            source: HOSTILE.into(),
+        }];
+    }
     for rule in graph.steering.iter_mut().flat_map(|s| &mut s.rules) {
         (rule.filter, rule.source) = (Some(HOSTILE.into()), HOSTILE.into());
     }
@@ -74,6 +83,35 @@ fn the_example_in_text_formats() {
     insta::assert_snapshot!("dot", graph.render(Format::Dot));
     insta::assert_snapshot!("mermaid", graph.render(Format::Mermaid));
     insta::assert_snapshot!("json", graph.render(Format::Json));
+}
+
+/// Dashed lines, with the NF that may make them.
+#[test]
+fn what_nfs_may_program_is_shown() {
+    let graph = of_file(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../chains/sdn/sdn.chain"));
+    insta::assert_snapshot!("programmed", graph.render(Format::Dot));
+    let json: serde_json::Value = serde_json::from_str(&graph.render(Format::Json)).unwrap();
+    let arm = &json["steering"][0]["programs"][0];
+    assert_eq!(
+        (&arm["nf"], &arm["filter"], &arm["chains"]),
+        (
+            &"ctl".into(),
+            &"web".into(),
+            &serde_json::json!(["trusted", "watched"])
+        )
+    );
+    let mermaid = graph.render(Format::Mermaid);
+    let dashed = mermaid
+        .lines()
+        .filter(|line| line.contains("-.->|\"ctl") || line.contains("-.->|\"ids"));
+    assert_eq!(dashed.count(), 4, "{mermaid}");
+    let svg = graph.render(Format::Svg);
+    let page = svg_of(&svg);
+    sound(&page);
+    for text in ["ctl: web", "ids: tcp or udp", "may be programmed by an NF"] {
+        assert!(page.texts.iter().any(|t| t.text == text), "no {text}");
+    }
+    assert_eq!(svg.matches(r#"<path class="flow steer""#).count(), 4 + 1);
 }
 
 #[test]

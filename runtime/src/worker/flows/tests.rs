@@ -6,7 +6,7 @@ use std::{
 
 use nflib::{
     FlowTarget,
-    flows::{FlowEnd, FlowEntry, FlowNews, FlowRequest, Target},
+    flows::{FlowEnd, FlowEntry, FlowMatch, FlowNews, FlowRequest, Target},
     memory::{Geometry, Mapping, PacketFile, PrivateCopy, create_file},
 };
 use onvm_bundle::{Arm, SourceRef, filter::Expr};

@@ -69,6 +69,27 @@ fn a_step_says_what_traffic_reaches_it() {
 }
 
 #[test]
+fn what_nfs_may_program_leads_to_a_step() {
+    let source = "use \"guard.nf.toml\" as guard\nnf g = guard\nchain known = a -> lan\n\
+        chain odd = g { suspect -> b -> drop } -> lan\nsteer wan { else -> odd }\n\
+        allow g to program wan {\n    tcp and\n    port 80 -> known, drop\n    udp -> odd, drop\n}\n";
+    let marked = |from: &str, to: &str| format!("{HEAD}{}", source.replace(from, to));
+    let known = "- from `wan`: those of `tcp and port 80` that `g` programs to go here";
+    assert_eq!(lines(&marked("= a", "= $0a")), [known]);
+    assert_eq!(lines(&marked("chain known", "chain kn$0own")), [known]);
+    says(
+        &marked("= a", "= $0a"),
+        &["Traffic that reaches this step:", known],
+    );
+    assert_eq!(
+        lines(&marked("-> b", "-> $0b"))[1..],
+        [
+            "- from `wan`: those of `udp` that `g` programs to go here; only packets that `g` puts out on `suspect`"
+        ]
+    );
+}
+
+#[test]
 fn what_earlier_rules_take_is_not_left() {
     let rules = "steer wan {\n\
                  src net 10.0.0.0/9 -> drop\n\
