@@ -382,6 +382,7 @@ fn generation(nfs: u16, table: PortTable) -> Generation {
             outs: Vec::new(),
             lookup: false,
             chain: 0,
+            bypass: false,
             run: Vec::new(),
         })
         .collect();
