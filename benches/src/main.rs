@@ -10,7 +10,7 @@ use std::{
 
 use clap::{Parser, ValueEnum};
 use onvm_benches::{
-    BenchError, Effort, chain_length, compiler, flow_director,
+    BenchError, Effort, chain_length, compiler, flow_director, fused,
     host::Host,
     http_mix, idle, instructions, language_server, latency, nf_loss, nf_start, port_to_port, report,
     results::{Record, Results},
@@ -61,6 +61,8 @@ enum Benchmark {
     B8,
     /// Language server: from a keystroke to its diagnostics
     B9,
+    /// NFs that share a process, beside the same apart
+    Fused,
     /// New flows against N steering rules
     Rules,
     /// Processor time of an idle system
@@ -116,6 +118,7 @@ fn measure(benchmark: Benchmark, arguments: &Arguments, host: &Host) -> Record {
     let (id, outcome) = match benchmark {
         Benchmark::B0 => (port_to_port::ID, port_to_port::run(effort)),
         Benchmark::B1 => (chain_length::ID, chain_length::run(effort, host)),
+        Benchmark::Fused => (fused::ID, fused::run(effort)),
         Benchmark::B2 => (flow_director::ID, flow_director::run(effort)),
         Benchmark::B3 => (latency::ID, latency::run(effort, host)),
         Benchmark::B4 => (http_mix::ID, http_mix::run(effort)),
