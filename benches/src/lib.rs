@@ -42,7 +42,7 @@ pub struct Effort {
 impl Effort {
     /// What is passed over before a rate is measured, and how long it is measured.
     pub fn windows(self) -> (Duration, Duration) {
-        let (warm_up, measured) = if self.quick { (300, 700) } else { (1000, 1500) };
+        let (warm_up, measured) = if self.quick { (200, 500) } else { (1000, 1500) };
         (Duration::from_millis(warm_up), Duration::from_millis(measured))
     }
 }
