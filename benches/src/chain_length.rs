@@ -13,7 +13,7 @@ use crate::{
 
 pub const ID: &str = "b1";
 
-const RING_MEASURED: Duration = Duration::from_millis(500);
+const RING_MEASURED: Duration = Duration::from_millis(300);
 /// Millions a second of the bare ring there and back from which on cores are near, or at least far: near ones gave 250, far ones
 /// 70 to 85.
 const NEAR: f64 = 150.0;
