@@ -355,9 +355,13 @@ impl<'a, N: Nf> Session<'a, N> {
         if command == Command::Stop as u32 {
             return Ok(Some(End::Stopped));
         }
-        self.region
-            .command()
-            .store(Command::Run as u32, Ordering::Relaxed);
+        // A stop that was said meanwhile stays.
+        let _ = self.region.command().compare_exchange(
+            command,
+            Command::Run as u32,
+            Ordering::Relaxed,
+            Ordering::Relaxed,
+        );
         while readable(self.connection, Duration::ZERO)? {
             match hear(self.connection)? {
                 None => return Ok(Some(End::ManagerLost)),

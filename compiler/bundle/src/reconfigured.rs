@@ -28,7 +28,9 @@ pub fn reconfigured<'a>(old: Contents<'_>, new: Contents<'a>) -> Option<&'a str>
         let (Some(old), Some(new)) = (old.instances.get(name), new.instances.get(name)) else {
             return false;
         };
-        new.manifest.reconfigure && *old == with_params_of(new, old)
+        // Entries that it has made by the former parameters would stay, and its requests may keep its answer waiting.
+        let programs = new.manifest.effects.programs;
+        new.manifest.reconfigure && !programs && *old == with_params_of(new, old)
     };
     // Of fused NFs, one process has the parameters of all.
     let is_alone = service.fuse.is_none();

@@ -169,6 +169,19 @@ impl<'a> Check<'a> {
                 let shown = name.escape_debug();
                 format!("`fuse = \"{shown}\"`: expected a name that no NF has, of {MAX_FUSED} NFs at most")
             })?;
+            for process in &host.service.instances {
+                let taken = m
+                    .services
+                    .iter()
+                    .flat_map(|s| &s.instances)
+                    .any(|i| i.name == process.name);
+                self.ensure(is_name(&process.name) && !taken, || {
+                    format!(
+                        "`{}` is the name of an instance, and of a process of fused NFs",
+                        process.name.escape_debug()
+                    )
+                })?;
+            }
             let [first, others @ ..] = host.members.as_slice() else {
                 continue;
             };

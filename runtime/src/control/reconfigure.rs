@@ -86,6 +86,9 @@ impl Manager {
     /// Gives the former parameters back to instances that took others. One that does not take them, or has not answered before, is ended: it
     /// starts again with the former ones.
     async fn take_back(&mut self, others: Vec<(u16, Given)>) {
+        if self.stopping {
+            return;
+        }
         let mut former = Vec::new();
         for (slot, _) in others {
             match (self.fleet.taken(slot), self.fleet.given(slot)) {
@@ -96,7 +99,7 @@ impl Manager {
                 _ => {}
             }
         }
-        if former.is_empty() || self.stopping || self.offer(&former).await == Taken::Done {
+        if former.is_empty() || self.offer(&former).await == Taken::Done {
             return;
         }
         for (slot, _) in former {

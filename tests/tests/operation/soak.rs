@@ -133,7 +133,16 @@ fn nothing_is_left_behind() {
         .sum();
     assert!(programmed > 0);
     let summary = manager.terminate_whole(FLOWS.into());
-    let expected = ["chain", "nf_lost", "no_instance", "shutdown"];
+    // Of a port that does not wait, some come faster than what is left of killed functions takes them.
+    let expected = [
+        "chain",
+        "nf_lost",
+        "no_instance",
+        "shutdown",
+        "backpressure",
+        "share_full",
+        "ring_full",
+    ];
     for drop in &summary.drops {
         assert!(expected.contains(&drop.reason.as_str()), "{drop:?}");
     }
