@@ -142,8 +142,9 @@ fn left_out(instance: &str, lines: u64) {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
+    use std::sync::{Arc, LazyLock, Mutex};
 
+    use tracing::{Dispatch, subscriber::NoSubscriber};
     use tracing_subscriber::fmt::MakeWriter;
 
     use super::*;
@@ -173,12 +174,17 @@ mod tests {
 
     /// What is enabled is looked up in one place for all threads, which the filter of one test changes for the others.
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    /// Where there is one subscriber alone, a thread that looks first, and has none, would have its answer kept for all threads: that
+    /// nothing is enabled.
+    static OTHERS: LazyLock<[Dispatch; 2]> =
+        LazyLock::new(|| [(); 2].map(|()| Dispatch::new(NoSubscriber::default())));
 
     /// The log under a filter, and the level that NFs are told.
     fn logged(filter: &str, printed: &str) -> (Vec<String>, &'static str) {
         let _guard = ONE_AT_A_TIME
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
+        LazyLock::force(&OTHERS);
         let written = Written::default();
         let subscriber = tracing_subscriber::fmt()
             .with_env_filter(filter)
