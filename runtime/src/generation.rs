@@ -15,6 +15,11 @@ use onvm_bundle::{
 
 use crate::director::Program;
 
+const _: () = assert!(
+    onvm_bundle::MAX_FUSED == Run::MEMBERS,
+    "descriptors name as many NFs of a process as bundles may fuse"
+);
+
 #[derive(Debug)]
 pub struct Generation {
     /// Rises from 1 with each apply.

@@ -276,17 +276,15 @@ struct Names<'a> {
 
 impl<'a> Names<'a> {
     fn new(manager: &'a ManagerConfig, slots: &'a HashMap<String, u16>) -> Self {
-        let mut fused = HashMap::new();
-        let mut members: HashMap<&str, u8> = HashMap::new();
-        for service in &manager.services {
-            if let Some(process) = service.fuse.as_deref() {
-                let place = members.entry(process).or_default();
-                fused.insert(service.name.as_str(), (process, *place));
-                *place = place.saturating_add(1);
-            }
-        }
+        let fused = manager.hosts().into_iter().flat_map(|host| {
+            let members = host.members.into_iter().enumerate();
+            members.filter_map(|(place, service)| {
+                let place = u8::try_from(place).unwrap_or(u8::MAX);
+                Some((service.name.as_str(), (service.fuse.as_deref()?, place)))
+            })
+        });
         Self {
-            fused,
+            fused: fused.collect(),
             slots,
             service_ids: manager.services.iter().map(|s| (s.name.as_str(), s.id)).collect(),
             ports: manager.ports.iter().map(|p| (p.name.as_str(), p.id)).collect(),

@@ -58,10 +58,60 @@ pub(crate) fn fused_unlike(first: Fused<'_>, other: Fused<'_>, what: &str) -> Di
 
 #[cfg(test)]
 mod tests {
-    use crate::testing::check_page;
+    use crate::testing::{check_page, checked};
 
     #[test]
     fn page() {
         check_page(&super::PAGE);
+    }
+
+    /// What is said of NFs that are declared so.
+    fn said(nfs: &[String]) -> Vec<String> {
+        let names: Vec<String> = (0..nfs.len()).map(|n| format!("n{n}")).collect();
+        let declared: String = names
+            .iter()
+            .zip(nfs)
+            .map(|(name, nf)| format!("nf {name} = {nf}\n"))
+            .collect();
+        let source = format!(
+            "port wan = null {{}}\nport lan = null {{}}\nuse \"guard.nf.toml\" as guard\n{declared}\
+             steer wan {{ else -> {} -> lan }}\nmanager {{ max_hops = 40 }}\n",
+            names.join(" -> ")
+        );
+        let found = checked(&source).diagnostics.into_iter();
+        let found = found.filter(|d| d.code == super::PAGE.code);
+        found.map(|d| d.message).collect()
+    }
+
+    #[test]
+    fn each_reason_is_said() {
+        let of = |nfs: &[&str]| said(&nfs.iter().map(|nf| (*nf).to_owned()).collect::<Vec<_>>());
+        let fused = "forward with { fuse = \"edge\" }";
+        assert_eq!(of(&[fused, fused]), [""; 0]);
+        assert_eq!(
+            of(&["guard with { fuse = \"edge\" }"]),
+            ["`n0` cannot be fused with others: its program runs one NF in a process"]
+        );
+        assert_eq!(
+            of(&["forward with { fuse = \"edge\", replicas = 1..2 }"]),
+            ["`n0` cannot be fused with others: its number changes while it runs"]
+        );
+        assert_eq!(
+            of(&["forward with { fuse = \"n1\" }", "forward"]),
+            ["`n0` cannot be fused with others: `n1` is the name of an NF"]
+        );
+        assert_eq!(
+            of(&["forward with { fuse = \"no name\" }"]),
+            ["`n0` cannot be fused with others: \"no name\" is no name"]
+        );
+        assert_eq!(
+            of(&[fused, "forward with { fuse = \"edge\", restart = never }"]),
+            ["`n1` cannot share a process with `n0`: `restart` is `never` here and `always` there"]
+        );
+        assert_eq!(said(&vec![fused.to_owned(); 15]), [""; 0]);
+        assert_eq!(
+            said(&vec![fused.to_owned(); 16]),
+            ["`n15` cannot be fused with others: 15 NFs share `edge` already"]
+        );
     }
 }
