@@ -234,6 +234,12 @@ impl Geometry {
     pub fn bytes(&self) -> usize {
         self.buffers as usize * self.stride as usize
     }
+
+    /// Whether a packet of this length, so many bytes behind the begin of a buffer, lies within the buffer.
+    #[inline(always)]
+    pub fn fits(&self, offset: u16, length: u16) -> bool {
+        u32::from(offset) + u32::from(length) <= self.stride
+    }
 }
 
 /// The buffers that packets lie in.
@@ -285,7 +291,7 @@ impl PacketFile {
     /// Whether the bytes lie within one buffer of the file.
     #[inline(always)]
     pub fn contains(&self, buffer: u32, offset: u16, length: u16) -> bool {
-        buffer < self.geometry.buffers && u32::from(offset) + u32::from(length) <= self.geometry.stride
+        buffer < self.geometry.buffers && self.geometry.fits(offset, length)
     }
 
     /// The bytes of a packet that the caller owns (see the type's contract); empty when they lie outside the buffer.

@@ -277,16 +277,29 @@ impl Slot for [u64; 2] {
 
 #[inline(always)]
 fn write<H: Word<u64>, T: Slot>(slots: &[[H; 2]], burst: &[T]) {
-    for (slot, d) in slots.iter().zip(burst) {
+    // Four at once: the compiler does not unroll loops over atomics.
+    let put = |(slot, d): (&[H; 2], &T)| {
         let [a, b] = d.words();
         slot[0].store(a, Ordering::Relaxed);
         slot[1].store(b, Ordering::Relaxed);
+    };
+    let (slots, last_slots) = slots.as_chunks::<4>();
+    let (burst, last) = burst.as_chunks::<4>();
+    for (slots, burst) in slots.iter().zip(burst) {
+        slots.iter().zip(burst).for_each(put);
     }
+    last_slots.iter().zip(last).for_each(put);
 }
 
 #[inline(always)]
 fn read<H: Word<u64>, T: Slot>(slots: &[[H; 2]], burst: &mut [T]) {
-    for (slot, d) in slots.iter().zip(burst) {
+    let take = |(slot, d): (&[H; 2], &mut T)| {
         *d = T::from([slot[0].load(Ordering::Relaxed), slot[1].load(Ordering::Relaxed)]);
+    };
+    let (slots, last_slots) = slots.as_chunks::<4>();
+    let (burst, last) = burst.as_chunks_mut::<4>();
+    for (slots, burst) in slots.iter().zip(burst) {
+        slots.iter().zip(burst).for_each(take);
     }
+    last_slots.iter().zip(last).for_each(take);
 }

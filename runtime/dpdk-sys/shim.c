@@ -183,66 +183,85 @@ static __rte_noinline struct rte_mbuf *take_in(const struct onvm_pool *pool, str
 	return to;
 }
 
+/* Half of a struct onvm_rx_desc, with its fields from the lowest bit on. */
+typedef uint64_t __attribute__((may_alias)) rx_words;
+_Static_assert(sizeof(struct onvm_rx_desc) == 2 * sizeof(rx_words), "two words make a descriptor");
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "fields stand in words from the lowest bit on");
+
+/* Of a packet with an RSS hash or a tag that was taken off. */
+static inline uint32_t flags_of(struct rte_mbuf *m)
+{
+	uint32_t flags = m->ol_flags & RTE_MBUF_F_RX_RSS_HASH ? ONVM_RX_HASH_VALID : 0;
+
+	if (unlikely(m->ol_flags & RTE_MBUF_F_RX_VLAN_STRIPPED) && restore_vlan(m))
+		flags |= ONVM_RX_VLAN_RESTORED;
+	return flags;
+}
+
 uint16_t onvm_rx_burst(const struct onvm_pool *pool, uint16_t port, uint16_t queue, struct onvm_rx_desc *out,
 		       uint16_t limit, uint64_t *oversized, uint64_t *foreign)
 {
 	struct rte_mbuf *burst[ONVM_MAX_BURST];
+	/* A copy, which the compiler knows that nobody changes. */
+	const struct onvm_pool own = *pool;
 	const uint16_t n = rte_eth_rx_burst(port, queue, burst, RTE_MIN(limit, (uint16_t)ONVM_MAX_BURST));
-	uint16_t i, kept = 0;
+	/* Each field by itself would be a store of its own. */
+	rx_words *words = (rx_words *)out;
+	uint16_t i;
 
-	for (i = 0; i < n && i < AHEAD; i++)
+	for (i = 0; i < n; i++)
 		rte_prefetch0(burst[i]);
 	for (i = 0; i < n; i++) {
 		struct rte_mbuf *m = burst[i];
-		uint32_t flags = 0;
+		uint32_t flags = 0, hash = 0;
 
-		if (i + AHEAD < n)
-			rte_prefetch0(burst[i + AHEAD]);
-		if (unlikely(m->nb_segs != 1 || m->pool != pool->mp)) {
+		if (unlikely(m->nb_segs != 1 || m->pool != own.mp)) {
 			m = take_in(pool, m, oversized, foreign);
 			if (m == NULL)
 				continue;
 		}
-		if (unlikely(m->ol_flags & RTE_MBUF_F_RX_VLAN_STRIPPED) && restore_vlan(m))
-			flags |= ONVM_RX_VLAN_RESTORED;
-		if (m->ol_flags & RTE_MBUF_F_RX_RSS_HASH)
-			flags |= ONVM_RX_HASH_VALID;
-		out[kept].index = index_of(pool, m);
-		out[kept].hash = flags & ONVM_RX_HASH_VALID ? m->hash.rss : 0;
-		out[kept].off = m->data_off;
-		out[kept].len = m->data_len;
-		out[kept].flags = flags;
-		kept++;
+		if (unlikely(m->ol_flags & (RTE_MBUF_F_RX_VLAN_STRIPPED | RTE_MBUF_F_RX_RSS_HASH))) {
+			flags = flags_of(m);
+			hash = flags & ONVM_RX_HASH_VALID ? m->hash.rss : 0;
+		}
+		words[0] = index_of(&own, m) | (uint64_t)hash << 32;
+		words[1] = m->data_off | (uint32_t)m->data_len << 16 | (uint64_t)flags << 32;
+		words += 2;
 	}
-	return kept;
+	return (words - (rx_words *)out) / 2;
 }
+
+/* Both lengths of an mbuf, and its tag, which nobody reads. */
+typedef uint64_t __attribute__((may_alias)) lengths;
+_Static_assert(offsetof(struct rte_mbuf, data_len) == offsetof(struct rte_mbuf, pkt_len) + 4 &&
+		       offsetof(struct rte_mbuf, vlan_tci) == offsetof(struct rte_mbuf, pkt_len) + 6,
+	       "the lengths and the tag are neighbours");
 
 uint16_t onvm_tx_burst(const struct onvm_pool *pool, uint16_t port, uint16_t queue, const struct onvm_tx_desc *in,
 		       uint16_t n, const struct onvm_tx_limits *limits, uint8_t *malformed)
 {
 	struct rte_mbuf *burst[ONVM_MAX_BURST];
+	struct rte_mbuf *const *const mbufs = pool->mbufs;
+	const uint32_t count = pool->count, stride = pool->stride;
+	const uint32_t least = limits->min_len, span = limits->max_len - least;
 	uint16_t i;
 
 	n = RTE_MIN(n, (uint16_t)ONVM_MAX_BURST);
 	for (i = 0; i < n; i++) {
 		const struct onvm_tx_desc d = in[i];
+		struct rte_mbuf *m;
 
-		if (unlikely(d.index >= pool->count || d.len < limits->min_len || d.len > limits->max_len ||
-			     (uint32_t)d.off + d.len > pool->stride)) {
+		/* A length below the least one wraps around. */
+		if (unlikely(d.index >= count || (uint32_t)d.len - least > span ||
+			     (uint32_t)d.off + d.len > stride)) {
 			*malformed = 1;
 			n = i;
 			break;
 		}
-		burst[i] = pool->mbufs[d.index];
-		rte_prefetch0(burst[i]);
-	}
-	for (i = 0; i < n; i++) {
-		struct rte_mbuf *m = burst[i];
-
 		/* One segment, no next and a count of one hold since the mbuf was received or allocated. */
-		m->data_off = in[i].off;
-		m->data_len = in[i].len;
-		m->pkt_len = in[i].len;
+		burst[i] = m = mbufs[d.index];
+		m->data_off = d.off;
+		*(lengths *)&m->pkt_len = (lengths)d.len * (1 | 1ull << 32);
 		m->ol_flags = 0;
 	}
 	return n == 0 ? 0 : rte_eth_tx_burst(port, queue, burst, n);

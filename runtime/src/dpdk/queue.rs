@@ -178,6 +178,11 @@ impl RxBurst {
     pub fn packets(&self) -> &[RxDesc] {
         &self.descs[..self.len]
     }
+
+    /// The same, to note their hashes.
+    pub(crate) fn packets_mut(&mut self) -> &mut [RxDesc] {
+        &mut self.descs[..self.len]
+    }
 }
 
 /// A port's receive queue, for the one worker that polls it. Dropping it gives the queue back to the port.

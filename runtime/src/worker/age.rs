@@ -68,8 +68,8 @@ impl Watch {
         self.next = from + slice.len();
         slice
             .iter()
-            .filter(move |entry| period.wrapping_sub(entry.given) > MOST_PERIODS)
-            .filter_map(|entry| entry.owner.slot())
+            .filter(move |entry| period.wrapping_sub(entry.tag.given()) > MOST_PERIODS)
+            .filter_map(|entry| entry.tag.owner().slot())
     }
 }
 
@@ -96,6 +96,11 @@ mod tests {
         *,
     };
 
+    fn hold(ledger: &mut Ledger, buffer: u32, owner: Owner, period: u8) {
+        let tag = ledger.give(buffer, owner);
+        ledger.entry(buffer).tag = tag.with_given(period);
+    }
+
     fn look(watch: &mut Watch, ledger: &Ledger) -> Vec<u16> {
         let mut found = Vec::new();
         for _ in 0..3 {
@@ -115,7 +120,7 @@ mod tests {
             (5, Owner::POOL),
             (6, Owner::WORKER),
         ] {
-            (ledger.entry(buffer).owner, ledger.entry(buffer).given) = (owner, 250);
+            hold(&mut ledger, buffer, owner, 250);
         }
         let mut now = watch.ends;
         for _ in 0..MOST_PERIODS {
@@ -124,7 +129,7 @@ mod tests {
             now += PERIOD;
         }
         // One of the two is given another packet in its place.
-        (ledger.entry(0).owner, ledger.entry(0).given) = (Owner::instance(3), watch.period);
+        hold(&mut ledger, 0, Owner::instance(3), watch.period);
         watch.tick(now);
         assert_eq!(look(&mut watch, &ledger), [7]);
         assert_eq!(look(&mut watch, &ledger), [0; 0], "once a period");

@@ -76,7 +76,7 @@ impl Forward {
 
     /// A blank never was a packet, so that its end is counted nowhere.
     pub(super) fn free_blank(&mut self, packets: &mut Packets, buffer: u32) {
-        packets.ledger.entry(buffer).owner = Owner::POOL;
+        packets.ledger.give(buffer, Owner::POOL);
         self.release(buffer);
     }
 }
@@ -102,7 +102,7 @@ impl Worker {
         let mut buffers = [0; BURST];
         let got = self.forward.pool.alloc_burst(&mut buffers[..wanted]);
         for &buffer in &buffers[..got] {
-            self.packets.ledger.entry(buffer).owner = Owner::blank(slot);
+            self.packets.ledger.give(buffer, Owner::blank(slot));
         }
         let offset = self.forward.file.geometry().headroom as u16;
         let pushed = self.forward.blanks(slot).map(|b| b.push(&buffers[..got], offset));
@@ -173,9 +173,9 @@ impl Worker {
         let parent = self.packets.ledger.held_by(parent, Owner::instance(slot))?;
         let fits = self.forward.file.contains(buffer, offset, length);
         fits.then_some(Entry {
-            owner: Owner::WORKER,
+            tag: parent.tag.with_owner(Owner::WORKER),
             place: place(offset, length),
-            ..*parent
+            hash: parent.hash,
         })
     }
 
@@ -188,11 +188,10 @@ impl Worker {
             ..
         } = made;
         *self.packets.ledger.entry(buffer) = entry;
-        let generation = usize::from(entry.generation);
-        self.packets.generations.enter(generation, entry.port, 1);
+        self.packets.generations.enter(entry.tag, 1);
         add(&self.counters.generated, 1);
         add(&self.forward.instance(slot).generated, 1);
-        if self.forward.stamped[usize::from(entry.port)] {
+        if self.forward.stamped[usize::from(entry.tag.port())] {
             let time = self.forward.stamps.get(parent).time;
             self.forward.stamps.set(buffer, Stamp { time, cut: 0 });
         }

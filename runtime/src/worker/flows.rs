@@ -221,6 +221,12 @@ impl View<'_> {
         Foreseen { flow, at }
     }
 
+    /// The hash of a packet whose bytes decide nothing.
+    #[inline(always)]
+    pub(super) fn hash<'b>(&self, read: impl FnOnce(u16) -> &'b [u8]) -> u32 {
+        flow_of(read(flow::REACH)).hash
+    }
+
     /// The packet's hash and what decides about it, if that is kept.
     #[inline(always)]
     pub(super) fn known(&mut self, foreseen: &Foreseen, nic_hash: Option<u32>) -> Option<(u32, Decision)> {
@@ -238,10 +244,6 @@ impl View<'_> {
         nic_hash: Option<u32>,
         read: impl FnOnce(u16) -> &'b [u8],
     ) -> (u32, Decision) {
-        if !self.look() {
-            let hash = nic_hash.unwrap_or_else(|| flow_of(read(flow::REACH)).hash);
-            return (hash, 0);
-        }
         let head = read(self.port.reach);
         let flow = flow_of(head);
         let hash = nic_hash.unwrap_or(flow.hash);

@@ -50,8 +50,6 @@ pub(super) struct Forward {
     pub(super) stamped: [bool; 256],
     /// By port id: the flags of its packets' descriptors.
     pub(super) flags: [u8; 256],
-    /// Some port's are not 0.
-    pub(super) flagged: bool,
     pub(super) stamps: Stamps,
     /// The present period of [`age`](super::age).
     pub(super) period: u8,
@@ -84,7 +82,6 @@ impl Forward {
             waiting: [false; 256],
             stamped: [false; 256],
             flags: [0; 256],
-            flagged: false,
             stamps: Stamps::default(),
             period: 0,
             clock: Clock {
@@ -100,16 +97,6 @@ impl Forward {
     pub(super) fn renew_flags(&mut self, tables: &[PortTable]) {
         for (flags, table) in self.flags.iter_mut().zip(tables) {
             *flags = if table.ignore_tags { IGNORE_TAGS } else { 0 };
-        }
-        self.flagged = self.flags.iter().any(|&flags| flags != 0);
-    }
-
-    /// The flags of a packet that came from this port.
-    #[inline(always)]
-    pub(super) fn flags_of(&self, port: u8) -> u8 {
-        match self.flagged {
-            true => self.flags[usize::from(port)],
-            false => 0,
         }
     }
 
@@ -176,27 +163,27 @@ impl Forward {
             return;
         };
         let entry = packets.ledger.entry(buffer);
-        entry.hop = hop;
+        entry.tag = entry.tag.with_hop(hop);
         let arrived = &tables.counters[self.worker].arrived;
         add(&arrived[usize::from(hop)], 1);
         match tables.hops[usize::from(hop)].at {
             At::Service(service) => {
-                if entry.visits_left == 0 {
+                let visits_left = entry.tag.visits_left();
+                if visits_left == 0 {
                     return self.discard(packets, buffer, Reason::HopLimit);
                 }
                 let Some(instance) = self.services[usize::from(service)].choose(entry.hash, self.clock)
                 else {
                     return self.go_without(packets, slot, buffer);
                 };
-                let flags = self.flags_of(entry.port);
+                let flags = self.flags[usize::from(entry.tag.port())];
                 let Some(link) = self.links[usize::from(instance)].as_mut().filter(|l| !l.faulty) else {
                     return self.go_without(packets, slot, buffer);
                 };
                 // No more NFs than it may visit yet.
-                let run = tables.runs[usize::from(hop)].first(entry.visits_left);
-                entry.visits_left -= 1;
-                entry.owner = Owner::instance(instance);
-                entry.given = self.period;
+                let run = tables.runs[usize::from(hop)].first(visits_left);
+                let tag = entry.tag.with_visits_left(visits_left - 1);
+                entry.tag = tag.with_owner(Owner::instance(instance)).with_given(self.period);
                 let full = link.stage(entry.descriptor(buffer, flags, run.word()));
                 if full {
                     self.push(packets, instance);
@@ -204,15 +191,10 @@ impl Forward {
             }
             At::Port(port) => {
                 let (off, len) = entry.extent();
-                self.stage_out(
-                    packets,
-                    port,
-                    TxDesc {
-                        index: buffer,
-                        off,
-                        len,
-                    },
-                );
+                let index = buffer;
+                let tag = packets.ledger.give(buffer, Owner::POOL);
+                packets.generations.leave(tag, 1);
+                self.stage_out(packets, port, TxDesc { index, off, len });
             }
             At::Drop => self.discard(packets, buffer, Reason::Chain),
         }
@@ -223,11 +205,12 @@ impl Forward {
     #[cold]
     fn go_without(&mut self, packets: &mut Packets, slot: usize, buffer: u32) {
         let entry = packets.ledger.entry(buffer);
-        let at = usize::from(entry.hop);
+        let at = usize::from(entry.tag.hop());
+        let visits_left = entry.tag.visits_left();
         let tables = packets.generations.live[slot].as_ref().map(|live| &live.tables);
         match tables.and_then(|tables| Some((tables, tables.hops.get(at)?))) {
-            Some((tables, hop)) if hop.bypass && entry.visits_left > 0 => {
-                entry.visits_left -= 1;
+            Some((tables, hop)) if hop.bypass && visits_left > 0 => {
+                entry.tag = entry.tag.with_visits_left(visits_left - 1);
                 add(&tables.counters[self.worker].bypassed[at], 1);
                 let next = hop.next;
                 self.send(packets, slot, buffer, next);
@@ -239,30 +222,29 @@ impl Forward {
     #[inline(always)]
     pub(super) fn stage_out(&mut self, packets: &mut Packets, port: u16, packet: TxDesc) {
         let staged = &mut self.sinks[usize::from(port)].staged;
-        staged.push(packet);
-        if staged.len() >= BURST {
+        if let Some(place) = staged.room().first_mut() {
+            *place = packet;
+            staged.more(1);
+        }
+        if staged.is_full() {
             self.transmit(packets, port);
         }
     }
 
     /// Frees a packet that an instance or the worker holds, and counts it at the hop where it was.
     pub(super) fn discard(&mut self, packets: &mut Packets, buffer: u32, reason: Reason) {
-        let entry = packets.ledger.entry(buffer);
-        entry.owner = Owner::POOL;
-        let generation = usize::from(entry.generation);
-        packets.generations.leave(generation, entry.port, 1);
-        if let Some(live) = &packets.generations.live[generation] {
-            add(
-                &live.tables.counters[self.worker].dropped[usize::from(entry.hop)][reason as usize],
-                1,
-            );
+        let tag = packets.ledger.give(buffer, Owner::POOL);
+        packets.generations.leave(tag, 1);
+        if let Some(live) = &packets.generations.live[usize::from(tag.generation())] {
+            let dropped = &live.tables.counters[self.worker].dropped;
+            add(&dropped[usize::from(tag.hop())][reason as usize], 1);
         }
         self.release(buffer);
     }
 
     /// Frees a packet that never got onto a chain, and counts it at its port.
     pub(super) fn refuse(&mut self, packets: &mut Packets, port: u16, buffer: u32, reason: Reason) {
-        packets.ledger.entry(buffer).owner = Owner::POOL;
+        packets.ledger.give(buffer, Owner::POOL);
         add(
             &self.counters.ports[usize::from(port)].dropped[reason as usize],
             1,

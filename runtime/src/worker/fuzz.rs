@@ -261,7 +261,7 @@ impl<'b> World<'b> {
         for (i, &buffer) in buffers.iter().enumerate() {
             let entry = self.worker.packets.ledger.slice(buffer as usize, 1)[0];
             assert_eq!(
-                entry.owner,
+                entry.tag.owner(),
                 super::ledger::Owner::POOL,
                 "buffer {buffer} is in the stock"
             );

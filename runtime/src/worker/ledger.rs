@@ -2,6 +2,8 @@
 //!
 //! NFs see none of this, so they can neither forge a packet's place nor give back what they do not hold.
 
+use std::fmt;
+
 use crate::generation::HopIndex;
 
 /// Holder of a buffer.
@@ -45,16 +47,7 @@ const BLANK: u16 = 1 << 15;
 /// What the worker knows about the packet in a buffer.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Entry {
-    pub(super) owner: Owner,
-    pub(super) hop: HopIndex,
-    /// Slot of the generation that classified the packet.
-    pub(super) generation: u8,
-    /// NF visits left.
-    pub(super) visits_left: u8,
-    /// Id of the port it came from.
-    pub(super) port: u8,
-    /// When it was given to the instance that holds it: see [`age`](super::age).
-    pub(super) given: u8,
+    pub(super) tag: Tag,
     pub(super) hash: u32,
     /// Offset in the buffer (low half) and length, as a descriptor's first word has them: one field, since halves that are
     /// written apart and read together stall the processor.
@@ -62,6 +55,96 @@ pub(super) struct Entry {
 }
 
 const _: () = assert!(size_of::<Entry>() == 16);
+
+/// Holder and place of a packet, in one word, so that it is compared and written at once. From the
+/// lowest bit on: holder (16 bits), hop (16), slot of the generation that classified the packet, NF visits left, id of the port
+/// that it came from, and the period in which it was given to the instance that holds it ([`age`](super::age); 8 bits each).
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Tag(u64);
+
+const HOP: u32 = 16;
+const GENERATION: u32 = 32;
+const VISITS: u32 = 40;
+const PORT: u32 = 48;
+const GIVEN: u32 = 56;
+
+impl Tag {
+    /// A packet that has come in from a port, in the worker's hands.
+    #[inline(always)]
+    pub(super) fn new(hop: HopIndex, generation: u8, visits_left: u8, port: u8) -> Self {
+        let at = u64::from(Owner::WORKER.0) | u64::from(hop) << HOP | u64::from(generation) << GENERATION;
+        Self(at | u64::from(visits_left) << VISITS | u64::from(port) << PORT)
+    }
+
+    #[inline(always)]
+    pub(super) fn owner(self) -> Owner {
+        Owner(self.0 as u16)
+    }
+
+    #[inline(always)]
+    pub(super) fn hop(self) -> HopIndex {
+        (self.0 >> HOP) as HopIndex
+    }
+
+    #[inline(always)]
+    pub(super) fn generation(self) -> u8 {
+        (self.0 >> GENERATION) as u8
+    }
+
+    /// NF visits left.
+    #[inline(always)]
+    pub(super) fn visits_left(self) -> u8 {
+        (self.0 >> VISITS) as u8
+    }
+
+    #[inline(always)]
+    pub(super) fn port(self) -> u8 {
+        (self.0 >> PORT) as u8
+    }
+
+    #[inline(always)]
+    pub(super) fn given(self) -> u8 {
+        (self.0 >> GIVEN) as u8
+    }
+
+    #[inline(always)]
+    fn with(self, at: u32, bits: u64, value: u64) -> Self {
+        Self(self.0 & !(bits << at) | value << at)
+    }
+
+    #[inline(always)]
+    pub(super) fn with_owner(self, owner: Owner) -> Self {
+        self.with(0, 0xffff, owner.0.into())
+    }
+
+    #[inline(always)]
+    pub(super) fn with_hop(self, hop: HopIndex) -> Self {
+        self.with(HOP, 0xffff, hop.into())
+    }
+
+    #[inline(always)]
+    pub(super) fn with_visits_left(self, visits: u8) -> Self {
+        self.with(VISITS, 0xff, visits.into())
+    }
+
+    #[inline(always)]
+    pub(super) fn with_given(self, period: u8) -> Self {
+        self.with(GIVEN, 0xff, period.into())
+    }
+}
+
+impl fmt::Debug for Tag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tag")
+            .field("owner", &self.owner())
+            .field("hop", &self.hop())
+            .field("generation", &self.generation())
+            .field("visits_left", &self.visits_left())
+            .field("port", &self.port())
+            .field("given", &self.given())
+            .finish()
+    }
+}
 
 /// An [`Entry::place`].
 #[inline(always)]
@@ -96,12 +179,7 @@ pub(super) struct Ledger {
 impl Ledger {
     pub(super) fn new(buffers: u32) -> Self {
         let free = Entry {
-            owner: Owner::POOL,
-            hop: 0,
-            generation: 0,
-            visits_left: 0,
-            port: 0,
-            given: 0,
+            tag: Tag::new(0, 0, 0, 0).with_owner(Owner::POOL),
             hash: 0,
             place: 0,
         };
@@ -124,10 +202,26 @@ impl Ledger {
         }
     }
 
+    /// Gives a buffer to another holder.
+    #[inline(always)]
+    pub(super) fn give(&mut self, buffer: u32, owner: Owner) -> Tag {
+        let entry = self.entry(buffer);
+        entry.tag = entry.tag.with_owner(owner);
+        entry.tag
+    }
+
+    /// The entries of all buffers.
+    #[inline(always)]
+    pub(super) fn all(&mut self) -> &mut [Entry] {
+        &mut self.entries
+    }
+
     /// The entry, if the buffer exists and `owner` holds it: the check on everything that an NF hands back.
     #[inline(always)]
     pub(super) fn held_by(&mut self, buffer: u32, owner: Owner) -> Option<&mut Entry> {
-        self.entries.get_mut(buffer as usize).filter(|e| e.owner == owner)
+        self.entries
+            .get_mut(buffer as usize)
+            .filter(|e| e.tag.owner() == owner)
     }
 
     /// Entries of at most `length` buffers, from a buffer on.
@@ -139,10 +233,10 @@ impl Ledger {
     /// Packets of a generation that instances hold: slot and buffer.
     pub(super) fn of_generation(&self, generation: usize) -> Vec<(u16, u32)> {
         let of = |(i, e): (usize, &Entry)| {
-            let slot = e
-                .owner
+            let owner = e.tag.owner();
+            let slot = owner
                 .slot()
-                .filter(|_| usize::from(e.generation) == generation)?;
+                .filter(|_| usize::from(e.tag.generation()) == generation)?;
             Some((slot, i as u32))
         };
         self.entries.iter().enumerate().filter_map(of).collect()
@@ -150,7 +244,11 @@ impl Ledger {
 
     /// The buffers that `owner` holds.
     pub(super) fn all_of(&self, owner: Owner) -> Vec<u32> {
-        let held = self.entries.iter().enumerate().filter(|(_, e)| e.owner == owner);
+        let held = self
+            .entries
+            .iter()
+            .enumerate()
+            .filter(|(_, e)| e.tag.owner() == owner);
         held.map(|(i, _)| i as u32).collect()
     }
 
@@ -160,7 +258,7 @@ impl Ledger {
             .entries
             .iter()
             .enumerate()
-            .filter(|(_, e)| e.owner.is_blank());
+            .filter(|(_, e)| e.tag.owner().is_blank());
         blanks.map(|(i, _)| i as u32).collect()
     }
 
@@ -170,7 +268,7 @@ impl Ledger {
             .entries
             .iter()
             .enumerate()
-            .filter(|(_, e)| e.owner.slot().is_some());
+            .filter(|(_, e)| e.tag.owner().slot().is_some());
         held.map(|(i, _)| i as u32).collect()
     }
 }
@@ -199,16 +297,37 @@ mod tests {
         assert_eq!(read, expected);
     }
 
+    /// Each field at its bounds beside its neighbours' other bounds.
+    #[test]
+    fn what_a_tag_holds_does_not_run_into_what_stands_beside_it() {
+        let fields = |tag: Tag| {
+            let Tag(_) = tag;
+            let bytes = [tag.generation(), tag.visits_left(), tag.port(), tag.given()];
+            (tag.owner(), tag.hop(), bytes)
+        };
+        let full = Tag(u64::MAX);
+        let owner = Owner::instance(7);
+        assert_eq!(fields(full.with_owner(owner)), (owner, 0xffff, [0xff; 4]));
+        assert_eq!(fields(full.with_hop(0)), (Owner(0xffff), 0, [0xff; 4]));
+        assert_eq!(full.with_visits_left(3).visits_left(), 3);
+        assert_eq!(
+            fields(full.with_given(0)),
+            (Owner(0xffff), 0xffff, [0xff, 0xff, 0xff, 0])
+        );
+        let new = Tag::new(0xfffe, 15, 250, 255);
+        assert_eq!(fields(new), (Owner::WORKER, 0xfffe, [15, 250, 255, 0]));
+    }
+
     #[test]
     fn only_the_holder_finds_its_buffer() {
         let mut ledger = Ledger::new(4);
-        ledger.entry(2).owner = Owner::instance(7);
+        ledger.give(2, Owner::instance(7));
         assert!(ledger.held_by(2, Owner::instance(7)).is_some());
         assert!(ledger.held_by(2, Owner::instance(6)).is_none());
         assert!(ledger.held_by(3, Owner::instance(7)).is_none());
         assert!(ledger.held_by(u32::MAX, Owner::instance(7)).is_none());
         assert_eq!(ledger.all_of(Owner::instance(7)), [2]);
-        ledger.entry(1).owner = Owner::blank(7);
+        ledger.give(1, Owner::blank(7));
         assert!(ledger.held_by(1, Owner::instance(7)).is_none());
         assert!(ledger.held_by(1, Owner::blank(7)).is_some());
         assert_eq!(ledger.all_of_instances(), [2]);

@@ -69,6 +69,18 @@ impl Link {
         self.count == BURST
     }
 
+    /// Where more packets of the burst under way go. It is full when there is no room left, and must be pushed.
+    #[inline(always)]
+    pub(super) fn room(&mut self) -> &mut [[u64; 2]] {
+        &mut self.staged[self.count..]
+    }
+
+    /// So many have been put where there was room.
+    #[inline(always)]
+    pub(super) fn staged_more(&mut self, packets: usize) {
+        self.count = (self.count + packets).min(BURST);
+    }
+
     /// Packets in the burst under way.
     #[inline(always)]
     pub(super) fn staged(&self) -> usize {

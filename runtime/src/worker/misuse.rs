@@ -40,7 +40,7 @@ impl Forward {
         };
         let mut room = shares.room(link.held());
         let (out, n) = link.sort_out(|buffer| {
-            if waiting[usize::from(packets.ledger.entry(buffer).port)] {
+            if waiting[usize::from(packets.ledger.entry(buffer).tag.port())] {
                 return true;
             }
             let fits = room > 0;

@@ -22,6 +22,7 @@ mod link;
 mod misuse;
 mod packets;
 mod pressure;
+mod receive;
 mod replicas;
 mod round;
 mod route;

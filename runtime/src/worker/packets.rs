@@ -2,7 +2,11 @@
 
 use std::{sync::Arc, time::Instant};
 
-use super::{GENERATION_SLOTS, SourceKind, credit::Inside, ledger::Ledger};
+use super::{
+    GENERATION_SLOTS, SourceKind,
+    credit::Inside,
+    ledger::{Ledger, Tag},
+};
 use crate::generation::Generation;
 
 /// The worker's truth about its packets. Code that moves one asks both parts.
@@ -55,25 +59,27 @@ impl Generations {
         }
     }
 
-    /// Packets came in from this port, for this generation.
+    /// So many packets of a tag's generation and port came in.
     #[inline(always)]
-    pub(super) fn enter(&mut self, slot: usize, port: u8, packets: u32) {
-        if let Some(live) = &mut self.live[slot] {
+    pub(super) fn enter(&mut self, tag: Tag, packets: u32) {
+        if let Some(live) = &mut self.live[usize::from(tag.generation())] {
+            let port = usize::from(tag.port());
             live.in_flight += u64::from(packets);
-            live.inside[usize::from(port)] += packets;
+            live.inside[port] += packets;
             self.in_flight += u64::from(packets);
-            self.inside[usize::from(port)] += packets;
+            self.inside[port] += packets;
         }
     }
 
-    /// Packets of this generation that came from this port have left or were dropped.
+    /// So many packets of a tag's generation and port have left or were dropped.
     #[inline(always)]
-    pub(super) fn leave(&mut self, slot: usize, port: u8, packets: u32) {
-        if let Some(live) = &mut self.live[slot] {
+    pub(super) fn leave(&mut self, tag: Tag, packets: u32) {
+        if let Some(live) = &mut self.live[usize::from(tag.generation())] {
+            let port = usize::from(tag.port());
             live.in_flight -= u64::from(packets);
-            live.inside[usize::from(port)] -= packets;
+            live.inside[port] -= packets;
             self.in_flight -= u64::from(packets);
-            self.inside[usize::from(port)] -= packets;
+            self.inside[port] -= packets;
         }
     }
 

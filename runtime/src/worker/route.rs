@@ -1,15 +1,14 @@
 //! The way of packets that go from one hop to the next together: what is the same for all of them is looked up once.
 
-use nflib::{Descriptor, VERDICT_NEXT, memory::PacketFile};
+use nflib::{Descriptor, VERDICT_NEXT, memory::Geometry};
 
 use super::{
-    BURST,
     forward::Forward,
-    ledger::{Entry, Owner, place},
+    ledger::{Entry, Owner, Tag, place},
     packets::{Live, Packets},
 };
 use crate::{
-    dpdk::TxDesc,
+    dpdk::{RxDesc, TxDesc},
     generation::{At, HopIndex, NO_HOP, add},
 };
 
@@ -17,7 +16,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Route {
     /// Slot of the generation.
-    slot: usize,
+    slot: u8,
     to: HopIndex,
     lane: Lane,
     /// What stands in their descriptors: the NFs that handle them there in one go.
@@ -30,14 +29,6 @@ pub(super) struct Route {
     taken: u64,
 }
 
-impl Route {
-    /// The last step of the run of fused NFs that handled the packets.
-    #[inline(always)]
-    pub(super) fn step(&self) -> u8 {
-        self.passed.1
-    }
-}
-
 #[derive(Debug, Clone, Copy)]
 enum Lane {
     /// To the only instance of a service.
@@ -47,29 +38,40 @@ enum Lane {
     Each,
 }
 
-/// Where packets come from that may go on together.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct From {
-    /// The instance's slot.
-    pub(super) slot: u16,
-    /// It may have changed them.
-    pub(super) writes: bool,
-    pub(super) generation: usize,
-    pub(super) hop: HopIndex,
-    /// The last step of the run of fused NFs that handled them.
-    pub(super) step: u8,
+/// Packets that an instance hands back and that go on together: all have the same tag.
+#[derive(Debug)]
+pub(super) struct Batch {
+    alike: Alike,
+    /// The tag that they get.
+    onward: Tag,
+    /// The instance may have changed them.
+    writes: bool,
+    route: Route,
 }
 
-impl From {
-    /// The buffer and the ledger entry of a packet that the instance handed back, with the packet's place, if it may go on with the
-    /// others. Its owner is still the instance.
+impl Batch {
+    /// Whether a packet with this tag may be one of them.
     #[inline(always)]
-    fn entry<'a, const FUSED: bool>(
-        self,
-        packets: &'a mut Packets,
-        file: &PacketFile,
-        words: [u64; 2],
-    ) -> Option<(u32, &'a mut Entry)> {
+    pub(super) fn is_of(&self, tag: Tag) -> bool {
+        self.alike.tag == tag
+    }
+}
+
+/// What packets that go on together have in common.
+#[derive(Debug, Clone, Copy)]
+struct Alike {
+    tag: Tag,
+    /// Verdict and flags of each, as far as they count: of fused NFs, the last one of the run is to have handled the packet.
+    expected: u16,
+    counting: u16,
+    geometry: Geometry,
+}
+
+impl Alike {
+    /// The buffer and the ledger entry of a packet that the instance handed back, with the packet's place, if it is one of them. Its tag
+    /// is still what it was, so that its holder is the instance.
+    #[inline(always)]
+    fn entry<const WRITES: bool>(self, entries: &mut [Entry], words: [u64; 2]) -> Option<(u32, &mut Entry)> {
         let Descriptor {
             buffer,
             offset,
@@ -78,16 +80,14 @@ impl From {
             flags,
             ..
         } = Descriptor::from_words(words);
-        let entry = packets.ledger.held_by(buffer, Owner::instance(self.slot))?;
-        let alike = entry.hop == self.hop && usize::from(entry.generation) == self.generation;
-        if !alike || verdict != VERDICT_NEXT {
+        let entry = entries.get_mut(buffer as usize)?;
+        if entry.tag != self.tag
+            || (u16::from(verdict) | u16::from(flags) << 8) & self.counting != self.expected
+        {
             return None;
         }
-        if FUSED && (flags != self.step || entry.visits_left < self.step) {
-            return None;
-        }
-        if self.writes {
-            if !file.contains(buffer, offset, length) {
+        if WRITES {
+            if !self.geometry.fits(offset, length) {
                 return None;
             }
             entry.place = place(offset, length);
@@ -98,8 +98,9 @@ impl From {
 
 impl Forward {
     /// Works out once how packets come to what stands at `to`.
-    pub(super) fn route(&self, packets: &Packets, slot: usize, to: HopIndex) -> Route {
-        let tables = packets.generations.live[slot].as_ref().map(|l| &l.tables);
+    fn route(&self, packets: &Packets, slot: u8, to: HopIndex) -> Route {
+        let live = packets.generations.live[usize::from(slot)].as_ref();
+        let tables = live.map(|l| &l.tables);
         let lane = match tables.and_then(|t| t.hops.get(usize::from(to))).map(|h| h.at) {
             Some(At::Service(service)) => match self.services[usize::from(service)].only() {
                 Some(instance) => Lane::Instance(instance),
@@ -120,187 +121,224 @@ impl Forward {
         }
     }
 
-    /// The same for packets that the NFs of a whole run have handled, from the hop on where it began.
-    pub(super) fn route_behind(&self, packets: &Packets, slot: usize, from: HopIndex) -> Route {
-        let tables = packets.generations.live[slot].as_ref().map(|l| &l.tables);
-        let (last, to) = tables.map_or((0, NO_HOP), |t| t.behind(from));
-        Route {
+    /// Those that go on like a packet that an instance has handed back with this tag.
+    pub(super) fn batch(&self, packets: &Packets, tag: Tag, writes: bool) -> Batch {
+        let (slot, from) = (tag.generation(), tag.hop());
+        let live = packets.generations.live[usize::from(slot)].as_ref();
+        let (last, to) = live.map_or((0, NO_HOP), |live| live.tables.behind(from));
+        let mut route = Route {
             passed: (from, last),
             ..self.route(packets, slot, to)
+        };
+        let visits = match route.lane {
+            Lane::Port(_) | Lane::Each => (last, last),
+            Lane::Instance(_) => (last + 1, last + route.visits),
+        };
+        // One that may not visit so many NFs is looked at by itself.
+        if tag.visits_left() < visits.1 {
+            route.lane = Lane::Each;
+        }
+        let onward = tag
+            .with_hop(to)
+            .with_visits_left(tag.visits_left().saturating_sub(visits.0));
+        let next = u16::from(VERDICT_NEXT);
+        let (expected, counting) = match last {
+            0 => (next, 0x00ff),
+            _ => (next | u16::from(last) << 8, 0xffff),
+        };
+        Batch {
+            alike: Alike {
+                tag,
+                expected,
+                counting,
+                geometry: self.file.geometry(),
+            },
+            onward: match route.lane {
+                Lane::Instance(to) => onward.with_owner(Owner::instance(to)).with_given(self.period),
+                Lane::Port(_) | Lane::Each => onward.with_owner(Owner::POOL),
+            },
+            writes,
+            route,
         }
     }
 
-    /// Sends packets along a route, of those that an instance handed back as many from the first on as may go on together; gives how
-    /// many. The next one has to be looked at by itself.
+    /// Sends as many of the packets that an instance handed back as may go on together, from the first on; gives how many. The next one
+    /// has to be looked at by itself.
     #[inline(always)]
-    pub(super) fn follow_all(
-        &mut self,
-        packets: &mut Packets,
-        from: From,
-        route: &mut Route,
-        taken: &[[u64; 2]],
-    ) -> usize {
+    pub(super) fn follow(&mut self, packets: &mut Packets, batch: &mut Batch, taken: &[[u64; 2]]) -> usize {
         let mut done = 0;
         while done < taken.len() {
-            let n = match route.lane {
-                Lane::Instance(to) => match from.step {
-                    0 => self.stage_all::<false>(packets, from, route, to, &taken[done..]),
-                    _ => self.stage_all::<true>(packets, from, route, to, &taken[done..]),
-                },
-                Lane::Port(port) => match from.step {
-                    0 => self.stage_all_out::<false>(packets, from, route.to, port, &taken[done..]),
-                    _ => self.stage_all_out::<true>(packets, from, route.to, port, &taken[done..]),
-                },
-                Lane::Each => 0,
+            let rest = &taken[done..];
+            let n = match (batch.route.lane, batch.writes) {
+                (Lane::Instance(to), false) => self.hand_on::<false>(packets, batch, to, rest),
+                (Lane::Instance(to), true) => self.hand_on::<true>(packets, batch, to, rest),
+                (Lane::Port(port), false) => self.send_out::<false>(packets, batch, port, rest),
+                (Lane::Port(port), true) => self.send_out::<true>(packets, batch, port, rest),
+                (Lane::Each, _) => 0,
             };
             if n == 0 {
                 break;
             }
             done += n;
         }
-        route.taken += done as u64;
+        batch.route.taken += done as u64;
         done
     }
 
-    #[inline(always)]
-    fn stage_all<const FUSED: bool>(
+    /// Hands packets on to another instance, as far as they go together and fit into the burst under way.
+    // Not inlined, here and below: a loop by itself has registers enough.
+    #[inline(never)]
+    fn hand_on<const WRITES: bool>(
         &mut self,
         packets: &mut Packets,
-        from: From,
-        route: &Route,
+        batch: &Batch,
         to: u16,
         taken: &[[u64; 2]],
     ) -> usize {
         let Some(link) = self.links[usize::from(to)].as_mut().filter(|l| !l.faulty) else {
             return 0;
         };
-        let (owner, given) = (Owner::instance(to), self.period);
-        let (hop, run) = (route.to, route.run);
-        let (visits, least) = (from.step + 1, from.step + route.visits);
-        let room = BURST - link.staged();
-        let mut n = 0;
-        for words in taken.iter().take(room) {
-            let Some((buffer, entry)) = from.entry::<FUSED>(packets, &self.file, *words) else {
+        let Batch {
+            alike,
+            onward,
+            ref route,
+            ..
+        } = *batch;
+        let flags = self.flags[usize::from(onward.port())];
+        let (entries, room) = (packets.ledger.all(), link.room());
+        let (all, mut n) = (room.len(), 0);
+        for (words, place) in taken.iter().zip(room) {
+            let Some((buffer, entry)) = alike.entry::<WRITES>(entries, *words) else {
                 break;
             };
-            if entry.visits_left < least {
-                break;
-            }
-            entry.owner = owner;
-            entry.hop = hop;
-            entry.visits_left -= visits;
-            entry.given = given;
-            let flags = match self.flagged {
-                true => self.flags[usize::from(entry.port)],
-                false => 0,
-            };
-            link.stage(entry.descriptor(buffer, flags, run));
+            entry.tag = onward;
+            *place = entry.descriptor(buffer, flags, route.run);
             n += 1;
         }
-        if n == room {
+        link.staged_more(n);
+        if n == all {
             self.push(packets, to);
         }
         n
     }
 
-    #[inline(always)]
-    fn stage_all_out<const FUSED: bool>(
+    /// Sends packets out of a port, as far as they go together and fit into the burst under way.
+    #[inline(never)]
+    fn send_out<const WRITES: bool>(
         &mut self,
         packets: &mut Packets,
-        from: From,
-        hop: HopIndex,
+        batch: &Batch,
         port: u16,
         taken: &[[u64; 2]],
     ) -> usize {
+        let Batch { alike, onward, .. } = *batch;
         let staged = &mut self.sinks[usize::from(port)].staged;
-        let room = BURST.saturating_sub(staged.len());
-        let mut n = 0;
-        for words in taken.iter().take(room) {
-            let Some((buffer, entry)) = from.entry::<FUSED>(packets, &self.file, *words) else {
+        let (entries, room) = (packets.ledger.all(), staged.room());
+        let (all, mut n) = (room.len(), 0);
+        for (words, place) in taken.iter().zip(room) {
+            let Some((index, entry)) = alike.entry::<WRITES>(entries, *words) else {
                 break;
             };
-            entry.owner = Owner::WORKER;
-            entry.hop = hop;
+            entry.tag = onward;
             let (off, len) = entry.extent();
-            staged.push(TxDesc {
-                index: buffer,
-                off,
-                len,
-            });
+            *place = TxDesc { index, off, len };
             n += 1;
         }
-        if n == room {
+        packets.generations.leave(onward, n as u32);
+        staged.more(n);
+        if n == all {
             self.transmit(packets, port);
         }
         n
     }
 
-    /// Sends a packet that an instance handed back along a route; false when it must be sent by [`Self::send`].
+    /// Sends packets that have just come in, whose place is `tag`, to what stands there.
     #[inline(always)]
-    pub(super) fn follow(&mut self, packets: &mut Packets, route: &mut Route, buffer: u32) -> bool {
-        let entry = *packets.ledger.entry(buffer);
-        let passed = Entry {
-            visits_left: entry.visits_left - route.passed.1,
-            ..entry
-        };
-        let followed = self.follow_as(packets, route, buffer, passed);
-        if !followed {
-            *packets.ledger.entry(buffer) = entry;
+    pub(super) fn start(&mut self, packets: &mut Packets, tag: Tag, burst: &[RxDesc]) {
+        let mut route = self.route(packets, tag.generation(), tag.hop());
+        let mut done = 0;
+        while done < burst.len() {
+            let rest = &burst[done..];
+            let n = match route.lane {
+                Lane::Instance(to) if tag.visits_left() >= route.visits => {
+                    self.start_at_instance(packets, &route, tag, to, rest)
+                }
+                Lane::Port(port) => self.start_at_port(packets, tag, port, rest),
+                Lane::Instance(_) | Lane::Each => 0,
+            };
+            route.taken += n as u64;
+            done += n;
+            if n == 0 {
+                let index = rest[0].index;
+                *packets.ledger.entry(index) = arrived(&rest[0], tag);
+                self.send(packets, usize::from(route.slot), index, route.to);
+                done += 1;
+            }
         }
-        followed
+        self.settle(packets, &route);
     }
 
-    /// The same for a packet whose entry is to be `entry`.
-    #[inline(always)]
-    pub(super) fn follow_as(
+    #[inline(never)]
+    fn start_at_instance(
         &mut self,
         packets: &mut Packets,
-        route: &mut Route,
-        buffer: u32,
-        entry: Entry,
-    ) -> bool {
-        let to = packets.ledger.entry(buffer);
-        match route.lane {
-            Lane::Instance(instance) => {
-                let flags = self.flags_of(entry.port);
-                let link = self.links[usize::from(instance)].as_mut();
-                let Some(link) = link.filter(|link| !link.faulty && entry.visits_left >= route.visits) else {
-                    *to = entry;
-                    return false;
-                };
-                *to = Entry {
-                    owner: Owner::instance(instance),
-                    hop: route.to,
-                    visits_left: entry.visits_left - 1,
-                    given: self.period,
-                    ..entry
-                };
-                if link.stage(entry.descriptor(buffer, flags, route.run)) {
-                    self.push(packets, instance);
-                }
-            }
-            Lane::Port(port) => {
-                *to = Entry {
-                    hop: route.to,
-                    ..entry
-                };
-                let (off, len) = entry.extent();
-                let index = buffer;
-                self.stage_out(packets, port, TxDesc { index, off, len });
-            }
-            Lane::Each => {
-                *to = entry;
-                return false;
-            }
+        route: &Route,
+        tag: Tag,
+        to: u16,
+        burst: &[RxDesc],
+    ) -> usize {
+        let flags = self.flags[usize::from(tag.port())];
+        let Some(link) = self.links[usize::from(to)].as_mut().filter(|l| !l.faulty) else {
+            return 0;
+        };
+        let tag = tag.with_owner(Owner::instance(to)).with_given(self.period);
+        let tag = tag.with_visits_left(tag.visits_left().saturating_sub(1));
+        let room = link.room();
+        let all = room.len();
+        let n = all.min(burst.len());
+        for (packet, place) in burst.iter().zip(room) {
+            let entry = arrived(packet, tag);
+            *packets.ledger.entry(packet.index) = entry;
+            *place = entry.descriptor(packet.index, flags, route.run);
         }
-        route.taken += 1;
-        true
+        link.staged_more(n);
+        if n == all {
+            self.push(packets, to);
+        }
+        n
     }
 
-    /// Counts the packets that took a route.
+    #[inline(never)]
+    fn start_at_port(&mut self, packets: &mut Packets, tag: Tag, port: u16, burst: &[RxDesc]) -> usize {
+        let staged = &mut self.sinks[usize::from(port)].staged;
+        let room = staged.room();
+        let all = room.len();
+        let n = all.min(burst.len());
+        let tag = tag.with_owner(Owner::POOL);
+        packets.generations.leave(tag, n as u32);
+        for (packet, place) in burst.iter().zip(room) {
+            *packets.ledger.entry(packet.index) = arrived(packet, tag);
+            let RxDesc { index, off, len, .. } = *packet;
+            *place = TxDesc { index, off, len };
+        }
+        staged.more(n);
+        if n == all {
+            self.transmit(packets, port);
+        }
+        n
+    }
+
+    /// Counts the packets that went on together.
     #[inline(always)]
-    pub(super) fn settle(&self, packets: &Packets, route: &Route) {
-        if let (1.., Some(Live { tables, .. })) = (route.taken, &packets.generations.live[route.slot]) {
+    pub(super) fn end_batch(&self, packets: &Packets, batch: &Batch) {
+        self.settle(packets, &batch.route);
+    }
+
+    #[inline(always)]
+    fn settle(&self, packets: &Packets, route: &Route) {
+        if let (1.., Some(Live { tables, .. })) =
+            (route.taken, &packets.generations.live[usize::from(route.slot)])
+        {
             let (from, passed) = route.passed;
             tables.pass(self.worker, from, passed, route.taken);
             add(
@@ -308,5 +346,15 @@ impl Forward {
                 route.taken,
             );
         }
+    }
+}
+
+/// The entry of a packet that has just come in.
+#[inline(always)]
+pub(super) fn arrived(packet: &RxDesc, tag: Tag) -> Entry {
+    Entry {
+        tag,
+        hash: packet.hash,
+        place: place(packet.off, packet.len),
     }
 }

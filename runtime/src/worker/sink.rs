@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use nflib::memory::PacketFile;
 use onvm_api::Reason;
 
-use super::{forward::Forward, ledger::Owner, packets::Packets};
+use super::{BURST, forward::Forward, packets::Packets};
 use crate::{
     capture::{Recorder, Stamp},
     dpdk::{PacketPool, Sent, TxDesc, TxQueue},
@@ -27,7 +27,37 @@ pub enum Sink {
 #[derive(Debug, Default)]
 pub(super) struct Exit {
     pub(super) sink: Option<Sink>,
-    pub(super) staged: Vec<TxDesc>,
+    pub(super) staged: Staged,
+}
+
+/// The burst under way to a port. Its packets have left their generations already.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Staged {
+    packets: [TxDesc; BURST],
+    count: usize,
+}
+
+impl Staged {
+    /// Where more of them go.
+    #[inline(always)]
+    pub(super) fn room(&mut self) -> &mut [TxDesc] {
+        &mut self.packets[self.count..]
+    }
+
+    /// So many have been put where there was room.
+    #[inline(always)]
+    pub(super) fn more(&mut self, packets: usize) {
+        self.count = (self.count + packets).min(BURST);
+    }
+
+    #[inline(always)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.count == BURST
+    }
 }
 
 impl Sink {
@@ -88,12 +118,13 @@ impl Forward {
     }
 
     pub(super) fn transmit(&mut self, packets: &mut Packets, port: u16) {
-        let mut staged = std::mem::take(&mut self.sinks[usize::from(port)].staged);
-        let mut rest = staged.as_slice();
+        let staged = &mut self.sinks[usize::from(port)].staged;
+        let (burst, count) = (staged.packets, std::mem::take(&mut staged.count));
+        let mut rest = &burst[..count];
         while !rest.is_empty() {
             let sent = self.offer(packets, port, rest);
             let (gone, left) = rest.split_at(sent.accepted.min(rest.len()));
-            self.count_sent(packets, port, gone);
+            self.count_sent(port, gone);
             // A driver frees what it took; the others have copies.
             if !self.sinks[usize::from(port)]
                 .sink
@@ -112,30 +143,19 @@ impl Forward {
             };
             let (bad, left) = left.split_at(bad);
             for packet in bad {
+                packets
+                    .generations
+                    .enter(packets.ledger.entry(packet.index).tag, 1);
                 self.discard(packets, packet.index, reason);
             }
             rest = left;
         }
-        staged.clear();
-        self.sinks[usize::from(port)].staged = staged;
     }
 
-    fn count_sent(&mut self, packets: &mut Packets, port: u16, sent: &[TxDesc]) {
-        let (mut bytes, mut run) = (0, (0, 0, 0));
-        for packet in sent {
-            let entry = packets.ledger.entry(packet.index);
-            entry.owner = Owner::POOL;
-            bytes += u64::from(packet.len);
-            let (generation, from) = (usize::from(entry.generation), entry.port);
-            if (generation, from) != (run.0, run.1) {
-                packets.generations.leave(run.0, run.1, run.2);
-                run = (generation, from, 0);
-            }
-            run.2 += 1;
-        }
-        packets.generations.leave(run.0, run.1, run.2);
+    fn count_sent(&mut self, port: u16, sent: &[TxDesc]) {
         let counters = &self.counters.ports[usize::from(port)];
         add(&counters.tx_packets, sent.len() as u64);
+        let bytes = sent.iter().map(|packet| u64::from(packet.len)).sum();
         add(&counters.tx_bytes, bytes);
     }
 
@@ -145,7 +165,7 @@ impl Forward {
         };
         let (stamps, stamped, waiting) = (&self.stamps, &self.stamped, &self.waiting);
         sink.tx_burst(&self.pool, &self.file, burst, &mut |buffer| {
-            let from = usize::from(packets.ledger.entry(buffer).port);
+            let from = usize::from(packets.ledger.entry(buffer).tag.port());
             let stamp = if stamped[from] {
                 stamps.get(buffer)
             } else {

@@ -50,7 +50,7 @@ impl World<'_> {
 
     pub(super) fn held_by(&self, slot: usize) -> usize {
         let owner = Owner::instance(slot as u16);
-        self.ledger().iter().filter(|e| e.owner == owner).count()
+        self.ledger().iter().filter(|e| e.tag.owner() == owner).count()
     }
 
     /// After each step.
@@ -59,7 +59,7 @@ impl World<'_> {
         let held: Vec<Entry> = self
             .ledger()
             .iter()
-            .filter(|e| e.owner != Owner::POOL && !e.owner.is_blank())
+            .filter(|e| e.tag.owner() != Owner::POOL && !e.tag.owner().is_blank())
             .copied()
             .collect();
         self.check_owners(&held);
@@ -84,7 +84,7 @@ impl World<'_> {
         let mut all = 0;
         for slot in 0..SLOTS {
             let owner = Owner::blank(slot as u16);
-            let blanks = self.ledger().iter().filter(|e| e.owner == owner).count();
+            let blanks = self.ledger().iter().filter(|e| e.tag.owner() == owner).count();
             let most = match self.nfs[slot].is_some() && makes(slot) && !self.worker.exit {
                 true => BLANKS as usize,
                 false => 0,
@@ -92,7 +92,10 @@ impl World<'_> {
             assert!(blanks <= most, "slot {slot} has {blanks} blanks");
             all += blanks;
         }
-        assert_eq!(self.ledger().iter().filter(|e| e.owner.is_blank()).count(), all);
+        assert_eq!(
+            self.ledger().iter().filter(|e| e.tag.owner().is_blank()).count(),
+            all
+        );
         let inside = self.worker.packets.generations.inside[SOURCES[1]];
         assert!(
             all + inside as usize <= RING as usize,
@@ -104,7 +107,7 @@ impl World<'_> {
     fn check_owners(&self, held: &[Entry]) {
         let blanks = self.check_blanks();
         for entry in held {
-            let slot = entry.owner.slot().map(usize::from);
+            let slot = entry.tag.owner().slot().map(usize::from);
             let attached = slot.is_some_and(|s| self.nfs[s].is_some());
             assert!(
                 attached,
@@ -125,12 +128,15 @@ impl World<'_> {
         let generations = &self.worker.packets.generations;
         assert_eq!(generations.in_flight, held.len() as u64, "packets inside");
         for (slot, live) in generations.live.iter().enumerate() {
-            let of_it = held.iter().filter(|e| usize::from(e.generation) == slot).count();
+            let of_it = held
+                .iter()
+                .filter(|e| usize::from(e.tag.generation()) == slot)
+                .count();
             let counted = live.as_ref().map_or(0, |l| l.in_flight);
             assert_eq!(counted, of_it as u64, "inside by generation, slot {slot}");
         }
         for port in SOURCES {
-            let of_it = held.iter().filter(|e| usize::from(e.port) == port).count();
+            let of_it = held.iter().filter(|e| usize::from(e.tag.port()) == port).count();
             assert_eq!(
                 generations.inside[port] as usize, of_it,
                 "inside by port, port {port}"
@@ -211,8 +217,8 @@ impl World<'_> {
         self.hear();
         let period = self.worker.watch.period;
         for entry in self.ledger() {
-            if let Some(slot) = entry.owner.slot() {
-                let overdue = period.wrapping_sub(entry.given) > MOST_PERIODS;
+            if let Some(slot) = entry.tag.owner().slot() {
+                let overdue = period.wrapping_sub(entry.tag.given()) > MOST_PERIODS;
                 assert!(!overdue || self.faulty[usize::from(slot)], "{entry:?}");
             }
         }
@@ -229,7 +235,7 @@ impl World<'_> {
         let entries = self.ledger();
         for &buffer in &read {
             assert_eq!(
-                entries[buffer as usize].owner,
+                entries[buffer as usize].tag.owner(),
                 Owner::POOL,
                 "buffer {buffer} was sent and is held"
             );
