@@ -346,6 +346,19 @@ pub fn prefetch<T>(value: &T) {
     let _ = value;
 }
 
+/// The same for a line that is about to be written, which the processor then takes from others' caches at once. Where there is no such
+/// instruction, nothing happens.
+#[inline(always)]
+pub fn prefetch_to_write<T>(value: &T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: as for `prefetch`; the instruction changes no memory, and processors without it do nothing in its place.
+    unsafe {
+        std::arch::asm!("prefetchw [{}]", in(reg) std::ptr::from_ref(value), options(nostack, preserves_flags));
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = value;
+}
+
 /// Asks the kernel for huge pages under a large table that is looked at in any order: in ordinary ones, most looks cost a walk
 /// through the page tables, for which a prefetch waits, too. Where there are none, nothing happens.
 pub fn prefer_huge_pages(table: &[u64]) {

@@ -17,7 +17,13 @@
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use crate::Descriptor;
+use crate::{
+    Descriptor,
+    memory::{prefetch, prefetch_to_write},
+};
+
+/// Slots of 16 bytes in a cache line.
+const SLOTS_PER_LINE: usize = 4;
 
 /// An atomic word as the ring needs it.
 pub trait Word<T> {
@@ -156,8 +162,19 @@ impl<W: RingWords> Producer<W> {
             self.head = self.head.wrapping_add(n as u32);
             // Release pairs with the consumer's acquire in `available`: the slots are written before they are announced.
             self.words.head().store(self.head, Ordering::Release);
+            self.take_next(n as u32);
         }
         Ok(n)
+    }
+
+    /// Takes the lines of the next slots from the consumer's cache while there is other work, as far as they are known to be free.
+    #[inline(always)]
+    fn take_next(&self, n: u32) {
+        if self.capacity - self.head.wrapping_sub(self.tail) >= n {
+            let (first, second) = runs(self.words.slots(), self.head, n as usize);
+            each_line(first).for_each(prefetch_to_write);
+            each_line(second).for_each(prefetch_to_write);
+        }
     }
 }
 
@@ -210,6 +227,22 @@ impl<W: RingWords> Consumer<W> {
         Ok(ready)
     }
 
+    /// Asks for the producer's index ahead of use: its line is in another core's cache where the producer has been at work.
+    #[inline(always)]
+    pub fn ask(&self) {
+        prefetch(self.words.head());
+    }
+
+    /// Asks for the slots that a [`Self::pop`] of so many will read.
+    #[inline(always)]
+    pub fn ask_for_slots(&mut self, most: u32) {
+        if let Ok(ready) = self.available() {
+            let (first, second) = runs(self.words.slots(), self.tail, ready.min(most) as usize);
+            each_line(first).for_each(prefetch);
+            each_line(second).for_each(prefetch);
+        }
+    }
+
     /// Pops up to `into.len()` descriptors; returns how many.
     #[inline(always)]
     pub fn pop(&mut self, into: &mut [Descriptor]) -> Result<usize, Corrupt> {
@@ -245,6 +278,12 @@ fn runs<T>(slots: &[T], index: u32, n: usize) -> (&[T], &[T]) {
     let start = index as usize & (slots.len() - 1);
     let first = n.min(slots.len() - start);
     (&slots[start..start + first], &slots[..n - first])
+}
+
+/// A slot of each cache line.
+#[inline(always)]
+fn each_line<T>(slots: &[T]) -> impl Iterator<Item = &T> {
+    slots.iter().step_by(SLOTS_PER_LINE)
 }
 
 /// What a slot holds, as one side has it at hand.

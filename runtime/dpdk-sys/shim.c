@@ -199,7 +199,7 @@ static inline uint32_t flags_of(struct rte_mbuf *m)
 }
 
 uint16_t onvm_rx_burst(const struct onvm_pool *pool, uint16_t port, uint16_t queue, struct onvm_rx_desc *out,
-		       uint16_t limit, uint64_t *oversized, uint64_t *foreign)
+		       uint16_t limit, uint64_t *bytes, uint64_t *oversized, uint64_t *foreign)
 {
 	struct rte_mbuf *burst[ONVM_MAX_BURST];
 	/* A copy, which the compiler knows that nobody changes. */
@@ -207,6 +207,7 @@ uint16_t onvm_rx_burst(const struct onvm_pool *pool, uint16_t port, uint16_t que
 	const uint16_t n = rte_eth_rx_burst(port, queue, burst, RTE_MIN(limit, (uint16_t)ONVM_MAX_BURST));
 	/* Each field by itself would be a store of its own. */
 	rx_words *words = (rx_words *)out;
+	uint64_t sum = 0;
 	uint16_t i;
 
 	for (i = 0; i < n; i++)
@@ -227,7 +228,9 @@ uint16_t onvm_rx_burst(const struct onvm_pool *pool, uint16_t port, uint16_t que
 		words[0] = index_of(&own, m) | (uint64_t)hash << 32;
 		words[1] = m->data_off | (uint32_t)m->data_len << 16 | (uint64_t)flags << 32;
 		words += 2;
+		sum += m->data_len;
 	}
+	*bytes += sum;
 	return (words - (rx_words *)out) / 2;
 }
 

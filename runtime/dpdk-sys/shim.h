@@ -73,11 +73,11 @@ uint32_t onvm_pool_copy(const struct onvm_pool *pool, const struct onvm_tx_desc 
 
 /*
  * Receives up to `limit` <= ONVM_MAX_BURST packets. Those outside the pool (af_xdp, net_ring) are copied into it.
- * What is longer than a buffer has room for is freed and added to `oversized`; what should have been copied while
+ * Their bytes are added to `bytes`. What is longer than a buffer has room for is freed and added to `oversized`; what should have been copied while
  * the pool had no buffer is freed and added to `foreign`.
  */
 uint16_t onvm_rx_burst(const struct onvm_pool *pool, uint16_t port, uint16_t queue, struct onvm_rx_desc *out,
-		       uint16_t limit, uint64_t *oversized, uint64_t *foreign);
+		       uint16_t limit, uint64_t *bytes, uint64_t *oversized, uint64_t *foreign);
 /*
  * Sends `n` <= ONVM_MAX_BURST packets, up to the first malformed one (then `*malformed` becomes 1).
  * Returns how many the driver took; the rest stay the caller's.

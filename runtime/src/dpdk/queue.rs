@@ -95,6 +95,8 @@ pub struct RxBurst {
     descs: [RxDesc; MAX_BURST],
     len: usize,
     limit: u16,
+    /// Bytes of all packets since this value was made.
+    pub(crate) bytes: u64,
     /// Packets dropped at receipt since this value was made: longer than a buffer has room for.
     pub oversized: u64,
     /// Packets dropped at receipt since this value was made: the driver holds packets outside the port's pool (`af_xdp`,
@@ -112,6 +114,7 @@ impl RxBurst {
             descs: [RxDesc::default(); MAX_BURST],
             len: 0,
             limit,
+            bytes: 0,
             oversized: 0,
             foreign: 0,
             malformed: 0,
@@ -137,6 +140,7 @@ impl RxBurst {
     pub(crate) fn push_desc(&mut self, packet: RxDesc) {
         self.descs[self.len] = packet;
         self.len += 1;
+        self.bytes += u64::from(packet.len);
     }
 
     /// Adds a packet that lies behind the headroom of a buffer which the caller holds. It must fit.
@@ -146,13 +150,12 @@ impl RxBurst {
 
     /// Adds a packet that begins so many bytes behind the begin of its buffer.
     pub(crate) fn push_at(&mut self, index: u32, off: u16, len: u16) {
-        self.descs[self.len] = RxDesc {
+        self.push_desc(RxDesc {
             index,
             off,
             len,
             ..RxDesc::default()
-        };
-        self.len += 1;
+        });
     }
 
     /// Adds copies of packets that the caller holds, as many as fit and find a buffer; returns how many.
@@ -170,6 +173,10 @@ impl RxBurst {
             )
         };
         let copied = (copied as usize).min(wanted);
+        self.bytes += to[..copied]
+            .iter()
+            .map(|packet| u64::from(packet.len))
+            .sum::<u64>();
         self.len += copied;
         copied
     }
@@ -209,6 +216,7 @@ impl RxQueue {
                 self.queue,
                 burst.descs.as_mut_ptr().cast(),
                 burst.limit,
+                &mut burst.bytes,
                 &mut burst.oversized,
                 &mut burst.foreign,
             )

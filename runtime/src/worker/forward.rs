@@ -14,6 +14,7 @@ use super::{
     packets::{Live, Packets},
     pressure::Pressure,
     replicas::{Instances, Selection},
+    route::Batch,
     share::Shares,
     sink::Exit,
 };
@@ -54,6 +55,8 @@ pub(super) struct Forward {
     /// The present period of [`age`](super::age).
     pub(super) period: u8,
     pub(super) clock: Clock,
+    /// The packets that go on together at present.
+    pub(super) batch: Batch,
 }
 
 impl Forward {
@@ -88,6 +91,7 @@ impl Forward {
                 now: 0,
                 idle: flow_idle,
             },
+            batch: Batch::default(),
             counters,
             events,
         }
@@ -224,7 +228,7 @@ impl Forward {
         let staged = &mut self.sinks[usize::from(port)].staged;
         if let Some(place) = staged.room().first_mut() {
             *place = packet;
-            staged.more(1);
+            staged.more(1, packet.len.into());
         }
         if staged.is_full() {
             self.transmit(packets, port);
@@ -327,6 +331,26 @@ impl Forward {
         }
         if held >= high {
             self.is_pressed(slot);
+        }
+    }
+
+    /// Asks how much an NF whose turn comes soon has handed back, and a turn later for that itself: its core has it in its cache,
+    /// from where it comes while others are served.
+    #[inline(always)]
+    pub(super) fn ask(&self, turn: usize) {
+        if let Some(&slot) = self.active.get(turn)
+            && let Some(link) = &self.links[usize::from(slot)]
+        {
+            link.ask();
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn ask_for_burst(&mut self, turn: usize) {
+        if let Some(&slot) = self.active.get(turn)
+            && let Some(link) = &mut self.links[usize::from(slot)]
+        {
+            link.ask_for_burst();
         }
     }
 

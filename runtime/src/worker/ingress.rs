@@ -8,6 +8,7 @@ use super::flows::{Flows, Foreseen};
 use crate::{
     capture::{Player, Stamps},
     dpdk::{RxBurst, RxQueue},
+    generation::Generation,
     interface,
     receiver::Taker,
     worker::BURST,
@@ -108,6 +109,8 @@ pub(super) struct Ingress {
     pub(super) foreseen: Box<[Foreseen; BURST]>,
     /// Packets that the sources which can wait may have inside together.
     pub(super) credit: u32,
+    /// The current generation. Held here, too, since counting a reference for each burst would wait for all stores before it.
+    pub(super) tables: Option<Arc<Generation>>,
     /// The port that the last round began with.
     turn: usize,
     pub(super) closed: bool,
@@ -132,6 +135,7 @@ impl Ingress {
             flows: Flows::default(),
             foreseen: Box::new([Foreseen::NOTHING; BURST]),
             credit,
+            tables: None,
             turn: 0,
             closed: false,
         }

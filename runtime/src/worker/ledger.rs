@@ -59,7 +59,7 @@ const _: () = assert!(size_of::<Entry>() == 16);
 /// Holder and place of a packet, in one word, so that it is compared and written at once. From the
 /// lowest bit on: holder (16 bits), hop (16), slot of the generation that classified the packet, NF visits left, id of the port
 /// that it came from, and the period in which it was given to the instance that holds it ([`age`](super::age); 8 bits each).
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Tag(u64);
 
 const HOP: u32 = 16;

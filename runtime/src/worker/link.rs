@@ -170,6 +170,17 @@ impl Link {
         self.incoming.pop_words(into)
     }
 
+    /// Asks for what the instance's core wrote ahead of use: first for how much it is, then for the burst that [`Self::pop`] takes.
+    #[inline(always)]
+    pub(super) fn ask(&self) {
+        self.incoming.ask();
+    }
+
+    #[inline(always)]
+    pub(super) fn ask_for_burst(&mut self) {
+        self.incoming.ask_for_slots(BURST as u32);
+    }
+
     /// Whether something waits to be taken back; a damaged ring counts as something, so that it is looked at.
     pub(super) fn has_returns(&mut self) -> bool {
         self.incoming.available() != Ok(0)

@@ -307,6 +307,7 @@ impl Worker {
     fn publish(&mut self, tables: Arc<Generation>) {
         let old = self.packets.generations.current;
         let slot = (tables.number % GENERATION_SLOTS as u64) as usize;
+        self.ingress.tables = Some(tables.clone());
         self.packets.generations.live[slot] = Some(Live {
             tables,
             in_flight: 0,

@@ -2,10 +2,12 @@
 
 use std::{sync::Arc, time::Instant};
 
+use nflib::{Descriptor, VERDICT_NEXT};
+
 use super::{
     GENERATION_SLOTS, SourceKind,
     credit::Inside,
-    ledger::{Ledger, Tag},
+    ledger::{Ledger, Owner, Tag},
 };
 use crate::generation::Generation;
 
@@ -22,6 +24,14 @@ impl Packets {
             ledger: Ledger::new(buffers),
             generations: Generations::new(),
         }
+    }
+
+    /// The tag of a packet that an instance hands back to follow the chain, if it holds it.
+    #[inline(always)]
+    pub(super) fn follower(&mut self, slot: u16, descriptor: Descriptor) -> Option<Tag> {
+        let Descriptor { buffer, verdict, .. } = descriptor;
+        let entry = self.ledger.held_by(buffer, Owner::instance(slot))?;
+        (verdict == VERDICT_NEXT).then_some(entry.tag)
     }
 }
 

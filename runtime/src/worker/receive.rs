@@ -29,7 +29,7 @@ impl Worker {
         if self.packets.generations.live[slot].is_none() {
             return 0;
         }
-        let before = receiver.burst.gone();
+        let (before, bytes) = (receiver.burst.gone(), receiver.burst.bytes);
         let Receiver {
             source, burst, turn, ..
         } = receiver;
@@ -43,8 +43,10 @@ impl Worker {
         if read_to_its_end {
             receiver.source.kind = SourceKind::Ended;
         }
+        let bytes = receiver.burst.bytes.wrapping_sub(bytes);
         add(&counters.rx_packets, n as u64);
-        self.admit(port, slot);
+        add(&counters.rx_bytes, bytes);
+        self.admit(port, slot, bytes);
         if read_to_its_end {
             // In this order: who sees that the source is done sees its last packets in flight, too.
             self.counters
@@ -55,13 +57,12 @@ impl Worker {
         n
     }
 
-    /// Puts the packets of the burst just received onto their chains.
-    fn admit(&mut self, port: usize, slot: usize) {
+    /// Puts the packets of the burst just received, which have so many bytes, onto their chains.
+    fn admit(&mut self, port: usize, slot: usize, bytes: u64) {
         let Self {
             ingress,
             forward,
             packets,
-            counters,
             ..
         } = self;
         let Ingress {
@@ -70,16 +71,16 @@ impl Worker {
             ports,
             flows,
             foreseen,
+            tables,
             ..
         } = ingress;
-        let live = packets.generations.live[slot].as_ref();
-        let (Some(tables), Some(receiver)) = (live.map(|live| live.tables.clone()), &mut ports[port]) else {
+        let (Some(tables), Some(receiver)) = (&*tables, &mut ports[port]) else {
             return;
         };
         let burst = receiver.burst.packets_mut();
         // Others wait where they come from.
         let heeds_pressure = receiver.source.kind == SourceKind::Live;
-        let mut flows = flows.of(port, &tables);
+        let mut flows = flows.of(port, tables);
         // Where all packets go the same way and no NF sees them, nobody looks into them.
         let looked_at = flows.look() || !tables.reach[port].is_empty();
         if looked_at {
@@ -88,8 +89,6 @@ impl Worker {
                 packets.ledger.prefetch(packet.index);
             }
         }
-        let bytes = burst.iter().map(|packet| u64::from(packet.len)).sum();
-        add(&counters.ports[port].rx_bytes, bytes);
         let tag = |hop| Tag::new(hop, slot as u8, tables.max_hops, port as u8);
         packets.generations.enter(tag(NOWHERE), burst.len() as u32);
         let mut head = Head { file, copy };
@@ -106,7 +105,7 @@ impl Worker {
                 ..Hits::default()
             };
             flows.count(forward.worker, all, hits);
-            return forward.admit(packets, &tables, tag(flows.hop(0)), heeds_pressure, burst);
+            return forward.admit(packets, tables, tag(flows.hop(0)), heeds_pressure, burst);
         }
         let mut hops = [NOWHERE; BURST];
         let mut counted = Hits::default();
@@ -122,7 +121,7 @@ impl Worker {
         let mut done = 0;
         for together in hops[..burst.len()].chunk_by(|one, next| one == next) {
             let part = &burst[done..done + together.len()];
-            forward.admit(packets, &tables, tag(together[0]), heeds_pressure, part);
+            forward.admit(packets, tables, tag(together[0]), heeds_pressure, part);
             done += together.len();
         }
     }

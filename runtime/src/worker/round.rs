@@ -12,7 +12,6 @@ use super::{
     ingress::Ingress,
     ledger::{Entry, Owner, place},
     packets::Live,
-    route::Batch,
 };
 use crate::generation::{Request, Resolved, add};
 
@@ -21,8 +20,11 @@ impl Worker {
     pub fn round(&mut self) -> usize {
         let mut moved = 0;
         for i in 0..self.forward.active.len() {
+            self.forward.ask_for_burst(i + 1);
+            self.forward.ask(i + 2);
             moved += self.take_back(self.forward.active[i]);
         }
+        self.forward.ask(0);
         let room = self.ingress.credit - self.reserved();
         let outputs = self.forward.output_room().min(room);
         let inside = &self.packets.generations.inside;
@@ -34,6 +36,8 @@ impl Worker {
                 moved += taken;
             }
         }
+        self.forward.ask_for_burst(0);
+        self.forward.ask(1);
         self.forward.flush(&mut self.packets);
         moved
     }
@@ -54,14 +58,13 @@ impl Worker {
                 return 0;
             }
         };
-        for words in &self.taken[..n] {
-            self.packets.ledger.prefetch(words[0] as u32);
-        }
-        let (mut batch, mut at): (Option<Batch>, usize) = (None, 0);
+        self.forward.begin_burst(writes);
+        let mut at = 0;
         while at < n {
             let descriptor = Descriptor::from_words(self.taken[at]);
-            if let Some(batch) = self.batch_of(slot, writes, descriptor, &mut batch) {
-                let done = self.forward.follow(&mut self.packets, batch, &self.taken[at..n]);
+            if let Some(tag) = self.packets.follower(slot, descriptor) {
+                self.forward.join(&self.packets, tag);
+                let done = self.forward.follow(&mut self.packets, &self.taken[at..n]);
                 at += done;
                 if done > 0 {
                     continue;
@@ -70,38 +73,11 @@ impl Worker {
             self.take_back_one(slot, writes, descriptor);
             at += 1;
         }
-        if let Some(batch) = batch {
-            self.forward.end_batch(&self.packets, &batch);
-        }
         if n > 0 {
+            self.forward.end_burst(&self.packets);
             self.forward.count_taken_back(slot, n as u64);
         }
         n
-    }
-
-    /// The batch that a packet which the instance handed back goes on with, if it follows the chain: the last one, or another one from
-    /// now on.
-    #[inline(always)]
-    fn batch_of<'a>(
-        &mut self,
-        slot: u16,
-        writes: bool,
-        descriptor: Descriptor,
-        last: &'a mut Option<Batch>,
-    ) -> Option<&'a mut Batch> {
-        let Self { forward, packets, .. } = self;
-        let Descriptor { buffer, verdict, .. } = descriptor;
-        let tag = packets.ledger.held_by(buffer, Owner::instance(slot))?.tag;
-        if verdict != VERDICT_NEXT {
-            return None;
-        }
-        if last.as_ref().is_none_or(|batch| !batch.is_of(tag)) {
-            let next = forward.batch(packets, tag, writes);
-            if let Some(former) = last.replace(next) {
-                forward.end_batch(packets, &former);
-            }
-        }
-        last.as_mut()
     }
 
     /// Takes a packet that goes on with no others.

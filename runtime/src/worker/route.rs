@@ -1,11 +1,12 @@
 //! The way of packets that go from one hop to the next together: what is the same for all of them is looked up once.
 
-use nflib::{Descriptor, VERDICT_NEXT, memory::Geometry};
+use nflib::{Descriptor, VERDICT_NEXT};
 
 use super::{
     forward::Forward,
     ledger::{Entry, Owner, Tag, place},
     packets::{Live, Packets},
+    replicas::Selection,
 };
 use crate::{
     dpdk::{RxDesc, TxDesc},
@@ -13,8 +14,8 @@ use crate::{
 };
 
 /// The way from one hop to the next.
-#[derive(Debug)]
-pub(super) struct Route {
+#[derive(Debug, Default)]
+struct Route {
     /// Slot of the generation.
     slot: u8,
     to: HopIndex,
@@ -29,49 +30,49 @@ pub(super) struct Route {
     taken: u64,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 enum Lane {
     /// To the only instance of a service.
     Instance(u16),
     Port(u16),
     /// Each packet is to be looked at.
+    #[default]
     Each,
 }
 
 /// Packets that an instance hands back and that go on together: all have the same tag.
-#[derive(Debug)]
+///
+/// It is filled in and read field by field: a copy of what has just been written is read by wider loads than these stores, and stalls
+/// the processor until they are done, for which they wait behind those to lines that other cores have.
+#[derive(Debug, Default)]
 pub(super) struct Batch {
-    alike: Alike,
+    tag: Tag,
     /// The tag that they get.
     onward: Tag,
+    /// Verdict and flags of each, as far as they count: of fused NFs, the last one of the run is to have handled the packet.
+    expected: u16,
+    counting: u16,
+    /// Bytes of a buffer.
+    stride: u32,
     /// The instance may have changed them.
     writes: bool,
     route: Route,
 }
 
-impl Batch {
-    /// Whether a packet with this tag may be one of them.
-    #[inline(always)]
-    pub(super) fn is_of(&self, tag: Tag) -> bool {
-        self.alike.tag == tag
-    }
-}
-
-/// What packets that go on together have in common.
+/// A look at each of the packets of a batch.
 #[derive(Debug, Clone, Copy)]
-struct Alike {
+struct Look {
     tag: Tag,
-    /// Verdict and flags of each, as far as they count: of fused NFs, the last one of the run is to have handled the packet.
     expected: u16,
     counting: u16,
-    geometry: Geometry,
+    stride: u32,
 }
 
-impl Alike {
+impl Look {
     /// The buffer and the ledger entry of a packet that the instance handed back, with the packet's place, if it is one of them. Its tag
     /// is still what it was, so that its holder is the instance.
     #[inline(always)]
-    fn entry<const WRITES: bool>(self, entries: &mut [Entry], words: [u64; 2]) -> Option<(u32, &mut Entry)> {
+    fn at<const WRITES: bool>(self, entries: &mut [Entry], words: [u64; 2]) -> Option<(u32, &mut Entry)> {
         let Descriptor {
             buffer,
             offset,
@@ -87,7 +88,7 @@ impl Alike {
             return None;
         }
         if WRITES {
-            if !self.geometry.fits(offset, length) {
+            if u32::from(offset) + u32::from(length) > self.stride {
                 return None;
             }
             entry.place = place(offset, length);
@@ -96,13 +97,27 @@ impl Alike {
     }
 }
 
-impl Forward {
-    /// Works out once how packets come to what stands at `to`.
-    fn route(&self, packets: &Packets, slot: u8, to: HopIndex) -> Route {
+impl Batch {
+    #[inline(always)]
+    fn look(&self) -> Look {
+        Look {
+            tag: self.tag,
+            expected: self.expected,
+            counting: self.counting,
+            stride: self.stride,
+        }
+    }
+}
+
+impl Route {
+    /// Works out how packets come to what stands at `to`.
+    fn find(&mut self, services: &[Selection], packets: &Packets, slot: u8, to: HopIndex) {
         let live = packets.generations.live[usize::from(slot)].as_ref();
         let tables = live.map(|l| &l.tables);
-        let lane = match tables.and_then(|t| t.hops.get(usize::from(to))).map(|h| h.at) {
-            Some(At::Service(service)) => match self.services[usize::from(service)].only() {
+        self.slot = slot;
+        self.to = to;
+        self.lane = match tables.and_then(|t| t.hops.get(usize::from(to))).map(|h| h.at) {
+            Some(At::Service(service)) => match services[usize::from(service)].only() {
                 Some(instance) => Lane::Instance(instance),
                 None => Lane::Each,
             },
@@ -110,70 +125,75 @@ impl Forward {
             Some(At::Drop) | None => Lane::Each,
         };
         let run = tables.and_then(|t| t.runs.get(usize::from(to)));
-        Route {
-            slot,
-            to,
-            lane,
-            run: run.map_or(0, |run| run.word()),
-            visits: run.map_or(1, |run| run.steps().max(1)),
-            passed: (to, 0),
-            taken: 0,
+        self.run = run.map_or(0, |run| run.word());
+        self.visits = run.map_or(1, |run| run.steps().max(1));
+        self.passed = (to, 0);
+        self.taken = 0;
+    }
+}
+
+impl Forward {
+    /// Begins with another burst of an instance, which may have changed its packets.
+    #[inline(always)]
+    pub(super) fn begin_burst(&mut self, writes: bool) {
+        // No packet that an instance holds has this tag.
+        self.batch.tag = Tag::default();
+        self.batch.writes = writes;
+    }
+
+    /// The packets that go on together from now on are those with this tag, which an instance has handed back.
+    #[inline(always)]
+    pub(super) fn join(&mut self, packets: &Packets, tag: Tag) {
+        if self.batch.tag != tag {
+            self.end_burst(packets);
+            self.begin_batch(packets, tag);
         }
     }
 
-    /// Those that go on like a packet that an instance has handed back with this tag.
-    pub(super) fn batch(&self, packets: &Packets, tag: Tag, writes: bool) -> Batch {
+    fn begin_batch(&mut self, packets: &Packets, tag: Tag) {
         let (slot, from) = (tag.generation(), tag.hop());
         let live = packets.generations.live[usize::from(slot)].as_ref();
         let (last, to) = live.map_or((0, NO_HOP), |live| live.tables.behind(from));
-        let mut route = Route {
-            passed: (from, last),
-            ..self.route(packets, slot, to)
-        };
-        let visits = match route.lane {
+        let batch = &mut self.batch;
+        let route = &mut batch.route;
+        route.find(&self.services, packets, slot, to);
+        route.passed = (from, last);
+        let (visits, least) = match route.lane {
             Lane::Port(_) | Lane::Each => (last, last),
             Lane::Instance(_) => (last + 1, last + route.visits),
         };
         // One that may not visit so many NFs is looked at by itself.
-        if tag.visits_left() < visits.1 {
+        if tag.visits_left() < least {
             route.lane = Lane::Each;
         }
         let onward = tag
             .with_hop(to)
-            .with_visits_left(tag.visits_left().saturating_sub(visits.0));
+            .with_visits_left(tag.visits_left().saturating_sub(visits));
+        batch.onward = match route.lane {
+            Lane::Instance(to) => onward.with_owner(Owner::instance(to)).with_given(self.period),
+            Lane::Port(_) | Lane::Each => onward.with_owner(Owner::POOL),
+        };
         let next = u16::from(VERDICT_NEXT);
-        let (expected, counting) = match last {
+        (batch.expected, batch.counting) = match last {
             0 => (next, 0x00ff),
             _ => (next | u16::from(last) << 8, 0xffff),
         };
-        Batch {
-            alike: Alike {
-                tag,
-                expected,
-                counting,
-                geometry: self.file.geometry(),
-            },
-            onward: match route.lane {
-                Lane::Instance(to) => onward.with_owner(Owner::instance(to)).with_given(self.period),
-                Lane::Port(_) | Lane::Each => onward.with_owner(Owner::POOL),
-            },
-            writes,
-            route,
-        }
+        batch.tag = tag;
+        batch.stride = self.file.geometry().stride;
     }
 
-    /// Sends as many of the packets that an instance handed back as may go on together, from the first on; gives how many. The next one
-    /// has to be looked at by itself.
+    /// Sends as many of the packets that an instance handed back as go on together, from the first on; gives how many. The next one has
+    /// to be looked at by itself.
     #[inline(always)]
-    pub(super) fn follow(&mut self, packets: &mut Packets, batch: &mut Batch, taken: &[[u64; 2]]) -> usize {
+    pub(super) fn follow(&mut self, packets: &mut Packets, taken: &[[u64; 2]]) -> usize {
         let mut done = 0;
         while done < taken.len() {
             let rest = &taken[done..];
-            let n = match (batch.route.lane, batch.writes) {
-                (Lane::Instance(to), false) => self.hand_on::<false>(packets, batch, to, rest),
-                (Lane::Instance(to), true) => self.hand_on::<true>(packets, batch, to, rest),
-                (Lane::Port(port), false) => self.send_out::<false>(packets, batch, port, rest),
-                (Lane::Port(port), true) => self.send_out::<true>(packets, batch, port, rest),
+            let n = match (self.batch.route.lane, self.batch.writes) {
+                (Lane::Instance(to), false) => self.hand_on::<false>(packets, to, rest),
+                (Lane::Instance(to), true) => self.hand_on::<true>(packets, to, rest),
+                (Lane::Port(port), false) => self.send_out::<false>(packets, port, rest),
+                (Lane::Port(port), true) => self.send_out::<true>(packets, port, rest),
                 (Lane::Each, _) => 0,
             };
             if n == 0 {
@@ -181,38 +201,33 @@ impl Forward {
             }
             done += n;
         }
-        batch.route.taken += done as u64;
+        self.batch.route.taken += done as u64;
         done
+    }
+
+    /// Counts the packets that have gone on together.
+    #[inline(always)]
+    pub(super) fn end_burst(&mut self, packets: &Packets) {
+        settle(self.worker, packets, &mut self.batch.route);
     }
 
     /// Hands packets on to another instance, as far as they go together and fit into the burst under way.
     // Not inlined, here and below: a loop by itself has registers enough.
     #[inline(never)]
-    fn hand_on<const WRITES: bool>(
-        &mut self,
-        packets: &mut Packets,
-        batch: &Batch,
-        to: u16,
-        taken: &[[u64; 2]],
-    ) -> usize {
+    fn hand_on<const WRITES: bool>(&mut self, packets: &mut Packets, to: u16, taken: &[[u64; 2]]) -> usize {
         let Some(link) = self.links[usize::from(to)].as_mut().filter(|l| !l.faulty) else {
             return 0;
         };
-        let Batch {
-            alike,
-            onward,
-            ref route,
-            ..
-        } = *batch;
+        let (look, onward, run) = (self.batch.look(), self.batch.onward, self.batch.route.run);
         let flags = self.flags[usize::from(onward.port())];
         let (entries, room) = (packets.ledger.all(), link.room());
         let (all, mut n) = (room.len(), 0);
         for (words, place) in taken.iter().zip(room) {
-            let Some((buffer, entry)) = alike.entry::<WRITES>(entries, *words) else {
+            let Some((buffer, entry)) = look.at::<WRITES>(entries, *words) else {
                 break;
             };
             entry.tag = onward;
-            *place = entry.descriptor(buffer, flags, route.run);
+            *place = entry.descriptor(buffer, flags, run);
             n += 1;
         }
         link.staged_more(n);
@@ -227,25 +242,25 @@ impl Forward {
     fn send_out<const WRITES: bool>(
         &mut self,
         packets: &mut Packets,
-        batch: &Batch,
         port: u16,
         taken: &[[u64; 2]],
     ) -> usize {
-        let Batch { alike, onward, .. } = *batch;
+        let (look, onward) = (self.batch.look(), self.batch.onward);
         let staged = &mut self.sinks[usize::from(port)].staged;
         let (entries, room) = (packets.ledger.all(), staged.room());
-        let (all, mut n) = (room.len(), 0);
+        let (all, mut n, mut bytes) = (room.len(), 0, 0);
         for (words, place) in taken.iter().zip(room) {
-            let Some((index, entry)) = alike.entry::<WRITES>(entries, *words) else {
+            let Some((index, entry)) = look.at::<WRITES>(entries, *words) else {
                 break;
             };
             entry.tag = onward;
             let (off, len) = entry.extent();
             *place = TxDesc { index, off, len };
+            bytes += u64::from(len);
             n += 1;
         }
         packets.generations.leave(onward, n as u32);
-        staged.more(n);
+        staged.more(n, bytes);
         if n == all {
             self.transmit(packets, port);
         }
@@ -255,7 +270,8 @@ impl Forward {
     /// Sends packets that have just come in, whose place is `tag`, to what stands there.
     #[inline(always)]
     pub(super) fn start(&mut self, packets: &mut Packets, tag: Tag, burst: &[RxDesc]) {
-        let mut route = self.route(packets, tag.generation(), tag.hop());
+        let mut route = Route::default();
+        route.find(&self.services, packets, tag.generation(), tag.hop());
         let mut done = 0;
         while done < burst.len() {
             let rest = &burst[done..];
@@ -275,7 +291,7 @@ impl Forward {
                 done += 1;
             }
         }
-        self.settle(packets, &route);
+        settle(self.worker, packets, &mut route);
     }
 
     #[inline(never)]
@@ -313,40 +329,38 @@ impl Forward {
         let staged = &mut self.sinks[usize::from(port)].staged;
         let room = staged.room();
         let all = room.len();
-        let n = all.min(burst.len());
+        let (n, mut bytes) = (all.min(burst.len()), 0);
         let tag = tag.with_owner(Owner::POOL);
         packets.generations.leave(tag, n as u32);
         for (packet, place) in burst.iter().zip(room) {
             *packets.ledger.entry(packet.index) = arrived(packet, tag);
             let RxDesc { index, off, len, .. } = *packet;
             *place = TxDesc { index, off, len };
+            bytes += u64::from(len);
         }
-        staged.more(n);
+        staged.more(n, bytes);
         if n == all {
             self.transmit(packets, port);
         }
         n
     }
+}
 
-    /// Counts the packets that went on together.
-    #[inline(always)]
-    pub(super) fn end_batch(&self, packets: &Packets, batch: &Batch) {
-        self.settle(packets, &batch.route);
+/// Counts the packets that have taken a route.
+#[inline(always)]
+fn settle(worker: usize, packets: &Packets, route: &mut Route) {
+    if route.taken == 0 {
+        return;
     }
-
-    #[inline(always)]
-    fn settle(&self, packets: &Packets, route: &Route) {
-        if let (1.., Some(Live { tables, .. })) =
-            (route.taken, &packets.generations.live[usize::from(route.slot)])
-        {
-            let (from, passed) = route.passed;
-            tables.pass(self.worker, from, passed, route.taken);
-            add(
-                &tables.counters[self.worker].arrived[usize::from(route.to)],
-                route.taken,
-            );
+    if let Some(Live { tables, .. }) = &packets.generations.live[usize::from(route.slot)] {
+        let (from, passed) = route.passed;
+        if passed > 0 {
+            tables.pass(worker, from, passed, route.taken);
         }
+        let arrived = &tables.counters[worker].arrived;
+        add(&arrived[usize::from(route.to)], route.taken);
     }
+    route.taken = 0;
 }
 
 /// The entry of a packet that has just come in.

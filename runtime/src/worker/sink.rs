@@ -35,6 +35,7 @@ pub(super) struct Exit {
 pub(super) struct Staged {
     packets: [TxDesc; BURST],
     count: usize,
+    bytes: u64,
 }
 
 impl Staged {
@@ -44,10 +45,11 @@ impl Staged {
         &mut self.packets[self.count..]
     }
 
-    /// So many have been put where there was room.
+    /// So many, with so many bytes, have been put where there was room.
     #[inline(always)]
-    pub(super) fn more(&mut self, packets: usize) {
+    pub(super) fn more(&mut self, packets: usize, bytes: u64) {
         self.count = (self.count + packets).min(BURST);
+        self.bytes += bytes;
     }
 
     #[inline(always)]
@@ -118,51 +120,60 @@ impl Forward {
     }
 
     pub(super) fn transmit(&mut self, packets: &mut Packets, port: u16) {
-        let staged = &mut self.sinks[usize::from(port)].staged;
-        let (burst, count) = (staged.packets, std::mem::take(&mut staged.count));
-        let mut rest = &burst[..count];
-        while !rest.is_empty() {
-            let sent = self.offer(packets, port, rest);
-            let (gone, left) = rest.split_at(sent.accepted.min(rest.len()));
-            self.count_sent(port, gone);
+        let at = usize::from(port);
+        let (count, mut done) = (self.sinks[at].staged.count, 0);
+        while done < count {
+            let sent = self.offer(packets, port, done);
+            let gone = sent.accepted.min(count - done);
+            self.count_sent(port, done, gone);
             // A driver frees what it took; the others have copies.
-            if !self.sinks[usize::from(port)]
-                .sink
-                .as_ref()
-                .is_some_and(Sink::frees)
-            {
-                gone.iter().for_each(|packet| self.release(packet.index));
+            if !self.sinks[at].sink.as_ref().is_some_and(Sink::frees) {
+                for i in done..done + gone {
+                    self.release(self.sinks[at].staged.packets[i].index);
+                }
             }
+            done += gone;
             let reason = match sent.malformed {
                 true => Reason::Malformed,
                 false => Reason::PortRefused,
             };
             let bad = match sent.malformed || sent.refused_one {
-                true => left.len().min(1),
-                false => left.len(),
+                true => (count - done).min(1),
+                false => count - done,
             };
-            let (bad, left) = left.split_at(bad);
-            for packet in bad {
-                packets
-                    .generations
-                    .enter(packets.ledger.entry(packet.index).tag, 1);
-                self.discard(packets, packet.index, reason);
+            for i in done..done + bad {
+                let buffer = self.sinks[at].staged.packets[i].index;
+                packets.generations.enter(packets.ledger.entry(buffer).tag, 1);
+                self.discard(packets, buffer, reason);
             }
-            rest = left;
+            done += bad;
         }
+        let staged = &mut self.sinks[at].staged;
+        (staged.count, staged.bytes) = (0, 0);
     }
 
-    fn count_sent(&mut self, port: u16, sent: &[TxDesc]) {
+    /// Counts so many packets of the burst under way, from one on.
+    fn count_sent(&mut self, port: u16, from: usize, packets: usize) {
+        let staged = &self.sinks[usize::from(port)].staged;
+        let bytes = match packets == staged.count {
+            true => staged.bytes,
+            false => {
+                let sent = staged.packets[from..from + packets].iter();
+                sent.map(|packet| u64::from(packet.len)).sum()
+            }
+        };
         let counters = &self.counters.ports[usize::from(port)];
-        add(&counters.tx_packets, sent.len() as u64);
-        let bytes = sent.iter().map(|packet| u64::from(packet.len)).sum();
+        add(&counters.tx_packets, packets as u64);
         add(&counters.tx_bytes, bytes);
     }
 
-    fn offer(&mut self, packets: &mut Packets, port: u16, burst: &[TxDesc]) -> Sent {
-        let Some(sink) = &mut self.sinks[usize::from(port)].sink else {
+    /// Offers the burst under way, from one packet on.
+    fn offer(&mut self, packets: &mut Packets, port: u16, from: usize) -> Sent {
+        let Exit { sink, staged } = &mut self.sinks[usize::from(port)];
+        let Some(sink) = sink else {
             return Sent::default();
         };
+        let burst = &staged.packets[from..staged.count];
         let (stamps, stamped, waiting) = (&self.stamps, &self.stamped, &self.waiting);
         sink.tx_burst(&self.pool, &self.file, burst, &mut |buffer| {
             let from = usize::from(packets.ledger.entry(buffer).tag.port());
