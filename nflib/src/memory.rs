@@ -324,26 +324,30 @@ impl PacketFile {
         Some(unsafe { std::slice::from_raw_parts_mut(self.mapping.base.add(at).as_ptr(), length as usize) })
     }
 
-    /// Asks the processor to fetch the first line of a packet.
+    /// Asks the processor to fetch the first line of a packet. What lies nowhere is not fetched.
     #[inline(always)]
     pub fn prefetch(&self, buffer: u32, offset: u16) {
-        if let Some(first) = self.bytes(buffer, offset, 1).first() {
-            prefetch(first);
-        }
+        let at = buffer as usize * self.geometry.stride as usize + usize::from(offset);
+        prefetch_at(self.mapping.base.as_ptr().wrapping_add(at));
     }
 }
 
 /// Asks the processor to fetch the line that a value begins in. Where there is no such instruction, nothing happens.
 #[inline(always)]
 pub fn prefetch<T>(value: &T) {
+    prefetch_at(std::ptr::from_ref(value).cast());
+}
+
+#[inline(always)]
+fn prefetch_at(address: *const u8) {
     #[cfg(target_arch = "x86_64")]
-    // SAFETY: prefetching reads nothing that the program sees and faults on no address; this one is a reference's.
+    // SAFETY: prefetching reads nothing that the program sees and faults on no address.
     unsafe {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(value).cast());
+        _mm_prefetch::<_MM_HINT_T0>(address.cast());
     }
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = value;
+    let _ = address;
 }
 
 /// The same for a line that is about to be written, which the processor then takes from others' caches at once. Where there is no such

@@ -172,8 +172,8 @@ impl<W: RingWords> Producer<W> {
     fn take_next(&self, n: u32) {
         if self.capacity - self.head.wrapping_sub(self.tail) >= n {
             let (first, second) = runs(self.words.slots(), self.head, n as usize);
-            each_line(first).for_each(prefetch_to_write);
-            each_line(second).for_each(prefetch_to_write);
+            each_line(first, prefetch_to_write);
+            each_line(second, prefetch_to_write);
         }
     }
 }
@@ -238,8 +238,8 @@ impl<W: RingWords> Consumer<W> {
     pub fn ask_for_slots(&mut self, most: u32) {
         if let Ok(ready) = self.available() {
             let (first, second) = runs(self.words.slots(), self.tail, ready.min(most) as usize);
-            each_line(first).for_each(prefetch);
-            each_line(second).for_each(prefetch);
+            each_line(first, prefetch);
+            each_line(second, prefetch);
         }
     }
 
@@ -280,10 +280,14 @@ fn runs<T>(slots: &[T], index: u32, n: usize) -> (&[T], &[T]) {
     (&slots[start..start + first], &slots[..n - first])
 }
 
-/// A slot of each cache line.
+/// Calls for a slot of each cache line.
 #[inline(always)]
-fn each_line<T>(slots: &[T]) -> impl Iterator<Item = &T> {
-    slots.iter().step_by(SLOTS_PER_LINE)
+fn each_line<T>(slots: &[T], ask: impl Fn(&T)) {
+    let mut at = 0;
+    while let Some(slot) = slots.get(at) {
+        ask(slot);
+        at += SLOTS_PER_LINE;
+    }
 }
 
 /// What a slot holds, as one side has it at hand.

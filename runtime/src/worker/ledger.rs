@@ -194,14 +194,6 @@ impl Ledger {
         &mut self.entries[buffer as usize]
     }
 
-    /// Asks for a buffer's entry ahead of use; the index may be anything.
-    #[inline(always)]
-    pub(super) fn prefetch(&self, buffer: u32) {
-        if let Some(entry) = self.entries.get(buffer as usize) {
-            nflib::memory::prefetch(entry);
-        }
-    }
-
     /// Gives a buffer to another holder.
     #[inline(always)]
     pub(super) fn give(&mut self, buffer: u32, owner: Owner) -> Tag {

@@ -34,6 +34,8 @@ impl Worker {
             source, burst, turn, ..
         } = receiver;
         let n = source.take_burst(turn, burst, &mut self.forward.stamps);
+        // The first NF in turn has had the time for what it was given last, and this is there before its turn comes.
+        self.forward.ask_for_burst(0);
         let counters = &self.counters.ports[port];
         let gone = counters.count_gone(before, receiver.burst.gone());
         let read_to_its_end = receiver.source.has_ended();
@@ -86,7 +88,6 @@ impl Worker {
         if looked_at {
             for packet in &*burst {
                 file.prefetch(packet.index, packet.off);
-                packets.ledger.prefetch(packet.index);
             }
         }
         let tag = |hop| Tag::new(hop, slot as u8, tables.max_hops, port as u8);

@@ -25,6 +25,7 @@ impl Worker {
             moved += self.take_back(self.forward.active[i]);
         }
         self.forward.ask(0);
+        self.forward.ask(1);
         let room = self.ingress.credit - self.reserved();
         let outputs = self.forward.output_room().min(room);
         let inside = &self.packets.generations.inside;
@@ -36,8 +37,6 @@ impl Worker {
                 moved += taken;
             }
         }
-        self.forward.ask_for_burst(0);
-        self.forward.ask(1);
         self.forward.flush(&mut self.packets);
         moved
     }
