@@ -210,8 +210,7 @@ uint16_t onvm_rx_burst(const struct onvm_pool *pool, uint16_t port, uint16_t que
 	uint64_t sum = 0;
 	uint16_t i;
 
-	for (i = 0; i < n; i++)
-		rte_prefetch0(burst[i]);
+	/* The driver has just written to the mbufs: nothing is gained by asking for them. */
 	for (i = 0; i < n; i++) {
 		struct rte_mbuf *m = burst[i];
 		uint32_t flags = 0, hash = 0;

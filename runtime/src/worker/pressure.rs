@@ -12,6 +12,8 @@ use super::forward::Forward;
 pub(super) struct Pressure {
     /// By slot of an instance.
     instances: Vec<bool>,
+    /// Some of these are under pressure.
+    pressed: bool,
     /// By slot of a service.
     services: Vec<bool>,
     any: bool,
@@ -26,6 +28,7 @@ impl Pressure {
     pub(super) fn new(slots: usize) -> Self {
         Self {
             instances: vec![false; slots],
+            pressed: false,
             services: vec![false; slots],
             any: false,
         }
@@ -60,12 +63,16 @@ impl Forward {
         if let Some(under) = self.pressure.instances.get_mut(usize::from(slot))
             && !std::mem::replace(under, true)
         {
+            self.pressure.pressed = true;
             self.settle_pressure();
         }
     }
 
     /// Looks whether instances have come down.
     pub(super) fn ease(&mut self) {
+        if !std::mem::take(&mut self.pressure.pressed) {
+            return;
+        }
         let mut changed = false;
         for slot in 0..self.pressure.instances.len() {
             if !self.pressure.instances[slot] {
@@ -76,6 +83,7 @@ impl Forward {
                 let room = self.shares.room(held).min(capacity.saturating_sub(held));
                 !link.faulty && stays(held, room)
             });
+            self.pressure.pressed |= stays;
             if !stays {
                 self.pressure.instances[slot] = false;
                 changed = true;
