@@ -22,7 +22,7 @@ impl Admission {
     pub(super) fn new(ingress: &Ingress, inside: &Inside, outputs: u32) -> Self {
         let (now, total) = (ingress.credit.min(outputs), ingress.credit);
         Self {
-            credit: Credit::new(now, total, &ingress.ports, inside),
+            credit: Credit::new(now, total, ingress.most_at_once(), &ingress.ports, inside),
         }
     }
 
@@ -137,7 +137,7 @@ mod tests {
             rounds
         };
         assert_eq!(taken(&mut ingress, 0), 0);
-        assert_eq!(taken(&mut ingress, 100), 3, "and no more than fit");
+        assert_eq!(taken(&mut ingress, 3 * BURST + 4), 3, "and no more than fit");
         assert_eq!(taken(&mut ingress, u32::MAX), 2048 / BURST - 3);
     }
 

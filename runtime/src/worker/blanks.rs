@@ -12,12 +12,15 @@ use nflib::{
 };
 
 use super::{
-    BURST, Worker,
+    Worker,
     forward::Forward,
     ledger::{Entry, Owner, place},
     packets::Packets,
 };
 use crate::{capture::Stamp, generation::add};
+
+/// Blanks given at once: a small part of what an instance may have.
+const LOT: usize = 32;
 
 /// The blanks of an instance.
 #[derive(Debug)]
@@ -38,9 +41,9 @@ impl Blanks {
         self.ring.capacity().saturating_sub(self.held) as usize
     }
 
-    /// Gives these to the instance, a burst at most; returns how many it got.
+    /// Gives these to the instance, a lot at most; returns how many it got.
     fn push(&mut self, buffers: &[u32], offset: u16) -> Result<usize, Corrupt> {
-        let mut words = [[0; 2]; BURST];
+        let mut words = [[0; 2]; LOT];
         for (words, &buffer) in words.iter_mut().zip(buffers) {
             let blank = Descriptor {
                 buffer,
@@ -85,11 +88,11 @@ impl Worker {
     /// Gives every instance that makes packets as many blanks as it may have.
     pub(super) fn top_up(&mut self) {
         for i in 0..self.forward.active.len() {
-            while self.give_blanks(self.forward.active[i]) == BURST {}
+            while self.give_blanks(self.forward.active[i]) == LOT {}
         }
     }
 
-    /// Gives an instance a burst of blanks, as far as there is room and as far as buffers are to spare; returns how many.
+    /// Gives an instance a lot of blanks, as far as there is room and as far as buffers are to spare; returns how many.
     fn give_blanks(&mut self, slot: u16) -> usize {
         let Some(&mut Blanks { ref ring, held }) = self.forward.blanks(slot) else {
             return 0;
@@ -98,8 +101,8 @@ impl Worker {
         if room == 0 {
             return 0;
         }
-        let wanted = room.min(BURST).min(self.spare(held) as usize);
-        let mut buffers = [0; BURST];
+        let wanted = room.min(LOT).min(self.spare(held) as usize);
+        let mut buffers = [0; LOT];
         let got = self.forward.pool.alloc_burst(&mut buffers[..wanted]);
         for &buffer in &buffers[..got] {
             self.packets.ledger.give(buffer, Owner::blank(slot));
@@ -200,7 +203,7 @@ impl Worker {
             link.not_held += 1;
             if let Some(blanks) = &mut link.blanks {
                 blanks.held = blanks.held.saturating_sub(1);
-                refill = blanks.room().is_multiple_of(BURST);
+                refill = blanks.room().is_multiple_of(LOT);
             }
         }
         self.decide(slot, buffer, verdict, destination);

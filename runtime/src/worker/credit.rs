@@ -4,7 +4,7 @@
 //! one whose packets are kept on their way does not stop the others; and where the parts are smaller than a burst, the round
 //! begins with another port each time, so that none is always the last.
 
-use super::{BURST, Receiver, SourceKind};
+use super::{Receiver, SourceKind};
 
 /// Packets inside, by port id.
 pub(super) type Inside = [u32; 256];
@@ -16,11 +16,13 @@ pub(super) struct Credit {
     left: u32,
     /// Packets that each may have inside.
     each: u32,
+    /// Packets that one lets in at once.
+    burst: u32,
 }
 
 impl Credit {
-    /// For so many together at present, and at most so many whatever is at present.
-    pub(super) fn new(now: u32, total: u32, ports: &[Option<Receiver>], inside: &Inside) -> Self {
+    /// For so many together at present, and at most so many whatever is at present; one lets so many in at once.
+    pub(super) fn new(now: u32, total: u32, burst: u32, ports: &[Option<Receiver>], inside: &Inside) -> Self {
         let (mut waiting, mut used) = (0, 0);
         for (receiver, inside) in ports.iter().zip(inside) {
             match receiver.as_ref().map(|r| r.source.kind) {
@@ -35,14 +37,15 @@ impl Credit {
         }
         Self {
             left: now.saturating_sub(used),
-            each: (total / waiting.max(1)).max(BURST as u32),
+            each: (total / waiting.max(1)).max(burst),
+            burst,
         }
     }
 
     /// Whether a source that has so many packets inside may add a burst.
     #[inline(always)]
     pub(super) fn suffices(&self, inside: u32) -> bool {
-        self.left >= BURST as u32 && inside + BURST as u32 <= self.each
+        self.left >= self.burst && inside + self.burst <= self.each
     }
 
     #[inline(always)]

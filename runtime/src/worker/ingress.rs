@@ -146,12 +146,22 @@ impl Ingress {
         if self.ports.len() <= at {
             self.ports.resize_with(at + 1, || None);
         }
+        let most = self.most_at_once() as usize;
         self.ports[at] = source.map(|source| Receiver {
+            burst: RxBurst::new(match source.kind {
+                SourceKind::Live => BURST,
+                _ => most,
+            }),
             source,
-            burst: RxBurst::new(BURST),
             turn: 0,
             starved: false,
         });
+    }
+
+    /// Packets that a source which can wait lets in at once: no more than fit into what the credit is at least, half of it, where the
+    /// other half is kept for packets that instances make.
+    pub(super) fn most_at_once(&self) -> u32 {
+        (self.credit / 2).clamp(1, BURST as u32)
     }
 
     pub(super) fn close(&mut self) {

@@ -10,7 +10,7 @@ use super::{BURST, blanks::Blanks, pressure};
 
 /// Bursts pushed before the NF's bell is looked at, while the worker has more to do: a look costs a full fence. A worker
 /// without work looks at once.
-const BURSTS_PER_BELL: u32 = 8;
+const BURSTS_PER_BELL: u32 = 4;
 
 /// The region type keeps the mapping; each end is taken once, by the worker that holds this value.
 #[derive(Debug)]

@@ -61,7 +61,7 @@ use crate::{
 };
 
 /// Packets moved at once.
-pub const BURST: usize = 32;
+pub const BURST: usize = 64;
 
 /// Generations that can be alive at once: the current one and those that drain.
 pub const GENERATION_SLOTS: usize = 16;

@@ -31,11 +31,21 @@ pub(super) struct Exit {
 }
 
 /// The burst under way to a port. Its packets have left their generations already.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug)]
 pub(super) struct Staged {
     packets: [TxDesc; BURST],
     count: usize,
     bytes: u64,
+}
+
+impl Default for Staged {
+    fn default() -> Self {
+        Self {
+            packets: [TxDesc::default(); BURST],
+            count: 0,
+            bytes: 0,
+        }
+    }
 }
 
 impl Staged {
