@@ -32,5 +32,5 @@ pub mod traffic;
 pub use check::check;
 pub use lower::filter;
 pub use program::{Checked, Inputs, Program, Proof};
-pub use resolve::manifests::standard_names;
+pub use resolve::{manifests::standard_names, messages};
 pub use source::{host, sources};

@@ -43,6 +43,7 @@ pub mod idle;
 pub mod layout;
 pub mod log;
 pub mod memory;
+pub mod messages;
 mod nf;
 mod params;
 mod region;
@@ -61,6 +62,7 @@ pub use descriptor::{
     VERDICT_STEER, Verdict,
 };
 pub use fused::{FUSED, Member, Program, run_fused, run_programs};
+pub use messages::{Message, Origin, Peers, Sent};
 pub use nf::{Nf, Reconfigured, Setup, SetupError};
 pub use params::{FileMistake, FileMistakes, FileSpan, FlowTarget, Output, Params, ParamsError};
 pub use region::{Region, RegionError, ShmRing};

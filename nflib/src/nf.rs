@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::{
     Burst, Counter, CounterSet, Gauge, Histogram, Params, ParamsError,
     flows::{FlowNews, Flows},
+    messages::{Message, Peers, Sent, Value},
     params::MemberParams,
     session::FromNf,
     time::{Clock, Time},
@@ -26,6 +27,17 @@ pub trait Nf: Sized {
     /// What has become of requests about flow entries, and of entries; see [`flows`](crate::flows).
     fn flow_news(&mut self, news: &FlowNews) {
         let _ = news;
+    }
+
+    /// Takes a message of a kind that the manifest declares, between two bursts; see [`messages`](crate::messages). The answer, or why there
+    /// is none, goes to the operator who sent it; to other instances none goes. Must not block, and answers at once: an operator waits 2 s.
+    fn message(&mut self, message: &Message) -> Result<Value, String> {
+        Err(message.unknown())
+    }
+
+    /// What has become of a message to the other instances of the service.
+    fn sent(&mut self, sent: &Sent) {
+        let _ = sent;
     }
 
     /// Takes new parameters while packets flow, between two bursts, where the manifest says `reconfigure = true`. Either all of them or
@@ -69,6 +81,9 @@ pub struct Setup {
     clock: Clock,
     tick: Option<Duration>,
     flows: Option<Flows>,
+    peers: Option<Peers>,
+    /// Which of several fused NFs is being built.
+    member: u16,
 }
 
 impl Setup {
@@ -83,6 +98,8 @@ impl Setup {
             clock,
             tick: None,
             flows: None,
+            peers: None,
+            member: 0,
         }
     }
 
@@ -149,10 +166,21 @@ impl Setup {
         self.flows.clone()
     }
 
+    /// The way to the other instances of the service.
+    pub fn peers(&mut self) -> Peers {
+        self.peers.get_or_insert_default().of(self.member)
+    }
+
+    /// The same, if the NF has asked for it.
+    pub(crate) fn asked_peers(&self) -> Option<Peers> {
+        self.peers.clone()
+    }
+
     /// Builds one of several fused NFs: with its own name and parameters, and counters among those of all. Gives the period of the
     /// ticks that it asks for, too.
     pub(crate) fn member<T>(
         &mut self,
+        place: u16,
         member: MemberParams,
         build: impl FnOnce(&mut Self) -> Result<T, SetupError>,
     ) -> Result<(T, Option<Duration>), SetupError> {
@@ -161,6 +189,7 @@ impl Setup {
             .rsplit_once('-')
             .map_or(name.as_str(), |(service, _)| service);
         self.prefix = format!("{service}.");
+        self.member = place;
         let instance = std::mem::replace(&mut self.instance, name);
         let own = std::mem::replace(&mut self.params, params);
         let built = build(self);

@@ -1,6 +1,7 @@
 //! The run loop: attaches to the manager, drives the NF, detaches, and attaches again when the manager comes back.
 
 use std::{
+    collections::VecDeque,
     io::{self, Write},
     os::fd::OwnedFd,
     path::{Path, PathBuf},
@@ -19,6 +20,7 @@ use crate::{
     layout::ABI_VERSION,
     log,
     memory::{Geometry, Mapping, PacketFile},
+    messages::{self, Delivery, Peers},
     region::ShmRing,
     ring::{Consumer, Corrupt, Producer},
     session::{self, Command, Configuration, FromNf, IdlePolicy, ToNf},
@@ -154,7 +156,7 @@ fn serve<N: Nf>(
         } => (instance, geometry, idle, log),
         ToNf::Refused { reason } => return Err(RunError::Refused(reason)),
         ToNf::Stop => return Ok(End::Stopped),
-        ToNf::Reconfigure | ToNf::Flows(_) => {
+        ToNf::Reconfigure | ToNf::Flows(_) | ToNf::Message(_) | ToNf::Sent(_) => {
             return Err(RunError::Protocol("another message before the welcome".into()));
         }
     };
@@ -237,8 +239,11 @@ struct Session<'a, N> {
     idle: Idle,
     tick: Option<Duration>,
     flows: Option<Flows>,
-    /// Requests that the socket had no room for.
-    unsent: Option<Vec<u8>>,
+    peers: Option<Peers>,
+    /// What the socket had no room for, and answers.
+    unsent: VecDeque<Vec<u8>>,
+    /// There may be something to send.
+    talks: bool,
 }
 
 impl<'a, N: Nf> Session<'a, N> {
@@ -271,7 +276,9 @@ impl<'a, N: Nf> Session<'a, N> {
             idle: Idle::new(idle),
             tick: setup.tick_period(),
             flows: setup.asked_flows(),
-            unsent: None,
+            peers: setup.asked_peers(),
+            unsent: VecDeque::new(),
+            talks: true,
         }
     }
 
@@ -293,7 +300,7 @@ impl<'a, N: Nf> Session<'a, N> {
                     None => continue,
                 }
             }
-            if !self.send_requests()? {
+            if self.talks && !self.send_waiting()? {
                 return Ok(End::ManagerLost);
             }
             if worked {
@@ -370,18 +377,58 @@ impl<'a, N: Nf> Session<'a, N> {
                 Some((ToNf::Welcome { .. }, _)) => return Err(RunError::Protocol("a second welcome".into())),
                 Some((ToNf::Reconfigure, fds)) => self.reconfigure(fds)?,
                 Some((ToNf::Flows(news), _)) => self.nf.flow_news(&news),
+                Some((ToNf::Message(delivery), _)) => self.take(delivery)?,
+                Some((ToNf::Sent(sent), _)) => self.nf.sent(&sent),
             }
         }
         Ok(None)
     }
 
-    /// Sends what the NF asks about flow entries, as far as there is room; false when the manager is gone.
-    #[inline(always)]
-    fn send_requests(&mut self) -> Result<bool, RunError> {
-        match &self.flows {
-            None => Ok(true),
-            Some(flows) => send_requests(self.connection, flows, &mut self.unsent),
+    /// Has the NF take a message. An answer waits for room like a request: a manager that hears nothing from an NF that does not read must
+    /// not be waited for.
+    fn take(&mut self, delivery: Delivery) -> Result<(), RunError> {
+        let (number, is_asked) = (delivery.number, delivery.peer.is_none());
+        let answer = self.nf.message(&delivery.into());
+        if is_asked {
+            self.unsent.push_back(messages::answer(number, answer)?);
+            self.talks = true;
+        } else if let Err(why) = answer {
+            log::debug!("a message of another instance: {why}");
         }
+        Ok(())
+    }
+
+    /// Sends what the NF has to say, as far as there is room; false when the manager is gone.
+    fn send_waiting(&mut self) -> Result<bool, RunError> {
+        loop {
+            let message = match self.unsent.pop_front() {
+                Some(message) => message,
+                None => match self.next_said()? {
+                    Some(message) => message,
+                    None => break,
+                },
+            };
+            match try_say(self.connection, &message)? {
+                None => return Ok(false),
+                Some(true) => {}
+                Some(false) => {
+                    self.unsent.push_front(message);
+                    break;
+                }
+            }
+        }
+        self.talks = self.flows.is_some() || self.peers.is_some() || !self.unsent.is_empty();
+        Ok(true)
+    }
+
+    /// The next of what the NF asks about flow entries and says to other instances.
+    fn next_said(&self) -> Result<Option<Vec<u8>>, RunError> {
+        let requests = self.flows.as_ref().and_then(Flows::take);
+        let said = match requests {
+            Some((first, requests)) => Some(FromNf::Flows { first, requests }),
+            None => self.peers.as_ref().and_then(Peers::take),
+        };
+        Ok(said.map(|said| session::encode(&said)).transpose()?)
     }
 
     fn reconfigure(&mut self, fds: Vec<OwnedFd>) -> Result<(), RunError> {
@@ -413,36 +460,12 @@ impl<'a, N: Nf> Session<'a, N> {
             return Ok(false);
         }
         let until_tick = next_tick.map_or(MANAGER_CHECK, |tick| tick - Clock::Monotonic.now());
-        let longest = match self.unsent {
-            None => MANAGER_CHECK,
-            Some(_) => ROOM_CHECK,
+        let longest = match self.unsent.is_empty() {
+            true => MANAGER_CHECK,
+            false => ROOM_CHECK,
         };
         self.bell.sleep(until_tick.min(longest));
         manager_is_gone(self.connection)
-    }
-}
-
-fn send_requests(
-    connection: &OwnedFd,
-    flows: &Flows,
-    unsent: &mut Option<Vec<u8>>,
-) -> Result<bool, RunError> {
-    loop {
-        let message = match unsent.take() {
-            Some(message) => message,
-            None => match flows.take() {
-                Some((first, requests)) => session::encode(&FromNf::Flows { first, requests })?,
-                None => return Ok(true),
-            },
-        };
-        match try_say(connection, &message)? {
-            None => return Ok(false),
-            Some(true) => {}
-            Some(false) => {
-                *unsent = Some(message);
-                return Ok(true);
-            }
-        }
     }
 }
 

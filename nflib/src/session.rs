@@ -9,6 +9,10 @@
 //! ── ready ──────────────────────────►          or failed { reason }
 //! ── flows { first, requests } ──────►          as many as it likes; the manager takes one after the other
 //! ◄─ flows { done, refused, ended … } ─
+//! ── message { number, kind, fields } ►         to the other instances of its service
+//! ◄─ sent { number, reached, missed } ─
+//! ◄─ message { number, kind, fields } ─         of one of them, or of an operator
+//! ── answer { number, answer, error } ►         to an operator, in the order of the messages
 //! ◄─ reconfigure + descriptors ───────          configuration, files
 //! ── reconfigured { supported, error }►
 //! ◄─ stop ────────────────────────────          or the connection's end
@@ -35,6 +39,7 @@ use crate::{
     FlowTarget, Params,
     flows::{FlowNews, FlowRequest},
     memory::Geometry,
+    messages::{Delivery, Sent},
     params::MemberParams,
 };
 
@@ -86,6 +91,23 @@ pub enum FromNf {
         supported: bool,
         error: Option<String>,
     },
+    /// To the other instances of its service. Numbers begin at 0.
+    Message {
+        number: u64,
+        /// Which of the NFs that are fused in the process sends it.
+        #[serde(default)]
+        member: u16,
+        kind: String,
+        fields: serde_json::Map<String, serde_json::Value>,
+    },
+    /// To an operator's message: one of the two.
+    Answer {
+        number: u64,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        answer: Option<serde_json::Value>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        error: Option<String>,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -103,6 +125,8 @@ pub enum ToNf {
     /// Descriptors: configuration, then the files it names.
     Reconfigure,
     Flows(FlowNews),
+    Message(Delivery),
+    Sent(Sent),
     Stop,
     /// The NF is not wanted; the reason is for its log.
     Refused {

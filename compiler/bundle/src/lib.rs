@@ -19,6 +19,7 @@ mod load;
 mod made_from;
 mod manager;
 mod manifest;
+mod messages;
 mod names;
 mod notation;
 mod params;
@@ -44,8 +45,10 @@ pub use manager::{
     Service, SourceRef, Target, Workers,
 };
 pub use manifest::{
-    Counter, Effects, Manifest, Output, Param, ParamKind, Payload, Resources, RunSpec, State,
+    Counter, Effects, Manifest, MessageKind, Output, Param, ParamKind, Payload, Resources, RunSpec, Sender,
+    State,
 };
+pub use messages::kind_for;
 pub use names::{NAME_RULE, is_bundle_name, is_file_name, is_file_path, is_name};
 pub use onvm_filter as filter;
 pub use params::ParamSource;

@@ -30,6 +30,9 @@ pub struct Manifest {
     pub outputs: Vec<Output>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub counters: Vec<Counter>,
+    /// The messages that it takes while it runs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub messages: Vec<MessageKind>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -140,6 +143,28 @@ pub struct Output {
 pub struct Counter {
     pub name: String,
     pub doc: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MessageKind {
+    pub name: String,
+    pub doc: String,
+    /// Who may send it: somebody at least.
+    pub from: Vec<Sender>,
+    /// Of types that [`ParamKind::fits_messages`]; a list has no default.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fields: Vec<Param>,
+}
+
+/// Who sends a message to an instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sender {
+    /// `onvmc send`.
+    Operator,
+    /// The other instances of its service.
+    Peers,
 }
 
 /// The NF's effects on packets. A field is named as in `ip.src`, `ip.ttl`, `tcp.dst_port`, `ether.dst`.

@@ -57,6 +57,8 @@ pub(crate) enum Command {
     Scale(ScaleArgs),
     /// Show or remove the flow entries that NFs have made
     Flows(FlowsArgs),
+    /// Send a message to an NF of a running manager, and show the answers of its instances
+    Send(SendArgs),
     /// Show the differences between two sources or bundles
     Diff(DiffArgs),
     /// Draw ports, steering rules and chains
@@ -259,6 +261,24 @@ pub(crate) struct ScaleArgs {
     pub(crate) replicas: Replicas,
     /// The bundle's name, where several managers run
     pub(crate) name: Option<String>,
+    #[command(flatten)]
+    pub(crate) runtime: RuntimeArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SendArgs {
+    /// The NF's name in the source, or that of one of its instances, e.g. ids-1
+    #[arg(value_name = "NF|INSTANCE")]
+    pub(crate) nf: String,
+    /// One of the messages that the NF takes: its page or manifest lists them
+    #[arg(value_name = "MESSAGE")]
+    pub(crate) kind: String,
+    /// A field of the message, written as in a source, e.g. time='10 s'
+    #[arg(value_name = "NAME=VALUE", value_parser = assignment)]
+    pub(crate) fields: Vec<(String, String)>,
+    /// The bundle's name, where several managers run
+    #[arg(long, value_name = "NAME")]
+    pub(crate) to: Option<String>,
     #[command(flatten)]
     pub(crate) runtime: RuntimeArgs,
 }

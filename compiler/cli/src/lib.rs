@@ -27,6 +27,7 @@ mod placement;
 mod query;
 mod replay;
 mod scale;
+mod send;
 mod status;
 mod stop;
 mod test;
@@ -108,6 +109,7 @@ pub fn run() -> ExitCode {
         Command::Stop(args) => stop::run(&out, args),
         Command::Scale(args) => scale::run(&out, args),
         Command::Flows(args) => flows::run(&out, args),
+        Command::Send(args) => send::run(&out, args),
         Command::Plan(args) => apply::plan(&out, args),
         Command::Apply(args) => apply::apply(&out, args),
         Command::Diff(args) => diff::run(&out, args),

@@ -35,13 +35,20 @@ pub(crate) fn no_such_input(place: Place, name: &str, close: Option<&str>) -> Di
     }
 }
 
-pub(crate) fn unreadable_override(place: Place, name: &str) -> Diagnostic {
+pub(crate) fn unreadable_field(place: Place, name: &str) -> Diagnostic {
+    unreadable(place, name).help("write it as in a source, e.g. `time='10 s'` or `ports='[80, 443]'`")
+}
+
+fn unreadable(place: Place, name: &str) -> Diagnostic {
     PAGE.at(
         place,
         format!("the value for `{name}` cannot be read"),
         "not a value of the language",
     )
-    .help("write it as in the source, e.g. `--set every='10 s'` or `--set nets='[10.0.0.0/8]'`")
+}
+
+pub(crate) fn unreadable_override(place: Place, name: &str) -> Diagnostic {
+    unreadable(place, name).help("write it as in the source, e.g. `--set every='10 s'` or `--set nets='[10.0.0.0/8]'`")
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::{cell::RefCell, collections::HashMap, rc::Rc};
 
-use onvm_bundle::Manifest;
+use onvm_bundle::{Manifest, MessageKind};
 use onvm_lang::{
     is_name,
     syntax::{DeclKind, Ident, Span},
@@ -166,6 +166,7 @@ pub(crate) fn parse(text: &str) -> Result<NfType, String> {
     let names = [("NF", &manifest.name)].into_iter();
     let names = names.chain(manifest.params.iter().map(|p| ("parameter", &p.name)));
     let names = names.chain(manifest.outputs.iter().map(|o| ("output", &o.name)));
+    let names = names.chain(manifest.messages.iter().map(|m| ("message", &m.name)));
     for (what, name) in names {
         if !is_name(name) {
             return Err(format!("the {what} `{name}` has no valid name ([a-z][a-z0-9_]*)"));
@@ -190,12 +191,48 @@ pub(crate) fn parse(text: &str) -> Result<NfType, String> {
             manifest.resources.memory
         ));
     }
+    manifest.messages.iter().try_for_each(check_message)?;
     let specs = manifest
         .params
         .iter()
         .map(Spec::from_param)
         .collect::<Result<_, _>>()?;
     Ok(NfType { manifest, specs })
+}
+
+/// Checks what a manifest says of a kind of messages. The manager reads defaults and bounds by itself, as the plain values that they
+/// are.
+fn check_message(message: &MessageKind) -> Result<(), String> {
+    let name = &message.name;
+    if message.from.is_empty() {
+        return Err(format!(
+            "message `{name}`: `from` names nobody; write [\"operator\"], [\"peers\"] or both"
+        ));
+    }
+    let mut seen = std::collections::HashSet::new();
+    for field in &message.fields {
+        let of = |why: &str| format!("message `{name}`, field `{}`: {why}", field.name);
+        if !is_name(&field.name) {
+            return Err(of("its name is not [a-z][a-z0-9_]*"));
+        }
+        if !seen.insert(&field.name) {
+            return Err(of("there are two of this name"));
+        }
+        if !field.kind.fits_messages() {
+            return Err(of("messages hold no files, secrets, filters and rules"));
+        }
+        let spec = Spec::from_param(field).map_err(|why| format!("message `{name}`: {}", why.replacen("parameter", "field", 1)))?;
+        let plain = |text: &Option<String>| text.as_ref().is_none_or(|text| field.plain(text).is_some());
+        if field.list && field.default.is_some() {
+            return Err(of("a list has no default; say `optional = true`"));
+        }
+        if let Some(text) = [&field.default, &field.min, &field.max].into_iter().find(|text| !plain(text)) {
+            let text = text.as_deref().unwrap_or_default();
+            let wanted = spec.wanted();
+            return Err(of(&format!("\"{text}\" is not {wanted} as a plain whole value with one unit")));
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -219,6 +256,26 @@ mod tests {
         assert!(refused(&format!("{param}default = \"7\"\n")).contains("default"));
         assert!(refused(&format!("{param}{param}")).contains("two parameters"));
         assert!(refused("[effects]\nflies = true\n").contains("unknown field"));
+        let message = "[[messages]]\nname = \"m\"\ndoc = \"\"\n";
+        assert!(refused(message).contains("missing field `from`"));
+        assert!(refused(&format!("{message}from = [\"root\"]\n")).contains("unknown variant `root`"));
+        assert!(refused(&format!("{message}from = []\n")).contains("`from` names nobody"));
+        let message = format!("{message}from = [\"operator\"]\n");
+        assert!(parse(&format!("{base}{message}")).is_ok());
+        assert!(refused(&format!("{message}{message}")).contains("two messages"));
+        let field = |rest: &str| format!("{message}[[messages.fields]]\nname = \"f\"\ndoc = \"\"\n{rest}\n");
+        for (rest, why) in [
+            ("type = \"secret\"", "message `m`, field `f`: messages hold no files"),
+            ("type = \"enum\"", "message `m`: field `f`: `values` belongs"),
+            ("type = \"time\"\nmin = \"7\"", "message `m`: field `f`: `min` = \"7\""),
+            ("type = \"time\"\nmax = \"1.5 s\"", "is not a time, such as `10 ms` as a plain whole value"),
+            ("type = \"int\"\nlist = true\ndefault = \"[1]\"", "a list has no default"),
+        ] {
+            let found = refused(&field(rest));
+            assert!(found.contains(why), "{found}");
+        }
+        let good = "type = \"time\"\nmin = \"0\"\nmax = \"1 h\"\ndefault = \"10 s\"";
+        assert!(parse(&format!("{base}{}", field(good))).is_ok());
         for path in ["../x", "/bin/x", "", ".."] {
             let text = base.replace("binary = \"x\"", &format!("binary = {path:?}"));
             assert!(

@@ -3,6 +3,7 @@
 pub(crate) mod assets;
 pub(crate) mod fields;
 pub(crate) mod manifests;
+pub mod messages;
 pub(crate) mod names;
 pub(crate) mod notation;
 pub(crate) mod overrides;

@@ -81,16 +81,8 @@ impl Overrides {
                 continue;
             };
             let string = param.ty.name.node == "string" && !param.ty.list;
-            let value = match parse_value(text) {
-                Some(Value::Str(text)) => Some(Value::Str(text)),
-                _ if string => Some(Value::Str(text.clone())),
-                other => other,
-            };
-            match value {
-                Some(value) => drop(
-                    read.given
-                        .insert(name.clone(), (file, Spanned::new(at_place(value, span), span))),
-                ),
+            match read_value(text, string, span) {
+                Some(value) => drop(read.given.insert(name.clone(), (file, Spanned::new(value, span)))),
                 None => {
                     cx.report(bad_override::unreadable_override(cx.place(file, span), name));
                     read.failed.insert(name.clone());
@@ -108,6 +100,16 @@ impl Overrides {
     pub(crate) fn failed(&self, name: &str) -> bool {
         self.failed.contains(name)
     }
+}
+
+/// A value from the command line; a string may stand there without quotes. None: it is not a value of the language.
+pub(crate) fn read_value(text: &str, is_string: bool, span: Span) -> Option<Value> {
+    let value = match parse_value(text) {
+        Some(Value::Str(text)) => Some(Value::Str(text)),
+        _ if is_string => Some(Value::Str(text.to_owned())),
+        other => other,
+    };
+    value.map(|value| at_place(value, span))
 }
 
 /// Gives every part of a value the one span that it has on the command line.

@@ -14,6 +14,9 @@ pub(crate) const PACKET: &str = "PACKET";
 /// A filter from the command line, likewise.
 pub(crate) const FILTER: &str = "FILTER";
 
+/// The fields of a message from the command line, likewise.
+pub(crate) const MESSAGE: &str = "MESSAGE";
+
 /// A file of [`Sources`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FileId(usize);
@@ -202,7 +205,7 @@ impl Source {
 
     /// True for what was given on the command line, which stands in no file.
     pub fn is_command_line(&self) -> bool {
-        [COMMAND_LINE, PACKET, FILTER].contains(&self.name.as_str())
+        [COMMAND_LINE, PACKET, FILTER, MESSAGE].contains(&self.name.as_str())
     }
 
     /// Where an offset of this file stands.

@@ -11,6 +11,7 @@ use crate::{
     Burst, Descriptor, Nf, Setup, SetupError, VERDICT_NEXT,
     descriptor::Run,
     memory::PacketFile,
+    messages::{Message, Sent, Value},
     run::{BURST, run, run_with},
     time::{Clock, Time},
 };
@@ -22,6 +23,8 @@ pub const FUSED: &str = "fused";
 pub trait Member {
     fn process(&mut self, burst: &mut Burst<'_>);
     fn tick(&mut self, now: Time);
+    fn message(&mut self, message: &Message) -> Result<Value, String>;
+    fn sent(&mut self, sent: &Sent);
 }
 
 impl<N: Nf> Member for N {
@@ -31,6 +34,14 @@ impl<N: Nf> Member for N {
 
     fn tick(&mut self, now: Time) {
         Nf::tick(self, now);
+    }
+
+    fn message(&mut self, message: &Message) -> Result<Value, String> {
+        Nf::message(self, message)
+    }
+
+    fn sent(&mut self, sent: &Sent) {
+        Nf::sent(self, sent);
     }
 }
 
@@ -126,12 +137,12 @@ impl Fused {
             return Err(SetupError::Other(reason));
         }
         let mut members = Vec::new();
-        for member in given {
+        for (place, member) in (0..).zip(given) {
             let Some(program) = find(&member.program) else {
                 let reason = format!("{}: this program has no NF `{}`", member.name, member.program);
                 return Err(SetupError::Other(reason));
             };
-            let (nf, period) = setup.member(member, program.build)?;
+            let (nf, period) = setup.member(place, member, program.build)?;
             let tick = period.map(|period| (period, setup.now() + period));
             members.push(Built { nf, tick });
         }
@@ -231,6 +242,19 @@ impl Nf for Fused {
                 nf.tick(now);
                 *due = now + *period;
             }
+        }
+    }
+
+    fn message(&mut self, message: &Message) -> Result<Value, String> {
+        match self.members.get_mut(usize::from(message.member)) {
+            Some(member) => member.nf.message(message),
+            None => Err(message.unknown()),
+        }
+    }
+
+    fn sent(&mut self, sent: &Sent) {
+        if let Some(member) = self.members.get_mut(usize::from(sent.member)) {
+            member.nf.sent(sent);
         }
     }
 }

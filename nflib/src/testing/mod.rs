@@ -16,6 +16,8 @@ use crate::{
     flows::{FlowRequest, Flows},
     layout::MAX_COUNTERS,
     memory::{Geometry, Mapping, PacketFile, create_file},
+    messages::{Peers, Value},
+    session::FromNf,
     time::{Clock, Time},
 };
 
@@ -42,6 +44,7 @@ pub struct Bench<N> {
     names: Vec<String>,
     /// The NF has asked for it.
     flows: Option<Flows>,
+    peers: Option<Peers>,
     /// None: the NF's manifest does not declare that it makes packets.
     blanks: Option<Blanks>,
 }
@@ -115,7 +118,7 @@ impl<N: Nf> Bench<N> {
         let mut setup = Setup::new("test-0", params, counters.clone(), Clock::Standing(START));
         let nf = N::new(&mut setup)?;
         let names = setup.counter_names().to_vec();
-        let flows = setup.asked_flows();
+        let (flows, peers) = (setup.asked_flows(), setup.asked_peers());
         let tick = setup.tick_period().map(|period| period.max(SHORTEST_TICK));
         let tick = tick.map(|period| (period, START + period));
         let generates = declared.as_ref().is_none_or(|declared| declared.generates);
@@ -131,6 +134,7 @@ impl<N: Nf> Bench<N> {
             counters,
             names,
             flows,
+            peers,
             blanks: generates.then(|| Blanks::new(None)),
         })
     }
@@ -156,6 +160,17 @@ impl<N: Nf> Bench<N> {
         std::iter::from_fn(taken)
             .flat_map(|(_, requests)| requests)
             .collect()
+    }
+
+    /// The kinds and fields of what the NF has said to the other instances of its service since the last call, in order. Nothing is
+    /// delivered.
+    pub fn messages(&mut self) -> Vec<(String, Value)> {
+        let taken = || self.peers.as_ref().and_then(Peers::take);
+        let said = std::iter::from_fn(taken).filter_map(|said| match said {
+            FromNf::Message { kind, fields, .. } => Some((kind, Value::Object(fields))),
+            _ => None,
+        });
+        said.collect()
     }
 
     /// The time that the NF sees. It does not pass by itself.
@@ -249,6 +264,8 @@ impl<N: Nf> AnyBench for Bench<N> {
         let mut handled = self.send(&[packet]);
         // There is no table that could be programmed.
         self.flow_requests();
+        // Nor are there other instances.
+        self.messages();
         handled.pop().unwrap_or_else(|| unreachable!("a packet was sent"))
     }
 

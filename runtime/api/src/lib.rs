@@ -8,6 +8,7 @@
 //! | `POST /v1/scale` | [`ScaleRequest`] | [`ScaleReply`] |
 //! | `POST /v1/flows` | [`FlowsRequest`] | [`FlowsReply`] |
 //! | `POST /v1/flows/delete` | [`FlowsDeleteRequest`] | [`FlowsDeleteReply`] |
+//! | `POST /v1/send` | [`SendRequest`] | [`SendReply`] |
 //! | `POST /v1/stop` | – | [`StopReply`] |
 //! | `GET /metrics` | – | Prometheus text |
 //!
@@ -61,6 +62,7 @@ pub const APPLY_PATH: &str = "/v1/apply";
 pub const SCALE_PATH: &str = "/v1/scale";
 pub const FLOWS_PATH: &str = "/v1/flows";
 pub const FLOWS_DELETE_PATH: &str = "/v1/flows/delete";
+pub const SEND_PATH: &str = "/v1/send";
 pub const STOP_PATH: &str = "/v1/stop";
 pub const METRICS_PATH: &str = "/metrics";
 
@@ -244,6 +246,15 @@ pub struct InstanceStatus {
     /// Descriptors of buffers that the instance did not hold.
     #[serde(default)]
     pub refused: u64,
+    /// Messages of operators and peers that it was given.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub messages: u64,
+    /// Messages for it that it was not given: too many waited, or it was lost.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub messages_missed: u64,
+    /// Messages to peers that its manifest does not declare.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub messages_refused: u64,
     pub rx_pps: f64,
     /// Descriptors now in the rings to the instance, and how many fit.
     pub ring_used: u32,
@@ -467,6 +478,42 @@ pub struct FlowsDeleteReply {
     pub removed: u64,
 }
 
+/// A message to an NF.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct SendRequest {
+    pub version: u32,
+    /// The NF's name, or that of one of its instances.
+    pub nf: String,
+    /// A kind of messages that the NF's manifest declares.
+    pub kind: String,
+    /// The fields by name, in the units of parameters.
+    #[serde(default)]
+    pub fields: serde_json::Map<String, serde_json::Value>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct SendReply {
+    pub version: u32,
+    pub nf: String,
+    pub kind: String,
+    pub instances: Vec<SendAnswer>,
+}
+
+/// What an instance has answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct SendAnswer {
+    pub instance: String,
+    /// In the NF's own form.
+    #[serde(default)]
+    pub answer: Option<serde_json::Value>,
+    /// Why there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
 fn is_zero(n: &u64) -> bool {
     *n == 0
 }
@@ -505,6 +552,8 @@ impl ApiError {
     pub const UNKNOWN_NF: &str = "unknown_nf";
     /// The running bundle has no such port.
     pub const UNKNOWN_PORT: &str = "unknown_port";
+    /// The NF's manifest declares no such message from operators.
+    pub const BAD_MESSAGE: &str = "bad_message";
     /// The running bundle does not allow so many instances.
     pub const OUT_OF_RANGE: &str = "out_of_range";
     pub const INTERNAL: &str = "internal";

@@ -135,6 +135,7 @@ fn shape() -> Vec<String> {
     let (flows, listed) = (messages.name::<FlowsRequest>(), messages.name::<FlowsReply>());
     let delete = messages.name::<FlowsDeleteRequest>();
     let deleted = messages.name::<FlowsDeleteReply>();
+    let (send, answered) = (messages.name::<SendRequest>(), messages.name::<SendReply>());
     let stopped = messages.name::<StopReply>();
     let error = messages.name::<ApiError>();
     let mut lines = vec![
@@ -144,6 +145,7 @@ fn shape() -> Vec<String> {
         format!("POST {FLOWS_PATH}: {flows} to {listed}"),
         format!("POST {FLOWS_DELETE_PATH}: {delete} to {deleted}"),
         format!("POST {SCALE_PATH}: {scale} to {scaled}"),
+        format!("POST {SEND_PATH}: {send} to {answered}"),
         format!("POST {STOP_PATH}: {stopped}"),
         format!("every failure: {error}"),
     ];

@@ -139,6 +139,17 @@ fn instances(registry: &mut Registry, status: &wire::Status) {
         "nf_refused",
         "Descriptors of buffers that the instance did not hold",
     );
+    let messages = Table::counter(registry, "nf_messages", "Messages that an instance was given");
+    let missed = Table::counter(
+        registry,
+        "nf_messages_missed",
+        "Messages for an instance that it was not given",
+    );
+    let undeclared = Table::counter(
+        registry,
+        "nf_messages_refused",
+        "Messages to peers that the instance's manifest does not declare",
+    );
     let restarts = Table::counter(registry, "nf_restarts", "Restarts of an instance");
     let running = Family::<Labels, Gauge>::default();
     registry.register(
@@ -166,6 +177,9 @@ fn instances(registry: &mut Registry, status: &wire::Status) {
             overruled.set(&labels, i.overruled);
             generated.set(&labels, i.generated);
             refused.set(&labels, i.refused);
+            messages.set(&labels, i.messages);
+            missed.set(&labels, i.messages_missed);
+            undeclared.set(&labels, i.messages_refused);
             restarts.set(&labels, u64::from(i.restarts));
             let runs = matches!(
                 i.state,
@@ -203,6 +217,9 @@ mod tests {
             overruled: 0,
             generated: 0,
             refused: 0,
+            messages: 0,
+            messages_missed: 0,
+            messages_refused: 0,
             rx_pps: 0.0,
             ring_used: 0,
             ring_size: 0,

@@ -61,6 +61,10 @@ pub(crate) enum Request {
         wire::FlowsDeleteRequest,
         oneshot::Sender<Result<wire::FlowsDeleteReply, ApiError>>,
     ),
+    Send(
+        wire::SendRequest,
+        oneshot::Sender<Result<wire::SendReply, ApiError>>,
+    ),
     Stop(oneshot::Sender<()>),
 }
 
@@ -147,6 +151,7 @@ async fn answer(method: &Method, uri: &Uri, body: &[u8], requests: &Requests) ->
         (&Method::POST, wire::SCALE_PATH) => message(body, requests, Request::Scale).await,
         (&Method::POST, wire::FLOWS_PATH) => message(body, requests, Request::Flows).await,
         (&Method::POST, wire::FLOWS_DELETE_PATH) => message(body, requests, Request::DeleteFlows).await,
+        (&Method::POST, wire::SEND_PATH) => message(body, requests, Request::Send).await,
         (&Method::POST, wire::STOP_PATH) => match ask(requests, Request::Stop).await {
             Some(()) => {
                 let version = wire::API_VERSION;
@@ -157,7 +162,7 @@ async fn answer(method: &Method, uri: &Uri, body: &[u8], requests: &Requests) ->
         _ => refuse(
             StatusCode::NOT_FOUND,
             "No such path or method".to_owned(),
-            "Available are GET /v1/status, POST /v1/apply, POST /v1/scale, POST /v1/flows, POST /v1/flows/delete, POST /v1/stop and GET /metrics.",
+            "Available are GET /v1/status, POST /v1/apply, POST /v1/scale, POST /v1/flows, POST /v1/flows/delete, POST /v1/send, POST /v1/stop and GET /metrics.",
         ),
     }
 }
@@ -215,6 +220,7 @@ fn code(error: &ApiError) -> StatusCode {
         | ApiError::NOT_CHANGEABLE
         | ApiError::UNKNOWN_NF
         | ApiError::UNKNOWN_PORT
+        | ApiError::BAD_MESSAGE
         | ApiError::OUT_OF_RANGE => StatusCode::UNPROCESSABLE_ENTITY,
         ApiError::BASE_MOVED | ApiError::BUSY => StatusCode::CONFLICT,
         _ => StatusCode::INTERNAL_SERVER_ERROR,

@@ -8,6 +8,7 @@ mod aside;
 mod cores;
 mod history;
 mod memory;
+mod messages;
 mod place;
 mod program;
 mod reconfigure;
@@ -91,6 +92,8 @@ pub struct Manager {
     /// An instance is started or stopped by the manager's own choice; what comes meanwhile waits.
     scales_itself: bool,
     held: VecDeque<Request>,
+    /// The number of the last message of an operator.
+    last_message: u64,
     /// Somebody asked the manager to stop.
     stopping: bool,
     ingress_closed: bool,
@@ -196,6 +199,7 @@ impl Manager {
             Input::Request(Request::Metrics(reply)) => answer(reply, metrics::render(&self.status())),
             Input::Request(Request::Flows(request, reply)) => answer(reply, self.flows(&request)),
             Input::Request(Request::DeleteFlows(request, reply)) => self.delete_flows(&request, reply),
+            Input::Request(Request::Send(request, reply)) => self.send(request, reply),
             Input::Request(Request::Stop(reply)) => {
                 self.stopping = true;
                 answer(reply, ());

@@ -141,6 +141,7 @@ pub async fn start(options: Options) -> Result<Manager, RunError> {
         scale_down_after: options.scale_down_after,
         scales_itself: false,
         held: Default::default(),
+        last_message: 0,
         stopping: false,
         ingress_closed: false,
         run_dir,

@@ -74,12 +74,14 @@ impl Asking {
         self.next = first
             .checked_add(requests.len() as u64)
             .ok_or("its requests have come to an end")?;
-        let takes: Duration = requests.iter().map(takes).sum();
-        self.from = self
-            .from
-            .max(Instant::now().checked_sub(BURST).unwrap_or(self.from))
-            + takes;
+        self.charge(requests.iter().map(takes).sum());
         Ok(())
+    }
+
+    /// What it asked or said takes so much time, which it does not ask anything in.
+    pub(super) fn charge(&mut self, takes: Duration) {
+        let earliest = Instant::now().checked_sub(BURST).unwrap_or(self.from);
+        self.from = self.from.max(earliest) + takes;
     }
 
     /// There are news for it.

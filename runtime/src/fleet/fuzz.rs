@@ -1,6 +1,6 @@
 //! The conversation with an NF that says anything, for `cargo fuzz` and for tests.
 //!
-//! While it runs, it is offered other parameters. The bytes of an input are messages: right ones, right ones in the wrong order, damaged ones, too long ones, ones with
+//! While it runs, it is offered other parameters, and an operator asks it something. The bytes of an input are messages: right ones, right ones in the wrong order, damaged ones, too long ones, ones with
 //! descriptors. They are all sent before the manager looks at the first, so that no input waits for time to pass.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "an input fails by a panic")]
@@ -13,15 +13,20 @@ use std::{
 use nflib::{
     layout::{ABI_VERSION, MAX_COUNTERS},
     memory::{self, Geometry},
+    messages::Sent,
     session::{self, Configuration, FromNf, IdlePolicy, MAX_MESSAGE, ToNf},
 };
 use onvm_bundle::Restart;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, Shutdown};
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::{
+    mpsc::{UnboundedReceiver, unbounded_channel},
+    oneshot::error::TryRecvError,
+};
 
 use super::{
     InstanceSpec, Shared, Supervisor,
     log::quote::{LONGEST_REASON, is_fit},
+    messages::{Inbox, Letter},
     offer::Taken,
     register::{LONGEST_NAME, watch},
     spec::Given,
@@ -142,10 +147,26 @@ impl Bench {
         let (orders, mut receiver) = unbounded_channel();
         let given = self.supervisor.spec.given.clone();
         orders.send(Order::Reconfigure(Box::new(given))).unwrap();
+        let inbox = Arc::<Inbox>::default();
+        let (letter, mut answer) = Letter::asking(&inbox, 1).unwrap();
+        orders.send(Order::Letter(Box::new(letter))).unwrap();
+        // News of what it says are there before it says it.
+        for number in 0..MOST_MESSAGES as u64 {
+            let sent = Sent { number, ..Sent::default() };
+            orders.send(Order::Sent(0, sent)).unwrap();
+        }
         match running.watch(&self.supervisor, &mut receiver).await {
             End::Lost { why, .. } => assert_bounded(&why),
             End::Stopped | End::NotReady(_) => panic!("it hung up or said what it must not"),
         }
+        drop(receiver);
+        // It has answered in bounds, or is known to be gone.
+        match answer.try_recv() {
+            Ok(Ok(answer)) => assert!(is_shown(&answer), "{answer}"),
+            Ok(Err(why)) => assert_bounded(&why),
+            Err(e) => assert_eq!(e, TryRecvError::Closed),
+        }
+        assert_eq!((inbox.waiting(), inbox.delivered() + inbox.missed()), (0, 1));
         Ok(counters.into_iter().map(|own| own.name).collect())
     }
 
@@ -161,6 +182,16 @@ impl Bench {
             }
         }
         assert!(answers <= 1, "{answers} answers");
+    }
+}
+
+/// All text in it stands for itself.
+fn is_shown(value: &serde_json::Value) -> bool {
+    match value {
+        serde_json::Value::String(text) => is_fit(text),
+        serde_json::Value::Array(items) => items.iter().all(is_shown),
+        serde_json::Value::Object(fields) => fields.iter().all(|(name, value)| is_fit(name) && is_shown(value)),
+        _ => true,
     }
 }
 
@@ -199,7 +230,7 @@ fn send(socket: &OwnedFd, (bytes, fds): &Message, passed: BorrowedFd<'_>) -> boo
 /// The messages that an input stands for.
 fn messages(mut input: &[u8]) -> Vec<Message> {
     let mut made = Vec::new();
-    let mut known = 0;
+    let (mut known, mut said) = (0, 0);
     while let (Some((&what, rest)), true) = (input.split_first(), made.len() < MOST_MESSAGES) {
         let (text, rest) = text(rest);
         input = rest;
@@ -208,7 +239,7 @@ fn messages(mut input: &[u8]) -> Vec<Message> {
             .fold(0, |n: u32, b| n.wrapping_mul(31).wrapping_add((*b).into()));
         let words = String::from_utf8_lossy(text);
         let names: Vec<String> = words.split(',').map(str::to_owned).collect();
-        let right = match what % 8 {
+        let right = match what % 11 {
             0 | 1 => FromNf::Hello {
                 abi: ABI_VERSION,
                 pid: number,
@@ -233,6 +264,26 @@ fn messages(mut input: &[u8]) -> Vec<Message> {
                 error: Some(words.into_owned()),
             },
             6 => FromNf::Hello { abi: number, pid: 0 },
+            7 => {
+                let right = (number % 8 != 0).then_some(said);
+                said += 1;
+                FromNf::Message {
+                    number: right.unwrap_or(number.into()),
+                    member: (number % 3) as u16,
+                    kind: names.concat(),
+                    fields: names.iter().map(|name| (name.clone(), number.into())).collect(),
+                }
+            }
+            8 => FromNf::Answer {
+                // The operator's message mostly.
+                number: u64::from(number % 4 == 0) + 1,
+                answer: (number & 1 != 0).then(|| serde_json::json!({ words.clone(): [names, number] })),
+                error: (number & 2 != 0).then(|| words.into_owned()),
+            },
+            9 => FromNf::Flows {
+                first: u64::from(number % 4 == 0),
+                requests: vec![nflib::flows::FlowRequest::List { after: 0 }; number as usize % 3],
+            },
             _ => FromNf::Counters {
                 first: known + (number as usize & 1),
                 names: vec!["n".to_owned(); number as usize % (MAX_COUNTERS + 2)],
@@ -241,15 +292,15 @@ fn messages(mut input: &[u8]) -> Vec<Message> {
         };
         let mut bytes = serde_json::to_vec(&right).unwrap();
         let (mut fds, at) = (0, number as usize % bytes.len());
-        match what / 8 {
+        match what / 11 {
             // As it is, mostly.
-            0..20 => {}
-            20..22 => bytes.truncate(at),
-            22..24 => bytes[at] ^= (number >> 24) as u8 | 1,
-            24..26 => bytes = text.to_vec(),
-            26..28 => fds = 1 + at % 3,
-            28 => bytes.resize(MAX_MESSAGE + at, b' '),
-            29 => bytes.resize(MAX_MESSAGE, b' '),
+            0..14 => {}
+            14..16 => bytes.truncate(at),
+            16..18 => bytes[at] ^= (number >> 24) as u8 | 1,
+            18 => bytes = text.to_vec(),
+            19 => fds = 1 + at % 3,
+            20 => bytes.resize(MAX_MESSAGE + at, b' '),
+            21 => bytes.resize(MAX_MESSAGE, b' '),
             _ => bytes.extend(text),
         }
         made.push((bytes, fds));
@@ -310,6 +361,7 @@ fn replies(nf: &OwnedFd) -> Vec<Option<usize>> {
         match session::receive::<ToNf>(nf) {
             Ok(Some((ToNf::Welcome { .. }, fds))) => heard.push(Some(fds.len())),
             Ok(Some((ToNf::Refused { .. }, _))) => heard.push(None),
+            Ok(Some((ToNf::Message(_) | ToNf::Sent(_), fds))) => assert!(fds.is_empty()),
             // Configuration and file.
             Ok(Some((ToNf::Reconfigure, fds))) => assert_eq!(fds.len(), 2),
             Ok(Some(other)) => panic!("{other:?}"),

@@ -7,6 +7,7 @@ pub mod fuzz;
 mod launch;
 pub(crate) mod load;
 mod log;
+pub(crate) mod messages;
 mod offer;
 mod patience;
 pub(crate) mod processes;
@@ -32,6 +33,7 @@ use tokio::sync::mpsc::UnboundedSender;
 pub use self::spec::{HostOptions, NfMode};
 use self::{
     load::Load,
+    messages::{Inbox, Member},
     offer::Offered,
     supervise::{Order, Supervisor},
     users::User,
@@ -74,6 +76,8 @@ pub(crate) struct ServiceEntry {
     made_from: MadeFrom,
     pub(crate) scale: Scale,
     pub(crate) load: Load,
+    /// The NFs in each of its processes, by place: one, or those that are fused.
+    pub(crate) members: Vec<Member>,
     /// Instance slots by name.
     pub(crate) instances: HashMap<String, u16>,
 }
@@ -106,6 +110,7 @@ pub(crate) struct InstanceEntry {
     given: Arc<Mutex<Given>>,
     /// Other parameters that it was asked to take.
     offered: Option<Offered>,
+    pub(crate) inbox: Arc<Inbox>,
 }
 
 /// An instance that asks about flow entries.
@@ -202,6 +207,7 @@ impl Fleet {
             targets,
             given,
             offered: None,
+            inbox: Arc::default(),
         });
         Ok(slot)
     }
@@ -319,6 +325,7 @@ impl Fleet {
                 }
                 return;
             }
+            Report::Said(said) => return self.pass_on(slot, said),
             Report::Lost { why } => {
                 tracing::warn!(instance = %entry.name, "lost: {why}");
                 entry.lost(why);

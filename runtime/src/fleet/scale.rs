@@ -12,8 +12,8 @@ use onvm_api::InstanceState;
 use onvm_bundle::{Host, InstanceConfig, MadeFrom, Replicas};
 
 use super::{
-    Fleet, InstanceEntry, Role, ServiceEntry, free_slot, full, load::Load, spec::InstanceSpec,
-    supervise::Order,
+    Fleet, InstanceEntry, Role, ServiceEntry, free_slot, full, load::Load, messages::Member,
+    spec::InstanceSpec, supervise::Order,
 };
 use crate::{
     error::RunError,
@@ -164,6 +164,7 @@ impl Fleet {
                     made_from: next,
                     scale,
                     load: Load::new(Instant::now()),
+                    members: Member::all(host, configs),
                     instances: started,
                 });
                 Ok(Placed::New(slot))

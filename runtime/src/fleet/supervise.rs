@@ -10,6 +10,7 @@ use std::{
 use nflib::{
     Region,
     memory::Geometry,
+    messages::Sent,
     session::{self, Command, FromNf, IdlePolicy, ToNf},
 };
 use onvm_bundle::Restart;
@@ -23,6 +24,7 @@ use super::{
     closing::{Closing, NfSocket},
     launch::Launch,
     log::{self, limit::Limit, quote::quote_debug},
+    messages::{Letter, Mail, OF_A_RECEIVER, Said},
     offer::{Offer, Taken},
     processes::{self, describe_exit},
     register::{HUNG_UP, OwnCounter, hear, hung_up, watch},
@@ -72,6 +74,8 @@ pub(crate) enum Report {
     Flows(FlowRequests),
     /// It has answered an [`Order::Reconfigure`].
     Reconfigured(Taken),
+    /// The instance has a message for the others of its service; [`Order::Sent`] says what has become of it.
+    Said(Said),
     /// The instance is gone; the supervisor waits for [`Order::Recovered`].
     Lost {
         why: String,
@@ -101,6 +105,10 @@ pub(super) enum Order {
     Flows(Box<News>),
     /// Offer it other parameters, if it runs.
     Reconfigure(Box<Given>),
+    /// A message for it, which is lost where it does not run.
+    Letter(Box<Letter>),
+    /// What has become of a message that it sent in that life.
+    Sent(u32, Sent),
 }
 
 /// A supervisor's end.
@@ -301,42 +309,38 @@ impl Running<'_> {
         supervisor: &Supervisor,
         orders: &mut UnboundedReceiver<Order>,
     ) -> End {
-        let mut asking = Asking::new(supervisor.life.get());
-        let mut offer: Option<Offer> = None;
+        let mut talk = Talk {
+            asking: Asking::new(supervisor.life.get()),
+            mail: Mail::default(),
+            offer: None,
+        };
         let lost = |why| End::Lost {
             why,
             clean_exit: false,
         };
         loop {
+            let from = talk.asking.from;
             let hear = async {
                 // A timer takes a millisecond or two also where its time is over.
-                if asking.from > Instant::now() {
-                    tokio::time::sleep_until(asking.from.into()).await;
+                if from > Instant::now() {
+                    tokio::time::sleep_until(from.into()).await;
                 }
                 hear(&self.connection).await
             };
+            let may_talk = talk.asking.may_ask() && talk.mail.may_say();
             tokio::select! {
-                heard = hear, if asking.may_ask() => match heard {
+                heard = hear, if may_talk => match heard {
                     Err(why) => return self.gone(why).await,
-                    Ok(FromNf::Flows { first, requests }) => match asking.ask(first, &requests) {
-                        Ok(()) => supervisor.report(Report::Flows(FlowRequests { life: asking.life, first, requests })),
-                        Err(why) => return lost(why),
+                    Ok(message) => if let Err(why) = talk.hear(supervisor, message) {
+                        return lost(why);
                     },
-                    Ok(FromNf::Reconfigured { supported, error }) if offer.as_ref().is_some_and(|o| o.sent) => {
-                        offer = None;
-                        supervisor.report(Report::Reconfigured(Taken::new(supported, error)));
-                    }
-                    // Nothing was asked of it, and one that talks without end must not keep this thread busy.
-                    Ok(message) => return lost(format!("it sent an unexpected message: {}", quote_debug(&message))),
                 },
                 // It may be gone while there is no reason to read.
-                () = hung_up(&self.connection), if !asking.may_ask() => return self.gone(HUNG_UP.to_owned()).await,
-                room = self.connection.writable(), if asking.has_news() || offer.as_ref().is_some_and(|o| !o.sent) => {
+                () = hung_up(&self.connection), if !may_talk => return self.gone(HUNG_UP.to_owned()).await,
+                room = self.connection.writable(), if talk.has_something() => {
                     if let Ok(mut room) = room {
                         room.clear_ready();
                     }
-                    self.tell(&mut asking);
-                    self.offer(&mut offer, supervisor);
                 }
                 order = orders.recv() => match order {
                     Some(Order::Stop) | None => {
@@ -345,37 +349,27 @@ impl Running<'_> {
                     }
                     Some(Order::Kill(why)) => return lost(why),
                     Some(Order::Recovered) => {}
-                    Some(Order::Flows(news)) => {
-                        asking.hear(*news);
-                        self.tell(&mut asking);
-                    }
-                    Some(Order::Reconfigure(given)) => {
-                        offer = Some(Offer::new(*given));
-                        self.offer(&mut offer, supervisor);
-                    }
+                    Some(Order::Flows(news)) => talk.asking.hear(*news),
+                    Some(Order::Reconfigure(given)) => talk.offer = Some(Offer::new(*given)),
+                    Some(Order::Letter(letter)) => talk.mail.take(*letter),
+                    Some(Order::Sent(life, sent)) => talk.is_sent(life, sent),
                 },
+            }
+            if talk.has_something() {
+                self.tell(&mut talk, supervisor);
             }
         }
     }
 
     /// Sends what there is to tell, as far as there is room, and calls the instance to look. A connection that fails is noticed by
     /// those who read from it.
-    fn tell(&self, asking: &mut Asking) {
-        if asking.send(self.connection.get_ref()).unwrap_or(false) {
+    fn tell(&self, talk: &mut Talk, supervisor: &Supervisor) {
+        let socket = self.connection.get_ref();
+        let news = talk.asking.send(socket).unwrap_or(false);
+        let mail = talk.mail.send(socket).unwrap_or(false);
+        let offered = talk.send_offer(socket, supervisor);
+        if news || mail || offered {
             self.call();
-        }
-    }
-
-    /// Sends other parameters, if there is room for them by now.
-    fn offer(&self, offer: &mut Option<Offer>, supervisor: &Supervisor) {
-        match offer.as_mut().map(|offer| offer.send(self.connection.get_ref())) {
-            Some(Ok(true)) => self.call(),
-            Some(Err(e)) => {
-                *offer = None;
-                let why = format!("they could not be sent: {e}");
-                supervisor.report(Report::Reconfigured(Taken::Refused(why)));
-            }
-            Some(Ok(false)) | None => {}
         }
     }
 
@@ -429,6 +423,85 @@ impl Running<'_> {
     }
 }
 
+/// What is said between the manager and one life of an instance.
+struct Talk {
+    asking: Asking,
+    mail: Mail,
+    offer: Option<Offer>,
+}
+
+impl Talk {
+    /// Takes a message of the instance; the reason where it must not send it.
+    fn hear(&mut self, supervisor: &Supervisor, message: FromNf) -> Result<(), String> {
+        let life = self.asking.life;
+        match message {
+            FromNf::Flows { first, requests } => {
+                self.asking.ask(first, &requests)?;
+                supervisor.report(Report::Flows(FlowRequests {
+                    life,
+                    first,
+                    requests,
+                }));
+            }
+            FromNf::Message {
+                number,
+                member,
+                kind,
+                fields,
+            } => {
+                let said = Said {
+                    life,
+                    number,
+                    member,
+                    kind,
+                    fields,
+                };
+                self.asking.charge(self.mail.say(&said)?);
+                supervisor.report(Report::Said(said));
+            }
+            FromNf::Answer {
+                number,
+                answer,
+                error,
+            } => self.mail.answered(number, answer, error)?,
+            FromNf::Reconfigured { supported, error } if self.offer.as_ref().is_some_and(|o| o.sent) => {
+                self.offer = None;
+                supervisor.report(Report::Reconfigured(Taken::new(supported, error)));
+            }
+            // Nothing was asked of it, and one that talks without end must not keep this thread busy.
+            message => return Err(format!("it sent an unexpected message: {}", quote_debug(&message))),
+        }
+        Ok(())
+    }
+
+    /// A message that it sent is on its way.
+    fn is_sent(&mut self, life: u32, sent: Sent) {
+        if life == self.asking.life {
+            self.asking.charge(OF_A_RECEIVER * sent.reached.into());
+            self.mail.tell(sent);
+        }
+    }
+
+    /// Whether there is something to tell it.
+    fn has_something(&self) -> bool {
+        self.asking.has_news() || self.mail.has_some() || self.offer.as_ref().is_some_and(|o| !o.sent)
+    }
+
+    /// Sends other parameters, if there is room for them by now; says whether it did.
+    fn send_offer(&mut self, socket: &NfSocket, supervisor: &Supervisor) -> bool {
+        match self.offer.as_mut().map(|offer| offer.send(socket)) {
+            Some(Err(e)) => {
+                self.offer = None;
+                let why = format!("they could not be sent: {e}");
+                supervisor.report(Report::Reconfigured(Taken::Refused(why)));
+                false
+            }
+            Some(Ok(sent)) => sent,
+            None => false,
+        }
+    }
+}
+
 /// Waits until the lost instance's packets are recovered; false when it is to stop for good.
 async fn recovered(orders: &mut UnboundedReceiver<Order>) -> bool {
     let mut stop = false;
@@ -436,7 +509,7 @@ async fn recovered(orders: &mut UnboundedReceiver<Order>) -> bool {
         match orders.recv().await {
             Some(Order::Recovered) => return !stop,
             Some(Order::Stop) => stop = true,
-            Some(Order::Kill(_) | Order::Flows(_) | Order::Reconfigure(_)) => {}
+            Some(_) => {}
             None => return false,
         }
     }
@@ -476,7 +549,7 @@ async fn wait_for_stop(orders: &mut UnboundedReceiver<Order>) -> bool {
         match orders.recv().await {
             Some(Order::Stop) | None => return true,
             Some(Order::Kill(_)) => return false,
-            Some(Order::Recovered | Order::Flows(_) | Order::Reconfigure(_)) => {}
+            Some(_) => {}
         }
     }
 }

@@ -61,6 +61,7 @@ fn entry(role: Role) -> InstanceEntry {
             files: Vec::new(),
         })),
         offered: None,
+        inbox: Arc::default(),
     }
 }
 
@@ -99,6 +100,7 @@ fn service(replicas: u16) -> ServiceEntry {
             automatic: true,
         },
         load: Load::new(Instant::now()),
+        members: Vec::new(),
         instances: (0..replicas).map(|k| (format!("fw-{k}"), SLOT + k)).collect(),
     }
 }

@@ -18,8 +18,8 @@ pub use self::{
 };
 use crate::{
     APPLY_PATH, ApiError, ApplyReply, ApplyRequest, CONTROL_SOCKET, FLOWS_DELETE_PATH, FLOWS_PATH,
-    FlowsDeleteReply, FlowsDeleteRequest, FlowsReply, FlowsRequest, SCALE_PATH, STATUS_PATH, STOP_PATH,
-    ScaleReply, ScaleRequest, Status, StopReply, VERBOSE,
+    FlowsDeleteReply, FlowsDeleteRequest, FlowsReply, FlowsRequest, SCALE_PATH, SEND_PATH, STATUS_PATH,
+    STOP_PATH, ScaleReply, ScaleRequest, SendReply, SendRequest, Status, StopReply, VERBOSE,
 };
 
 /// A manager answers a question at once; anything longer means that it hangs.
@@ -96,6 +96,11 @@ impl Client {
     /// Returns once no worker obeys them any more.
     pub fn delete_flows(&self, request: &FlowsDeleteRequest) -> Result<FlowsDeleteReply, ClientError> {
         self.ask("POST", FLOWS_DELETE_PATH, Some(request), APPLY)
+    }
+
+    /// Returns once all instances have answered, or their time is over.
+    pub fn send(&self, request: &SendRequest) -> Result<SendReply, ClientError> {
+        self.ask("POST", SEND_PATH, Some(request), ANSWER)
     }
 
     /// Returns once the manager has the request; [`Self::process`] says when it has ended.

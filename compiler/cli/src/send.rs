@@ -1,0 +1,110 @@
+//! `onvmc send`: a message to an NF while it runs.
+
+use std::path::Path;
+
+use onvm_api::{API_VERSION, ApiError, SendAnswer, SendReply, SendRequest, Status};
+use onvm_bundle::{Bundle, MessageKind, Sender, kind_for};
+use onvmc::messages::{Mistakes, fields, meant};
+use serde_json::{Map, Value};
+
+use super::{
+    Outcome,
+    args::SendArgs,
+    client::{self, Failure, Wanted},
+    output::Output,
+};
+
+pub(super) fn run(out: &Output, args: &SendArgs) -> Outcome {
+    let client = match client::find(&args.runtime, Wanted::Named(args.to.as_deref())) {
+        Ok(client) => client,
+        Err(e) => return e.report(out),
+    };
+    let status = match client.status() {
+        Ok(status) => status,
+        Err(e) => return Failure::from(e).report(out),
+    };
+    let fields = match read(out, &status, args) {
+        Ok(fields) => fields,
+        Err(outcome) => return outcome,
+    };
+    let request = SendRequest {
+        version: API_VERSION,
+        nf: args.nf.clone(),
+        kind: args.kind.clone(),
+        fields,
+    };
+    match client.send(&request) {
+        Err(e) => Failure::from(e).report(out),
+        Ok(reply) => {
+            match out.json {
+                true => out.data_json(&serde_json::json!(reply)),
+                false => show(out, &reply),
+            }
+            match reply.instances.iter().all(|answer| answer.error.is_none()) {
+                true => Outcome::Done,
+                false => Outcome::ApplyFailed,
+            }
+        }
+    }
+}
+
+/// Reads the fields by the manifest of the NF that runs. One that the running bundle has not is the manager's to refuse.
+fn read(out: &Output, status: &Status, args: &SendArgs) -> Result<Map<String, Value>, Outcome> {
+    let running = Bundle::load(Path::new(&status.bundle_dir)).map_err(|e| {
+        out.error(
+            "running_bundle",
+            &format!("the bundle that the manager runs cannot be read: {e}"),
+        );
+        Outcome::Refused
+    })?;
+    let named = |name: &str| {
+        let mut of_nf = running.instances.values().filter(|config| config.service == name);
+        of_nf.next().map(|config| config.manifest.messages.as_slice())
+    };
+    let of_instance = || named(args.nf.rsplit_once('-')?.0);
+    let kinds: &[MessageKind] = match named(&args.nf).or_else(of_instance) {
+        Some(kinds) => kinds,
+        None => return Ok(Map::new()),
+    };
+    let kind = kind_for(kinds, &args.kind, Sender::Operator).map_err(|why| {
+        let of_operator = kinds.iter().filter(|kind| kind.from.contains(&Sender::Operator));
+        let close = meant(&args.kind, of_operator.map(|kind| kind.name.as_str()));
+        let close = close.map_or_else(String::new, |close| format!(". Did you mean `{close}`?"));
+        let error = format!("NF `{}` does not take this message: {why}{close}", args.nf);
+        out.error(ApiError::BAD_MESSAGE, &error);
+        Outcome::Refused
+    })?;
+    fields(kind, &args.fields).map_err(|Mistakes { sources, found }| {
+        out.diagnostics(&sources, &found, false);
+        Outcome::Refused
+    })
+}
+
+/// The answers to stdout, each behind its instance; what went wrong to stderr.
+fn show(out: &Output, reply: &SendReply) {
+    for SendAnswer {
+        instance,
+        answer,
+        error,
+    } in &reply.instances
+    {
+        match (answer, error) {
+            (_, Some(why)) => out.error("no_answer", &format!("{instance}: {why}")),
+            (Some(answer), None) => out.data(&format!("{instance}:{}\n", text(answer))),
+            (None, None) => out.data(&format!("{instance}: done\n")),
+        }
+    }
+}
+
+/// One value on the line; lists and objects over several lines.
+fn text(answer: &Value) -> String {
+    match answer {
+        Value::Null => " done".to_owned(),
+        Value::String(text) => format!(" {text}"),
+        Value::Array(_) | Value::Object(_) => {
+            let lines = serde_json::to_string_pretty(answer).unwrap_or_default();
+            lines.lines().map(|line| format!("\n  {line}")).collect()
+        }
+        value => format!(" {value}"),
+    }
+}
