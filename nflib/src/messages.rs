@@ -87,7 +87,10 @@ impl From<Delivery> for Message {
         Self {
             kind: delivery.kind,
             from: delivery.peer.map_or(Origin::Operator, Origin::Peer),
-            fields: Params::new(delivery.fields.into_iter().collect(), std::collections::BTreeMap::new()),
+            fields: Params::new(
+                delivery.fields.into_iter().collect(),
+                std::collections::BTreeMap::new(),
+            ),
             member: delivery.member,
         }
     }
@@ -196,7 +199,12 @@ pub(crate) fn answer(number: u64, answer: Result<Value, String>) -> std::io::Res
         Ok(answer) => (Some(answer), None),
         Err(error) => (None, Some(error)),
     };
-    encode(&FromNf::Answer { number, answer, error }).or_else(|_| {
+    encode(&FromNf::Answer {
+        number,
+        answer,
+        error,
+    })
+    .or_else(|_| {
         encode(&FromNf::Answer {
             number,
             answer: None,
@@ -238,8 +246,14 @@ mod tests {
     #[test]
     fn an_answer_fits_a_message_or_is_an_error() {
         let text = |answer_| String::from_utf8(answer(7, answer_).unwrap()).unwrap();
-        assert_eq!(text(Ok(json!({ "a": 1 }))), r#"{"type":"answer","number":7,"answer":{"a":1}}"#);
-        assert_eq!(text(Err("no".into())), r#"{"type":"answer","number":7,"error":"no"}"#);
+        assert_eq!(
+            text(Ok(json!({ "a": 1 }))),
+            r#"{"type":"answer","number":7,"answer":{"a":1}}"#
+        );
+        assert_eq!(
+            text(Err("no".into())),
+            r#"{"type":"answer","number":7,"error":"no"}"#
+        );
         let long = text(Ok("x".repeat(MAX_MESSAGE).into()));
         assert!(long.contains("longer than a message"), "{long}");
         assert!(text(Err("x".repeat(MAX_MESSAGE))).contains("longer"));

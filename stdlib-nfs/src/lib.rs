@@ -5,6 +5,7 @@
 
 mod common;
 pub mod firewall;
+pub mod flow_tracker;
 pub mod forward;
 mod model;
 pub mod monitor;
@@ -46,6 +47,14 @@ pub const NFS: &[StandardNf] = &[
         bench: bench::<firewall::Firewall>,
         check: firewall::check,
         model: firewall::model::model,
+    },
+    StandardNf {
+        name: "flow_tracker",
+        manifest: include_str!("flow_tracker/manifest.toml"),
+        program: Program::of::<flow_tracker::FlowTracker>("flow_tracker"),
+        bench: bench::<flow_tracker::FlowTracker>,
+        check: flow_tracker::check,
+        model: passes,
     },
     StandardNf {
         name: "forward",

@@ -26,7 +26,7 @@ fn manifests_are_read_and_name_their_nf() {
     }
 }
 
-/// Each page lists every parameter, output and counter.
+/// Each page lists every parameter, output, counter and message.
 #[test]
 fn pages_name_all_that_the_manifests_name() {
     for nf in stdlib_nfs::NFS {
@@ -36,7 +36,10 @@ fn pages_name_all_that_the_manifests_name() {
         let params = manifest.params.iter().map(|p| &p.name);
         let outputs = manifest.outputs.iter().map(|o| &o.name);
         let counters = manifest.counters.iter().map(|c| &c.name);
-        for name in params.chain(outputs).chain(counters) {
+        let messages = manifest.messages.iter();
+        let messages =
+            messages.flat_map(|m| std::iter::once(&m.name).chain(m.fields.iter().map(|f| &f.name)));
+        for name in params.chain(outputs).chain(counters).chain(messages) {
             assert!(
                 page.contains(&format!("`{name}`")),
                 "{path} does not mention `{name}`"

@@ -39,7 +39,7 @@ fn wrong_use_is_one_line_and_exit_code_2() {
             "{err}"
         );
         assert!(
-            err.contains("give one of firewall, forward, monitor, payload_scan"),
+            err.contains("give one of firewall, flow_tracker, forward, monitor, payload_scan"),
             "{err}"
         );
     }

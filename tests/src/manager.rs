@@ -13,7 +13,8 @@ use std::{
 };
 
 use onvm_api::{
-    self as wire, ApiError, ApplyReply, ApplyRequest, InstanceStatus, ScaleReply, ScaleRequest, Status,
+    self as wire, ApiError, ApplyReply, ApplyRequest, InstanceStatus, ScaleReply, ScaleRequest, SendReply,
+    SendRequest, Status,
 };
 use rustix::process::Signal;
 use serde::{Serialize, de::DeserializeOwned};
@@ -289,6 +290,17 @@ impl Manager {
             replicas,
         };
         post(&self.socket(), wire::SCALE_PATH, &request)
+    }
+
+    /// Sends a message to an NF or one instance, with fields as a JSON object.
+    pub fn send(&self, nf: &str, kind: &str, fields: serde_json::Value) -> Result<SendReply, ApiError> {
+        let request = SendRequest {
+            version: wire::API_VERSION,
+            nf: nf.to_owned(),
+            kind: kind.to_owned(),
+            fields: fields.as_object().cloned().unwrap_or_default(),
+        };
+        post(&self.socket(), wire::SEND_PATH, &request)
     }
 
     /// Asks for an orderly end.

@@ -24,7 +24,10 @@ pub fn kind_for<'a>(kinds: &'a [MessageKind], name: &str, sender: Sender) -> Res
     let names: Vec<String> = of_sender.map(|kind| format!("`{}`", kind.name)).collect();
     Err(match names.is_empty() {
         true => format!("it takes no messages from {whom}"),
-        false => format!("it takes no message `{name}`; from {whom} it takes {}", names.join(", ")),
+        false => format!(
+            "it takes no message `{name}`; from {whom} it takes {}",
+            names.join(", ")
+        ),
     })
 }
 
@@ -149,7 +152,8 @@ impl ParamKind {
     /// As a manifest writes it.
     pub fn word(self) -> String {
         let word = serde_json::to_value(self).ok();
-        word.and_then(|word| word.as_str().map(str::to_owned)).unwrap_or_default()
+        word.and_then(|word| word.as_str().map(str::to_owned))
+            .unwrap_or_default()
     }
 }
 
@@ -196,7 +200,9 @@ mod tests {
     }
 
     fn read(kind: &MessageKind, fields: Value) -> Result<Value, String> {
-        let Value::Object(fields) = fields else { unreachable!() };
+        let Value::Object(fields) = fields else {
+            unreachable!()
+        };
         kind.read(fields).map(Value::Object)
     }
 
@@ -210,7 +216,10 @@ mod tests {
         let of = |name, sender| kind_for(&kinds, name, sender).map(|kind| kind.name.as_str());
         assert_eq!(of("top", Sender::Operator), Ok("top"));
         assert_eq!(of("block", Sender::Peers), Ok("block"));
-        assert_eq!(of("top", Sender::Peers).unwrap_err(), "it takes no `top` from its peers");
+        assert_eq!(
+            of("top", Sender::Peers).unwrap_err(),
+            "it takes no `top` from its peers"
+        );
         assert_eq!(
             of("tpo", Sender::Operator).unwrap_err(),
             "it takes no message `tpo`; from operators it takes `top`, `block`"
@@ -223,18 +232,54 @@ mod tests {
     fn values_are_of_their_type_and_within_their_bounds() {
         for (field, good, bad) in [
             ("type = \"bool\"", json!([true]), json!([1, "true", null])),
-            ("type = \"int\"\nmin = \"1\"\nmax = \"9\"", json!([1, 9]), json!([0, 10, 1.5, "1", u64::MAX])),
-            ("type = \"decimal\"\nmax = \"0.5\"", json!([0.5, -1]), json!([0.6, "0.1"])),
+            (
+                "type = \"int\"\nmin = \"1\"\nmax = \"9\"",
+                json!([1, 9]),
+                json!([0, 10, 1.5, "1", u64::MAX]),
+            ),
+            (
+                "type = \"decimal\"\nmax = \"0.5\"",
+                json!([0.5, -1]),
+                json!([0.6, "0.1"]),
+            ),
             ("type = \"string\"", json!(["", "x"]), json!([1, ["x"]])),
-            ("type = \"enum\"\nvalues = [\"a\", \"b\"]", json!(["a"]), json!(["c", 0])),
-            ("type = \"time\"\nmin = \"1 ms\"\nmax = \"2 s\"", json!([1_000_000, 2_000_000_000_u64]), json!([999_999, -1, "1 s"])),
+            (
+                "type = \"enum\"\nvalues = [\"a\", \"b\"]",
+                json!(["a"]),
+                json!(["c", 0]),
+            ),
+            (
+                "type = \"time\"\nmin = \"1 ms\"\nmax = \"2 s\"",
+                json!([1_000_000, 2_000_000_000_u64]),
+                json!([999_999, -1, "1 s"]),
+            ),
             ("type = \"size\"", json!([0, 5]), json!([-1, 1.5])),
-            ("type = \"address\"", json!(["10.0.0.1", "::1"]), json!(["10.0.0", "10.0.0.1/8", 1])),
-            ("type = \"prefix\"", json!(["10.0.0.0/8", "::/0", "0.0.0.0/0", "::1/128"]), json!(["10.0.0.1/8", "::1/64", "10.0.0.0/33", "10.0.0.0"])),
-            ("type = \"mac\"", json!(["02:00:00:00:00:0a"]), json!(["02:00:00:00:00", "2:0:0:0:0:a"])),
-            ("type = \"endpoint\"", json!(["10.0.0.1:53", "[::1]:53"]), json!(["10.0.0.1", "x:53"])),
+            (
+                "type = \"address\"",
+                json!(["10.0.0.1", "::1"]),
+                json!(["10.0.0", "10.0.0.1/8", 1]),
+            ),
+            (
+                "type = \"prefix\"",
+                json!(["10.0.0.0/8", "::/0", "0.0.0.0/0", "::1/128"]),
+                json!(["10.0.0.1/8", "::1/64", "10.0.0.0/33", "10.0.0.0"]),
+            ),
+            (
+                "type = \"mac\"",
+                json!(["02:00:00:00:00:0a"]),
+                json!(["02:00:00:00:00", "2:0:0:0:0:a"]),
+            ),
+            (
+                "type = \"endpoint\"",
+                json!(["10.0.0.1:53", "[::1]:53"]),
+                json!(["10.0.0.1", "x:53"]),
+            ),
             ("type = \"secret\"", json!([]), json!(["x", {"secret": "x"}])),
-            ("type = \"int\"\nlist = true", json!([[], [1, 2]]), json!([1, [1, "2"]])),
+            (
+                "type = \"int\"\nlist = true",
+                json!([[], [1, 2]]),
+                json!([1, [1, "2"]]),
+            ),
         ] {
             let kind = one(field);
             for value in good.as_array().unwrap() {
@@ -255,7 +300,10 @@ mod tests {
             given("type = \"int\"", json!({ "f": 1, "g": 2 })).unwrap_err(),
             "`m` has no field `g`: it has `f`"
         );
-        assert_eq!(given("type = \"int\"", json!({})).unwrap_err(), "`m` lacks its field `f`");
+        assert_eq!(
+            given("type = \"int\"", json!({})).unwrap_err(),
+            "`m` lacks its field `f`"
+        );
         assert_eq!(given("type = \"int\"\noptional = true", json!({})), Ok(json!({})));
         for (field, value) in [
             ("type = \"time\"\ndefault = \"5 s\"", json!(5_000_000_000_u64)),

@@ -14,6 +14,9 @@ use super::{
     output::Output,
 };
 
+/// Columns of a line of an answer.
+const WIDTH: usize = 100;
+
 pub(super) fn run(out: &Output, args: &SendArgs) -> Outcome {
     let client = match client::find(&args.runtime, Wanted::Named(args.to.as_deref())) {
         Ok(client) => client,
@@ -96,15 +99,72 @@ fn show(out: &Output, reply: &SendReply) {
     }
 }
 
-/// One value on the line; lists and objects over several lines.
+/// Behind the instance's name: on its line where there is room, else on lines of its own.
 fn text(answer: &Value) -> String {
     match answer {
         Value::Null => " done".to_owned(),
         Value::String(text) => format!(" {text}"),
-        Value::Array(_) | Value::Object(_) => {
-            let lines = serde_json::to_string_pretty(answer).unwrap_or_default();
-            lines.lines().map(|line| format!("\n  {line}")).collect()
+        answer => match answer.to_string() {
+            line if line.len() <= WIDTH => format!(" {line}"),
+            _ => "\n  ".to_owned() + &lay_out(answer, 2),
+        },
+    }
+}
+
+/// As JSON, with each part on one line that fits there.
+fn lay_out(value: &Value, indent: usize) -> String {
+    let line = value.to_string();
+    let within = indent + 2;
+    let items: Vec<String> = match value {
+        Value::Array(items) if line.len() + indent > WIDTH => {
+            items.iter().map(|item| lay_out(item, within)).collect()
         }
-        value => format!(" {value}"),
+        Value::Object(fields) if line.len() + indent > WIDTH => {
+            let field = |(name, value): (&String, &Value)| {
+                format!("{}: {}", Value::from(name.as_str()), lay_out(value, within))
+            };
+            fields.iter().map(field).collect()
+        }
+        _ => return line,
+    };
+    let (open, close) = match value {
+        Value::Array(_) => ('[', ']'),
+        _ => ('{', '}'),
+    };
+    let (inner, outer) = (" ".repeat(within), " ".repeat(indent));
+    let items = items.join(&format!(",\n{inner}"));
+    format!("{open}\n{inner}{items}\n{outer}{close}")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_answer_takes_one_line_or_a_line_for_each_part() {
+        assert_eq!(text(&Value::Null), " done");
+        assert_eq!(text(&json!("as it is")), " as it is");
+        assert_eq!(text(&json!({ "a": [1, 2] })), r#" {"a":[1,2]}"#);
+        let long = "x".repeat(80);
+        let shown = text(&json!({ "a": [1, 2], "b": [[long, 1], [long, { "c": long }], []] }));
+        let expected = format!(
+            r#"
+  {{
+    "a": [1,2],
+    "b": [
+      ["{long}",1],
+      [
+        "{long}",
+        {{"c":"{long}"}}
+      ],
+      []
+    ]
+  }}"#
+        );
+        assert_eq!(shown, expected);
+        let same: Value = serde_json::from_str(&shown).unwrap();
+        assert_eq!(same["b"][1][1]["c"], json!(long));
     }
 }

@@ -48,7 +48,8 @@ fn unreadable(place: Place, name: &str) -> Diagnostic {
 }
 
 pub(crate) fn unreadable_override(place: Place, name: &str) -> Diagnostic {
-    unreadable(place, name).help("write it as in the source, e.g. `--set every='10 s'` or `--set nets='[10.0.0.0/8]'`")
+    unreadable(place, name)
+        .help("write it as in the source, e.g. `--set every='10 s'` or `--set nets='[10.0.0.0/8]'`")
 }
 
 #[cfg(test)]

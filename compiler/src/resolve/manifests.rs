@@ -221,15 +221,21 @@ fn check_message(message: &MessageKind) -> Result<(), String> {
         if !field.kind.fits_messages() {
             return Err(of("messages hold no files, secrets, filters and rules"));
         }
-        let spec = Spec::from_param(field).map_err(|why| format!("message `{name}`: {}", why.replacen("parameter", "field", 1)))?;
+        let spec = Spec::from_param(field)
+            .map_err(|why| format!("message `{name}`: {}", why.replacen("parameter", "field", 1)))?;
         let plain = |text: &Option<String>| text.as_ref().is_none_or(|text| field.plain(text).is_some());
         if field.list && field.default.is_some() {
             return Err(of("a list has no default; say `optional = true`"));
         }
-        if let Some(text) = [&field.default, &field.min, &field.max].into_iter().find(|text| !plain(text)) {
+        if let Some(text) = [&field.default, &field.min, &field.max]
+            .into_iter()
+            .find(|text| !plain(text))
+        {
             let text = text.as_deref().unwrap_or_default();
             let wanted = spec.wanted();
-            return Err(of(&format!("\"{text}\" is not {wanted} as a plain whole value with one unit")));
+            return Err(of(&format!(
+                "\"{text}\" is not {wanted} as a plain whole value with one unit"
+            )));
         }
     }
     Ok(())
@@ -265,11 +271,23 @@ mod tests {
         assert!(refused(&format!("{message}{message}")).contains("two messages"));
         let field = |rest: &str| format!("{message}[[messages.fields]]\nname = \"f\"\ndoc = \"\"\n{rest}\n");
         for (rest, why) in [
-            ("type = \"secret\"", "message `m`, field `f`: messages hold no files"),
+            (
+                "type = \"secret\"",
+                "message `m`, field `f`: messages hold no files",
+            ),
             ("type = \"enum\"", "message `m`: field `f`: `values` belongs"),
-            ("type = \"time\"\nmin = \"7\"", "message `m`: field `f`: `min` = \"7\""),
-            ("type = \"time\"\nmax = \"1.5 s\"", "is not a time, such as `10 ms` as a plain whole value"),
-            ("type = \"int\"\nlist = true\ndefault = \"[1]\"", "a list has no default"),
+            (
+                "type = \"time\"\nmin = \"7\"",
+                "message `m`: field `f`: `min` = \"7\"",
+            ),
+            (
+                "type = \"time\"\nmax = \"1.5 s\"",
+                "is not a time, such as `10 ms` as a plain whole value",
+            ),
+            (
+                "type = \"int\"\nlist = true\ndefault = \"[1]\"",
+                "a list has no default",
+            ),
         ] {
             let found = refused(&field(rest));
             assert!(found.contains(why), "{found}");

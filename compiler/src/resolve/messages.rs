@@ -41,7 +41,11 @@ pub fn fields(kind: &MessageKind, given: &[(String, String)]) -> Result<Map<Stri
     let text = kind.name.clone() + &lines.collect::<String>();
     let file = sources.add(Path::new(MESSAGE), MESSAGE.to_owned(), text);
     // What cannot be read has been reported where the manifest was.
-    let specs: Vec<Spec> = kind.fields.iter().filter_map(|field| Spec::from_param(field).ok()).collect();
+    let specs: Vec<Spec> = kind
+        .fields
+        .iter()
+        .filter_map(|field| Spec::from_param(field).ok())
+        .collect();
     let host = MemoryHost::default();
     let (settings, found) = {
         let cx = Context::new(&sources, &host, Vec::new());
@@ -125,7 +129,13 @@ fields = [
             read(&["address=10.0.0.1"]),
             json!({ "address": "10.0.0.1", "time": 10_000_000_000_u64, "how": "drop" })
         );
-        let all = ["note=because of a", "time=2 min", "address=::1", "how=mark", "ports=[1, 2]"];
+        let all = [
+            "note=because of a",
+            "time=2 min",
+            "address=::1",
+            "how=mark",
+            "ports=[1, 2]",
+        ];
         let json = json!({
             "address": "::1", "time": 120_000_000_000_u64, "how": "mark", "ports": [1, 2], "note": "because of a"
         });
@@ -137,13 +147,7 @@ fields = [
 
     #[test]
     fn mistakes_are_shown_where_they_are() {
-        let words = [
-            "addres=10.0.0.1",
-            "time=2",
-            "ports=80",
-            "how=drpo",
-            "time=1 s",
-        ];
+        let words = ["addres=10.0.0.1", "time=2", "ports=80", "how=drpo", "time=1 s"];
         let shown = |words: &[&str]| {
             let Mistakes { sources, found } = fields(&kind(), &given(words)).unwrap_err();
             render::human(&sources, &found, false, 100)

@@ -169,6 +169,9 @@ async fn await_answer(answer: oneshot::Receiver<Answer>, until: Instant) -> Answ
     match tokio::time::timeout_at(until, answer).await {
         Ok(Ok(answer)) => answer,
         Ok(Err(_)) => Err("it was lost before it answered; `onvmc status` says why".to_owned()),
-        Err(_) => Err(format!("it did not answer within {} s", ANSWER_DEADLINE.as_secs())),
+        Err(_) => Err(format!(
+            "it did not answer within {} s",
+            ANSWER_DEADLINE.as_secs()
+        )),
     }
 }

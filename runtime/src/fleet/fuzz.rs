@@ -152,7 +152,10 @@ impl Bench {
         orders.send(Order::Letter(Box::new(letter))).unwrap();
         // News of what it says are there before it says it.
         for number in 0..MOST_MESSAGES as u64 {
-            let sent = Sent { number, ..Sent::default() };
+            let sent = Sent {
+                number,
+                ..Sent::default()
+            };
             orders.send(Order::Sent(0, sent)).unwrap();
         }
         match running.watch(&self.supervisor, &mut receiver).await {
@@ -190,7 +193,9 @@ fn is_shown(value: &serde_json::Value) -> bool {
     match value {
         serde_json::Value::String(text) => is_fit(text),
         serde_json::Value::Array(items) => items.iter().all(is_shown),
-        serde_json::Value::Object(fields) => fields.iter().all(|(name, value)| is_fit(name) && is_shown(value)),
+        serde_json::Value::Object(fields) => {
+            fields.iter().all(|(name, value)| is_fit(name) && is_shown(value))
+        }
         _ => true,
     }
 }

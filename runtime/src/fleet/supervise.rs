@@ -469,7 +469,12 @@ impl Talk {
                 supervisor.report(Report::Reconfigured(Taken::new(supported, error)));
             }
             // Nothing was asked of it, and one that talks without end must not keep this thread busy.
-            message => return Err(format!("it sent an unexpected message: {}", quote_debug(&message))),
+            message => {
+                return Err(format!(
+                    "it sent an unexpected message: {}",
+                    quote_debug(&message)
+                ));
+            }
         }
         Ok(())
     }

@@ -5,9 +5,10 @@ mod talkers;
 use std::time::Duration;
 
 use nflib::{
-    Burst, Counter, Gauge, Nf, Params, Reconfigured, Setup, SetupError, Time,
+    Burst, Counter, Gauge, Message, Nf, Params, Reconfigured, Setup, SetupError, Time,
     filter::Expr,
     headers::{Headers, L3, protocol},
+    messages::{Value, json},
 };
 
 use self::talkers::Talkers;
@@ -37,6 +38,9 @@ const NAMES: [&str; 10] = [
     "other",
     "malformed",
 ];
+
+/// Of `top = 0`.
+const NO_TABLE: &str = "it keeps no table of senders; start it with a `top` of 1 or more";
 
 /// Their places in a [`Tally`].
 const PACKETS: usize = 0;
@@ -138,6 +142,14 @@ impl Nf for Monitor {
         self.publish(now);
     }
 
+    fn message(&mut self, message: &Message) -> Result<Value, String> {
+        match message.kind.as_str() {
+            "top" => self.top(message.fields.get("count").map_err(|e| e.to_string())?),
+            "reset" => self.reset(),
+            _ => Err(message.unknown()),
+        }
+    }
+
     /// The period is the run loop's and the ranks' counters are named at the start: a change of either needs a new
     /// instance, except fewer ranks.
     fn reconfigure(&mut self, params: &Params) -> Result<Reconfigured, SetupError> {
@@ -178,6 +190,30 @@ impl Monitor {
             bytes,
         };
         self.publish_talkers();
+    }
+
+    /// The busiest senders now, at most as many as are published.
+    fn top(&mut self, count: usize) -> Result<Value, String> {
+        let talkers = self.talkers.as_mut().ok_or(NO_TABLE)?;
+        let talkers = talkers.busiest().take(count).map(|talker| {
+            json!({
+                "address": std::net::Ipv6Addr::from(talker.address).to_canonical(),
+                "packets": talker.packets,
+                "error": talker.error,
+            })
+        });
+        Ok(json!({
+            "packets": self.counters[PACKETS].get(),
+            "bytes": self.counters[BYTES].get(),
+            "talkers": talkers.collect::<Vec<_>>(),
+        }))
+    }
+
+    /// Forgets all senders; counters go on.
+    fn reset(&mut self) -> Result<Value, String> {
+        self.talkers.as_mut().ok_or(NO_TABLE)?.clear();
+        self.ranks.iter().for_each(|rank| rank.set(0, 0, 0));
+        Ok(Value::Null)
     }
 
     fn publish_talkers(&mut self) {

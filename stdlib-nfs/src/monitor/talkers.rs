@@ -74,6 +74,11 @@ impl Talkers {
         };
     }
 
+    /// Begins anew.
+    pub(super) fn clear(&mut self) {
+        self.sets.fill(<[Talker; WAYS]>::default());
+    }
+
     /// The senders with the most packets, busiest first; equals by address.
     pub(super) fn busiest(&mut self) -> impl Iterator<Item = Talker> {
         self.ranking.clear();

@@ -142,3 +142,39 @@ fn only_the_packets_asked_for_are_counted() {
     bench.send(&[p::tcp(p::CLIENT, 80, b""), p::tcp(p::CLIENT, 81, b""), p::arp()]);
     assert_eq!((count(&bench.nf, "packets"), count(&bench.nf, "arp")), (1, 0));
 }
+
+#[test]
+fn operators_get_the_busiest_senders_and_can_begin_anew() {
+    let mut bench = nflib_testing::bench::<Monitor>(MANIFEST, Params::default().with("top", 3)).unwrap();
+    let packets = [
+        p::udp6(9, 1, b""),
+        p::udp6(9, 1, b""),
+        p::udp([10, 0, 0, 1], 1, 2, b""),
+        p::arp(),
+    ];
+    bench.send(&packets);
+    let bytes: usize = packets.iter().map(Vec::len).sum();
+    let mut ask = |kind: &str, count: usize| {
+        let fields = Params::default().with("count", count);
+        bench.nf.message(&Message::new(kind, fields))
+    };
+    let first = json!({ "address": "2001:db8::9", "packets": 2, "error": 0 });
+    let second = json!({ "address": "10.0.0.1", "packets": 1, "error": 0 });
+    let top = |talkers| Ok(json!({ "packets": 4, "bytes": bytes, "talkers": talkers }));
+    assert_eq!(ask("top", 10), top(json!([first, second])));
+    assert_eq!(ask("top", 1), top(json!([first])));
+    assert_eq!(ask("reset", 0), Ok(Value::Null));
+    assert_eq!(ask("top", 10), top(json!([])));
+    assert_eq!(ask("other", 0).unwrap_err(), "this NF takes no message `other`");
+    let mut without = nflib_testing::bench::<Monitor>(MANIFEST, Params::default().with("top", 0)).unwrap();
+    for kind in ["top", "reset"] {
+        let message = Message::new(kind, Params::default().with("count", 10));
+        assert!(
+            without
+                .nf
+                .message(&message)
+                .unwrap_err()
+                .contains("no table of senders")
+        );
+    }
+}

@@ -1,6 +1,7 @@
 //! `test-nf NAME`: network functions that do what no network function should, for the suites.
 
 mod attacker;
+mod chatter;
 mod crash;
 mod hostile;
 mod jumper;
@@ -24,7 +25,8 @@ use std::process::ExitCode;
 use nflib::Program;
 
 /// Those that can share a process.
-const FUSED: [Program; 3] = [
+const FUSED: [Program; 4] = [
+    Program::of::<chatter::Chatter>("chatter"),
     Program::of::<jumper::Jumper>("jumper"),
     Program::of::<stamp::Stamp>("stamp"),
     Program::of::<tag::Tag>("tag"),
@@ -33,6 +35,7 @@ const FUSED: [Program; 3] = [
 fn main() -> ExitCode {
     match std::env::args().nth(1).as_deref() {
         Some("attacker") => nflib::run::<attacker::Attacker>(),
+        Some("chatter") => nflib::run::<chatter::Chatter>(),
         Some("crash") => nflib::run::<crash::Crash>(),
         Some(nflib::FUSED) => nflib::run_fused(|name| FUSED.iter().find(|p| p.name == name).copied()),
         Some("hostile") => hostile::run(),
@@ -53,7 +56,7 @@ fn main() -> ExitCode {
         Some("without") => without::run(),
         other => {
             eprintln!(
-                "error: test-nf takes attacker, crash, fused, hostile, jumper, maker, misuse, pacer, panics, parent, plant, probe, rogue, shout, sorter, stamp, tag, tuned or without, not {other:?}"
+                "error: test-nf takes attacker, chatter, crash, fused, hostile, jumper, maker, misuse, pacer, panics, parent, plant, probe, rogue, shout, sorter, stamp, tag, tuned or without, not {other:?}"
             );
             ExitCode::from(2)
         }

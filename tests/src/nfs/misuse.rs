@@ -75,6 +75,8 @@ fn misuse() -> io::Result<()> {
         "linger" => nf.linger(),
         "escape" => nf.escape(),
         "punch" => nf.punch(&fds[1], geometry),
+        "answer_another" | "answer_unasked" | "answer_badly" | "say_out_of_order" | "say_much"
+        | "hear_nothing" => nf.talk(&how),
         "flip" => flip(&Mapping::new(&fds[1], true)?, geometry),
         other => Err(io::Error::other(format!("no misuse is named {other:?}"))),
     }
@@ -141,6 +143,58 @@ fn flip(packets: &Mapping, geometry: Geometry) -> io::Result<()> {
 }
 
 impl Attached {
+    /// Waits for a message, and answers what is no answer to it.
+    fn talk(&mut self, how: &str) -> io::Result<()> {
+        let message = |number, kind: &str, fields| FromNf::Message {
+            number,
+            member: 0,
+            kind: kind.to_owned(),
+            fields,
+        };
+        let answer = |number| FromNf::Answer {
+            number,
+            answer: None,
+            error: None,
+        };
+        let no_fields = serde_json::Map::new;
+        loop {
+            if how == "hear_nothing" {
+                // It says as much as it can, and reads nothing of what comes for it.
+                let mut next = 0..;
+                while let Some(number) = next.next() {
+                    session::send(&self.connection, &message(number, "seen", no_fields()), &[])?;
+                }
+            }
+            let Some((ToNf::Message(asked), _)) = session::receive(&self.connection)? else {
+                return Ok(());
+            };
+            match how {
+                "answer_another" => session::send(&self.connection, &answer(asked.number + 1), &[])?,
+                "answer_unasked" => {
+                    session::send(&self.connection, &answer(asked.number), &[])?;
+                    session::send(&self.connection, &answer(asked.number), &[])?;
+                }
+                "answer_badly" => {
+                    let text = format!("{{\"type\":\"answer\",\"number\":{},\"answer\":", asked.number);
+                    rustix::net::send(
+                        &self.connection,
+                        text.as_bytes(),
+                        rustix::net::SendFlags::NOSIGNAL,
+                    )?;
+                }
+                "say_out_of_order" => session::send(&self.connection, &message(1, "seen", no_fields()), &[])?,
+                _ => {
+                    let much = [("text".to_owned(), "x".repeat(40_000).into())];
+                    session::send(
+                        &self.connection,
+                        &message(0, "seen", much.into_iter().collect()),
+                        &[],
+                    )?;
+                }
+            }
+        }
+    }
+
     fn take(&mut self) -> io::Result<Vec<Descriptor>> {
         let mut burst = [Descriptor::default(); 32];
         let n = self.incoming.pop(&mut burst).map_err(io::Error::other)?;

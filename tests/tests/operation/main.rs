@@ -16,6 +16,7 @@ mod errors;
 mod failover;
 mod fused;
 mod lifecycle;
+mod messages;
 mod reattach;
 mod reconfigure;
 mod replicas;
