@@ -291,3 +291,67 @@ fn one_that_is_to_go_and_does_not_run_goes_at_once() {
     );
     assert!(matches!(ordered[1].try_recv(), Ok(Order::Stop)));
 }
+
+#[test]
+fn a_message_reaches_the_instances_of_its_service_alone() {
+    use messages::{Member, Said};
+    use onvm_bundle::{MessageKind, Sender};
+
+    let base = tempfile::tempdir().unwrap();
+    let (mut fleet, workers) = (fleet(base.path()), worker());
+    let mut ordered = two_running(&mut fleet);
+    let kind = MessageKind {
+        name: "seen".to_owned(),
+        doc: String::new(),
+        from: vec![Sender::Peers],
+        fields: Vec::new(),
+    };
+    let members = vec![Member {
+        name: "fw".to_owned(),
+        kinds: vec![kind],
+    }];
+    let entry_of = |fleet: &mut Fleet| fleet.services[0].as_mut().unwrap().members = members.clone();
+    entry_of(&mut fleet);
+    // Of another service, in a slot of its own.
+    let (orders, mut strangers) = unbounded_channel();
+    fleet.services[1] = Some(ServiceEntry {
+        name: "ids".to_owned(),
+        instances: [("ids-0".to_owned(), 0)].into(),
+        ..service(1)
+    });
+    fleet.instances[0] = Some(InstanceEntry {
+        name: "ids-0".to_owned(),
+        service: 1,
+        state: InstanceState::Running,
+        orders,
+        ..entry(Role::Member)
+    });
+    let mut say = |fleet: &mut Fleet, member: u16| {
+        let said = Said {
+            life: 0,
+            number: 0,
+            member,
+            kind: "seen".to_owned(),
+            fields: serde_json::Map::new(),
+        };
+        fleet.report(&workers, SLOT, Report::Said(said));
+        let Ok(Order::Sent(0, sent)) = ordered[0].try_recv() else {
+            panic!("it is told")
+        };
+        let heard = matches!(ordered[1].try_recv(), Ok(Order::Letter(_)));
+        assert!(strangers.try_recv().is_err());
+        (sent.reached, heard, sent.refused.is_some())
+    };
+    assert_eq!(say(&mut fleet, 0), (1, true, false));
+    assert_eq!(
+        say(&mut fleet, 1),
+        (0, false, true),
+        "there is no such NF in its process"
+    );
+    // Its service has gone, and the slot is another's by now, where such messages are declared, too.
+    let stranger = fleet.services[1].take();
+    fleet.services[0] = stranger;
+    entry_of(&mut fleet);
+    assert_eq!(say(&mut fleet, 0), (0, false, true));
+    assert_eq!(fleet.instance(SLOT).unwrap().inbox.refused(), 2);
+}

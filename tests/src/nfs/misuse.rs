@@ -157,14 +157,13 @@ impl Attached {
             error: None,
         };
         let no_fields = serde_json::Map::new;
-        loop {
-            if how == "hear_nothing" {
-                // It says as much as it can, and reads nothing of what comes for it.
-                let mut next = 0..;
-                while let Some(number) = next.next() {
-                    session::send(&self.connection, &message(number, "seen", no_fields()), &[])?;
-                }
+        if how == "hear_nothing" {
+            // It says as much as it can, and reads nothing of what comes for it.
+            for number in 0.. {
+                session::send(&self.connection, &message(number, "seen", no_fields()), &[])?;
             }
+        }
+        loop {
             let Some((ToNf::Message(asked), _)) = session::receive(&self.connection)? else {
                 return Ok(());
             };
