@@ -302,4 +302,30 @@ mod tests {
             );
         }
     }
+
+    /// As operators see them who import such a manifest.
+    #[test]
+    fn mistakes_in_messages_are_shown() {
+        use std::path::Path;
+
+        use crate::{Inputs, check, host::MemoryHost, render};
+        let base = "name = \"x\"\nversion = \"1\"\nsummary = \"s\"\n[run]\nbinary = \"x\"\n";
+        let chain = "use \"x.nf.toml\" as x\nport a = null {}\nnf n = x\nsteer a { else -> n -> drop }\n";
+        let shown = |messages: &str| {
+            let host = MemoryHost::default()
+                .with("test.chain", chain)
+                .with("x.nf.toml", format!("{base}{messages}"));
+            let checked = check(&host, Path::new("test.chain"), &Inputs::default()).unwrap();
+            render::human(&checked.sources, &checked.diagnostics, false, 100)
+        };
+        let message = "[[messages]]\nname = \"m\"\ndoc = \"\"\n";
+        let found = [
+            format!("{message}from = [\"anybody\"]\n"),
+            format!("{message}from = []\n"),
+            format!(
+                "{message}from = [\"peers\"]\n[[messages.fields]]\nname = \"f\"\ndoc = \"\"\ntype = \"rules\"\nvalues = [\"a\"]\n"
+            ),
+        ];
+        insta::assert_snapshot!(found.map(|messages| shown(&messages)).concat());
+    }
 }
