@@ -451,3 +451,34 @@ fn one_that_reads_nothing_is_left_to_itself() {
     let finished = manager.terminate();
     assert_eq!(finished.code, Some(0), "{finished:?}");
 }
+
+#[test]
+fn the_tracker_example_lists_its_flows_and_logs_those_that_end() {
+    let scratch = Scratch::new();
+    scratch.take_examples();
+    let mut command = programs::command("onvmc");
+    let tested = command.arg("test").arg(scratch.path("tracker.chain")).output();
+    assert!(tested.unwrap().status.success());
+    let bundle = scratch.build_as("tracker.chain", "test", "tracker.bundle", &[]);
+    let manager = Manager::ready(&bundle, "test", &scratch.run_dir(), &[]);
+    let of = |s: &Status, name: &str| counter(s, "tracker-0", name);
+    manager.wait_until("all packets are counted", SOON, |s| of(s, "packets") == 3401);
+    let spoofed = one(manager.send("tracker", "flows", json!({ "address": "10.66.0.1" }))).unwrap();
+    let flow = &spoofed["flows"][0];
+    assert_eq!(
+        (&flow["destination"], &flow["packets"], &flow["state"]),
+        (&json!("203.0.113.9"), &json!([20, 0]), &json!("opening"))
+    );
+    let few = one(manager.send("tracker", "flows", json!({ "count": 3 }))).unwrap();
+    assert_eq!(few["flows"].as_array().unwrap().len(), 3);
+    let ended = |s: &Status| {
+        let ends = ["ended_closed", "ended_reset", "ended_idle", "ended_evicted"];
+        ends.iter().map(|name| of(s, name)).sum::<u64>()
+    };
+    let status = manager.wait_until("all connections that are closed have ended", SOON, |s| {
+        of(s, "ended_closed") > 100 && ended(s) == of(s, "exported") + of(s, "not_exported")
+    });
+    assert!(of(&status, "exported") >= 20 && of(&status, "not_exported") > 0);
+    assert!(manager.log().contains(r#"\"end\":\"closed\""#));
+    manager.terminate_whole(0);
+}
