@@ -76,6 +76,7 @@ pub fn run(effort: Effort) -> Result<Record, BenchError> {
     let missed = (0..effort.repetitions)
         .map(|_| course.missed())
         .collect::<Result<_, _>>()?;
+    crate::flow_entries::run(effort, &mut record)?;
     if let Some(found) = record.add("new flows, whole path of a packet", "ns", missed) {
         let text = "a new flow with 10,000 rules, whole path of its packet";
         record.goals.push(Goal::below(text, "ns", GOAL_MISS, found));

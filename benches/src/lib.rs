@@ -9,6 +9,7 @@ pub mod chain_length;
 pub mod compiler;
 mod error;
 pub mod flow_director;
+mod flow_entries;
 pub mod fused;
 pub mod host;
 pub mod http_mix;

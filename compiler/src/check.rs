@@ -267,7 +267,7 @@ fn declare<'a>(scope: Scope<'a>) -> Declared<'a> {
         })
         .collect();
     services::number(cx, &mut nfs, scope.inputs.previous);
-    fused::check(cx, &nfs);
+    fused::check(cx, &values.assets.borrow(), &nfs);
     let built: Vec<&Service> = nfs
         .iter()
         .filter_map(|nf| nf.built.as_ref())

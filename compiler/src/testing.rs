@@ -70,6 +70,31 @@ reads = ["ip"]
 programs = true
 "#;
 
+const MAKER: &str = r#"
+name = "maker"
+version = "1.0.0"
+summary = "Makes packets"
+[run]
+binary = "many"
+args = ["maker"]
+fuses = true
+[effects]
+payload = "write"
+generates = true
+"#;
+
+const STEERSMAN: &str = r#"
+name = "steersman"
+version = "1.0.0"
+summary = "Decides on new flows"
+[run]
+binary = "many"
+args = ["steersman"]
+fuses = true
+[effects]
+programs = true
+"#;
+
 /// The files that examples may name: these, and those of `chains/`.
 fn host(main: &str) -> MemoryHost {
     beside(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../chains/edge.chain"))
@@ -81,6 +106,8 @@ fn host(main: &str) -> MemoryHost {
         .with("nat.nf.toml", NAT)
         .with("balancer.nf.toml", BALANCER)
         .with("sdn.nf.toml", SDN)
+        .with("maker.nf.toml", MAKER)
+        .with("steersman.nf.toml", STEERSMAN)
         .with("bad.nf.toml", "name = \"bad\"\n")
         .with("web.patterns", "attack\n")
         .with("wrong.patterns", "attack\n|0d 0a\nhost\\q\n")

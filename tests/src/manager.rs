@@ -57,6 +57,7 @@ pub struct Finished {
 pub struct Summary {
     pub ports: Vec<wire::PortStatus>,
     pub chains: Vec<wire::ChainStatus>,
+    pub services: Vec<wire::ServiceStatus>,
     pub drops: Vec<wire::Drop>,
     pub buffers: wire::BufferStatus,
     pub balance: wire::Balance,
@@ -80,6 +81,27 @@ impl Summary {
         assert_eq!(self.buffers.in_use as usize, stock, "buffers leaked: {self:#?}");
         let by_reason: u64 = self.drops.iter().map(|d| d.packets).sum();
         assert_eq!(by_reason, b.dropped, "drops without a reason: {self:#?}");
+        self.assert_sums();
+    }
+
+    /// What ports, hops and instances count, over all workers, is what became of the packets.
+    fn assert_sums(&self) {
+        let b = &self.balance;
+        let ports = |of: fn(&wire::PortStatus) -> u64| self.ports.iter().map(of).sum::<u64>();
+        assert_eq!(ports(|p| p.rx_packets), b.received, "{self:#?}");
+        assert_eq!(ports(|p| p.tx_packets), b.delivered, "{self:#?}");
+        // Chains of former programs are not among these.
+        let hops = self.chains.iter().flat_map(|chain| &chain.hops);
+        let hops: u64 = hops.map(|hop| hop.drops).sum();
+        assert!(hops <= b.dropped, "{hops} dropped at hops: {self:#?}");
+        for instance in self.services.iter().flat_map(|s| &s.instances) {
+            // What it was given and did not hand back is counted as lost with it.
+            let kept = instance.rx_packets.checked_sub(instance.tx_packets);
+            assert!(
+                kept.is_some_and(|kept| kept <= b.dropped),
+                "{instance:?}\n{self:#?}"
+            );
+        }
     }
 }
 

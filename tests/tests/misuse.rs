@@ -101,18 +101,6 @@ fn one_that_hangs_is_ended_while_clients_never_pause() {
 }
 
 #[test]
-fn one_that_names_counters_without_end_keeps_nobody_waiting() {
-    let scratch = scratch();
-    let with = bundle(&scratch, "name_without_end");
-    let without = build(&scratch, "without", "", "");
-    let manager = Manager::ready(&without, "test", &scratch.run_dir(), &[]);
-    let error = manager.apply(&with, None).unwrap_err();
-    assert!(error.message.contains("empty list of counters"), "{error:?}");
-    manager.wait_for_traffic(1000, SOON);
-    manager.terminate_whole(STOCK);
-}
-
-#[test]
 fn a_process_that_left_the_group_goes_with_its_nf_all_the_same() {
     let scratch = scratch();
     // The filter of system calls would keep it from starting a process.

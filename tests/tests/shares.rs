@@ -170,28 +170,44 @@ fn one_that_keeps_an_old_generation_alive_is_ended_though_no_packet_is_kept_too_
 /// What is turned away for a function far down a chain costs those before it nothing, and other chains nothing at all.
 #[test]
 fn packets_that_could_not_pass_are_turned_away_as_they_come_in() {
+    for workers in [1, 2, 3, 5] {
+        turns_away(workers);
+    }
+}
+
+/// Each worker has a port of its own that floods it, and rings of its own to each instance.
+fn turns_away(workers: u16) {
     let scratch = scratch();
+    let flood = |n: u16| format!("vdev {{ device = \"net_null{},size=64,copy=0\" }}", 80 + n);
+    let floods: String = (0..workers)
+        .map(|n| {
+            format!(
+                "port f{n} = {}\nsteer f{n} {{ else -> fwd -> pace -> b }}\n",
+                flood(n)
+            )
+        })
+        .collect();
     let chain = |backpressure: &str| {
         format!(
-            "use \"pacer.nf.toml\" as pacer\nport b = null {{}}\nport d = null {{}}\n\
-             port f = vdev {{ device = \"net_null97,size=64,copy=0\" }}\nport g = vdev {{ device = \"net_null98,size=64,copy=0\" }}\n\
-             nf fwd = forward\nnf pace = pacer {{ pause = 5 ms }}\nnf mon = monitor\n\
-             steer f {{ else -> fwd -> pace -> b }}\nsteer g {{ else -> mon -> d }}\n\
-             manager {{ backpressure = {backpressure} }}\n"
+            "use \"pacer.nf.toml\" as pacer\nport b = null {{}}\nport d = null {{}}\n{floods}port g = {}\n\
+             nf fwd = forward\nnf pace = pacer {{ pause = 5 ms }}\nnf mon = monitor\nsteer g {{ else -> mon -> d }}\n\
+             manager {{ workers = {workers}, backpressure = {backpressure} }}\n",
+            flood(workers)
         )
     };
     let on = scratch.build(&chain("on"), "on");
     let manager = Manager::ready(&on, "test", &scratch.run_dir(), &[]);
-    let at_port = |s: &Status| s.ports.iter().find(|p| p.name == "f").unwrap().drops.clone();
+    let at_ports = |s: &Status| {
+        let of = s.ports.iter().filter(|p| p.name.starts_with('f'));
+        of.filter_map(|p| p.drops.get("backpressure")).sum::<u64>()
+    };
     let at_slow = |s: &Status| {
         let of = s.drops.iter().filter(|d| d.place.ends_with(" pace"));
         of.map(|d| d.packets).sum::<u64>()
     };
-    let status = manager.wait_until("much is turned away", SOON, |s| {
-        at_port(s).get("backpressure").is_some_and(|n| *n > 200_000)
-    });
+    let status = manager.wait_until("much is turned away", SOON, |s| at_ports(s) > 200_000);
     let worked_on = instance(&status, "fwd-0").tx_packets;
-    let turned_away = at_port(&status)["backpressure"];
+    let turned_away = at_ports(&status);
     assert!(
         worked_on < turned_away / 4,
         "{worked_on} worked on, {turned_away} not"
@@ -206,10 +222,10 @@ fn packets_that_could_not_pass_are_turned_away_as_they_come_in() {
     let status = manager.wait_until("packets are dropped at the slow one", SOON, |s| {
         at_slow(s) > at_slow(&before) + 200_000
     });
-    assert_eq!(at_port(&status), at_port(&before));
+    assert_eq!(at_ports(&status), at_ports(&before));
     manager.apply(&on, None).unwrap();
     manager.wait_until("they are turned away again", SOON, |s| {
-        at_port(s)["backpressure"] > turned_away + 200_000
+        at_ports(s) > turned_away + 200_000
     });
     manager.terminate_whole(0);
 }

@@ -2,10 +2,52 @@
 
 use std::borrow::Cow;
 
-use crate::{Instance, ManagerConfig, Manifest, Service, notation::Notation};
+use crate::{Instance, InstanceConfig, ManagerConfig, Manifest, Service, notation::Notation};
 
 /// Services that one process may hold, as descriptors can name them.
 pub const MAX_FUSED: usize = 15;
+
+/// Files that the NFs of one process may be given together: the descriptors of one message but three.
+pub const MAX_GIVEN: usize = 250;
+
+/// Counters, gauges among them, that one process may have.
+pub const MAX_COUNTERS: usize = 4096;
+
+/// What a process has of that of which there is a limit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Bulk {
+    /// Given to it by parameters.
+    pub files: usize,
+    pub counters: usize,
+}
+
+impl Bulk {
+    /// Of one NF, with the counters that its manifest lists. It may have more.
+    pub fn of(config: &InstanceConfig) -> Self {
+        Self {
+            files: config.files(),
+            counters: config.manifest.counters.len(),
+        }
+    }
+
+    /// The first thing of which there is too much: its number, its name, and how many there may be.
+    pub fn excess(self) -> Option<(usize, &'static str, usize)> {
+        let all = [
+            (self.files, "files", MAX_GIVEN),
+            (self.counters, "counters", MAX_COUNTERS),
+        ];
+        all.into_iter().find(|(number, _, most)| number > most)
+    }
+}
+
+impl std::iter::Sum for Bulk {
+    fn sum<I: Iterator<Item = Self>>(loads: I) -> Self {
+        loads.fold(Self::default(), |sum, load| Self {
+            files: sum.files + load.files,
+            counters: sum.counters + load.counters,
+        })
+    }
+}
 
 /// Why an NF needs a process of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -162,6 +204,19 @@ mod tests {
             fuse: fuse.map(str::to_owned),
             instances: (0..2).map(instance).collect(),
         }
+    }
+
+    #[test]
+    fn a_process_is_given_so_much_and_no_more() {
+        let of = |files, counters| Bulk { files, counters };
+        let together = |loads: &[Bulk]| loads.iter().copied().sum::<Bulk>().excess();
+        assert_eq!(together(&[]), None);
+        assert_eq!(together(&[of(200, 4000), of(50, 96)]), None);
+        assert_eq!(together(&[of(200, 0), of(51, 0)]), Some((251, "files", 250)));
+        assert_eq!(
+            together(&[of(0, 4000), of(0, 97)]),
+            Some((4097, "counters", 4096))
+        );
     }
 
     #[test]

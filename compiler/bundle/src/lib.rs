@@ -34,7 +34,7 @@ pub use diff::Contents;
 pub use error::BundleError;
 pub use fixed::fixed_while_running;
 pub use flows::{Arm, Flows, Program, Rule, Table};
-pub use hosts::{Host, MAX_FUSED, Unfit};
+pub use hosts::{Bulk, Host, MAX_COUNTERS, MAX_FUSED, MAX_GIVEN, Unfit};
 pub use index::{FORMAT_VERSION, FileEntry, Index, generation_id, hash_bytes};
 pub use instance::InstanceConfig;
 pub use load::{Bundle, MAX_BUNDLE, MAX_FILES, MAX_INDEX, MAX_PARAM_FILE, MAX_SETTINGS};

@@ -1,6 +1,9 @@
 //! From a bundle's parameter values to what an NF is given.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    convert::Infallible,
+};
 
 use serde_json::Value;
 
@@ -61,4 +64,30 @@ fn value<S: ParamSource>(given: &toml::Value, source: &mut S) -> Result<Value, S
             object.into()
         }
     })
+}
+
+/// The files that parameters name.
+#[derive(Default)]
+struct Named(BTreeSet<String>);
+
+impl ParamSource for Named {
+    type Error = Infallible;
+
+    fn file(&mut self, path: &str) -> Result<(), Infallible> {
+        self.0.insert(path.to_owned());
+        Ok(())
+    }
+
+    fn secret(&mut self, _name: &str) -> Result<String, Infallible> {
+        Ok(String::new())
+    }
+}
+
+impl InstanceConfig {
+    /// How many files its parameters name.
+    pub fn files(&self) -> usize {
+        let mut named = Named::default();
+        let Ok(_) = self.values(&mut named);
+        named.0.len()
+    }
 }

@@ -3,8 +3,9 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::{
-    Bundle, BundleError, Chain, FileEntry, MAX_FUSED, MAX_PARAM_FILE, ManagerConfig, NAME_RULE, PathRef,
-    Port, PortKind, Service, Target, is_file_name, is_file_path, is_name, load::refuse_size, manager,
+    Bulk, Bundle, BundleError, Chain, FileEntry, MAX_FUSED, MAX_PARAM_FILE, ManagerConfig, NAME_RULE,
+    PathRef, Port, PortKind, Service, Target, is_file_name, is_file_path, is_name, load::refuse_size,
+    manager,
 };
 
 type Checked = Result<(), BundleError>;
@@ -193,6 +194,15 @@ impl<'a> Check<'a> {
                         "services `{}` and `{}` are fused and have another `{what}` each",
                         first.name, other.name
                     )
+                })?;
+            }
+            for process in &host.service.instances {
+                let members = host.instances(&process.name).into_iter();
+                let configs = members.filter_map(|member| self.bundle.instances.get(&member.name));
+                let excess = configs.map(Bulk::of).sum::<Bulk>().excess();
+                self.ensure(excess.is_none(), || {
+                    let (number, what, most) = excess.unwrap_or_default();
+                    format!("the NFs of `{name}` have {number} {what}, at most {most} in one process")
                 })?;
             }
             let configs = |member: &Service| {

@@ -10,7 +10,7 @@ use std::{
 };
 
 use onvm_api::{ChainStatus, Drop, PortStatus, Reason, ServiceStatus};
-use onvm_bundle::{HugePages, PathRef, Port, PortKind, Workers, hash_bytes};
+use onvm_bundle::{HugePages, PathRef, Port, PortKind, hash_bytes};
 use onvm_captures::{Capture, CaptureError};
 use onvmc::{
     Program,
@@ -54,11 +54,8 @@ fn on_captures(program: &Program, captures: &[(&str, &Path)], directory: &Path) 
     let mut program = program.clone();
     program.name = "test".to_owned();
     program.manager.hugepages = HugePages::Off;
-    program.manager.workers = Workers {
-        count: 1,
-        receivers: 0,
-        cores: Vec::new(),
-    };
+    // As many threads as the program asks for, wherever they run.
+    program.manager.workers.cores.clear();
     // One memory will do for what is tested here.
     program.manager.services.iter_mut().for_each(|s| s.domain = None);
     for port in &mut program.manager.ports {

@@ -12,7 +12,8 @@ pub(crate) const PAGE: Page = Page {
     text: r#"NFs with the same `fuse` share a process: a packet goes from one to the next by a call. So they are started, ended
 and scaled together, and agree in `replicas`, `run`, `affinity`, `restart`, `domain`, `cores` and `numa`. They come from one
 program, whose manifests say that it can run several of its NFs at once (`fuses = true` under `[run]`); the standard NFs do. An
-NF that makes packets or programs flows needs a process of its own, as has one whose number changes while it runs."#,
+NF that makes packets or programs flows needs a process of its own, as does one whose number changes while it runs. A process
+may be given 250 files by parameters, and have 4096 counters."#,
     wrong: r#"port wan = null {}
 port lan = null {}
 
@@ -58,7 +59,13 @@ pub(crate) fn fused_unlike(first: Fused<'_>, other: Fused<'_>, what: &str) -> Di
 
 #[cfg(test)]
 mod tests {
-    use crate::testing::{check_page, checked};
+    use std::path::Path;
+
+    use crate::{
+        Inputs, check,
+        source::host::MemoryHost,
+        testing::{check_page, checked},
+    };
 
     #[test]
     fn page() {
@@ -73,8 +80,13 @@ mod tests {
             .zip(nfs)
             .map(|(name, nf)| format!("nf {name} = {nf}\n"))
             .collect();
+        let types = ["guard", "maker", "steersman"];
+        let types: String = types
+            .iter()
+            .map(|ty| format!("use \"{ty}.nf.toml\" as {ty}\n"))
+            .collect();
         let source = format!(
-            "port wan = null {{}}\nport lan = null {{}}\nuse \"guard.nf.toml\" as guard\n{declared}\
+            "{types}port wan = null {{}}\nport lan = null {{}}\n{declared}\
              steer wan {{ else -> {} -> lan }}\nmanager {{ max_hops = 40 }}\n",
             names.join(" -> ")
         );
@@ -97,6 +109,14 @@ mod tests {
             ["`n0` cannot be fused with others: its number changes while it runs"]
         );
         assert_eq!(
+            of(&["maker with { fuse = \"edge\" }"]),
+            ["`n0` cannot be fused with others: it makes packets"]
+        );
+        assert_eq!(
+            of(&["steersman with { fuse = \"edge\" }"]),
+            ["`n0` cannot be fused with others: it programs flows"]
+        );
+        assert_eq!(
             of(&["forward with { fuse = \"n1\" }", "forward"]),
             ["`n0` cannot be fused with others: `n1` is the name of an NF"]
         );
@@ -112,6 +132,38 @@ mod tests {
         assert_eq!(
             said(&vec![fused.to_owned(); 16]),
             ["`n15` cannot be fused with others: 15 NFs share `edge` already"]
+        );
+    }
+
+    /// A firewall has a counter for each of 1024 rules, and of a process the last of four takes what is left.
+    #[test]
+    fn what_one_process_has_no_room_for_is_refused() {
+        let rules: String = (1..1100)
+            .map(|port| format!("drop udp dst port {port}\n"))
+            .collect();
+        let fused = |count: usize| {
+            let nf = |n| {
+                format!(
+                    "nf n{n} = firewall {{ rules = file(\"long.rules\"), default = accept }} with {{ fuse = \"edge\" }}\n"
+                )
+            };
+            let declared: String = (0..count).map(nf).collect();
+            let line: String = (0..count).map(|n| format!("n{n} -> ")).collect();
+            let source = format!(
+                "port wan = null {{}}\nport lan = null {{}}\n{declared}steer wan {{ else -> {line}lan }}\n"
+            );
+            let host = MemoryHost::default()
+                .with("test.chain", source)
+                .with("long.rules", rules.clone());
+            let checked = check(&host, Path::new("test.chain"), &Inputs::default()).unwrap();
+            let found = checked.diagnostics.into_iter();
+            let found = found.filter(|d| d.code == super::PAGE.code);
+            found.map(|d| d.message).collect::<Vec<_>>()
+        };
+        assert_eq!(fused(4), [""; 0]);
+        assert_eq!(
+            fused(5),
+            ["`n4` cannot be fused with others: the process would have 4102 counters, and may have 4096"]
         );
     }
 }

@@ -57,11 +57,12 @@ impl History {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn generation(number: u64) -> Arc<Generation> {
-        Arc::new(Generation {
+    /// Empty tables.
+    pub(in crate::control) fn generation(number: u64) -> Generation {
+        Generation {
             number,
             id: String::new(),
             max_hops: 1,
@@ -74,7 +75,7 @@ mod tests {
             ahead: Vec::new(),
             programs: Vec::new(),
             counters: Vec::new(),
-        })
+        }
     }
 
     #[test]
@@ -90,7 +91,7 @@ mod tests {
                 history.draining.iter().all(|g| slot(g.number) != slot(next)),
                 "{next}"
             );
-            history.retire(generation(current));
+            history.retire(Arc::new(generation(current)));
             if !stuck.contains(&current) {
                 history.drained(current);
             }

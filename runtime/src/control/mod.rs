@@ -9,6 +9,8 @@ mod cores;
 mod history;
 mod memory;
 mod messages;
+#[cfg(test)]
+mod model;
 mod place;
 mod program;
 mod reconfigure;

@@ -9,10 +9,13 @@ use onvm_api::ApiError;
 use onvm_bundle::{Bundle, Host, reconfigured};
 
 use super::{Manager, apply::UNCHANGED};
-use crate::fleet::{Given, InstanceSpec, Taken};
+use crate::fleet::{Back, Given, InstanceSpec, Taken};
 
 /// For an instance to answer. It hands no packets back meanwhile.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(2);
+
+/// For an instance that was ended to be there again: as long as its start may take.
+const BACK_DEADLINE: Duration = Duration::from_secs(10);
 
 impl Manager {
     /// Has the running instances of a service take over new parameters, where these are all that changes; gives their names. If there are
@@ -34,16 +37,21 @@ impl Manager {
         let Some(others) = others.filter(|_| self.history.draining() == 0) else {
             return Ok(Vec::new());
         };
+        let lives: Vec<(u16, u32)> = others
+            .iter()
+            .filter_map(|(slot, _)| Some((*slot, self.fleet.instance(*slot)?.restarts)))
+            .collect();
         match self.offer(&others).await {
             Taken::Done => Ok(self
                 .fleet
                 .keep_others(service, others, &Host::alone(next), &bundle.instances)),
             other => {
-                self.take_back(others).await;
-                match other {
-                    Taken::Refused(why) => Err(ApiError::new(ApiError::NOT_READY, why, UNCHANGED)),
-                    _ => Ok(Vec::new()),
-                }
+                let ended = self.take_back(others).await;
+                let Taken::Refused(why) = other else {
+                    return Ok(Vec::new());
+                };
+                let became = self.await_back(&lives, &ended).await;
+                Err(ApiError::new(ApiError::NOT_READY, why + &became, UNCHANGED))
             }
         }
     }
@@ -84,29 +92,57 @@ impl Manager {
     }
 
     /// Gives the former parameters back to instances that took others. One that does not take them, or has not answered before, is ended: it
-    /// starts again with the former ones.
-    async fn take_back(&mut self, others: Vec<(u16, Given)>) {
+    /// starts again with the former ones. Gives those that were ended.
+    async fn take_back(&mut self, others: Vec<(u16, Given)>) -> Vec<u16> {
+        let (mut former, mut ended) = (Vec::new(), Vec::new());
         if self.stopping {
-            return;
+            return ended;
         }
-        let mut former = Vec::new();
         for (slot, _) in others {
             match (self.fleet.taken(slot), self.fleet.given(slot)) {
                 (Some(Taken::Done), Some(given)) => former.push((slot, given)),
-                (None, _) => self
-                    .fleet
-                    .kill(slot, "it did not answer to new parameters".to_owned()),
+                (None, _) => {
+                    self.fleet
+                        .kill(slot, "it did not answer to new parameters".to_owned());
+                    ended.push(slot);
+                }
                 _ => {}
             }
         }
         if former.is_empty() || self.offer(&former).await == Taken::Done {
-            return;
+            return ended;
         }
         for (slot, _) in former {
             if self.fleet.taken(slot) != Some(Taken::Done) && self.fleet.is_running(slot) {
                 self.fleet
                     .kill(slot, "it did not take its former parameters back".to_owned());
+                ended.push(slot);
             }
         }
+        ended
+    }
+
+    /// Waits until instances that were ended, or ended themselves, since they had these numbers of restarts are there again, so that an
+    /// edit which is refused leaves what was there. Says what has become of them.
+    async fn await_back(&mut self, lives: &[(u16, u32)], ended: &[u16]) -> String {
+        let gone: Vec<(u16, u32)> = lives
+            .iter()
+            .filter(|(slot, _)| ended.contains(slot) || !self.fleet.is_running(*slot))
+            .copied()
+            .collect();
+        let over = |m: &Self| {
+            let mut all = gone.iter();
+            m.stopping || all.all(|&(slot, life)| m.fleet.is_back(slot, life) != Back::NotYet)
+        };
+        self.pump(Instant::now() + BACK_DEADLINE, over).await;
+        let became = gone.iter().filter_map(|&(slot, life)| {
+            let name = &self.fleet.instance(slot)?.name;
+            Some(match self.fleet.is_back(slot, life) {
+                Back::Running => format!("; `{name}` runs again with the former ones"),
+                Back::NotYet => format!("; `{name}` has not started again yet"),
+                Back::Never => format!("; `{name}` is not started again, as its `restart` says"),
+            })
+        });
+        became.collect()
     }
 }

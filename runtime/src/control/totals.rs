@@ -121,3 +121,11 @@ impl Rates {
         }
     }
 }
+
+#[cfg(test)]
+impl Totals {
+    /// At all hops.
+    pub(super) fn arrived(&self) -> u64 {
+        self.hops.values().map(|hop| hop.arrived).sum()
+    }
+}

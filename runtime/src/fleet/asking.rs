@@ -221,10 +221,11 @@ mod tests {
         // What a former life asked is nobody's.
         asking.hear(news(Some(1), 1));
         assert!(!asking.may_ask() && !asking.has_news());
+        let before = Instant::now();
         asking.hear(news(Some(2), 1));
         assert!(asking.waiting.len() > 10);
-        let waits = asking.from.saturating_duration_since(Instant::now());
-        assert!(waits > Duration::from_millis(150), "for the index: {waits:?}");
+        let waits = asking.from.saturating_duration_since(before);
+        assert!(waits >= Duration::from_millis(200), "for the index: {waits:?}");
         let told = std::mem::take(&mut asking.waiting);
         assert!(asking.may_ask());
         for part in &told {
@@ -289,8 +290,10 @@ mod tests {
             asking.ask(400 * n, &vec![flow.clone(); 400]).unwrap();
         }
         let ahead = asking.from.saturating_duration_since(began);
+        // What is done meanwhile is not asked for in advance.
+        let most = Duration::from_millis(900) + began.elapsed();
         assert!(
-            (600..900).contains(&ahead.as_millis()),
+            ahead >= Duration::from_millis(600) && ahead < most,
             "{ahead:?} for 400,000 requests"
         );
     }

@@ -39,7 +39,7 @@ use self::{
     users::User,
 };
 pub(crate) use self::{
-    offer::Taken,
+    offer::{Back, Taken},
     register::OwnCounter,
     scale::{Placed, Scale},
     spec::Given,

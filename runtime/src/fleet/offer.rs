@@ -29,6 +29,14 @@ pub(crate) enum Taken {
     Refused(String),
 }
 
+/// What has become of an instance that was ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Back {
+    Running,
+    NotYet,
+    Never,
+}
+
 impl Taken {
     pub(super) fn new(supported: bool, error: Option<String>) -> Self {
         match error {
@@ -122,6 +130,15 @@ impl Fleet {
         match entry.state == InstanceState::Running && entry.restarts == offered.restarts {
             true => offered.taken.clone(),
             false => lost(Some(entry)),
+        }
+    }
+
+    /// Whether an instance that was ended in the life after so many restarts is there again.
+    pub(crate) fn is_back(&self, slot: u16, life: u32) -> Back {
+        match self.instance(slot) {
+            Some(entry) if entry.state == InstanceState::Running && entry.restarts > life => Back::Running,
+            Some(entry) if entry.state != InstanceState::Failed => Back::NotYet,
+            _ => Back::Never,
         }
     }
 

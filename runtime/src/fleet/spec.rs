@@ -84,6 +84,13 @@ pub(super) fn lock(given: &Mutex<Given>) -> MutexGuard<'_, Given> {
     given.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+const _: () = assert!(
+    // Region, packets and configuration come before them.
+    onvm_bundle::MAX_GIVEN + 3 == nflib::session::MAX_DESCRIPTORS
+        && onvm_bundle::MAX_COUNTERS == nflib::layout::MAX_COUNTERS,
+    "bundles may give a process as much as a message and a region hold"
+);
+
 /// Works out the instances of every process, by its name. Reads what they are given, so it may wait for a disk.
 pub(crate) fn all(
     bundle: &Bundle,

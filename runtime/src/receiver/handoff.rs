@@ -1,11 +1,13 @@
 //! Handing packets from a receiver to a worker: `nflib`'s ring between two threads of this process, which trust each other.
+//!
+//! Like the ring's, the words are generic, so that the same code runs on loom's atomics (`model`).
 
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+    atomic::{AtomicU32, AtomicU64, Ordering},
 };
 
-use nflib::ring::{Consumer, Producer, RingWords};
+use nflib::ring::{Consumer, Producer, RingWords, Word};
 
 use crate::{
     capture::{Stamp, Stamps},
@@ -27,12 +29,19 @@ struct Shared {
     head: Line,
     tail: Line,
     slots: Box<[[AtomicU64; 2]]>,
-    /// Nothing is added any more.
-    ended: AtomicBool,
+    /// Not zero: nothing is added any more.
+    ended: AtomicU32,
 }
 
+/// The words that both ends share.
+pub trait HandoffWords: RingWords {
+    /// Not zero: nothing is added any more.
+    fn ended(&self) -> &Self::Index;
+}
+
+/// Those in the memory of this process.
 #[derive(Debug)]
-struct Words(Arc<Shared>);
+pub struct Words(Arc<Shared>);
 
 impl RingWords for Words {
     type Index = AtomicU32;
@@ -51,13 +60,19 @@ impl RingWords for Words {
     }
 }
 
+impl HandoffWords for Words {
+    fn ended(&self) -> &AtomicU32 {
+        &self.0.ended
+    }
+}
+
 /// The receiver's end.
 #[derive(Debug)]
-pub struct Giver(Producer<Words>);
+pub struct Giver<W: HandoffWords = Words>(pub(super) Producer<W>);
 
 /// The worker's end.
 #[derive(Debug)]
-pub struct Taker(Consumer<Words>);
+pub struct Taker<W: HandoffWords = Words>(pub(super) Consumer<W>);
 
 /// A ring from a receiver to a worker.
 pub fn handoff() -> (Giver, Taker) {
@@ -66,7 +81,7 @@ pub fn handoff() -> (Giver, Taker) {
         head: Line::default(),
         tail: Line::default(),
         slots: (0..slots).map(|_| Default::default()).collect(),
-        ended: AtomicBool::new(false),
+        ended: AtomicU32::new(0),
     });
     (
         Giver(Producer::new(Words(shared.clone()))),
@@ -74,7 +89,7 @@ pub fn handoff() -> (Giver, Taker) {
     )
 }
 
-impl Giver {
+impl<W: HandoffWords> Giver<W> {
     /// Packets that it has room for.
     pub fn room(&mut self) -> usize {
         // Both ends are this process's, so that the indices are sound.
@@ -102,18 +117,18 @@ impl Giver {
     /// Nothing comes any more.
     pub fn end(&self) {
         // Release: a reader that sees it sees everything given before.
-        self.0.words().0.ended.store(true, Ordering::Release);
+        self.0.words().ended().store(1, Ordering::Release);
     }
 }
 
 /// One that is gone, as its receiver ended or failed, gives nothing more.
-impl Drop for Giver {
+impl<W: HandoffWords> Drop for Giver<W> {
     fn drop(&mut self) {
         self.end();
     }
 }
 
-impl Taker {
+impl<W: HandoffWords> Taker<W> {
     /// Takes what has been handed on, a burst at most; gives how many packets.
     pub fn take(&mut self, burst: &mut RxBurst, mut stamps: Option<&mut Stamps>) -> usize {
         let mut words = [[0; 2]; SLOTS * MAX_BURST];
@@ -132,7 +147,7 @@ impl Taker {
     /// All has been taken, and nothing comes any more.
     pub fn has_ended(&mut self) -> bool {
         // In this order: what was given before the end is seen by the second look.
-        self.0.words().0.ended.load(Ordering::Acquire) && self.0.available() == Ok(0)
+        self.0.words().ended().load(Ordering::Acquire) != 0 && self.0.available() == Ok(0)
     }
 }
 

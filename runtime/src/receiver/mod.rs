@@ -6,6 +6,8 @@
 //! do so until every worker has room.
 
 mod handoff;
+#[cfg(test)]
+mod model;
 
 use std::sync::Arc;
 

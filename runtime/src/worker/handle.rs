@@ -308,6 +308,23 @@ pub(crate) mod tests {
             self.workers[0].commands.pop()
         }
 
+        pub(crate) fn commands(&self) -> Vec<Arc<SegQueue<Command>>> {
+            self.workers
+                .iter()
+                .map(|worker| worker.commands.clone())
+                .collect()
+        }
+
+        /// What has happened by now.
+        pub(crate) fn next_event(&mut self) -> Option<WorkersEvent> {
+            while let Ok(event) = self.events.try_recv() {
+                if let Some(event) = self.take(event) {
+                    return Some(event);
+                }
+            }
+            None
+        }
+
         pub(crate) fn counters(&self, worker: usize) -> &WorkerCounters {
             &self.workers[worker].counters
         }

@@ -60,7 +60,7 @@ const _: () = assert!(size_of::<Entry>() == 16);
 /// lowest bit on: holder (16 bits), hop (16), slot of the generation that classified the packet, NF visits left, id of the port
 /// that it came from, and the period in which it was given to the instance that holds it ([`age`](super::age); 8 bits each).
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Tag(u64);
+pub(crate) struct Tag(u64);
 
 const HOP: u32 = 16;
 const GENERATION: u32 = 32;
@@ -71,7 +71,7 @@ const GIVEN: u32 = 56;
 impl Tag {
     /// A packet that has come in from a port, in the worker's hands.
     #[inline(always)]
-    pub(super) fn new(hop: HopIndex, generation: u8, visits_left: u8, port: u8) -> Self {
+    pub(crate) fn new(hop: HopIndex, generation: u8, visits_left: u8, port: u8) -> Self {
         let at = u64::from(Owner::WORKER.0) | u64::from(hop) << HOP | u64::from(generation) << GENERATION;
         Self(at | u64::from(visits_left) << VISITS | u64::from(port) << PORT)
     }

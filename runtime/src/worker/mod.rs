@@ -17,10 +17,10 @@ pub mod fuzz;
 pub(crate) mod handle;
 mod idle;
 mod ingress;
-mod ledger;
+pub(crate) mod ledger;
 mod link;
 mod misuse;
-mod packets;
+pub(crate) mod packets;
 mod pressure;
 mod receive;
 mod replicas;
@@ -65,10 +65,6 @@ pub const BURST: usize = 64;
 
 /// Generations that can be alive at once: the current one and those that drain.
 pub const GENERATION_SLOTS: usize = 16;
-
-/// How long a live source's packets wait for those of the old generation to leave, so that no flow is reordered by an
-/// edit. An NF that keeps packets for longer gives up its flows' order across the edit, not the traffic.
-const ORDER_PATIENCE: Duration = Duration::from_millis(5);
 
 /// For an instance that is to go to hand back what it holds.
 const RELEASE_DEADLINE: Duration = Duration::from_secs(2);
@@ -305,22 +301,8 @@ impl Worker {
     }
 
     fn publish(&mut self, tables: Arc<Generation>) {
-        let old = self.packets.generations.current;
-        let slot = (tables.number % GENERATION_SLOTS as u64) as usize;
         self.ingress.tables = Some(tables.clone());
-        self.packets.generations.live[slot] = Some(Live {
-            tables,
-            in_flight: 0,
-            inside: [0; 256],
-        });
-        self.packets.generations.current = slot;
-        if slot != old
-            && self.packets.generations.live[old]
-                .as_ref()
-                .is_some_and(|l| l.in_flight > 0)
-        {
-            self.packets.generations.hold = Some(Instant::now() + ORDER_PATIENCE);
-        }
+        self.packets.generations.publish(tables);
         self.renew_flows();
         self.note_starved();
     }
@@ -370,25 +352,11 @@ impl Worker {
         self.forward.flush(&mut self.packets);
     }
 
-    /// Lets go of old generations whose last packet has left.
+    /// Reports old generations whose last packet has left.
     fn retire(&mut self) {
-        let packets::Generations {
-            live, current, hold, ..
-        } = &mut self.packets.generations;
-        let mut draining = false;
-        for (_, entry) in live.iter_mut().enumerate().filter(|(slot, _)| slot != current) {
-            let Some(old) = entry else { continue };
-            if old.in_flight > 0 {
-                draining = true;
-                continue;
-            }
-            let generation = old.tables.number;
-            *entry = None;
+        for generation in self.packets.generations.retire() {
             // The control thread ends the worker before it drops its end.
             let _ = self.events.send(Event::Drained { generation });
-        }
-        if !draining {
-            *hold = None;
         }
     }
 

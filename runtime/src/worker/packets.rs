@@ -1,6 +1,9 @@
 //! The packets inside: the holder of each buffer, and the generations that they were classified by.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use nflib::{Descriptor, VERDICT_NEXT};
 
@@ -10,6 +13,10 @@ use super::{
     ledger::{Ledger, Owner, Tag},
 };
 use crate::generation::Generation;
+
+/// How long a live source's packets wait for those of the old generation to leave, so that no flow is reordered by an
+/// edit. An NF that keeps packets for longer gives up its flows' order across the edit, not the traffic.
+const ORDER_PATIENCE: Duration = Duration::from_millis(5);
 
 /// The worker's truth about its packets. Code that moves one asks both parts.
 #[derive(Debug)]
@@ -46,7 +53,7 @@ pub(super) struct Live {
 
 /// The generations alive, by slot; a packet's ledger entry names its slot.
 #[derive(Debug)]
-pub(super) struct Generations {
+pub(crate) struct Generations {
     pub(super) live: [Option<Live>; GENERATION_SLOTS],
     pub(super) current: usize,
     /// Packets of all of them inside.
@@ -59,7 +66,7 @@ pub(super) struct Generations {
 }
 
 impl Generations {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             live: Default::default(),
             current: 0,
@@ -69,9 +76,48 @@ impl Generations {
         }
     }
 
+    /// Classifies packets that come in from now on by these tables.
+    pub(crate) fn publish(&mut self, tables: Arc<Generation>) {
+        let old = self.current;
+        let slot = (tables.number % GENERATION_SLOTS as u64) as usize;
+        self.live[slot] = Some(Live {
+            tables,
+            in_flight: 0,
+            inside: [0; 256],
+        });
+        self.current = slot;
+        if slot != old && self.live[old].as_ref().is_some_and(|l| l.in_flight > 0) {
+            self.hold = Some(Instant::now() + ORDER_PATIENCE);
+        }
+    }
+
+    /// Lets go of old generations whose last packet has left; gives their numbers.
+    pub(crate) fn retire(&mut self) -> Vec<u64> {
+        let (mut gone, mut draining) = (Vec::new(), false);
+        let current = self.current;
+        for (_, entry) in self
+            .live
+            .iter_mut()
+            .enumerate()
+            .filter(|(slot, _)| *slot != current)
+        {
+            let Some(old) = entry else { continue };
+            if old.in_flight > 0 {
+                draining = true;
+                continue;
+            }
+            gone.push(old.tables.number);
+            *entry = None;
+        }
+        if !draining {
+            self.hold = None;
+        }
+        gone
+    }
+
     /// So many packets of a tag's generation and port came in.
     #[inline(always)]
-    pub(super) fn enter(&mut self, tag: Tag, packets: u32) {
+    pub(crate) fn enter(&mut self, tag: Tag, packets: u32) {
         if let Some(live) = &mut self.live[usize::from(tag.generation())] {
             let port = usize::from(tag.port());
             live.in_flight += u64::from(packets);
@@ -83,7 +129,7 @@ impl Generations {
 
     /// So many packets of a tag's generation and port have left or were dropped.
     #[inline(always)]
-    pub(super) fn leave(&mut self, tag: Tag, packets: u32) {
+    pub(crate) fn leave(&mut self, tag: Tag, packets: u32) {
         if let Some(live) = &mut self.live[usize::from(tag.generation())] {
             let port = usize::from(tag.port());
             live.in_flight -= u64::from(packets);

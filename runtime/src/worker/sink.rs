@@ -125,8 +125,15 @@ impl Forward {
 
     /// Packets that sources which can wait may have inside, for the outputs that are behind.
     pub(super) fn output_room(&self) -> u32 {
-        let sinks = self.sinks.iter().filter_map(|exit| exit.sink.as_ref());
-        sinks.map(Sink::room).min().unwrap_or(u32::MAX)
+        let sinks = self
+            .sinks
+            .iter()
+            .filter_map(|exit| Some((exit.sink.as_ref()?, &exit.staged)));
+        // Those under way to it are not inside any more, and not with it yet.
+        sinks
+            .map(|(sink, staged)| sink.room().saturating_sub(staged.count as u32))
+            .min()
+            .unwrap_or(u32::MAX)
     }
 
     pub(super) fn transmit(&mut self, packets: &mut Packets, port: u16) {

@@ -32,11 +32,18 @@ const FUSED: [Program; 4] = [
     Program::of::<tag::Tag>("tag"),
 ];
 
+/// The program of this name is one whose fused NFs are not what they should be.
+fn is_hostile() -> bool {
+    let program = std::env::args().next().unwrap_or_default();
+    program.ends_with("misuse-nf")
+}
+
 fn main() -> ExitCode {
     match std::env::args().nth(1).as_deref() {
         Some("attacker") => nflib::run::<attacker::Attacker>(),
         Some("chatter") => nflib::run::<chatter::Chatter>(),
         Some("crash") => nflib::run::<crash::Crash>(),
+        Some(nflib::FUSED) if is_hostile() => misuse::run(),
         Some(nflib::FUSED) => nflib::run_fused(|name| FUSED.iter().find(|p| p.name == name).copied()),
         Some("hostile") => hostile::run(),
         Some("jumper") => nflib::run::<jumper::Jumper>(),

@@ -17,7 +17,10 @@ use nflib::{
     ring::{Consumer, Producer},
     session::{self, Configuration, FromNf, ToNf},
 };
-use rustix::{fs::FallocateFlags, net::sockopt};
+use rustix::{
+    fs::FallocateFlags,
+    net::{SendFlags, sockopt},
+};
 
 mod keep;
 
@@ -47,11 +50,13 @@ fn misuse() -> io::Result<()> {
         return Err(io::Error::other("no welcome"));
     };
     let rest = fds.split_off(2);
-    let how: String = Configuration::receive(rest)?
-        .get("how")
-        .map_err(io::Error::other)?;
+    // Fused with others it is told nothing.
+    let how = Configuration::receive(rest)?.get("how");
+    let how: String = how.unwrap_or_else(|_| "misstep".to_owned());
     match how.as_str() {
         "name_without_end" => name_without_end(&connection)?,
+        "babble" => return babble(&connection),
+        "interrupt" => return interrupt(&connection),
         "escape_text" => return escape_text(&connection),
         "escape_name" => return escape_name(&connection),
         _ => {}
@@ -66,6 +71,8 @@ fn misuse() -> io::Result<()> {
     };
     match how.as_str() {
         "flood" => nf.flood(),
+        "misdirect" => nf.misdirect(),
+        "misstep" => nf.misstep(),
         "damage_tail" => nf.damage_tail(),
         "hoard" => nf.hoard(),
         "steal" => nf.steal(),
@@ -107,6 +114,24 @@ fn escape_name(connection: &OwnedFd) -> io::Result<()> {
         },
         &[],
     )?;
+    std::thread::sleep(Duration::from_secs(1));
+    Ok(())
+}
+
+/// Sends what is not a message.
+fn babble(connection: &OwnedFd) -> io::Result<()> {
+    rustix::net::send(connection, b"{\"ready\": \xff", SendFlags::NOSIGNAL)?;
+    std::thread::sleep(Duration::from_secs(1));
+    Ok(())
+}
+
+/// Answers what it has not been asked, in place of what it should say.
+fn interrupt(connection: &OwnedFd) -> io::Result<()> {
+    let answer = FromNf::Reconfigured {
+        supported: true,
+        error: None,
+    };
+    session::send(connection, &answer, &[])?;
     std::thread::sleep(Duration::from_secs(1));
     Ok(())
 }
@@ -178,7 +203,7 @@ impl Attached {
                     rustix::net::send(
                         &self.connection,
                         text.as_bytes(),
-                        rustix::net::SendFlags::NOSIGNAL,
+                        SendFlags::NOSIGNAL,
                     )?;
                 }
                 "say_out_of_order" => session::send(&self.connection, &message(1, "seen", no_fields()), &[])?,
@@ -219,6 +244,41 @@ impl Attached {
         }; 32];
         loop {
             self.hand_back(&forged)?;
+        }
+    }
+
+    /// Sends each packet to something that does not exist or that it may not send to: any verdict but `next` and `drop`, any
+    /// destination. `openNetVM` indexes an array of 32 services by the last of these.
+    fn misdirect(&mut self) -> io::Result<()> {
+        const VERDICTS: [u8; 7] = [1, 3, 4, 5, 6, 200, u8::MAX];
+        const DESTINATIONS: [u16; 6] = [0, 1, 31, 32, 1 << 15, u16::MAX];
+        let all = VERDICTS.iter().flat_map(|v| DESTINATIONS.map(|d| (*v, d)));
+        let mut all = all.cycle();
+        loop {
+            let mut burst = self.take()?;
+            for (descriptor, (verdict, destination)) in burst.iter_mut().zip(&mut all) {
+                (descriptor.verdict, descriptor.destination) = (verdict, destination);
+            }
+            self.hand_back(&burst)?;
+        }
+    }
+
+    /// As several NFs of one process: says of each packet that its verdict was given at any step of its run, also at one that the
+    /// run does not have, and leaves in it what says to an NF which run that is, or writes another.
+    fn misstep(&mut self) -> io::Result<()> {
+        let mut said = 0_u32;
+        loop {
+            let mut burst = self.take()?;
+            for descriptor in &mut burst {
+                said = said.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                let [step, verdict, destination, how] = said.to_le_bytes();
+                descriptor.flags = if how & 1 == 0 { step % 4 } else { step };
+                if how & 2 == 0 {
+                    descriptor.verdict = verdict % 8;
+                    descriptor.destination = u16::from(destination) << (how >> 5);
+                }
+            }
+            self.hand_back(&burst)?;
         }
     }
 

@@ -1,11 +1,13 @@
 //! Takes new parameters while it runs, or does what its parameter `how` says if it is the instance `at`: refuse, not support them, hang, end.
 
-use nflib::{Burst, Gauge, Nf, Params, Reconfigured, Setup, SetupError};
+use nflib::{Burst, Counter, Gauge, Nf, Params, Reconfigured, Setup, SetupError};
 
 #[derive(Debug)]
 pub(crate) struct Tuned {
     instance: i64,
     value: Gauge,
+    /// How often it has taken others.
+    taken: Counter,
 }
 
 impl Nf for Tuned {
@@ -14,6 +16,7 @@ impl Nf for Tuned {
         let tuned = Self {
             instance: number.parse().unwrap_or(-1),
             value: setup.gauge("value")?,
+            taken: setup.counter("taken")?,
         };
         tuned.value.set(setup.params.get("value")?);
         Ok(tuned)
@@ -34,6 +37,7 @@ impl Nf for Tuned {
             _ => {}
         }
         self.value.set(params.get("value")?);
+        self.taken.add(1);
         Ok(Reconfigured::Done)
     }
 }

@@ -11,10 +11,10 @@ use onvm_tests::{
 use rustix::process::Signal;
 
 /// Packets of the capture that is repeated.
-const STOCK: usize = 640;
+pub(super) const STOCK: usize = 640;
 
 /// Endless traffic of 64 flows through a pacer, of which there are so many.
-fn pacers(scratch: &Scratch, replicas: u32) -> Manager {
+pub(super) fn pacers(scratch: &Scratch, replicas: u32) -> Manager {
     scratch.pacer();
     let packets: Vec<_> = (0..STOCK as u32)
         .map(|i| capture::udp((i % 64) as u16, i, 30))
@@ -29,38 +29,6 @@ fn pacers(scratch: &Scratch, replicas: u32) -> Manager {
     let manager = Manager::ready(&bundle, "test", &scratch.run_dir(), &[]);
     manager.wait_for_traffic(5000, SOON);
     manager
-}
-
-#[test]
-fn a_killed_instance_is_replaced_and_its_buffers_come_back() {
-    let scratch = Scratch::new();
-    let manager = pacers(&scratch, 1);
-    let level = manager.status().buffers.in_use;
-    let mut lost = 0;
-    for round in 1..=3 {
-        let pid = instance(&manager.status(), "pace-0").pid.unwrap();
-        process::signal(pid, Signal::KILL);
-        manager.wait_for_instance("pace-0", Some(pid), SOON);
-        let status = manager.wait_for_traffic(5000, SOON);
-        assert_eq!(instance(&status, "pace-0").restarts, round);
-        assert_eq!(instance(&status, "fwd-0").restarts, 0);
-        let now = dropped(&status.drops, "nf_lost");
-        assert!(
-            now > lost,
-            "what the killed instance held is counted: {:?}",
-            status.drops
-        );
-        lost = now;
-    }
-    // Each instance held some hundred packets at least, which would be missing here.
-    let what = format!("the buffers in use return to their level of {level} after {lost} were recovered");
-    manager.wait_until(&what, SOON, |s| s.buffers.in_use <= level + 64);
-    let summary = manager.terminate_whole(STOCK);
-    assert_eq!(summary.dropped("nf_lost"), lost);
-    assert_eq!(
-        summary.balance.dropped,
-        lost + summary.dropped("no_instance") + summary.dropped("shutdown")
-    );
 }
 
 #[test]

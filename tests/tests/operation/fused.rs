@@ -6,7 +6,7 @@ use onvm_api::InstanceState;
 use onvm_tests::{
     Manager, Scratch, Summary, capture,
     manager::{SOON, instance},
-    process,
+    process, programs,
 };
 use rustix::process::Signal;
 
@@ -170,6 +170,60 @@ fn fused_nfs_write_and_have_packets_looked_up() {
     assert!(
         b.iter().chain(&c).all(|frame| frame.ends_with(b"\0END!")),
         "stamped, then longer"
+    );
+}
+
+/// A process that says anything of the runs that it is given, beside an honest chain.
+#[test]
+fn steps_that_were_not_taken_lead_nowhere() {
+    let scratch = Scratch::new();
+    capture(&scratch);
+    std::fs::copy(programs::path("test-nf"), scratch.path("misuse-nf")).unwrap();
+    for name in ["one", "two", "three"] {
+        let manifest = format!(
+            "name = \"{name}\"\nversion = \"0.1.0\"\nsummary = \"For tests\"\n[run]\nbinary = \"misuse-nf\"\n\
+             args = [\"{name}\"]\nfuses = true\n[effects]\ndrops = true\n"
+        );
+        scratch.write(&format!("{name}.nf.toml"), manifest);
+    }
+    let program = "use \"one.nf.toml\" as one\nuse \"two.nf.toml\" as two\nuse \"three.nf.toml\" as three\n\
+        port a = pcap { read = file(\"in.pcap\"), repeat = true }\nport b = null\n\
+        port c = pcap { read = file(\"in.pcap\"), repeat = true }\nport d = null\n\
+        nf x = one with { fuse = \"bad\" }\nnf y = two with { fuse = \"bad\" }\nnf z = three with { fuse = \"bad\" }\n\
+        nf mon = monitor\nnf fwd = forward\n\
+        steer a { udp -> x -> y -> z -> mon -> b else -> x -> mon -> y -> z -> b }\nsteer c { else -> fwd -> d }\n";
+    let bundle = scratch.build(program, "bundle");
+    let path = scratch.path("");
+    let manager = Manager::ready(
+        &bundle,
+        "test",
+        &scratch.run_dir(),
+        &["--nf-path", path.to_str().unwrap()],
+    );
+    let sent = |status: &onvm_api::Status, port: &str| {
+        let port = status.ports.iter().find(|p| p.name == port);
+        port.map_or(0, |port| port.tx_packets)
+    };
+    let status = manager.wait_until("much was said of steps that there are not", SOON, |s| {
+        instance(s, "bad-0").overruled > 10_000 && sent(s, "b") > 1000
+    });
+    let bad = instance(&status, "bad-0");
+    assert_eq!(
+        (bad.restarts, bad.refused),
+        (0, 0),
+        "each packet was its own: {bad:?}"
+    );
+    let from = sent(&status, "d");
+    let status = manager.wait_until("the other chain goes on", SOON, |s| sent(s, "d") > from + 10_000);
+    for name in ["fwd-0", "mon-0"] {
+        assert_eq!(instance(&status, name).restarts, 0);
+    }
+    let summary = manager.terminate_whole(2 * STOCK);
+    let reasons: Vec<&str> = summary.drops.iter().map(|drop| &*drop.reason).collect();
+    let expected = ["nf_verdict", "shutdown", "hop_limit"];
+    assert!(
+        reasons.iter().all(|reason| expected.contains(reason)),
+        "{reasons:?}"
     );
 }
 

@@ -17,6 +17,8 @@ mod failover;
 mod fused;
 mod lifecycle;
 mod messages;
+mod opennetvm;
+mod programmed;
 mod reattach;
 mod reconfigure;
 mod replicas;

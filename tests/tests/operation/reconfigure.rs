@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use onvm_api::{ApiError, ApplyReply, Status};
+use onvm_api::{ApiError, ApplyReply, InstanceState, Status};
 use onvm_tests::{
     Manager, Scratch, capture,
     manager::{SOON, instance},
@@ -34,10 +34,14 @@ fn scratch() -> Scratch {
 
 /// A bundle of endless traffic through two instances with these parameters, and on by `rest`.
 fn bundle(scratch: &Scratch, name: &str, params: &str, rest: &str) -> PathBuf {
+    restarting(scratch, name, params, "always", rest)
+}
+
+fn restarting(scratch: &Scratch, name: &str, params: &str, restart: &str, rest: &str) -> PathBuf {
     let chain = format!(
         "use \"pacer.nf.toml\" as pacer\nuse \"tuned.nf.toml\" as tuned\n\
          port a = pcap {{ read = file(\"in.pcap\"), repeat = true }}\nport b = pcap {{ write = \"/dev/null\" }}\n\
-         nf pace = pacer {{}}\nnf t = tuned {{ {params} }} with {{ replicas = 2 }}\n\
+         nf pace = pacer {{}}\nnf t = tuned {{ {params} }} with {{ replicas = 2, restart = {restart} }}\n\
          nf mon = monitor {{}}\nsteer a {{ else -> pace -> {rest} }}\n"
     );
     scratch.build(&chain, name)
@@ -120,7 +124,11 @@ fn where_one_of_several_refuses_none_has_changed() {
     assert_eq!(error.message, words);
     running.wait_for_value(1);
     assert_eq!(running.pids(), running.first_pids());
-    assert_eq!(running.manager.status().generation, running.first.generation);
+    let status = running.manager.status();
+    assert_eq!(status.generation, running.first.generation);
+    // The one that refuses has taken nothing; the other has taken the new ones, and the former ones again.
+    let taken = ["t-0", "t-1"].map(|name| instance(&status, name).counters["taken"]);
+    assert_eq!(taken, [2, 0]);
     // The next edit is taken.
     assert_eq!(running.apply("value = 3").unwrap().reconfigured.len(), 2);
     running.wait_for_value(3);
@@ -154,14 +162,61 @@ fn one_that_does_not_answer_is_ended_and_the_others_go_back() {
             "{error:?}"
         );
         assert!(error.message.contains(said), "{error:?}");
-        running
-            .manager
-            .wait_for_instance("t-0", running.first_pids()[0], SOON);
+        // The answer comes once what was there is there again.
+        assert!(
+            error.message.ends_with("; `t-0` runs again with the former ones"),
+            "{error:?}"
+        );
+        assert!(running.pids()[0].is_some_and(|pid| Some(pid) != running.first_pids()[0]));
         running.wait_for_value(1);
         assert_eq!(running.pids()[1], running.first_pids()[1], "the other goes on");
         running.manager.wait_for_traffic(1000, SOON);
         running.manager.terminate_whole(STOCK);
     }
+}
+
+/// An instance that must not be started again is not, and the answer says that it is gone.
+#[test]
+fn one_that_is_not_to_restart_stays_away_and_the_answer_says_so() {
+    for how in ["hang", "end"] {
+        let scratch = scratch();
+        let build = |name: &str, params: &str| restarting(&scratch, name, params, "never", "t -> mon -> b");
+        let first = build("first", "");
+        let manager = Manager::ready(&first, "test", &scratch.run_dir(), &[]);
+        manager.wait_for_traffic(1000, SOON);
+        let next = build("next", &format!("value = 2, how = \"{how}\", at = 0"));
+        let error = manager.apply(&next, None).unwrap_err();
+        let said = "; `t-0` is not started again, as its `restart` says";
+        assert!(error.message.ends_with(said), "{error:?}");
+        let status = manager.status();
+        assert_eq!(instance(&status, "t-0").state, InstanceState::Failed);
+        manager.wait_until("the other has its former parameters", SOON, |s| {
+            value(s, 1) == Some(1)
+        });
+        manager.terminate_whole(STOCK);
+    }
+}
+
+/// One has taken the new parameters, the other never answers.
+#[test]
+fn a_stop_while_parameters_are_offered_ends_everything() {
+    let running = Running::new();
+    let next = bundle(
+        &running.scratch,
+        "next",
+        "value = 2, how = \"hang\", at = 0",
+        "t -> mon -> b",
+    );
+    let socket = running.manager.socket();
+    let asked = std::thread::spawn(move || onvm_tests::manager::apply(&socket, &next, None));
+    running
+        .manager
+        .wait_until("one has taken them", SOON, |s| value(s, 1) == Some(2));
+    let summary = running.manager.terminate_whole(STOCK);
+    assert!(summary.balance.delivered >= 1000);
+    // Whether or not the answer came before the end, the edit was not made.
+    let refused = asked.join().ok().is_none_or(|answer| answer.is_err());
+    assert!(refused);
 }
 
 /// No packet may meet the new parameters on the old chains, or both the old parameters and the new.

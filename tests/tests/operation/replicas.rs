@@ -32,9 +32,11 @@ fn bundle(scratch: &Scratch, out: &str, workers: u16, replicas: impl Display) ->
          port more = pcap {{ read = \"{}\" }}\nport b = pcap {{ write = \"{}\" }}\n\
          nf pace = pacer {{}}\nnf mark = stamp {{}} with {{ replicas = {replicas} }}\n\
          chain marked = mark -> b\nsteer a {{ else -> pace -> marked }}\nsteer more {{ else -> marked }}\n\
-         manager {{ workers = {workers} }}\n",
+         manager {{ workers = {workers}, receivers = {} }}\n",
         scratch.path("more").display(),
-        scratch.path("out.pcap").display()
+        scratch.path("out.pcap").display(),
+        // One spreads the flows of each capture over several workers.
+        u16::from(workers > 1)
     );
     scratch.build(&chain, out)
 }
@@ -73,7 +75,7 @@ fn assert_each_flow_met_one(scratch: &Scratch) {
     assert_eq!(all, [0, 1, 2].into());
 }
 
-fn edits_move_no_live_flow(workers: u16) {
+pub(super) fn edits_move_no_live_flow(workers: u16) {
     let scratch = Scratch::new();
     let (manager, mut more) = start(&scratch, workers, 2);
     let before = manager.status();
@@ -129,16 +131,6 @@ fn edits_move_no_live_flow(workers: u16) {
     assert_each_flow_met_one(&scratch);
 }
 
-#[test]
-fn edits_of_replicas_move_no_live_flow() {
-    edits_move_no_live_flow(1);
-}
-
-#[test]
-fn edits_of_replicas_move_no_live_flow_of_several_workers() {
-    edits_move_no_live_flow(2);
-}
-
 /// Until then nothing was noted of its flows.
 #[test]
 fn flows_of_the_only_instance_stay_when_it_gets_a_sibling() {
@@ -157,19 +149,22 @@ fn flows_of_the_only_instance_stay_when_it_gets_a_sibling() {
 /// Only the flows of a lost replica move; they do not move back when it is there again.
 #[test]
 fn a_loss_moves_the_flows_of_the_lost_replica_alone() {
-    let scratch = Scratch::new();
-    let (manager, more) = start(&scratch, 1, 3);
-    let lost = instance(&manager.status(), "mark-1").pid;
-    process::signal(lost.unwrap(), Signal::KILL);
-    manager.wait_for_instance("mark-1", lost, SOON);
-    manager.wait_for_traffic(2 * STOCK as u64, SOON);
-    drop(more);
-    manager.terminate_whole(STOCK);
-    let met = met(&scratch.path("out.pcap"));
-    let moved = met.values().filter(|replicas| replicas.len() > 1);
-    assert!(moved.clone().count() > 20, "a third of {FLOWS} flows was its");
-    for replicas in moved {
-        assert!(replicas.contains(&1) && replicas.len() == 2, "{replicas:?}");
+    for workers in [1, 2, 3, 5] {
+        let scratch = Scratch::new();
+        let (manager, more) = start(&scratch, workers, 3);
+        let lost = instance(&manager.status(), "mark-1").pid;
+        process::signal(lost.unwrap(), Signal::KILL);
+        manager.wait_for_instance("mark-1", lost, SOON);
+        // So many that each worker has had all of its flows since, however far it is behind the others.
+        manager.wait_for_traffic(10 * STOCK as u64, SOON);
+        drop(more);
+        manager.terminate_whole(STOCK);
+        let met = met(&scratch.path("out.pcap"));
+        let moved = met.values().filter(|replicas| replicas.len() > 1);
+        assert!(moved.clone().count() > 20, "a third of {FLOWS} flows was its");
+        for replicas in moved {
+            assert!(replicas.contains(&1) && replicas.len() == 2, "{replicas:?}");
+        }
     }
 }
 
@@ -291,7 +286,9 @@ fn scaling_by_request_moves_no_live_flow() {
 
 #[test]
 fn scaling_by_request_moves_no_live_flow_of_several_workers() {
-    scaling_moves_no_live_flow(2);
+    for workers in [2, 3, 5] {
+        scaling_moves_no_live_flow(workers);
+    }
 }
 
 #[test]

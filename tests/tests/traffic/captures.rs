@@ -187,36 +187,3 @@ fn a_capture_that_is_cut_off_is_refused_with_the_remedy() {
     let bundle = scratch.build(chain, "bundle");
     run(&scratch, &bundle, "test").assert_refused(&["port `a`", "test.chain:1", "after packet 9", "editcap"]);
 }
-
-/// Twelve NFs, most of them twice, on one chain.
-#[test]
-fn stock_nfs_follow_a_chain_of_any_length() {
-    const PACKETS: u32 = 5000;
-    let scratch = Scratch::new();
-    let sent: Vec<Vec<u8>> = (0..PACKETS)
-        .map(|n| capture::udp((n % 50) as u16, n, 30))
-        .collect();
-    capture::write(&scratch.path("in.pcap"), &sent);
-    let out = scratch.path("out.pcap");
-    let types = ["forward", "monitor", "firewall { default = accept }"];
-    let nfs: String = (0..12).map(|n| format!("nf n{n} = {}\n", types[n % 3])).collect();
-    let line: String = (0..20).map(|n| format!("n{} -> ", n % 12)).collect();
-    let chain = format!(
-        "port wan = pcap {{ read = file(\"in.pcap\") }}\nport lan = pcap {{ write = \"{}\" }}\n\
-         {nfs}steer wan {{ else -> {line}lan }}\n",
-        out.display()
-    );
-    let summary = run(&scratch, &scratch.build(&chain, "bundle"), "test").summary();
-    assert_eq!(summary.balance.dropped, 0);
-    assert_eq!(
-        capture::read(&out),
-        sent,
-        "each packet once, unchanged and in order"
-    );
-    let chain = &summary.chains[0];
-    assert_eq!(chain.hops.len(), 21);
-    assert!(
-        chain.hops.iter().all(|hop| hop.packets == u64::from(PACKETS)),
-        "{chain:?}"
-    );
-}

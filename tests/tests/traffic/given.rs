@@ -31,6 +31,13 @@ const FILTERS: [&str; 11] = [
     "not (tcp or udp)",
     "ip",
 ];
+/// A receiver spreads the packets over several workers, each of which has its own copy of the entries.
+const THREADS: [&str; 4] = [
+    "workers = 1",
+    "workers = 2, receivers = 1",
+    "workers = 3, receivers = 1",
+    "workers = 5, receivers = 2",
+];
 /// Of entries, as the compiler lowers them.
 const LOWERED: [&str; 7] = [
     "(tcp)",
@@ -121,11 +128,11 @@ fn program(random: &mut Random, scratch: &Scratch, packets: &[Vec<u8>]) {
          nf plant = plant_nf {{ entries = file(\"entries.json\") }}\nnf mon = monitor\n\
          chain c0 = o0\nchain c1 = mon -> o1\nchain c2 = plant -> o2\n\
          steer wan {{\n{rules}    else -> c2\n}}\nallow plant to program wan {{\n{arms}}}\n\
-         manager {{ workers = {} }}\n",
+         manager {{ {} }}\n",
         scratch.path("wan").display(),
         random.of(&["visible", "ignored"]),
         outs.concat(),
-        1 + random.below(2),
+        random.of(&THREADS),
     );
     scratch.write("test.chain", source);
 }

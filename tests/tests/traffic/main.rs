@@ -14,7 +14,6 @@ mod formats;
 mod generate;
 mod given;
 mod lookup;
-mod programmed;
 mod replay;
 mod resize;
 mod witness;

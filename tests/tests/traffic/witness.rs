@@ -114,6 +114,15 @@ const RULES: [&str; 11] = [
     "accept udp and ip[6:2] & 0x1fff != 0",
 ];
 
+/// The captures of the witnesses go to one worker each, or are spread over all.
+const THREADS: [&str; 5] = [
+    "workers = 1",
+    "workers = 2, receivers = 1",
+    "workers = 3",
+    "workers = 3, receivers = 2",
+    "workers = 5, receivers = 1",
+];
+
 /// The same numbers every time (xorshift, Marsaglia 2003).
 struct Choice(u64);
 
@@ -154,10 +163,11 @@ impl Choice {
              chain web = fw -> scan {{ match -> jail }} -> lan\n\
              chain plain = fw -> mon -> lan\n\
              steer wan {{\n{rules}    else -> {}\n}}\n\
-             steer lan {{ else -> wan }}\nsteer jail {{ else -> drop }}\n",
+             steer lan {{ else -> wan }}\nsteer jail {{ else -> drop }}\nmanager {{ {} }}\n",
             self.of(&["accept", "drop"]),
             1 + self.below(2),
-            self.of(&TARGETS)
+            self.of(&TARGETS),
+            self.of(&THREADS)
         );
         fs::write(dir.join("a.chain"), source).unwrap();
     }

@@ -2,17 +2,20 @@
 
 use std::collections::HashMap;
 
-use onvm_bundle::{MAX_FUSED, Unfit};
+use onvm_bundle::{Bulk, MAX_COUNTERS, MAX_FUSED, Unfit};
 
 use super::services::{Built, Nf};
 use crate::{
     diagnostics::cannot_be_fused::{cannot_be_fused, fused_unlike},
+    interpret::of_instance,
+    resolve::assets::Assets,
     source::{context::Context, sources::Place},
 };
 
 /// Refuses those that cannot.
-pub(crate) fn check(cx: &Context<'_>, nfs: &[Nf<'_>]) {
+pub(crate) fn check(cx: &Context<'_>, assets: &Assets, nfs: &[Nf<'_>]) {
     let mut groups: HashMap<&str, Vec<(&Built, Place)>> = HashMap::new();
+    let mut taken: HashMap<&str, Bulk> = HashMap::new();
     for nf in nfs {
         let Some(built) = &nf.built else { continue };
         let Some((name, place)) = built.service.fuse.as_deref().zip(built.fused) else {
@@ -22,6 +25,13 @@ pub(crate) fn check(cx: &Context<'_>, nfs: &[Nf<'_>]) {
             cx.report(cannot_be_fused(place, nf.name, why, help));
             continue;
         }
+        refuse_excess(
+            cx,
+            assets,
+            nf.name,
+            (built, place),
+            taken.entry(name).or_default(),
+        );
         let group = groups.entry(name).or_default();
         match group.as_slice() {
             [] => refuse_name(cx, nfs, nf.name, name, place),
@@ -38,6 +48,38 @@ pub(crate) fn check(cx: &Context<'_>, nfs: &[Nf<'_>]) {
             ));
         }
     }
+}
+
+/// Reports an NF for which there is no room in its process, in which others take so much before it.
+fn refuse_excess(
+    cx: &Context<'_>,
+    assets: &Assets,
+    nf: &str,
+    (built, place): (&Built, Place),
+    taken: &mut Bulk,
+) {
+    let Some(config) = built.configs.first() else {
+        return;
+    };
+    let least: Bulk = [*taken, Bulk::of(config)].into_iter().sum();
+    if let Some((number, what, most)) = least.excess() {
+        let why = format!("the process would have {number} {what}, and may have {most}");
+        cx.report(cannot_be_fused(
+            place,
+            nf,
+            &why,
+            "give some of its NFs another `fuse`",
+        ));
+        return;
+    }
+    // A standard NF with many rules takes what is left, and has the rest of them share a counter.
+    let wanted = of_instance(config, &assets.files)
+        .and_then(|(nf, params)| Some((nf.bench)(params).ok()?.counters().len()))
+        .map_or(least.counters, |own| taken.counters + own);
+    *taken = Bulk {
+        counters: wanted.clamp(least.counters, MAX_COUNTERS),
+        ..least
+    };
 }
 
 /// Why an NF needs a process of its own, and what to do about it.

@@ -127,7 +127,10 @@ impl Nf {
                 let first = u32::from(input.u8());
                 let (offset, length) = (128 + u16::from(input.u8() % 8) * 64, u16::from(input.u8()) * 2);
                 let (verdict, destination) = (input.u8() % 8, u16::from(input.u8() % 5));
+                // The step of a run, also one that it does not have.
+                let flags = input.u8();
                 let forged = |buffer| Descriptor {
+                    flags,
                     buffer,
                     offset,
                     length,

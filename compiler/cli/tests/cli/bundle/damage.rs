@@ -170,6 +170,18 @@ fn whatever_becomes_a_path_is_a_plain_name() {
     for (file, from, to, word) in [
         (
             "manager.toml",
+            "name = \"fw\"\n",
+            "name = \"fw\"\nfuse = \"../x\"\n",
+            "`fuse = \"../x\"`: expected a name",
+        ),
+        (
+            "manager.toml",
+            "name = \"fw\"\n",
+            "name = \"fw\"\nfuse = \"ids\"\n",
+            "`fuse = \"ids\"`: expected a name that no NF has",
+        ),
+        (
+            "manager.toml",
             "\"fw-0\"",
             "\"..\"",
             "`..` is not a name for an instance",

@@ -18,32 +18,42 @@ struct Run {
     manager: Manager,
 }
 
-fn build(scratch: &Scratch, out: &str, nf: &str, allow: &str, workers: u16, repeat: bool) -> PathBuf {
+fn build(scratch: &Scratch, out: &str, nf: &str, allow: &str, threads: &str, repeat: bool) -> PathBuf {
     let chain = format!(
         "use \"sorter.nf.toml\" as sorter\nport wan = pcap {{ read = file(\"in.pcap\"), repeat = {repeat} }}\n\
          port lan = null\nnf sort = sorter {nf}\nnf mon = monitor\n\
          chain slow = sort -> lan\nchain fast = mon -> lan\n\
          steer wan {{ else -> slow }}\nallow sort to program wan {{ {allow} }}\n\
-         manager {{ workers = {workers} }}\n"
+         manager {{ {threads} }}\n"
     );
     scratch.build(&chain, out)
 }
 
-fn start(nf: &str, allow: &str, workers: u16, repeat: bool) -> Run {
+fn start(nf: &str, allow: &str, threads: &str, repeat: bool) -> Run {
     let scratch = Scratch::new();
-    let idle = "[[params]]\nname = \"idle\"\ntype = \"time\"\ndefault = \"1 h\"\ndoc = \"For entries.\"\n";
-    scratch.manifest(
-        "sorter",
-        &format!("[effects]\nreads = [\"tcp.dst_port\"]\nprograms = true\n{idle}"),
-    );
+    let time = |name: &str| {
+        format!("[[params]]\nname = \"{name}\"\ntype = \"time\"\noptional = true\ndoc = \"For entries.\"\n")
+    };
+    let effects = "[effects]\nreads = [\"tcp.dst_port\"]\nprograms = true\n";
+    let manifest = scratch.manifest("sorter", &format!("{effects}{}{}", time("idle"), time("hard")));
+    let text = std::fs::read_to_string(manifest).unwrap();
+    scratch.write("sorter.nf.toml", format!("reconfigure = true\n{text}"));
     let packets = (0..FLOWS).map(|flow| capture::tcp(flow, 1000 + flow, flow.into(), 30));
     capture::write(&scratch.path("in.pcap"), &packets.collect::<Vec<_>>());
-    let bundle = build(&scratch, "bundle", nf, allow, workers, repeat);
+    let bundle = build(&scratch, "bundle", nf, allow, threads, repeat);
     let manager = Manager::ready(&bundle, "test", &scratch.run_dir(), &[]);
     Run { scratch, manager }
 }
 
 const BOTH: &str = "tcp or udp -> fast, drop";
+
+/// One capture has one reader: where there are several workers, receivers spread its flows over them.
+const THREADS: [&str; 4] = [
+    "workers = 1",
+    "workers = 2, receivers = 1",
+    "workers = 3, receivers = 1",
+    "workers = 5, receivers = 2",
+];
 
 impl Run {
     fn onvmc(&self, args: &[&str]) -> String {
@@ -97,8 +107,8 @@ fn counter(status: &Status, name: &str) -> u64 {
     all.map(|i| i.counters.get(name).copied().unwrap_or(0)).sum()
 }
 
-fn goes_past_the_sorter(nf: &str, workers: u16) {
-    let run = start(nf, BOTH, workers, true);
+fn goes_past_the_sorter(nf: &str, threads: &str) {
+    let run = start(nf, BOTH, threads, true);
     run.await_entries(FLOWS.into());
     // Those that came before the last entry was in force come out of its ring first.
     run.manager
@@ -159,17 +169,19 @@ fn goes_past_the_sorter(nf: &str, workers: u16) {
 
 #[test]
 fn packets_go_past_the_sorter_once_its_entries_are_in_force() {
-    goes_past_the_sorter("", 1);
+    goes_past_the_sorter("", THREADS[0]);
 }
 
 #[test]
 fn so_they_do_with_several_workers_and_replicas() {
-    goes_past_the_sorter("with { replicas = 2 }", 3);
+    for threads in &THREADS[1..] {
+        goes_past_the_sorter("with { replicas = 2 }", threads);
+    }
 }
 
 #[test]
 fn an_entry_takes_no_packet_that_the_program_does_not_permit() {
-    let run = start("", "udp -> fast, drop", 1, true);
+    let run = start("", "udp -> fast, drop", THREADS[0], true);
     run.await_entries(FLOWS.into());
     assert!(run.seen() > 90);
     let taken: u64 = programmed(&run.manager.status())
@@ -185,7 +197,7 @@ fn an_entry_takes_no_packet_that_the_program_does_not_permit() {
         "wider",
         "",
         "udp -> fast, drop tcp -> fast",
-        1,
+        THREADS[0],
         true,
     );
     let reply = run.manager.apply(&bundle, None).unwrap();
@@ -206,9 +218,9 @@ fn an_entry_takes_no_packet_that_the_program_does_not_permit() {
     run.manager.terminate_whole(FLOWS.into());
 }
 
-#[test]
-fn entries_end_without_packets() {
-    let run = start("{ idle = 300 ms }", BOTH, 2, false);
+/// By their idle time, where nothing comes that they would take.
+pub(super) fn entries_end_without_packets() {
+    let run = start("{ idle = 300 ms }", BOTH, THREADS[1], false);
     let status = run.manager.wait_until("entries end by themselves", SOON, |s| {
         counter(s, "ended") == u64::from(FLOWS)
     });
@@ -216,6 +228,45 @@ fn entries_end_without_packets() {
     run.await_entries(0);
     assert_eq!(run.onvmc(&[]), "There are no such flow entries.\n");
     run.manager.terminate_whole(0);
+}
+
+/// By their hard time, where each worker finds packets by them without a pause: their flows are sorted anew.
+pub(super) fn entries_end_while_packets_come() {
+    for threads in THREADS {
+        let run = start("{ hard = 200 ms }", BOTH, threads, true);
+        let flows = u64::from(FLOWS);
+        let what = "each entry has ended and was made anew, several times";
+        let status = run.manager.wait_until(what, SOON, |s| {
+            counter(s, "ended") >= 4 * flows && counter(s, "requests") >= 5 * flows
+        });
+        assert_eq!((counter(&status, "refused"), counter(&status, "full")), (0, 0));
+        let summary = run.manager.terminate_whole(FLOWS.into());
+        // A packet is dropped by a decision, or as the manager stops.
+        let decided = ["chain", "shutdown"].map(|reason| summary.dropped(reason));
+        assert_eq!(
+            summary.balance.dropped,
+            decided.iter().sum::<u64>(),
+            "{:?}",
+            summary.drops
+        );
+    }
+}
+
+/// Its entries were made by the former parameters: new ones come with new instances, also where it could take them while it runs.
+#[test]
+fn one_that_programs_flows_is_replaced_for_new_parameters() {
+    let run = start("{ idle = 1 h }", BOTH, THREADS[0], true);
+    let manifest = std::fs::read_to_string(run.scratch.path("sorter.nf.toml")).unwrap();
+    assert!(manifest.contains("reconfigure = true"));
+    run.await_entries(FLOWS.into());
+    let next = build(&run.scratch, "next", "{ idle = 2 h }", BOTH, THREADS[0], true);
+    let reply = run.manager.apply(&next, None).unwrap();
+    assert_eq!(
+        (reply.reconfigured.len(), &*reply.started),
+        (0, &["sort-0".to_owned()][..])
+    );
+    run.await_entries(FLOWS.into());
+    run.manager.terminate_whole(FLOWS.into());
 }
 
 /// Entries are the service's: they outlive an instance that is started again, and no service that is not.
@@ -226,7 +277,7 @@ fn entries_live_as_long_as_their_service() {
         kill_process(Pid::from_raw(pid as i32).unwrap(), Signal::KILL).unwrap();
         pid
     };
-    let run = start("", BOTH, 1, true);
+    let run = start("", BOTH, THREADS[0], true);
     run.await_entries(FLOWS.into());
     let before = run.flows(&[]).entries;
     let pid = kill(&run);
@@ -236,7 +287,7 @@ fn entries_live_as_long_as_their_service() {
     assert_eq!(ids(&run.flows(&[]).entries), ids(&before));
     run.manager.terminate();
 
-    let run = start("with { restart = never }", BOTH, 1, true);
+    let run = start("with { restart = never }", BOTH, THREADS[0], true);
     run.await_entries(FLOWS.into());
     kill(&run);
     run.await_entries(0);
@@ -245,7 +296,7 @@ fn entries_live_as_long_as_their_service() {
 
 #[test]
 fn nobody_deletes_all_by_a_slip() {
-    let run = start("", BOTH, 1, true);
+    let run = start("", BOTH, THREADS[0], true);
     let refused = |args: &[&str]| {
         let mut command: Command = programs::command("onvmc");
         command
