@@ -1,7 +1,8 @@
 # make demo       install what is missing, build, and show a chain at work
 # make test       build everything and run every test
 # make test-lab   what takes its time or a virtual machine: a thousand edits and five hundred killed NFs under traffic, a minute of
-#                 soak, control groups
+#                 soak, control groups, cores on several NUMA nodes, network cards
+# make test-nic   `pci` ports on emulated network cards with their own drivers, in a virtual machine; a part of test-lab
 # make soak       ten minutes at full rate with a killed NF every second, scaling, and flow entries that come and end; SECONDS=3600
 #                 for an hour
 # make test-tsan  the manager's own tests of several threads under ThreadSanitizer
@@ -10,7 +11,7 @@
 # make lint       formatting, clippy, documentation
 # make install    onvmc, onvm-run and onvm-nf to $(DESTDIR)$(PREFIX)/bin, in release form, and manual pages
 # make setup      only install the system's packages that building and testing need
-# make setup-lab  also what test-lab needs: QEMU and a kernel
+# make setup-lab  also what test-lab and test-nic need: QEMU and a kernel
 # make clean      remove everything that was built
 
 CARGO ?= cargo
@@ -24,7 +25,7 @@ SECONDS ?= 60
 SOAK = $(CARGO) test --workspace --test operation -- --exact --nocapture soak::nothing_is_left_behind
 BUILD = $(CARGO) build $(PACKAGES) --bins
 
-.PHONY: demo test test-lab test-tsan soak fuzz bench bench-quick lint docs release install setup setup-bench setup-lab clean
+.PHONY: demo test test-lab test-nic test-tsan soak fuzz bench bench-quick lint docs release install setup setup-bench setup-lab clean
 
 demo:
 	@sh .ci/setup build
@@ -40,7 +41,11 @@ test-lab: setup-lab
 	$(CARGO) test --workspace --no-run
 	ONVM_TEST_ROUNDS=500 $(CARGO) test --workspace --test operation -- --exact --nocapture apply::many_edits_and_losses_leave_nothing_behind
 	ONVM_TEST_ROUNDS=60 $(SOAK)
-	$(CARGO) test --workspace --test guests -- --ignored
+	$(CARGO) test --workspace --test guests --test nic -- --ignored --test-threads 1
+
+test-nic: setup-lab
+	$(CARGO) test --workspace --no-run
+	$(CARGO) test --workspace --test nic -- --ignored --test-threads 1
 
 soak: SECONDS = 600
 soak: setup

@@ -273,10 +273,8 @@ fn declare<'a>(scope: Scope<'a>) -> Declared<'a> {
         .filter_map(|nf| nf.built.as_ref())
         .map(|b| &b.service)
         .collect();
-    let fits = check_cores(cx, &config, &built, declarations!(units, Manager).next());
-    let idle = nfs.iter().flat_map(|nf| nf.idle.iter().copied());
-    // Cores that do not exist: do not also warn that they have no effect.
-    let idle: Vec<effects::Idle> = idle.filter(|i| fits || !i.is_cores()).collect();
+    check_cores(cx, &config, &built, declarations!(units, Manager).next());
+    let idle: Vec<effects::Idle> = nfs.iter().flat_map(|nf| nf.idle.iter().copied()).collect();
     effects::report(cx, &idle);
     Declared {
         params,

@@ -57,6 +57,15 @@ pub fn reopen_read_only(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     )?)
 }
 
+/// A set of one NUMA node as system calls take it; of the most nodes that Linux can have.
+pub fn node_mask(node: u16) -> [u64; 16] {
+    let mut mask = [0; 16];
+    if let Some(word) = mask.get_mut(usize::from(node) / 64) {
+        *word = 1 << (node % 64);
+    }
+    mask
+}
+
 /// A whole memory file, mapped until dropped.
 pub struct Mapping {
     base: NonNull<u8>,
@@ -104,6 +113,34 @@ impl Mapping {
             length,
             writable,
         })
+    }
+
+    /// The file's pages come from this NUMA node as long as that has some, whoever needs them.
+    pub fn prefer_node(&self, node: u16) -> io::Result<()> {
+        /// Pages that are there already and that nobody else has mapped.
+        const MOVE: libc::c_long = 1 << 1;
+        let nodes = node_mask(node);
+        // SAFETY: the range is this mapping's own, and what is set changes nothing that is in it. The call reads so many bits of
+        // the array, which lives through it; it takes one more than it reads.
+        let done = unsafe {
+            libc::syscall(
+                libc::SYS_mbind,
+                self.base.as_ptr(),
+                self.length,
+                libc::MPOL_PREFERRED,
+                nodes.as_ptr(),
+                64 * nodes.len() + 1,
+                MOVE,
+            )
+        };
+        match done {
+            0 => Ok(()),
+            _ => match io::Error::last_os_error() {
+                // A kernel without nodes has one.
+                e if e.raw_os_error() == Some(libc::ENOSYS) => Ok(()),
+                e => Err(e),
+            },
+        }
     }
 
     /// Bytes.

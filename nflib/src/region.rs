@@ -56,6 +56,11 @@ impl Region {
         Ok((fd, region))
     }
 
+    /// See [`Mapping::prefer_node`]. To be called before the file is shared.
+    pub fn prefer_node(&self, node: u16) -> io::Result<()> {
+        self.mapping.prefer_node(node)
+    }
+
     /// The NF's side: maps the file and checks the header.
     pub fn open(fd: impl AsFd) -> Result<Self, RegionError> {
         let mapping = Arc::new(Mapping::new(fd, true)?);

@@ -15,7 +15,7 @@ const FUNCTIONS: &str = "onvm_.*|rte_eal_(init|cleanup|hotplug_add|hotplug_remov
     |rte_version_(year|month|minor)|rte_thread_register|rte_extmem_(un)?register|rte_vfio_container_dma_(un)?map|rte_pktmbuf_pool_create(_extbuf)?\
     |rte_mempool_(free|in_use_count|avail_count)\
     |rte_eth_dev_(info_get|configure|start|stop|close|get_port_by_name|set_mtu|get_mtu|adjust_nb_rx_tx_desc|socket_id\
-    |default_mac_addr_set)\
+    |default_mac_addr_set|rss_hash_conf_get|rss_hash_update|rss_reta_query|rss_reta_update)\
     |rte_eth_(rx|tx)_queue_setup|rte_eth_promiscuous_enable|rte_eth_promiscuous_disable|rte_eth_stats_get|rte_eth_macaddr_get|rte_eth_link_get_nowait";
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -82,7 +82,7 @@ fn generate_bindings(dpdk: &pkg_config::Library, march: Option<String>) -> Resul
         .header("wrapper.h")
         .clang_args(includes.chain(march))
         .allowlist_function(FUNCTIONS)
-        .allowlist_var("ONVM_.*")
+        .allowlist_var("ONVM_.*|RTE_ETH_FLOW_.*|RTE_ETH_RETA_GROUP_SIZE")
         .opaque_type("rte_mempool|rte_device|rte_mbuf|rte_eth_switch_info|rte_intr_handle")
         .prepend_enum_name(false)
         .derive_debug(false)

@@ -23,7 +23,6 @@
 #define AHEAD 4
 
 const uint16_t ONVM_HEADROOM = RTE_PKTMBUF_HEADROOM;
-const uint64_t ONVM_RX_OFFLOAD_RSS_HASH = RTE_ETH_RX_OFFLOAD_RSS_HASH;
 const uint64_t ONVM_RSS_ANY_FLOW = RTE_ETH_RSS_IP | RTE_ETH_RSS_TCP | RTE_ETH_RSS_UDP | RTE_ETH_RSS_SCTP;
 
 /* ---- pool ---- */
@@ -154,7 +153,7 @@ static __rte_noinline int restore_vlan(struct rte_mbuf *m)
 	return 1;
 }
 
-/* Takes a packet that is not in one buffer of the pool: its copy there, or NULL. The packet itself is freed. */
+/* Takes a packet that is not in one buffer of the pool: the packet in one, or NULL. What is left over is freed. */
 static __rte_noinline struct rte_mbuf *take_in(const struct onvm_pool *pool, struct rte_mbuf *from,
 					       uint64_t *oversized, uint64_t *foreign)
 {
@@ -163,6 +162,9 @@ static __rte_noinline struct rte_mbuf *take_in(const struct onvm_pool *pool, str
 	struct rte_mbuf *to;
 	const void *source;
 
+	/* Some NICs fill a part of a buffer only, in kilobytes or powers of two, and go on in the next. */
+	if (from->pool == pool->mp && len <= pool->stride - RTE_PKTMBUF_HEADROOM && rte_pktmbuf_linearize(from) == 0)
+		return from;
 	if (from->pool == pool->mp || len > pool->stride - RTE_PKTMBUF_HEADROOM)
 		*oversized += 1;
 	else if (rte_mempool_get(pool->mp, &object) != 0)
@@ -172,8 +174,7 @@ static __rte_noinline struct rte_mbuf *take_in(const struct onvm_pool *pool, str
 		to->data_off = RTE_PKTMBUF_HEADROOM;
 		to->data_len = len;
 		to->pkt_len = len;
-		to->ol_flags = from->ol_flags & (RTE_MBUF_F_RX_RSS_HASH | RTE_MBUF_F_RX_VLAN_STRIPPED);
-		to->hash.rss = from->hash.rss;
+		to->ol_flags = from->ol_flags & RTE_MBUF_F_RX_VLAN_STRIPPED;
 		to->vlan_tci = from->vlan_tci;
 		source = rte_pktmbuf_read(from, 0, len, rte_pktmbuf_mtod(to, void *));
 		if (source != NULL && source != rte_pktmbuf_mtod(to, void *))
@@ -187,16 +188,6 @@ static __rte_noinline struct rte_mbuf *take_in(const struct onvm_pool *pool, str
 typedef uint64_t __attribute__((may_alias)) rx_words;
 _Static_assert(sizeof(struct onvm_rx_desc) == 2 * sizeof(rx_words), "two words make a descriptor");
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "fields stand in words from the lowest bit on");
-
-/* Of a packet with an RSS hash or a tag that was taken off. */
-static inline uint32_t flags_of(struct rte_mbuf *m)
-{
-	uint32_t flags = m->ol_flags & RTE_MBUF_F_RX_RSS_HASH ? ONVM_RX_HASH_VALID : 0;
-
-	if (unlikely(m->ol_flags & RTE_MBUF_F_RX_VLAN_STRIPPED) && restore_vlan(m))
-		flags |= ONVM_RX_VLAN_RESTORED;
-	return flags;
-}
 
 uint16_t onvm_rx_burst(const struct onvm_pool *pool, uint16_t port, uint16_t queue, struct onvm_rx_desc *out,
 		       uint16_t limit, uint64_t *bytes, uint64_t *oversized, uint64_t *foreign)
@@ -213,18 +204,16 @@ uint16_t onvm_rx_burst(const struct onvm_pool *pool, uint16_t port, uint16_t que
 	/* The driver has just written to the mbufs: nothing is gained by asking for them. */
 	for (i = 0; i < n; i++) {
 		struct rte_mbuf *m = burst[i];
-		uint32_t flags = 0, hash = 0;
+		uint32_t flags = 0;
 
 		if (unlikely(m->nb_segs != 1 || m->pool != own.mp)) {
 			m = take_in(pool, m, oversized, foreign);
 			if (m == NULL)
 				continue;
 		}
-		if (unlikely(m->ol_flags & (RTE_MBUF_F_RX_VLAN_STRIPPED | RTE_MBUF_F_RX_RSS_HASH))) {
-			flags = flags_of(m);
-			hash = flags & ONVM_RX_HASH_VALID ? m->hash.rss : 0;
-		}
-		words[0] = index_of(&own, m) | (uint64_t)hash << 32;
+		if (unlikely(m->ol_flags & RTE_MBUF_F_RX_VLAN_STRIPPED) && restore_vlan(m))
+			flags = ONVM_RX_VLAN_RESTORED;
+		words[0] = index_of(&own, m);
 		words[1] = m->data_off | (uint32_t)m->data_len << 16 | (uint64_t)flags << 32;
 		words += 2;
 		sum += m->data_len;

@@ -17,15 +17,13 @@ struct rte_mempool;
 /* Bytes that every driver leaves free before a received packet; fixed when libdpdk was built. */
 extern const uint16_t ONVM_HEADROOM;
 
-extern const uint64_t ONVM_RX_OFFLOAD_RSS_HASH;
 extern const uint64_t ONVM_RSS_ANY_FLOW;
 
-#define ONVM_RX_HASH_VALID 1u    /* `hash` is the NIC's RSS hash */
 #define ONVM_RX_VLAN_RESTORED 2u /* the driver had taken the VLAN tag off; it was put back */
 
 struct onvm_rx_desc {
 	uint32_t index; /* buffer */
-	uint32_t hash;  /* RSS hash, 0 where not valid */
+	uint32_t hash;  /* 0: receivers fill it in */
 	uint16_t off;   /* of the first byte, from the start of the buffer */
 	uint16_t len;   /* bytes */
 	uint32_t flags; /* ONVM_RX_* */

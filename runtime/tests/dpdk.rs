@@ -53,6 +53,7 @@ fn eal_pool_and_null_port() {
     a_buffer_beyond_the_end_is_skipped(&pool);
     refused_pools(&eal);
     null_port_moves_buffers(&eal, &file, &pool);
+    what_a_device_hashes_is_read_back(&eal, &pool);
     threads_have_numbers(&eal, &pool);
     assert_eq!((pool.in_use(), pool.available()), (0, COUNT));
     let absent = Port::open_pci(&eal, "ffff:ff:1f.7").unwrap_err().to_string();
@@ -63,6 +64,34 @@ fn eal_pool_and_null_port() {
     drop(pool);
     eal.cleanup();
     assert!(!runtime_folder().exists(), "DPDK left files behind");
+}
+
+/// The null driver keeps key, kinds and table as a card does, though it hashes nothing.
+fn what_a_device_hashes_is_read_back(eal: &Eal, pool: &Arc<PacketPool>) {
+    let mut port = Port::create_vdev(eal, "net_null7", "no-rx=1").unwrap();
+    let mut set_up = |rx_queues, rss| {
+        let config = PortConfig {
+            rx_queues,
+            rss,
+            ..PortConfig::default()
+        };
+        port.configure(&config, std::slice::from_ref(pool)).unwrap();
+        port.start().unwrap();
+        port.rss()
+    };
+    assert_eq!(set_up(1, true), None, "there is nothing to spread");
+    assert_eq!(set_up(3, false), None);
+    let rss = set_up(3, true).unwrap();
+    assert!(rss.symmetric && rss.common_table && rss.queues == 3, "{rss:?}");
+    for kind in ["ipv4", "ipv4-tcp", "ipv4-udp", "ipv6", "ipv6-tcp", "ipv6-udp"] {
+        assert!(rss.names().contains(&kind), "{kind} of {:?}", rss.names());
+    }
+    let only_addresses = 1 << 2 | 1 << 8;
+    port.restrict_rss(only_addresses).unwrap();
+    let rss = port.rss().unwrap();
+    assert_eq!(rss.names(), ["ipv4", "ipv6"]);
+    assert!(rss.symmetric, "the key stays");
+    port.close().unwrap();
 }
 
 /// Where DPDK would keep files of this process; other processes may have theirs beside it.

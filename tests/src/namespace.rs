@@ -78,3 +78,80 @@ impl Drop for Namespace {
         let _ = Command::new("ip").args(["netns", "del", &self.name]).output();
     }
 }
+
+/// A namespace with a bridge and two taps of so many queues, by which a guest's two cards are joined; removed when dropped.
+#[derive(Debug)]
+pub struct Wire {
+    name: String,
+    queues: usize,
+}
+
+impl Wire {
+    pub fn new(side: char, queues: usize) -> Self {
+        assert!(
+            rustix::process::geteuid().is_root(),
+            "network namespaces need root: run the tests as root, or with `sudo -E`"
+        );
+        let made = Self {
+            name: format!("onvm-{}-{side}", std::process::id()),
+            queues,
+        };
+        let name = made.name.as_str();
+        tool("ip", &["netns", "add", name]);
+        // Nothing but what the guest sends is to be on it.
+        let quiet = "net.ipv6.conf.default.disable_ipv6=1";
+        tool("ip", &["netns", "exec", name, "sysctl", "-qw", quiet]);
+        tool("ip", &["-n", name, "link", "add", "wire", "type", "bridge"]);
+        for tap in ["tap0", "tap1"] {
+            let add = [
+                "-n",
+                name,
+                "tuntap",
+                "add",
+                "dev",
+                tap,
+                "mode",
+                "tap",
+                "multi_queue",
+            ];
+            tool("ip", &add);
+            tool(
+                "ip",
+                &[
+                    "-n",
+                    name,
+                    "link",
+                    "set",
+                    tap,
+                    "mtu",
+                    "9200",
+                    "txqueuelen",
+                    "10000",
+                    "master",
+                    "wire",
+                ],
+            );
+            tool("ip", &["-n", name, "link", "set", tap, "up"]);
+        }
+        tool("ip", &["-n", name, "link", "set", "wire", "mtu", "9200", "up"]);
+        made
+    }
+
+    pub fn namespace(&self) -> &str {
+        &self.name
+    }
+
+    /// As QEMU takes them.
+    pub fn netdevs(&self) -> impl Iterator<Item = String> {
+        let queues = self.queues;
+        (0..2).map(move |n| {
+            format!("tap,id=wire{n},ifname=tap{n},queues={queues},vhost=off,script=no,downscript=no")
+        })
+    }
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        let _ = Command::new("ip").args(["netns", "del", &self.name]).output();
+    }
+}

@@ -53,14 +53,3 @@ impl ManagerConfig {
         cores
     }
 }
-
-/// Which cores do what: each worker and receiver has one, the first ones, and NFs have the others. Where none would be left for NFs,
-/// all share all.
-pub fn share_cores<T>(mut cores: Vec<T>, threads: u16) -> (Vec<T>, Vec<T>) {
-    let threads = usize::from(threads);
-    if cores.len() <= threads {
-        return (Vec::new(), Vec::new());
-    }
-    let nfs = cores.split_off(threads);
-    (cores, nfs)
-}

@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod cores;
 mod demand;
 pub mod diff;
 mod directory;
@@ -29,7 +30,7 @@ mod room;
 pub mod tables;
 mod validate;
 
-pub use demand::share_cores;
+pub use cores::{Core, CoreRequest, CoreShare, Cores};
 pub use diff::Contents;
 pub use error::BundleError;
 pub use fixed::fixed_while_running;

@@ -69,7 +69,7 @@ fn page_size(bytes: u64) -> &'static str {
 }
 
 /// `0-3, 8`.
-fn ranges(cores: &[u16]) -> String {
+pub(super) fn ranges(cores: &[u16]) -> String {
     let mut sorted = cores.to_vec();
     sorted.sort_unstable();
     let mut parts: Vec<(u16, u16)> = Vec::new();

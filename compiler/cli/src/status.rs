@@ -1,6 +1,7 @@
 //! `onvmc status`.
 
 use std::{
+    collections::BTreeMap,
     thread,
     time::{Duration, Instant},
 };
@@ -13,6 +14,7 @@ use super::{
     args::StatusArgs,
     client::{self, Failure, Wanted},
     output::Output,
+    placement::ranges,
     watch,
 };
 
@@ -103,6 +105,7 @@ fn render(status: &Status, verbose: bool) -> String {
         ports(status),
         chains(status),
         instances(status),
+        cores(status),
         losses(status),
         replicas(status),
         programmed(status),
@@ -227,6 +230,20 @@ fn instances(status: &Status) -> Option<Table> {
         "instance", "type", "state", "pid", "restarts", "packets", "per s", "drops", "ring",
     ];
     table(3, &header, rows)
+}
+
+/// Which instances run where: those with the same cores in one row.
+fn cores(status: &Status) -> Option<Table> {
+    let mut rows: BTreeMap<_, Vec<&str>> = BTreeMap::new();
+    let instances = status.services.iter().flat_map(|s| &s.instances);
+    for i in instances.filter(|i| !i.cores.is_empty()) {
+        rows.entry((&i.cores, i.own_cores)).or_default().push(&i.name);
+    }
+    let rows = rows.into_iter().map(|((cores, own), names)| {
+        let have = if own { "own" } else { "shared" };
+        vec![ranges(cores), have.to_owned(), names.join(", ")]
+    });
+    table(3, &["cores", "are", "instances"], rows)
 }
 
 /// Of the instances that have been lost, or have not started, in their time.
@@ -354,6 +371,8 @@ mod tests {
             gauges: Default::default(),
             last_loss: (drops > 0).then(|| "its process was ended by signal 9 (SIGKILL)".repeat(4)),
             restart_in_ms: None,
+            cores: vec![2, 3, 4, 6],
+            own_cores: drops > 0,
         };
         Status {
             version: API_VERSION,
@@ -399,6 +418,8 @@ mod tests {
                     packets: 123_456,
                     bytes: 1,
                 }],
+                rx_by_worker: Vec::new(),
+                rss: None,
             }],
             chains: vec![ChainStatus {
                 name: "inspect".into(),

@@ -74,26 +74,25 @@ fn plural(count: u64) -> &'static str {
     if count == 1 { "instance" } else { "instances" }
 }
 
-/// Refuses a program that asks for more cores than its `manager` block names. False: refused.
+/// Refuses a program that asks for more cores than its `manager` block names.
 pub(crate) fn check_cores(
     cx: &Context<'_>,
     manager: &ManagerConfig,
     services: &[&onvm_bundle::Service],
     block: Option<(FileId, &syntax::Manager)>,
-) -> bool {
+) {
     let asked = ManagerConfig {
         services: services.iter().map(|s| (*s).clone()).collect(),
         ..manager.clone()
     };
     let demand = CoreDemand::new(&asked);
     let (Some(named), Some((file, block))) = (demand.named, block) else {
-        return true;
+        return;
     };
     if demand.asked <= named {
-        return true;
+        return;
     }
     let field = block.settings.fields.iter().find(|f| f.name.node == "cores");
     let place = cx.place(file, field.map_or(block.settings.span, |f| f.value.span));
     cx.report(too_few_cores(place, &demand, named));
-    false
 }

@@ -8,7 +8,7 @@ mod fusion;
 mod memory;
 mod sum;
 
-use onvm_bundle::{ManagerConfig, share_cores};
+use onvm_bundle::{Core, CoreRequest, CoreShare, Cores, ManagerConfig};
 use serde::Serialize;
 
 pub use cores::CoreDemand;
@@ -91,12 +91,9 @@ impl Placement {
 
 fn seats(manager: &ManagerConfig) -> Vec<Seat> {
     let named = manager.named_cores();
+    let core = |&id: &u16| Core { id, node: None };
+    let cores = Cores::new(named.iter().map(core).collect(), &manager.workers);
     let onvm_bundle::Workers { count, receivers, .. } = manager.workers;
-    let (own, nfs) = match share_cores(named.clone(), count + receivers) {
-        _ if named.is_empty() => (None, None),
-        (own, _) if own.is_empty() => (None, Some(named.clone())),
-        (own, nfs) => (Some(own), Some(nfs)),
-    };
     let thread = |n: u16| Seat {
         name: match n.checked_sub(count) {
             Some(receiver) => format!("receiver-{receiver}"),
@@ -104,10 +101,7 @@ fn seats(manager: &ManagerConfig) -> Vec<Seat> {
         },
         kind: if n < count { "worker" } else { "receiver" }.to_owned(),
         cores_asked: Some(1),
-        runs_on: match &own {
-            Some(own) => own.get(usize::from(n)).map(|&core| vec![core]),
-            None => nfs.clone(),
-        },
+        runs_on: (!named.is_empty()).then(|| cores.of_thread(usize::from(n))),
         numa: None,
         memory_limit: None,
         region: 0,
@@ -117,15 +111,21 @@ fn seats(manager: &ManagerConfig) -> Vec<Seat> {
         let service = host.service.as_ref();
         service.instances.iter().map(move |i| (service, i))
     });
-    let instance = |(service, instance): (&onvm_bundle::Service, &onvm_bundle::Instance)| Seat {
-        name: instance.name.clone(),
-        kind: service.nf_type.clone(),
-        cores_asked: instance.cores,
-        runs_on: nfs.clone(),
-        numa: instance.numa,
-        memory_limit: instance.memory,
-        region: memory::region_bytes(manager),
-    };
+    let instances: Vec<_> = instances.collect();
+    let requests: Vec<CoreRequest> = instances.iter().map(|(_, i)| CoreRequest::new(i)).collect();
+    // The host knows which cores are on which node.
+    let known = !named.is_empty() && requests.iter().all(|request| request.node.is_none());
+    let instances = instances.into_iter().zip(cores.assign(&requests));
+    let instance =
+        |((service, instance), share): ((&onvm_bundle::Service, &onvm_bundle::Instance), CoreShare)| Seat {
+            name: instance.name.clone(),
+            kind: service.nf_type.clone(),
+            cores_asked: instance.cores,
+            runs_on: known.then_some(share.cores),
+            numa: instance.numa,
+            memory_limit: instance.memory,
+            region: memory::region_bytes(manager),
+        };
     (0..count + receivers)
         .map(thread)
         .chain(instances.map(instance))

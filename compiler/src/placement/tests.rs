@@ -89,11 +89,12 @@ fn cores_are_counted_once_each() {
     // One for the worker, two times two, one for the NF that shares.
     assert_eq!(codes("cores = [0, 1, 2, 3, 4]", two_of_two), ["C0706"]);
     assert_eq!(codes("cores = [0, 1, 2, 3, 4, 4]", two_of_two), ["C0706"]);
-    assert_eq!(codes("cores = [0, 1, 2, 3, 4, 5]", two_of_two), ["C0606"]);
-    assert_eq!(codes("cores = [0]", "replicas = 2"), Vec::<&str>::new());
+    let none = Vec::<&str>::new();
+    assert_eq!(codes("cores = [0, 1, 2, 3, 4, 5]", two_of_two), none);
+    assert_eq!(codes("cores = [0]", "replicas = 2"), none);
     assert_eq!(
         codes("idle = spin", two_of_two),
-        ["C0606"],
+        none,
         "without a list the host decides"
     );
 }
@@ -137,4 +138,18 @@ fn several_workers_have_the_first_cores_and_a_queue_each() {
             .iter()
             .all(|s| s.runs_on.as_deref() == Some(&[4, 5, 6]))
     );
+}
+
+#[test]
+fn instances_have_the_cores_that_they_ask_for() {
+    let seats = |with: &str| {
+        let source = TWO.replace("replicas = 2", with);
+        let seats = placed(&format!("{source}manager {{ cores = [9, 1, 2, 3, 4, 5] }}\n")).seats;
+        seats.into_iter().map(|s| s.runs_on).collect::<Vec<_>>()
+    };
+    let expected = [vec![9], vec![1, 2], vec![3, 4], vec![5]].map(Some);
+    assert_eq!(seats("replicas = 2, cores = 2"), expected);
+    // Which cores are on a node is seen on the host.
+    let expected = [Some(vec![9]), None, None, None];
+    assert_eq!(seats("replicas = 2, cores = 2, numa = 1"), expected);
 }

@@ -150,6 +150,23 @@ pub struct PortStatus {
     /// What NFs have made of the table, by NF and chain.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub programmed: Vec<ProgrammedStatus>,
+    /// Packets that each worker has received through it, where there are several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rx_by_worker: Vec<u64>,
+    /// How its card spreads flows over several queues; none: it does not, or its driver does not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rss: Option<RssStatus>,
+}
+
+/// What a card says of how it spreads flows over its receive queues.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct RssStatus {
+    pub queues: u16,
+    /// The kinds of packets that it hashes: `ipv4-udp`, …
+    pub kinds: Vec<String>,
+    /// Both directions of a flow come by the same queue.
+    pub symmetric: bool,
 }
 
 /// The flow entries of an NF at a port that lead to a chain.
@@ -268,6 +285,12 @@ pub struct InstanceStatus {
     /// Why it was lost or did not start, last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_loss: Option<String>,
+    /// The cores that it may run on; none: somebody else started it and chose.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cores: Vec<u16>,
+    /// No worker and no other instance runs on these.
+    #[serde(default)]
+    pub own_cores: bool,
     /// Milliseconds until it is started again; none: it does not pause before that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restart_in_ms: Option<u64>,

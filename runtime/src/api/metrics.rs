@@ -227,6 +227,8 @@ mod tests {
             gauges: ["flows".into()].into(),
             last_loss: None,
             restart_in_ms: None,
+            cores: Vec::new(),
+            own_cores: false,
         };
         let service = wire::ServiceStatus {
             name: "fw".into(),

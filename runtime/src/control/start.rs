@@ -14,8 +14,8 @@ use rustix::process::{Resource, Rlimit};
 use tokio::sync::{mpsc::unbounded_channel, oneshot};
 
 use super::{
-    Aside, History, Manager, Rates, Signals, cores::Cores, memory::Memory, place::slots_of,
-    program::port_names, threads::start_workers, unsupported::refuse_unsupported,
+    Aside, History, Manager, Rates, Signals, cores, memory::Memory, place::slots_of, program::port_names,
+    threads::start_workers, unsupported::refuse_unsupported,
 };
 use crate::{
     api,
@@ -23,7 +23,7 @@ use crate::{
     director::Director,
     dpdk::{self, Eal, EalOptions, PageSize},
     error::RunError,
-    fleet::{Fleet, HostOptions, InstanceSpec, NfMode, Shared, spec},
+    fleet::{CorePlan, Fleet, HostOptions, InstanceSpec, NfMode, Shared, spec},
     generation::Generation,
     jail::{self, Jail},
     ports::{self, Claims, OpenPort},
@@ -82,17 +82,19 @@ pub async fn start(options: Options) -> Result<Manager, RunError> {
         return Err(RunError::Unsupported(text.to_owned()));
     }
     let claims = Claims::take(&plans, &bundle.index.name)?;
-    let eal = Arc::new(Eal::init(&eal_options(&bundle.manager, &plans))?);
+    let near = ports::node(&plans);
+    let cores = cores::of_host(&bundle.manager, near);
+    let eal = Arc::new(Eal::init(&eal_options(&bundle.manager, &plans, cores.on(near)))?);
     // All of them are loaded by now.
     jail::leave_out_of_copies();
-    let memory = Memory::new(&eal, &bundle.manager, filtered)?;
+    let memory = Memory::new(&eal, &bundle.manager, filtered, near)?;
     let mut opened = Vec::new();
     for (id, loaded) in loaded.into_iter().enumerate() {
         let (eal, plans, pool) = (eal.clone(), plans.clone(), memory.pool.clone());
         let opening = aside.start(move || OpenPort::open(&eal, &plans[id], loaded.as_ref(), &pool))?;
         opened.push(unless_stopped(&mut signals, opening).await??);
     }
-    let cores = Cores::of_host(&bundle.manager);
+    ports::agree(&mut opened, &bundle.manager.workers)?;
     let workers = start_workers(&eal, &bundle, &memory, &cores, options.flow_idle)?;
     let shared = Arc::new(Shared {
         run_dir: run_dir.clone(),
@@ -101,11 +103,12 @@ pub async fn start(options: Options) -> Result<Manager, RunError> {
         geometry: memory.geometry,
         workers: workers.count() as u32,
         ring: bundle.manager.ring,
-        idle: cores.nf_idle(&bundle.manager),
+        node: near,
         jail,
     });
     let (reports_sender, reports) = unbounded_channel();
-    let fleet = Fleet::new(SLOTS, shared, reports_sender, cores.nfs.clone());
+    let plan = CorePlan::new(cores, &bundle.manager);
+    let fleet = Fleet::new(SLOTS, shared, reports_sender, plan);
     let requests = api::serve(run_dir.listen()?)?;
     let mut manager = Manager {
         generation: Arc::new(Generation::new(
@@ -191,7 +194,8 @@ impl Manager {
     }
 }
 
-fn eal_options(manager: &ManagerConfig, plans: &[ports::Plan]) -> EalOptions {
+/// `main_cores`: DPDK's memory is on their node, as far as that has some.
+fn eal_options(manager: &ManagerConfig, plans: &[ports::Plan], main_cores: Vec<u16>) -> EalOptions {
     EalOptions {
         huge_pages: match manager.hugepages {
             HugePages::Auto => dpdk::HugePages::Auto,
@@ -206,7 +210,7 @@ fn eal_options(manager: &ManagerConfig, plans: &[ports::Plan]) -> EalOptions {
             .filter_map(ports::Plan::pci_address)
             .map(str::to_owned)
             .collect(),
-        main_cores: Vec::new(),
+        main_cores: main_cores.into_iter().map(usize::from).collect(),
     }
 }
 

@@ -1,6 +1,9 @@
 //! The state of the manager, as the control API reports it.
 
-use std::{sync::atomic::AtomicU64, time::Instant};
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Instant,
+};
 
 use onvm_api as wire;
 use onvm_api::Reason;
@@ -95,6 +98,18 @@ impl Manager {
             link: self.ports[id].link().map(|link| link.name().to_owned()),
             rules: Vec::new(),
             programmed: self.programmed_status(&self.ports[id].name),
+            rx_by_worker: match self
+                .workers
+                .each(|c| c.ports[id].rx_packets.load(Ordering::Relaxed))
+            {
+                one if one.len() < 2 => Vec::new(),
+                several => several,
+            },
+            rss: self.ports[id].rss().map(|rss| wire::RssStatus {
+                queues: rss.queues,
+                kinds: rss.names().into_iter().map(str::to_owned).collect(),
+                symmetric: rss.symmetric,
+            }),
         }
     }
 
@@ -170,6 +185,8 @@ impl Manager {
                 .map(|(_, own)| own.name.clone())
                 .collect(),
             last_loss: entry.last_loss.clone(),
+            cores: entry.cores().cores,
+            own_cores: entry.cores().own,
             restart_in_ms: entry.starts_at.map(|at| {
                 let left = at.saturating_duration_since(Instant::now());
                 left.as_millis() as u64

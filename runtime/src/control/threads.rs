@@ -7,10 +7,10 @@ use std::{
 };
 
 use crossbeam_queue::SegQueue;
-use onvm_bundle::Bundle;
+use onvm_bundle::{Bundle, Cores};
 use tokio::sync::mpsc::unbounded_channel;
 
-use super::{cores::Cores, memory::Memory, start::SLOTS};
+use super::{cores::worker_idle, memory::Memory, start::SLOTS};
 use crate::{
     dpdk::{Eal, Lcore},
     error::RunError,
@@ -51,12 +51,12 @@ pub(super) fn start_workers(
             counters: Arc::new(WorkerCounters::new(manager.ports.len(), SLOTS)),
             commands: Arc::new(SegQueue::new()),
             events: events.clone(),
-            idle: cores.worker_idle(manager),
+            idle: worker_idle(cores, manager),
             credit,
             room: free / 2 / count,
             flow_idle: flow_idle.as_secs().try_into().unwrap_or(u16::MAX),
         };
-        match start_worker(eal, parts, cores.workers.get(id as usize).copied()) {
+        match start_worker(eal, parts, cores.of_thread(id as usize)) {
             Ok(worker) => workers.add(worker),
             Err(e) => {
                 workers.end();
@@ -70,9 +70,9 @@ pub(super) fn start_workers(
             packets: memory.packets.clone(),
             counters: Arc::new(WorkerCounters::new(manager.ports.len(), SLOTS)),
             commands: Arc::new(SegQueue::new()),
-            idle: cores.worker_idle(manager),
+            idle: worker_idle(cores, manager),
         };
-        match start_receiver(eal, id, parts, cores.receivers.get(usize::from(id)).copied()) {
+        match start_receiver(eal, id, parts, cores.of_thread(count as usize + usize::from(id))) {
             Ok(receiver) => workers.add_receiver(receiver),
             Err(e) => {
                 workers.end();
@@ -83,9 +83,9 @@ pub(super) fn start_workers(
     Ok(workers)
 }
 
-fn start_worker(eal: &Arc<Eal>, parts: Parts, core: Option<usize>) -> Result<Handle, RunError> {
+fn start_worker(eal: &Arc<Eal>, parts: Parts, cores: Vec<u16>) -> Result<Handle, RunError> {
     let (commands, counters) = (parts.commands.clone(), parts.counters.clone());
-    let thread = start(eal, format!("worker-{}", parts.id), core, move || {
+    let thread = start(eal, format!("worker-{}", parts.id), cores, move || {
         Worker::new(parts).run()
     })?;
     Ok(Handle {
@@ -99,10 +99,10 @@ fn start_receiver(
     eal: &Arc<Eal>,
     id: u16,
     parts: receiver::Parts,
-    core: Option<usize>,
+    cores: Vec<u16>,
 ) -> Result<Handle<receiver::Command>, RunError> {
     let (commands, counters) = (parts.commands.clone(), parts.counters.clone());
-    let thread = start(eal, format!("receiver-{id}"), core, move || {
+    let thread = start(eal, format!("receiver-{id}"), cores, move || {
         Receiver::new(parts).run()
     })?;
     Ok(Handle {
@@ -116,7 +116,7 @@ fn start_receiver(
 fn start(
     eal: &Arc<Eal>,
     name: String,
-    core: Option<usize>,
+    cores: Vec<u16>,
     run: impl FnOnce() + Send + 'static,
 ) -> Result<JoinHandle<()>, RunError> {
     let (ready, is_ready) = mpsc::channel();
@@ -127,7 +127,7 @@ fn start(
         // The starter waits for it and gets no further report.
         let _ = ready.send(registered);
         let Ok(_lcore) = lcore else { return };
-        prepare_thread(core);
+        prepare_thread(&cores);
         run();
     });
     let thread = thread.map_err(RunError::system("a worker's thread cannot be started"))?;
@@ -139,13 +139,13 @@ fn start(
 }
 
 /// Pins the calling thread, and lets its short sleeps be short. Both are for speed: without them everything works.
-fn prepare_thread(core: Option<usize>) {
-    if let Some(core) = core {
-        let mut set = rustix::thread::CpuSet::new();
-        set.set(core);
-        if let Err(e) = rustix::thread::sched_setaffinity(None, &set) {
-            tracing::warn!(core, "a worker or receiver cannot be pinned: {e}");
-        }
+fn prepare_thread(cores: &[u16]) {
+    let mut set = rustix::thread::CpuSet::new();
+    cores.iter().for_each(|&core| set.set(usize::from(core)));
+    if !cores.is_empty()
+        && let Err(e) = rustix::thread::sched_setaffinity(None, &set)
+    {
+        tracing::warn!(?cores, "a worker or receiver cannot be pinned: {e}");
     }
     let _ = rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(1));
 }

@@ -2,7 +2,7 @@
 
 use onvm_bundle::ManagerConfig;
 
-use super::cores::Cores;
+use super::cores::refuse_missing;
 use crate::{error::RunError, worker::BURST};
 
 /// Refuses it, in an operator's words, before anything is started.
@@ -24,6 +24,5 @@ pub(super) fn refuse_unsupported(manager: &ManagerConfig) -> Result<(), RunError
         );
         return Err(RunError::Unsupported(text));
     }
-    Cores::refuse_missing(manager)?;
-    Ok(())
+    refuse_missing(manager)
 }

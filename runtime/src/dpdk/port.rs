@@ -6,7 +6,9 @@ use super::{
     DpdkError, Eal, PacketPool, RxQueue, TxQueue,
     descriptors::CloseOnExec,
     ethdev::{Bus, Device, exclusive, port_number},
-    requirements, setup,
+    requirements,
+    rss::Rss,
+    setup,
 };
 
 /// How a port is set up.
@@ -23,8 +25,8 @@ pub struct PortConfig {
     /// Receive frames for other stations, too; ignored by drivers that receive all anyway.
     pub promiscuous: bool,
     pub mac: Option<[u8; 6]>,
-    /// Spread flows over the receive queues and report the hash, with a key that gives both directions of a flow the same
-    /// hash. Drivers without RSS ignore it; see [`Effective::rss`].
+    /// Spread flows over the receive queues, with a key that gives both directions of a flow the same hash. Drivers without
+    /// RSS ignore it; see [`Effective::rss`] and [`Port::rss`].
     pub rss: bool,
 }
 
@@ -49,7 +51,7 @@ pub struct Effective {
     pub rx_desc: u16,
     pub tx_desc: u16,
     pub mtu: u16,
-    /// Whether the driver was asked to spread flows by hash. The null driver accepts and still gives no hash.
+    /// Whether the driver was asked to spread flows by hash. The null driver accepts and hashes nothing.
     pub rss: bool,
 }
 
@@ -92,6 +94,9 @@ pub struct Port {
     tx_leases: Vec<Arc<()>>,
     promiscuous: bool,
     mtu: u16,
+    /// It was asked to spread flows.
+    spreads: bool,
+    rss: Option<Rss>,
 }
 
 impl Port {
@@ -118,6 +123,8 @@ impl Port {
             tx_leases: Vec::new(),
             promiscuous: false,
             mtu: 0,
+            spreads: false,
+            rss: None,
         }
     }
 
@@ -151,6 +158,7 @@ impl Port {
         self.tx_leases = (0..config.tx_queues).map(|_| Arc::new(())).collect();
         self.promiscuous = config.promiscuous;
         self.mtu = effective.mtu;
+        self.spreads = effective.rss && config.rx_queues > 1;
         Ok(effective)
     }
 
@@ -178,6 +186,38 @@ impl Port {
             device.promiscuous = set.is_ok();
             setup::where_supported(set)?;
         }
+        self.look_at_rss()
+    }
+
+    /// How the started port spreads flows over several queues; none: it does not, or does not say it.
+    pub fn rss(&self) -> Option<Rss> {
+        self.rss
+    }
+
+    /// Has the started port hash these kinds of packets alone, as [`Rss::kinds`] has them. [`Self::rss`] says whether it does.
+    pub fn restrict_rss(&mut self, kinds: u64) -> Result<(), DpdkError> {
+        Rss::set(&self.device, kinds)?;
+        self.look_at_rss()
+    }
+
+    fn look_at_rss(&mut self) -> Result<(), DpdkError> {
+        let read = || match self.spreads {
+            true => Rss::read(&self.device, self.rx_leases.len() as u16),
+            false => Ok(None),
+        };
+        let mut rss = read()?;
+        // Some drivers leave out the key of the configuration and take it now.
+        if let Some(Rss {
+            symmetric: false,
+            kinds,
+            ..
+        }) = rss
+        {
+            // Where it is refused, that is what is read.
+            let _ = Rss::set(&self.device, kinds);
+            rss = read()?;
+        }
+        self.rss = rss;
         Ok(())
     }
 
@@ -205,6 +245,11 @@ impl Port {
             queue,
             _lease,
         })
+    }
+
+    /// Receive queues of a configured port.
+    pub fn rx_queues(&self) -> u16 {
+        self.rx_leases.len() as u16
     }
 
     /// Transmit queues of a configured port.

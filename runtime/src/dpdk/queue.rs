@@ -7,13 +7,16 @@ use super::{HEADROOM, PacketPool, ethdev::Device};
 /// Packets in one burst, at most.
 pub const MAX_BURST: usize = sys::ONVM_MAX_BURST as usize;
 
+/// Among the flags of the shim.
+const HASH_VALID: u32 = 1;
+
 /// A received packet.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct RxDesc {
     /// Its buffer in the pool of the port; below the pool's `count`.
     pub index: u32,
-    /// The NIC's RSS hash, where [`RxDesc::hash_valid`]; else 0.
+    /// The flow's hash, where [`RxDesc::hash_valid`]; else 0.
     pub hash: u32,
     /// Bytes from the start of the buffer to the first of the packet.
     pub off: u16,
@@ -23,9 +26,9 @@ pub struct RxDesc {
 }
 
 impl RxDesc {
-    /// Whether the driver gave an RSS hash. The virtual devices give none.
-    pub fn hash_valid(&self) -> bool {
-        self.flags & sys::ONVM_RX_HASH_VALID != 0
+    /// Whether a receiver has computed the hash. What a NIC says of it is not asked for.
+    pub(crate) fn hash_valid(&self) -> bool {
+        self.flags & HASH_VALID != 0
     }
 
     /// A packet whose flow hash is known.
@@ -35,7 +38,7 @@ impl RxDesc {
             hash,
             off,
             len,
-            flags: sys::ONVM_RX_HASH_VALID,
+            flags: HASH_VALID,
         }
     }
 

@@ -6,22 +6,11 @@ use dpdk_sys as sys;
 
 use super::{
     DpdkError, Effective, PacketPool, PortConfig, ethdev::Device, pool::HEADROOM, private_pool::PrivatePool,
+    rss::SYMMETRIC_KEY,
 };
 
 /// Ethernet header and two VLAN tags, in bytes.
 pub(crate) const FRAMING: u16 = 14 + 8;
-
-/// 0x6d5a over and over makes the Toeplitz hash symmetric: both directions of a flow get one hash (Woo and Park, "Scalable
-/// TCP session monitoring with symmetric receive-side scaling", 2012). The longest key of a NIC has 52 bytes.
-static SYMMETRIC_KEY: [u8; 64] = {
-    let mut key = [0x6d; 64];
-    let mut at = 1;
-    while at < key.len() {
-        key[at] = 0x5a;
-        at += 2;
-    }
-    key
-};
 
 /// The request with no more transmit queues than the driver has.
 pub(super) fn fitting(device: &Device, config: &PortConfig) -> Result<PortConfig, DpdkError> {
@@ -51,8 +40,6 @@ pub(super) fn configure(
     let rss = config.rss && hashed != 0;
     if rss {
         settings.rxmode.mq_mode = sys::RTE_ETH_MQ_RX_RSS;
-        // SAFETY: as above.
-        settings.rxmode.offloads |= unsafe { sys::ONVM_RX_OFFLOAD_RSS_HASH } & info.rx_offload_capa;
         settings.rx_adv_conf.rss_conf.rss_hf = hashed;
         if usize::from(info.hash_key_size) <= rss_key.len() && info.hash_key_size > 0 {
             settings.rx_adv_conf.rss_conf.rss_key = rss_key.as_mut_ptr();
@@ -144,7 +131,7 @@ pub(super) fn where_supported(result: Result<(), DpdkError>) -> Result<(), DpdkE
     }
 }
 
-fn info(device: &Device) -> Result<sys::rte_eth_dev_info, DpdkError> {
+pub(super) fn info(device: &Device) -> Result<sys::rte_eth_dev_info, DpdkError> {
     let mut info = MaybeUninit::<sys::rte_eth_dev_info>::zeroed();
     // SAFETY: the port exists; `info` is valid for writes.
     device.call("reading what the device can do", || unsafe {

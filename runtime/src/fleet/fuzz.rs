@@ -18,9 +18,9 @@ use nflib::{
     layout::{ABI_VERSION, MAX_COUNTERS},
     memory::{self, Geometry},
     messages::Sent,
-    session::{self, Configuration, FromNf, IdlePolicy, MAX_MESSAGE, ToNf},
+    session::{self, Configuration, FromNf, MAX_MESSAGE, ToNf},
 };
-use onvm_bundle::{Arm, Program, Restart, SourceRef, filter::flow::FlowKey};
+use onvm_bundle::{Arm, CoreRequest, Program, Restart, SourceRef, filter::flow::FlowKey};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, Shutdown};
 use tokio::sync::{
     mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
@@ -125,11 +125,7 @@ impl Bench {
             geometry,
             workers: 1,
             ring: 64,
-            idle: IdlePolicy {
-                spins: 0,
-                yields: 0,
-                sleeps: true,
-            },
+            node: None,
             jail: None,
         };
         let spec = InstanceSpec {
@@ -142,6 +138,7 @@ impl Bench {
             },
             launch: None,
             writes: false,
+            request: CoreRequest::default(),
             generates: false,
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();

@@ -48,17 +48,18 @@ pub(crate) struct Launch {
     pub user: Option<Arc<User>>,
     /// Bytes of data that the process may allocate.
     pub memory: Option<u64>,
-    /// Cores that it may run on; empty: all.
-    pub cores: Vec<usize>,
+    /// The NUMA node of its memory; none: that of the core where it runs.
+    pub node: Option<u16>,
 }
 
 impl Launch {
-    /// Starts the program in its jail.
-    pub(super) async fn start(&self, jail: &Jail) -> Result<Started, StartError> {
+    /// Starts the program in its jail, on these cores; none: on all.
+    pub(super) async fn start(&self, jail: &Jail, cores: &[u16]) -> Result<Started, StartError> {
         let confinement = Confinement {
             memory: self.memory,
             user: self.user.as_ref().map(|user| user.id()),
-            cores: &self.cores,
+            cores,
+            node: self.node,
         };
         jail.start(&self.program, &self.args, &confinement).await
     }

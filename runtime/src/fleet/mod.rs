@@ -2,6 +2,7 @@
 
 mod asking;
 mod closing;
+mod cores;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod launch;
@@ -27,24 +28,25 @@ use std::{
 
 use nflib::{CounterSet, FlowTarget, Region};
 use onvm_api::{InstanceState, Isolation};
-use onvm_bundle::MadeFrom;
+use onvm_bundle::{CoreRequest, CoreShare, MadeFrom};
 use tokio::sync::mpsc::UnboundedSender;
 
 pub use self::spec::{HostOptions, NfMode};
-use self::{
-    load::Load,
-    messages::{Inbox, Member},
-    offer::Offered,
-    supervise::{Order, Supervisor},
-    users::User,
-};
 pub(crate) use self::{
+    cores::{Assignment, CorePlan},
     offer::{Back, Taken},
     register::OwnCounter,
     scale::{Placed, Scale},
     spec::Given,
     spec::InstanceSpec,
     supervise::{Report, Shared},
+};
+use self::{
+    load::Load,
+    messages::{Inbox, Member},
+    offer::Offered,
+    supervise::{Order, Supervisor},
+    users::User,
 };
 use crate::{
     director,
@@ -62,8 +64,7 @@ pub(crate) struct Fleet {
     pub(crate) instances: Vec<Option<InstanceEntry>>,
     shared: Arc<Shared>,
     reports: UnboundedSender<(u16, Report)>,
-    /// Cores that NFs run on.
-    cores: Vec<usize>,
+    plan: CorePlan,
     /// The manager ends: instances that end stay in the table, for the last look at their counters.
     closing: bool,
 }
@@ -110,6 +111,10 @@ pub(crate) struct InstanceEntry {
     given: Arc<Mutex<Given>>,
     /// Other parameters that it was asked to take.
     offered: Option<Offered>,
+    request: CoreRequest,
+    assignment: Arc<Mutex<Assignment>>,
+    /// By this manager, which so chooses its cores.
+    launched: bool,
     pub(crate) inbox: Arc<Inbox>,
 }
 
@@ -167,14 +172,14 @@ impl Fleet {
         slots: usize,
         shared: Arc<Shared>,
         reports: UnboundedSender<(u16, Report)>,
-        cores: Vec<usize>,
+        plan: CorePlan,
     ) -> Self {
         Self {
             services: std::iter::repeat_with(|| None).take(slots).collect(),
             instances: std::iter::repeat_with(|| None).take(slots).collect(),
             shared,
             reports,
-            cores,
+            plan,
             closing: false,
         }
     }
@@ -183,11 +188,15 @@ impl Fleet {
         let slot = free_slot(&self.instances)?;
         if let Some(launch) = &mut spec.launch {
             launch.user = User::reserve()?.map(Arc::new);
-            launch.cores = self.cores.clone();
         }
         let (name, writes) = (spec.name.clone(), spec.writes);
         let targets = spec.given.configuration.targets.clone().into();
-        let (orders, given) = spawn(slot, spec, &self.shared, &self.reports);
+        let (request, launched) = (spec.request.clone(), spec.launch.is_some());
+        let Spawned {
+            orders,
+            given,
+            assignment,
+        } = spawn(slot, spec, &self.shared, &self.reports);
         self.instances[usize::from(slot)] = Some(InstanceEntry {
             name,
             service,
@@ -207,8 +216,12 @@ impl Fleet {
             targets,
             given,
             offered: None,
+            request,
+            assignment,
+            launched,
             inbox: Arc::default(),
         });
+        self.assign_cores();
         Ok(slot)
     }
 
@@ -358,6 +371,7 @@ impl Fleet {
                 };
                 if entry.leaving() && !self.closing {
                     self.instances[usize::from(slot)] = None;
+                    self.assign_cores();
                 }
             }
         }
@@ -437,6 +451,14 @@ impl InstanceEntry {
         self.role == Role::Leaving
     }
 
+    /// The cores that it may run on, where this manager chooses them.
+    pub(crate) fn cores(&self) -> CoreShare {
+        match self.launched {
+            true => cores::lock(&self.assignment).share.clone(),
+            false => CoreShare::default(),
+        }
+    }
+
     pub(crate) fn shown_state(&self) -> InstanceState {
         match (self.role, self.state) {
             (Role::Retiring(_), InstanceState::Running) => InstanceState::Draining,
@@ -459,18 +481,29 @@ impl InstanceEntry {
     }
 }
 
-/// Starts an instance's supervisor; gives the way to order it about, and the instance's parameters.
+/// What the control thread and a supervisor have in common.
+struct Spawned {
+    orders: UnboundedSender<Order>,
+    given: Arc<Mutex<Given>>,
+    assignment: Arc<Mutex<Assignment>>,
+}
+
+/// Starts an instance's supervisor.
 fn spawn(
     slot: u16,
     spec: InstanceSpec,
     shared: &Arc<Shared>,
     reports: &UnboundedSender<(u16, Report)>,
-) -> (UnboundedSender<Order>, Arc<Mutex<Given>>) {
+) -> Spawned {
     let (orders, receiver) = tokio::sync::mpsc::unbounded_channel();
     let supervisor = Supervisor::new(slot, spec, shared.clone(), reports.clone());
-    let given = supervisor.given.clone();
+    let (given, assignment) = (supervisor.given.clone(), supervisor.assignment.clone());
     tokio::task::spawn_local(supervisor.run(receiver));
-    (orders, given)
+    Spawned {
+        orders,
+        given,
+        assignment,
+    }
 }
 
 fn free_slot<T>(slots: &[Option<T>]) -> Result<u16, RunError> {

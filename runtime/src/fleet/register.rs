@@ -16,6 +16,7 @@ use tokio::io::{Interest, unix::AsyncFd};
 
 use super::{
     closing::{Closing, NfSocket},
+    cores,
     log::{
         self,
         limit::WHEN_FLOODED,
@@ -193,7 +194,7 @@ impl Supervisor {
             workers,
             ring,
             geometry,
-            idle,
+            node,
             ..
         } = *self.shared;
         let layout = Layout::of_instance(workers, ring);
@@ -202,6 +203,12 @@ impl Supervisor {
             false => layout,
         };
         let (region_fd, region) = Region::create(&self.spec.name, layout)?;
+        match (self.spec.request.node, node) {
+            (Some(asked), _) => region.prefer_node(asked)?,
+            // For speed alone: nobody asked for it.
+            (None, Some(near)) => drop(region.prefer_node(near)),
+            (None, None) => {}
+        }
         let contents = lock(&self.given).descriptors()?;
         let packets = if self.spec.read_only {
             &self.shared.packets_read_only
@@ -213,7 +220,7 @@ impl Supervisor {
         let message = ToNf::Welcome {
             instance: self.spec.name.clone(),
             geometry,
-            idle,
+            idle: cores::lock(&self.assignment).idle,
             log: Some(log::shown().to_owned()),
         };
         session::send(connection, &message, &fds)?;

@@ -317,6 +317,7 @@ impl Fleet {
             workers.send_all(|| Command::Release { slot });
         } else if matches!(instance.state, InstanceState::Failed | InstanceState::Stopped) {
             self.instances[usize::from(slot)] = None;
+            self.assign_cores();
         } else {
             let _ = instance.orders.send(Order::Stop);
         }

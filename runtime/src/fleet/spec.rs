@@ -13,7 +13,7 @@ use nflib::{
     FUSED, FlowTarget,
     session::{Configuration, MemberConfiguration, content_descriptor},
 };
-use onvm_bundle::{Bundle, Host, InstanceConfig, ParamSource, Restart};
+use onvm_bundle::{Bundle, CoreRequest, Host, InstanceConfig, ParamSource, Restart};
 use rustix::{
     fs::{FileType, Mode, OFlags, fstat},
     io::Errno,
@@ -57,6 +57,7 @@ pub(crate) struct InstanceSpec {
     pub writes: bool,
     /// The instance may make packets.
     pub generates: bool,
+    pub request: CoreRequest,
 }
 
 /// The parameters of an instance, and what belongs to them.
@@ -150,7 +151,7 @@ fn one(
             },
             user: None,
             memory: instance.memory,
-            cores: Vec::new(),
+            node: instance.numa,
         }),
     };
     let mut of_nf = |config: &InstanceConfig| configuration(bundle, config, host, contents);
@@ -185,6 +186,7 @@ fn one(
         launch,
         writes: !process.service.read_only,
         generates: configs.iter().any(|config| config.manifest.effects.generates),
+        request: CoreRequest::new(instance),
     })
 }
 

@@ -11,7 +11,7 @@ use nflib::{
     Region,
     memory::Geometry,
     messages::Sent,
-    session::{self, Command, FromNf, IdlePolicy, ToNf},
+    session::{self, Command, FromNf, ToNf},
 };
 use onvm_bundle::Restart;
 use tokio::{
@@ -22,6 +22,7 @@ use tokio::{
 use super::{
     asking::Asking,
     closing::{Closing, NfSocket},
+    cores::{self, Assignment},
     launch::Launch,
     log::{self, limit::Limit, quote::quote_debug},
     messages::{Letter, Mail, OF_A_RECEIVER, Said},
@@ -55,7 +56,8 @@ pub(crate) struct Shared {
     pub geometry: Geometry,
     pub workers: u32,
     pub ring: u32,
-    pub idle: IdlePolicy,
+    /// The NUMA node of the ports, for rings of instances that ask for none.
+    pub node: Option<u16>,
     /// None: somebody else starts the NFs.
     pub jail: Option<Jail>,
 }
@@ -105,6 +107,8 @@ pub(super) enum Order {
     Flows(Box<News>),
     /// Offer it other parameters, if it runs.
     Reconfigure(Box<Given>),
+    /// Its cores are others now.
+    Move,
     /// A message for it, which is lost where it does not run.
     Letter(Box<Letter>),
     /// What has become of a message that it sent in that life.
@@ -130,6 +134,9 @@ pub(super) struct Supervisor {
     pub life: Cell<u32>,
     /// Its parameters, as it gets them at its next start.
     pub given: Arc<Mutex<Given>>,
+    pub assignment: Arc<Mutex<Assignment>>,
+    /// The cores that its process is on.
+    pub pinned: RefCell<Vec<u16>>,
 }
 
 /// A started instance: its connection, and its process if this manager started it.
@@ -155,6 +162,8 @@ impl Supervisor {
             closing: Closing::new(),
             complaints: RefCell::new(Limit::new(COMPLAINTS_PER_WINDOW)),
             life: Cell::new(0),
+            assignment: Assignment::none(),
+            pinned: RefCell::default(),
         }
     }
 
@@ -286,12 +295,32 @@ impl Supervisor {
         self.closing.done().await;
         let failed =
             |e: &dyn std::fmt::Display| format!("{} cannot be started: {e}", launch.program.display());
-        let started = launch.start(jail).await.map_err(|e| failed(&e))?;
+        let cores = self.cores();
+        self.pinned.replace(cores.clone());
+        let started = launch.start(jail, &cores).await.map_err(|e| failed(&e))?;
         for stream in [started.output, started.error] {
             log::forward(&self.spec.name, stream).map_err(|e| failed(&e))?;
         }
         let connection = watch(started.socket, &self.closing).map_err(|e| failed(&e))?;
         Ok((started.process, connection))
+    }
+}
+
+impl Supervisor {
+    fn cores(&self) -> Vec<u16> {
+        cores::lock(&self.assignment).share.cores.clone()
+    }
+
+    /// Moves the process to its cores, if these are not those that it is on.
+    fn pin(&self, process: &NfProcess) {
+        let cores = self.cores();
+        if *self.pinned.borrow() == cores {
+            return;
+        }
+        if let Err(e) = process.pin(&cores) {
+            tracing::warn!(instance = %self.spec.name, ?cores, "it cannot be moved to these cores: {e}");
+        }
+        self.pinned.replace(cores);
     }
 }
 
@@ -309,6 +338,8 @@ impl Running<'_> {
         supervisor: &Supervisor,
         orders: &mut UnboundedReceiver<Order>,
     ) -> End {
+        // Its cores may have changed since it was started.
+        self.pin(supervisor);
         let mut talk = Talk {
             asking: Asking::new(supervisor.life.get()),
             mail: Mail::default(),
@@ -349,6 +380,7 @@ impl Running<'_> {
                     }
                     Some(Order::Kill(why)) => return lost(why),
                     Some(Order::Recovered) => {}
+                    Some(Order::Move) => self.pin(supervisor),
                     Some(Order::Flows(news)) => talk.asking.hear(*news),
                     Some(Order::Reconfigure(given)) => talk.offer = Some(Offer::new(*given)),
                     Some(Order::Letter(letter)) => talk.mail.take(*letter),
@@ -358,6 +390,12 @@ impl Running<'_> {
             if talk.has_something() {
                 self.tell(&mut talk, supervisor);
             }
+        }
+    }
+
+    fn pin(&self, supervisor: &Supervisor) {
+        if let Some(process) = &self.process {
+            supervisor.pin(process);
         }
     }
 

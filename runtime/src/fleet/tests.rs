@@ -2,8 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use nflib::{layout::Layout, memory, session::IdlePolicy};
-use onvm_bundle::{Host, Service};
+use nflib::{layout::Layout, memory};
+use onvm_bundle::{Core, Cores, Host, Service};
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::*;
@@ -24,14 +24,10 @@ fn fleet(base: &std::path::Path) -> Fleet {
         },
         workers: 1,
         ring: 64,
-        idle: IdlePolicy {
-            spins: 0,
-            yields: 0,
-            sleeps: true,
-        },
+        node: None,
         jail: None,
     };
-    Fleet::new(8, Arc::new(shared), unbounded_channel().0, Vec::new())
+    Fleet::new(8, Arc::new(shared), unbounded_channel().0, CorePlan::default())
 }
 
 fn worker() -> Workers {
@@ -61,6 +57,9 @@ fn entry(role: Role) -> InstanceEntry {
             files: Vec::new(),
         })),
         offered: None,
+        request: CoreRequest::default(),
+        assignment: Assignment::none(),
+        launched: true,
         inbox: Arc::default(),
     }
 }
@@ -354,4 +353,70 @@ fn a_message_reaches_the_instances_of_its_service_alone() {
     entry_of(&mut fleet);
     assert_eq!(say(&mut fleet, 0), (0, false, true));
     assert_eq!(fleet.instance(SLOT).unwrap().inbox.refused(), 2);
+}
+
+/// Where each is, `!` if nothing else is there, and whether it has been told to go there.
+fn placed(fleet: &Fleet, ordered: &mut [tokio::sync::mpsc::UnboundedReceiver<Order>]) -> Vec<String> {
+    let shown = |(slot, ordered): (usize, &mut tokio::sync::mpsc::UnboundedReceiver<Order>)| {
+        let moved = matches!(ordered.try_recv(), Ok(Order::Move));
+        let Some(entry) = &fleet.instances[slot] else {
+            return String::new();
+        };
+        let share = entry.cores();
+        let own = if share.own { "!" } else { "" };
+        format!("{:?}{own}{}", share.cores, if moved { " moved" } else { "" })
+    };
+    ordered.iter_mut().enumerate().map(shown).collect()
+}
+
+#[test]
+fn those_that_share_make_room_for_one_with_cores_of_its_own_and_have_them_back_when_it_has_gone() {
+    let base = tempfile::tempdir().unwrap();
+    let (mut fleet, worker) = (fleet(base.path()), worker());
+    let all = (0..5).map(|id| Core { id, node: None }).collect();
+    let workers = onvm_bundle::Workers {
+        count: 1,
+        receivers: 0,
+        cores: Vec::new(),
+    };
+    fleet.plan.cores = Cores::new(all, &workers);
+    let mut ordered = Vec::new();
+    let mut come = |fleet: &mut Fleet, own| {
+        let (orders, receiver) = unbounded_channel();
+        fleet.instances[ordered.len()] = Some(InstanceEntry {
+            orders,
+            request: CoreRequest {
+                own,
+                ..CoreRequest::default()
+            },
+            ..entry(Role::Member)
+        });
+        ordered.push(receiver);
+        fleet.assign_cores();
+        placed(fleet, &mut ordered)
+    };
+    assert_eq!(come(&mut fleet, None), ["[1, 2, 3, 4] moved"]);
+    assert_eq!(come(&mut fleet, Some(2)), ["[3, 4] moved", "[1, 2]! moved"]);
+    assert_eq!(come(&mut fleet, None), ["[3, 4]", "[1, 2]!", "[3, 4] moved"]);
+    assert_eq!(
+        come(&mut fleet, Some(1)),
+        ["[4] moved", "[1, 2]!", "[4] moved", "[3]! moved"]
+    );
+    // Another would leave nothing to those that share.
+    let five = ["[4]", "[1, 2]!", "[4]", "[3]!", "[4] moved"];
+    assert_eq!(come(&mut fleet, Some(1)), five);
+    // It is its turn once another has gone.
+    fleet.instances[1].as_mut().unwrap().role = Role::Leaving;
+    fleet.report(&worker, 1, Report::Ended { why: None });
+    let four = ["[2, 4] moved", "", "[2, 4] moved", "[3]!", "[1]! moved"];
+    assert_eq!(placed(&fleet, &mut ordered), four);
+    // One that is lost has them again.
+    fleet.report(
+        &worker,
+        3,
+        Report::Lost {
+            why: "killed".to_owned(),
+        },
+    );
+    assert_eq!(placed(&fleet, &mut ordered)[3], "[3]!");
 }

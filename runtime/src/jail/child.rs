@@ -41,6 +41,8 @@ pub(super) struct Plan<'a> {
     pub(super) namespaces: Namespaces,
     pub(super) limits: &'a [(Resource, u64)],
     pub(super) cores: Option<CpuSet>,
+    /// The NUMA node that it prefers.
+    pub(super) node: Option<u16>,
     /// The user that it becomes; none: it stays what it is.
     pub(super) user: Option<u32>,
     /// What it sees of the file system; none: all.
@@ -75,6 +77,7 @@ pub(crate) enum Step {
     Start,
     Limits,
     Cores,
+    Node,
     Files,
     User,
     Capabilities,
@@ -87,12 +90,13 @@ pub(crate) enum Step {
 }
 
 impl Step {
-    pub(super) const ALL: [Self; 14] = [
+    pub(super) const ALL: [Self; 15] = [
         Self::Group,
         Self::Session,
         Self::Start,
         Self::Limits,
         Self::Cores,
+        Self::Node,
         Self::Files,
         Self::User,
         Self::Capabilities,
@@ -111,6 +115,7 @@ impl Step {
             Self::Start => "the manager's part of its namespaces",
             Self::Limits => "its limits",
             Self::Cores => "its cores",
+            Self::Node => "its NUMA node",
             Self::Files => "a root directory of its own",
             Self::User => "its user id",
             Self::Capabilities => "giving up capabilities",
@@ -170,6 +175,9 @@ fn set_up(plan: &Plan<'_>) -> Result<(), (Step, Errno)> {
     if let Some(cores) = &plan.cores {
         rustix::thread::sched_setaffinity(None, cores).map_err(at(Step::Cores))?;
     }
+    if let Some(node) = plan.node {
+        prefer_node(node).map_err(at(Step::Node))?;
+    }
     // In a user namespace files belong to their creator only once it has an id that the namespace knows. Outside of
     // one, the user may not mount.
     if plan.namespaces.user {
@@ -222,6 +230,26 @@ fn limit(limits: &[(Resource, u64)]) -> Result<(), Errno> {
         rustix::process::setrlimit(resource, limit)?;
     }
     Ok(())
+}
+
+/// Its memory comes from this node as long as that has some; the program keeps that.
+fn prefer_node(node: u16) -> Result<(), Errno> {
+    let nodes = nflib::memory::node_mask(node);
+    // SAFETY: the call reads so many bits of the array, which lives through it. It takes one more than it reads.
+    let done = unsafe {
+        let bits = 64 * nodes.len() + 1;
+        libc::syscall(
+            libc::SYS_set_mempolicy,
+            libc::MPOL_PREFERRED,
+            nodes.as_ptr(),
+            bits,
+        )
+    };
+    match check(done) {
+        // A kernel without nodes has one.
+        Err(Errno::NOSYS) => Ok(()),
+        done => done,
+    }
 }
 
 fn take_user(plan: &Plan<'_>) -> Result<(), Errno> {

@@ -74,7 +74,9 @@ pub(crate) struct Confinement<'a> {
     /// The user that the process becomes; none: the manager's.
     pub(crate) user: Option<u32>,
     /// Cores that it may run on; empty: all.
-    pub(crate) cores: &'a [usize],
+    pub(crate) cores: &'a [u16],
+    /// The NUMA node that its memory comes from as long as that has some; none: that of the core where it runs.
+    pub(crate) node: Option<u16>,
 }
 
 /// A program in its jail.
@@ -146,6 +148,7 @@ impl Jail {
             memory: None,
             user: self.means.users.then_some(REHEARSAL_USER),
             cores: &[],
+            node: None,
         };
         let mut started = self.start_any(None, &[], &confinement).await?;
         let status = started.process.wait().await?;
@@ -199,6 +202,7 @@ impl Jail {
             namespaces: self.means.namespaces,
             limits: &limits,
             cores: confinement.cores(),
+            node: confinement.node,
             user: confinement.user,
             root: self.root.as_deref(),
             ruleset,
@@ -271,11 +275,15 @@ impl Confinement<'_> {
     }
 
     fn cores(&self) -> Option<CpuSet> {
-        if self.cores.is_empty() {
-            return None;
-        }
-        let mut set = CpuSet::new();
-        self.cores.iter().for_each(|&core| set.set(core));
-        Some(set)
+        (!self.cores.is_empty()).then(|| cpu_set(self.cores))
     }
+}
+
+fn cpu_set(cores: &[u16]) -> CpuSet {
+    let mut set = CpuSet::new();
+    let cores = cores.iter().map(|&core| usize::from(core));
+    cores
+        .filter(|core| *core < CpuSet::MAX_CPU)
+        .for_each(|core| set.set(core));
+    set
 }

@@ -1,6 +1,7 @@
 //! Starting a process in namespaces of its own, and handling it afterwards.
 
 use std::{
+    collections::BTreeSet,
     fs, io,
     mem::MaybeUninit,
     os::{
@@ -102,6 +103,35 @@ pub(crate) struct NfProcess {
     handle: AsyncFd<OwnedFd>,
     status: Option<ExitStatus>,
     group: Option<Group>,
+}
+
+impl NfProcess {
+    /// Moves it to other cores, with all threads that it has.
+    pub(crate) fn pin(&self, cores: &[u16]) -> io::Result<()> {
+        // A thread that starts meanwhile has the cores of the one that starts it, so the second look finds what the first missed;
+        // one that starts threads for ever keeps nobody here.
+        const LOOKS: usize = 4;
+        let set = super::cpu_set(cores);
+        let mut moved = BTreeSet::new();
+        for _ in 0..LOOKS {
+            let mut more = false;
+            for task in fs::read_dir(format!("/proc/{}/task", self.pid.as_raw_nonzero()))? {
+                let thread = task?.file_name().to_str().and_then(|name| name.parse().ok());
+                let Some(thread) = thread.filter(|id| moved.insert(*id)).and_then(Pid::from_raw) else {
+                    continue;
+                };
+                more = true;
+                match rustix::thread::sched_setaffinity(Some(thread), &set) {
+                    Ok(()) | Err(Errno::SRCH) => {}
+                    Err(e) => return Err(e.into()),
+                }
+            }
+            if !more {
+                break;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// The processes that were started here and have not been reaped; a few hundred at most.

@@ -5,6 +5,7 @@ mod memif;
 mod open;
 mod pcap_read;
 mod pcap_write;
+mod spread;
 
 use std::path::PathBuf;
 
@@ -12,7 +13,7 @@ use onvm_bundle::{Bundle, MemifRole, PathRef, PortKind};
 
 pub use self::pcap_write::{CutOutput, UnreadInput};
 use self::{claims::Claim, pcap_read::Reading};
-pub(crate) use self::{claims::Claims, open::OpenPort};
+pub(crate) use self::{claims::Claims, open::OpenPort, spread::agree};
 use crate::{
     dpdk::{self, Capability, Eal, PortConfig},
     error::RunError,
@@ -56,6 +57,13 @@ pub(crate) fn plan(bundle: &Bundle) -> Result<Vec<Plan>, RunError> {
     let ports = &bundle.manager.ports;
     pcap_write::refuse_shared(bundle).map_err(|(at, reason)| refusal(&ports[at], reason))?;
     ports.iter().map(|port| plan_one(bundle, port)).collect()
+}
+
+/// The NUMA node of all cards; none where they are on several.
+pub(crate) fn node(plans: &[Plan]) -> Option<u16> {
+    let mut nodes = plans.iter().filter_map(Plan::node);
+    let first = nodes.next()?;
+    nodes.all(|node| node == first).then_some(first)
 }
 
 fn refusal(port: &onvm_bundle::Port, reason: String) -> RunError {
@@ -156,12 +164,7 @@ fn plan_one(bundle: &Bundle, port: &onvm_bundle::Port) -> Result<Plan, RunError>
         },
         mtu: port.mtu,
         promiscuous: port.promiscuous,
-        // Both directions of a flow must have one hash: the NICs' where all ports are NICs, else the worker's everywhere.
-        rss: bundle
-            .manager
-            .ports
-            .iter()
-            .all(|p| matches!(p.kind, PortKind::Pci { .. })),
+        rss: matches!(port.kind, PortKind::Pci { .. }),
         mac,
         ..PortConfig::default()
     };
@@ -183,6 +186,17 @@ impl Plan {
             Device::Pci(address) => Some(address),
             Device::Virtual { .. } | Device::Interface(_) | Device::Captures(_) => None,
         }
+    }
+
+    /// The NUMA node of its card; none: it has no card, or the host has no nodes.
+    fn node(&self) -> Option<u16> {
+        let card = match &self.device {
+            Device::Pci(address) => format!("/sys/bus/pci/devices/{address}/numa_node"),
+            Device::Interface(config) => format!("/sys/class/net/{}/device/numa_node", config.name),
+            Device::Virtual { .. } | Device::Captures(_) => return None,
+        };
+        // -1 says that there is none.
+        std::fs::read_to_string(card).ok()?.trim().parse().ok()
     }
 
     /// The captures that it is, if it is not a device.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{CutOutput, Plan, UnreadInput};
 use crate::{
     capture::{Chunk, Input, Output, Player, Recorder, Stock},
-    dpdk::{self, Eal, PacketPool, PortStats},
+    dpdk::{self, Eal, PacketPool, PortStats, Rss},
     error::RunError,
     interface::{Interface, Link},
     receiver::{Taker, handoff},
@@ -20,6 +20,8 @@ pub(crate) struct OpenPort {
     /// It reads a capture that ends.
     pub(crate) finite: bool,
     device: Device,
+    /// Of a card, as it was seen last.
+    carrier: Link,
 }
 
 #[derive(Debug)]
@@ -69,6 +71,7 @@ impl OpenPort {
             kind: plan.kind,
             finite: plan.source == Some(SourceKind::Finite),
             device,
+            carrier: Link::Up,
         })
     }
 
@@ -166,20 +169,42 @@ impl OpenPort {
         }
     }
 
+    /// Its card, which spreads flows over several queues.
+    pub(super) fn spreading(&mut self) -> Option<&mut dpdk::Port> {
+        match &mut self.device {
+            Device::Dpdk(port) if self.kind == "pci" && port.rx_queues() > 1 => Some(port),
+            _ => None,
+        }
+    }
+
+    /// How its card spreads flows over several queues, by the card's own words.
+    pub(crate) fn rss(&self) -> Option<Rss> {
+        match &self.device {
+            Device::Dpdk(port) if self.kind == "pci" => port.rss(),
+            _ => None,
+        }
+    }
+
     /// What it is good for at present, where that can change.
     pub(crate) fn link(&self) -> Option<Link> {
         match &self.device {
             Device::Interface(interface) => Some(interface.link()),
+            Device::Dpdk(port) if self.kind == "pci" => Some(carrier(port)),
             Device::Dpdk(_) | Device::Captures(_) => None,
         }
     }
 
     /// Looks for a change of its link, and logs it.
     pub(crate) fn look_at_link(&mut self) {
-        let Device::Interface(interface) = &mut self.device else {
-            return;
+        let changed = match &mut self.device {
+            Device::Interface(interface) => interface.look(),
+            Device::Dpdk(port) if self.kind == "pci" => {
+                let now = carrier(port);
+                (std::mem::replace(&mut self.carrier, now) != now).then_some(now)
+            }
+            Device::Dpdk(_) | Device::Captures(_) => return,
         };
-        match interface.look() {
+        match changed {
             None => {}
             Some(Link::Up) => tracing::info!(port = self.name, "its link is up"),
             Some(Link::Down) => {
@@ -257,6 +282,10 @@ impl OpenPort {
             Device::Interface(_) | Device::Captures(_) => Ok(()),
         }
     }
+}
+
+fn carrier(card: &dpdk::Port) -> Link {
+    if card.link_up() { Link::Up } else { Link::Down }
 }
 
 /// The receive queues of each poller. With as many queues as pollers, or more, a queue of a number is the same one's on each

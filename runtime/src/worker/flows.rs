@@ -229,10 +229,10 @@ impl View<'_> {
 
     /// The packet's hash and what decides about it, if that is kept.
     #[inline(always)]
-    pub(super) fn known(&mut self, foreseen: &Foreseen, nic_hash: Option<u32>) -> Option<(u32, Decision)> {
+    pub(super) fn known(&mut self, foreseen: &Foreseen, given_hash: Option<u32>) -> Option<(u32, Decision)> {
         let key = foreseen.flow.key.as_ref()?;
         let decision = self.port.cache.known(foreseen.at, key)?;
-        Some((nic_hash.unwrap_or(foreseen.flow.hash), decision))
+        Some((given_hash.unwrap_or(foreseen.flow.hash), decision))
     }
 
     /// The packet's hash and what decides about it. `read` is asked once for at most so many of its bytes, which nobody else may
@@ -241,12 +241,12 @@ impl View<'_> {
     pub(super) fn classify<'b>(
         &mut self,
         length: u16,
-        nic_hash: Option<u32>,
+        given_hash: Option<u32>,
         read: impl FnOnce(u16) -> &'b [u8],
     ) -> (u32, Decision) {
         let head = read(self.port.reach);
         let flow = flow_of(head);
-        let hash = nic_hash.unwrap_or(flow.hash);
+        let hash = given_hash.unwrap_or(flow.hash);
         let Self {
             entries,
             port:

@@ -237,6 +237,14 @@ impl Workers {
         self.workers.iter().all(|worker| holds(&worker.counters))
     }
 
+    /// A value of each worker's counters.
+    pub fn each(&self, value: impl Fn(&WorkerCounters) -> u64) -> Vec<u64> {
+        self.workers
+            .iter()
+            .map(|worker| value(&worker.counters))
+            .collect()
+    }
+
     /// The sum of one counter.
     pub fn sum<'a>(&'a self, counter: impl Fn(&'a WorkerCounters) -> &'a AtomicU64) -> u64 {
         let workers = self.workers.iter().map(|worker| &worker.counters);

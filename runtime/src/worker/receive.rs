@@ -145,13 +145,13 @@ fn classify(
         }
     }
     for ((packet, foreseen), hop) in burst.iter_mut().zip(&*foreseen).zip(hops) {
-        let nic_hash = packet.hash_valid().then_some(packet.hash);
+        let given_hash = packet.hash_valid().then_some(packet.hash);
         let known = match keeps {
-            true => flows.known(foreseen, nic_hash),
+            true => flows.known(foreseen, given_hash),
             false => None,
         };
         let (hash, decision) =
-            known.unwrap_or_else(|| flows.classify(packet.len, nic_hash, |most| head.of(packet, most)));
+            known.unwrap_or_else(|| flows.classify(packet.len, given_hash, |most| head.of(packet, most)));
         packet.hash = hash;
         *hop = flows.hop(decision);
         count(flows, decision, packet.len);

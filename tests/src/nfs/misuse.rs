@@ -200,11 +200,7 @@ impl Attached {
                 }
                 "answer_badly" => {
                     let text = format!("{{\"type\":\"answer\",\"number\":{},\"answer\":", asked.number);
-                    rustix::net::send(
-                        &self.connection,
-                        text.as_bytes(),
-                        SendFlags::NOSIGNAL,
-                    )?;
+                    rustix::net::send(&self.connection, text.as_bytes(), SendFlags::NOSIGNAL)?;
                 }
                 "say_out_of_order" => session::send(&self.connection, &message(1, "seen", no_fields()), &[])?,
                 _ => {

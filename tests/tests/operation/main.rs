@@ -12,6 +12,7 @@ mod apply;
 mod author;
 mod chaos;
 mod control;
+mod cores;
 mod errors;
 mod failover;
 mod fused;

@@ -14,24 +14,15 @@ pub(crate) struct Idle {
     place: Place,
 }
 
-impl Idle {
-    /// Whether it is `cores` of an NF.
-    pub(crate) fn is_cores(self) -> bool {
-        self.setting == Setting::Cores
-    }
-}
-
 /// In the order in which they are reported, and once each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Setting {
     Run,
-    Cores,
-    Numa,
     Domain,
 }
 
 impl Setting {
-    const ALL: [Self; 4] = [Self::Run, Self::Cores, Self::Numa, Self::Domain];
+    const ALL: [Self; 2] = [Self::Run, Self::Domain];
 
     /// The missing effect, and the actual behaviour.
     fn texts(self) -> (&'static str, &'static str) {
@@ -40,14 +31,6 @@ impl Setting {
                 "`run = container` has no effect",
                 "`onvm-run` starts processes. For containers, start it with `--nfs external`, and the containers with the \
                  bundle's compose.yaml",
-            ),
-            Self::Cores => (
-                "`cores` of an NF has no effect",
-                "NFs share the manager's cores, which `cores` in the `manager` block names; leave it out",
-            ),
-            Self::Numa => (
-                "`numa` has no effect",
-                "NFs run where the kernel puts them, on the manager's cores; leave it out",
             ),
             Self::Domain => (
                 "`domain` separates no NFs",
@@ -65,8 +48,6 @@ pub(crate) fn of_nf(with: &Settings) -> Vec<Idle> {
             "run",
             with.values.text("run").as_deref() == Some("container"),
         ),
-        (Setting::Cores, "cores", with.values.number("cores").is_some()),
-        (Setting::Numa, "numa", with.values.number("numa").is_some()),
         (Setting::Domain, "domain", with.values.text("domain").is_some()),
     ];
     placed(with, &given)

@@ -1,6 +1,8 @@
 //! A virtual machine with a kernel as Debian ships it, the project's programs and a script, for what the host's kernel does not
 //! offer or must not be used for. `make test-lab` fetches the kernel.
 
+mod machine;
+
 use std::{
     fs,
     os::unix::fs::{PermissionsExt, symlink},
@@ -8,6 +10,7 @@ use std::{
     process::{Command, Stdio},
 };
 
+pub use self::machine::{Hardware, Machine};
 use crate::programs::{self, tool};
 
 const LIBRARIES: &str = "usr/lib/x86_64-linux-gnu";
@@ -25,6 +28,8 @@ mount -t cgroup2 cgroup /sys/fs/cgroup
 ip link set lo up
 export PATH=/bin:/usr/bin
 ";
+/// Drivers of DPDK that need no device, and what they are linked with.
+const VIRTUAL: [&str; 5] = ["bus_pci", "bus_vdev", "mempool_ring", "net_null", "net_ring"];
 const AFTER: &str = "\necho GUEST ENDS\npoweroff -f\n";
 /// Emulated, on two cores, beside whatever else runs.
 const LONGEST_S: &str = "240";
@@ -65,17 +70,44 @@ impl Guest {
         symlink("usr/lib64", guest.path("lib64")).unwrap();
         guest.copy(Path::new("/bin/busybox"), "bin/busybox");
         for name in ["onvm-run", "onvm-nf", "test-nf"] {
-            let program = programs::path(name);
-            let to = guest.path("usr/bin").join(name);
-            // Nobody reads their debugging information there, and all of it would be in memory.
-            tool(
-                "objcopy",
-                &["--strip-debug", program.to_str().unwrap(), to.to_str().unwrap()],
-            );
-            guest.add_libraries(&program);
+            guest.add_own(name);
         }
-        guest.add_drivers();
+        guest.add_drivers(&VIRTUAL);
         guest
+    }
+
+    /// Adds the drivers of network cards, of DPDK and of the kernel, and what these need.
+    pub fn add_cards(&self) {
+        self.add_drivers(&["net_e1000", "net_virtio"]);
+        for dir in ["sbin", "var"] {
+            fs::create_dir_all(self.path(dir)).unwrap();
+        }
+        symlink("/bin/busybox", self.path("sbin/modprobe")).unwrap();
+        symlink("/run", self.path("var/run")).unwrap();
+        // Asked for by the end of a thread.
+        self.copy(
+            &Path::new("/").join(LIBRARIES).join("libgcc_s.so.1"),
+            &format!("{LIBRARIES}/libgcc_s.so.1"),
+        );
+        let modules = programs::directory().join("../guest/modules");
+        assert!(
+            modules.is_dir(),
+            "{} is missing: run `make setup-lab`",
+            modules.display()
+        );
+        self.add(&modules, "modules");
+    }
+
+    /// Adds a program of the project's.
+    pub fn add_own(&self, name: &str) {
+        let program = programs::path(name);
+        let to = self.path("usr/bin").join(name);
+        // Nobody reads their debugging information there, and all of it would be in memory.
+        tool(
+            "objcopy",
+            &["--strip-debug", program.to_str().unwrap(), to.to_str().unwrap()],
+        );
+        self.add_libraries(&program);
     }
 
     /// Adds a program of the host's, by its path.
@@ -102,20 +134,26 @@ impl Guest {
                     false => LIBRARIES,
                 };
                 let name = path.file_name().unwrap().to_str().unwrap();
-                self.copy(path, &format!("{directory}/{name}"));
+                let inside = format!("{directory}/{name}");
+                match fs::read_link(path) {
+                    // A driver's: two copies of it would be two drivers.
+                    Ok(target) if target.starts_with("dpdk") => {
+                        let _ = symlink(target, self.path(&inside));
+                    }
+                    _ => self.copy(path, &inside),
+                }
             }
         }
     }
 
-    /// Those of DPDK that need no device. It finds them in a directory of its own, by links that must stay links.
-    fn add_drivers(&self) {
+    /// Drivers of DPDK. It finds them in a directory of its own, by links that must stay links.
+    fn add_drivers(&self, wanted: &[&str]) {
         let drivers = Path::new("/").join(LIBRARIES).join("dpdk");
         for version in fs::read_dir(&drivers).unwrap().map(|e| e.unwrap()) {
             let inside = format!("{LIBRARIES}/dpdk/{}", version.file_name().to_str().unwrap());
             fs::create_dir_all(self.path(&inside)).unwrap();
             for file in fs::read_dir(version.path()).unwrap().map(|e| e.unwrap()) {
                 let name = file.file_name().into_string().unwrap();
-                let wanted = ["bus_vdev", "mempool_ring", "net_null", "net_ring"];
                 if !wanted
                     .iter()
                     .any(|driver| name.starts_with(&format!("librte_{driver}.")))
@@ -137,49 +175,18 @@ impl Guest {
         tool("cp", &["-a", from.to_str().unwrap(), to.to_str().unwrap()]);
     }
 
+    /// Starts it, to be told what to do.
+    pub fn boot(&self, hardware: &Hardware) -> Machine {
+        Machine::boot(self, hardware)
+    }
+
     /// Runs a shell script as the guest's first process. Returns what the guest printed, once it has ended by itself.
     pub fn run(&self, script: &str) -> String {
-        let init = self.path("init");
-        fs::write(&init, format!("{BEFORE}{script}{AFTER}")).unwrap();
-        fs::set_permissions(&init, fs::Permissions::from_mode(0o755)).unwrap();
-        let image = tempfile::NamedTempFile::new().unwrap();
-        let pack = "find . | busybox cpio -o -H newc 2>/dev/null";
-        let packed = Command::new("sh")
-            .args(["-c", pack])
-            .current_dir(self.dir.path())
-            .stdout(image.reopen().unwrap())
-            .status();
-        assert!(packed.unwrap().success(), "{pack} fails");
-        let kernel = programs::directory().join("../guest/vmlinuz");
-        assert!(
-            kernel.is_file(),
-            "{} is missing: run `make setup-lab`",
-            kernel.display()
-        );
-        let output = Command::new("timeout")
-            .args([
-                LONGEST_S,
-                "qemu-system-x86_64",
-                "-accel",
-                "tcg,thread=multi",
-                "-cpu",
-                "max",
-            ])
-            .args([
-                "-smp",
-                "2",
-                "-m",
-                "1536",
-                "-nographic",
-                "-no-reboot",
-                "-nic",
-                "none",
-            ])
-            .args(["-append", "console=ttyS0 quiet panic=-1 rdinit=/init"])
-            .arg("-kernel")
-            .arg(&kernel)
-            .arg("-initrd")
-            .arg(image.path())
+        let image = self.pack(&format!("{script}{AFTER}"));
+        let mut command = Command::new("timeout");
+        qemu(&mut command, image.path(), "");
+        let output = command
+            .args(["-smp", "2", "-nic", "none", "-monitor", "none"])
             .stdin(Stdio::null())
             .output()
             .expect("QEMU can be started; `make setup-lab` installs it");
@@ -190,4 +197,46 @@ impl Guest {
         );
         text
     }
+
+    /// Its root directory as the kernel takes it, with this script as the first process.
+    fn pack(&self, script: &str) -> tempfile::NamedTempFile {
+        let init = self.path("init");
+        fs::write(&init, format!("{BEFORE}{script}")).unwrap();
+        fs::set_permissions(&init, fs::Permissions::from_mode(0o755)).unwrap();
+        let image = tempfile::NamedTempFile::new().unwrap();
+        let pack = "find . | busybox cpio -o -H newc 2>/dev/null";
+        let packed = Command::new("sh")
+            .args(["-c", pack])
+            .current_dir(self.dir.path())
+            .stdout(image.reopen().unwrap())
+            .status();
+        assert!(packed.unwrap().success(), "{pack} fails");
+        image
+    }
+}
+
+/// Emulated: the hosts of tests run no guests of their own.
+fn qemu(timeout: &mut Command, image: &Path, kernel: &str) {
+    let vmlinuz = programs::directory().join("../guest/vmlinuz");
+    assert!(
+        vmlinuz.is_file(),
+        "{} is missing: run `make setup-lab`",
+        vmlinuz.display()
+    );
+    timeout
+        .args([
+            LONGEST_S,
+            "qemu-system-x86_64",
+            "-accel",
+            "tcg,thread=multi",
+            "-cpu",
+            "max",
+        ])
+        .args(["-m", "1536", "-display", "none", "-serial", "stdio", "-no-reboot"])
+        .arg("-append")
+        .arg(format!("console=ttyS0 quiet panic=-1 rdinit=/init {kernel}"))
+        .arg("-kernel")
+        .arg(&vmlinuz)
+        .arg("-initrd")
+        .arg(image);
 }
