@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     BenchError, host,
     results::{Goal, Record, rounded},
+    rig,
 };
 
 pub mod course;
@@ -34,6 +35,8 @@ struct Figure {
     less: (&'static str, u32),
     more: (&'static str, u32),
     bursts: u32,
+    /// Descriptors of each.
+    burst: usize,
 }
 
 const FIGURES: &[Figure] = &[
@@ -42,30 +45,35 @@ const FIGURES: &[Figure] = &[
         less: ("ring", SHORT),
         more: ("ring", LONG),
         bursts: LONG - SHORT,
+        burst: course::BURST,
     },
     Figure {
         name: "nf_forward",
         less: ("nf_forward", SHORT),
         more: ("nf_forward", LONG),
         bursts: LONG - SHORT,
+        burst: course::BURST,
     },
     Figure {
         name: "worker_port_to_port",
         less: ("worker_0", SHORT),
         more: ("worker_0", LONG),
         bursts: LONG - SHORT,
+        burst: rig::BURST,
     },
     Figure {
         name: "worker_nf_visit",
         less: ("worker_0", LONG),
         more: ("worker_1", LONG),
         bursts: LONG,
+        burst: rig::BURST,
     },
     Figure {
         name: "worker_hop",
         less: ("worker_1", LONG),
         more: ("worker_5", LONG),
         bursts: 4 * LONG,
+        burst: rig::BURST,
     },
 ];
 
@@ -189,7 +197,7 @@ fn count_all() -> Result<Vec<(String, f64)>, BenchError> {
     }
     let figure = |figure: &Figure| {
         let [more, less] = [figure.more, figure.less].map(|run| totals.get(&run).copied().unwrap_or(0));
-        let descriptors = u64::from(figure.bursts) * course::BURST as u64;
+        let descriptors = u64::from(figure.bursts) * figure.burst as u64;
         let each = more.saturating_sub(less) as f64 / descriptors as f64;
         (figure.name.to_owned(), each)
     };

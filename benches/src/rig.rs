@@ -46,7 +46,7 @@ const GEOMETRY: Geometry = Geometry {
     headroom: HEADROOM as u32,
 };
 /// Packets that it can be given at once: DPDK's ring ports hold some more.
-pub const MOST_FED: usize = 31 * BURST;
+pub const MOST_FED: usize = 992;
 /// What a packet begins with; the worker reads no more for rules on addresses and ports.
 pub type Head = [u8; 64];
 const SPINNING: IdlePolicy = IdlePolicy {

@@ -18,9 +18,12 @@ use nflib::{
 use onvm_run::worker::Worker;
 use stdlib_nfs::forward::Forward;
 
-use crate::{BenchError, rig::Rig};
+use crate::{
+    BenchError,
+    rig::{self, Rig},
+};
 
-/// Descriptors pushed at once.
+/// Descriptors that an NF pushes at once.
 pub const BURST: usize = 32;
 
 /// One thing to count.
@@ -179,13 +182,13 @@ fn worker(nfs: u16, bursts: u32) -> Result<(), BenchError> {
         let moved = rig.round(counted_round)?;
         assert_eq!(
             moved,
-            BURST * (usize::from(nfs) + 1),
+            rig::BURST * (usize::from(nfs) + 1),
             "the worker did not move a full burst at each hop"
         );
     }
     assert_eq!(
         rig.delivered() - before,
-        u64::from(bursts) * BURST as u64,
+        u64::from(bursts) * rig::BURST as u64,
         "not every packet has left"
     );
     Ok(())
