@@ -558,7 +558,7 @@ mod tests {
             }
         }
         assert!(ready > 50, "{ready} of them were ready: {why:?}");
-        assert!(requests > 200, "{requests} requests about flow entries");
+        assert!(requests > 100, "{requests} requests about flow entries");
         for said in [
             "it hung up",
             "it named more than",

@@ -2,14 +2,18 @@
 //! that have fewer queues than there are workers, as network cards do by their hash (receive-side scaling).
 //!
 //! The hash is symmetric, so that both directions of a flow come to one worker, from whatever port. A packet is counted as received by
-//! the worker that takes it; one that finds no room at its worker is counted here, as `ring_full` at its port. Sources that can wait
-//! do so until every worker has room.
+//! the worker that takes it. While a worker has no room for a burst, packets stay where they come from: those of sources that can wait
+//! for as long as it takes, those of live ports for [`PATIENCE`], in the device's queue. A live one that finds no room then is counted
+//! here, as `ring_full` at its port.
 
 mod handoff;
 #[cfg(test)]
 mod model;
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use crossbeam_queue::SegQueue;
 use nflib::{
@@ -63,6 +67,9 @@ pub struct Receiver {
     exit: bool,
 }
 
+/// For a worker that the machine does not run. One that has no room for longer must not stop the flows of the others.
+const PATIENCE: Duration = Duration::from_millis(20);
+
 #[derive(Debug)]
 struct Port {
     id: usize,
@@ -72,6 +79,7 @@ struct Port {
     to: Vec<Giver>,
     /// By worker: packets of the burst.
     sorted: Vec<Vec<(RxDesc, Stamp)>>,
+    hold: Hold,
 }
 
 impl Receiver {
@@ -111,6 +119,7 @@ impl Receiver {
                     burst: RxBurst::new(BURST),
                     sorted: to.iter().map(|_| Vec::with_capacity(BURST)).collect(),
                     to,
+                    hold: Hold::default(),
                 }),
                 Command::Exit => self.exit = true,
             }
@@ -169,13 +178,33 @@ impl Receiver {
 }
 
 impl Port {
-    /// It has been read to its end, or can wait and a worker has no room for a burst.
+    /// It has been read to its end, or a worker has no room for a burst; for a live one that is so for a short time alone.
     fn waits(&mut self) -> bool {
+        let mut has_room = || self.to.iter_mut().all(|giver| giver.room() >= BURST);
         match self.source.kind {
-            SourceKind::Live => false,
+            SourceKind::Live => {
+                let has_room = has_room();
+                self.hold.waits(has_room, Instant::now)
+            }
             SourceKind::Ended => true,
-            SourceKind::Endless | SourceKind::Finite => self.to.iter_mut().any(|giver| giver.room() < BURST),
+            SourceKind::Endless | SourceKind::Finite => !has_room(),
         }
+    }
+}
+
+/// Since when a worker has no room for what a live port has.
+#[derive(Debug, Default)]
+struct Hold(Option<Instant>);
+
+impl Hold {
+    /// Whether its packets are to be left in the device's queue.
+    fn waits(&mut self, has_room: bool, now: impl FnOnce() -> Instant) -> bool {
+        if has_room {
+            self.0 = None;
+            return false;
+        }
+        let now = now();
+        now.duration_since(*self.0.get_or_insert(now)) < PATIENCE
     }
 }
 
@@ -204,6 +233,18 @@ fn worker_of(hash: u32, workers: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_live_port_waits_for_a_worker_and_not_for_ever() {
+        let (mut hold, now) = (Hold::default(), Instant::now());
+        let mut waits = |has_room, after| hold.waits(has_room, || now + after);
+        let none = Duration::ZERO;
+        assert!(!waits(true, none));
+        assert!(waits(false, none) && waits(false, PATIENCE / 2));
+        assert!(!waits(false, PATIENCE) && !waits(false, 2 * PATIENCE));
+        assert!(!waits(true, 2 * PATIENCE));
+        assert!(waits(false, 3 * PATIENCE), "there was room");
+    }
 
     #[test]
     fn flows_spread_over_workers_and_over_the_instances_of_each() {
