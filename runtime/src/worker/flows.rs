@@ -215,7 +215,7 @@ impl View<'_> {
             return Foreseen { flow, at: 0 };
         };
         let at = self.port.cache.hash(key);
-        if let Some(place) = self.port.cache.likely(at) {
+        for place in self.port.cache.likely(at).into_iter().flatten() {
             prefetch(place);
         }
         Foreseen { flow, at }
