@@ -114,6 +114,13 @@ pub fn dropped(drops: &[wire::Drop], reason: &str) -> u64 {
         .sum()
 }
 
+/// Whether so many packets have come in and all have left. What is inside is told at intervals only, so that a packet may have come of
+/// which it does not know yet.
+pub fn all_have_left(status: &Status, received: u64) -> bool {
+    let b = &status.balance;
+    b.received == received && b.in_flight == 0 && b.received + b.generated == b.delivered + b.dropped
+}
+
 /// The instance of a status.
 pub fn instance<'a>(status: &'a Status, name: &str) -> &'a InstanceStatus {
     let mut all = status.services.iter().flat_map(|s| &s.instances);

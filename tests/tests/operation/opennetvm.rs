@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use onvm_tests::{
     Feed, Manager, Scratch, capture,
-    manager::{SOON, dropped, instance},
+    manager::{SOON, all_have_left, dropped, instance},
     misused, process,
 };
 use rustix::process::Signal;
@@ -213,9 +213,7 @@ fn an_nf_serves_from_the_answer_on_and_its_drops_are_counted() {
     assert_eq!(manager.apply(&after, None).unwrap().started, ["fw-0"]);
     // The first packet after the answer meets it.
     feed.send(&packets);
-    let status = manager.wait_until("all have left or are dropped", SOON, |s| {
-        s.balance.received == 600 && s.balance.in_flight == 0
-    });
+    let status = manager.wait_until("all have left or are dropped", SOON, |s| all_have_left(s, 600));
     assert_eq!(status.balance.delivered, 500);
     let fw = instance(&status, "fw-0");
     assert_eq!(

@@ -9,7 +9,7 @@ use std::{
 use onvm_api::Status;
 use onvm_tests::{
     Feed, Manager, Scratch, capture,
-    manager::{SOON, instance},
+    manager::{SOON, all_have_left, instance},
     programs,
 };
 
@@ -67,9 +67,7 @@ fn entries(status: &Status) -> Vec<(&str, &str, u64)> {
 }
 
 fn settled(manager: &Manager, packets: u64) -> Status {
-    manager.wait_until("all packets have left", SOON, |s| {
-        s.balance.received == packets && s.balance.in_flight == 0
-    })
+    manager.wait_until("all packets have left", SOON, |s| all_have_left(s, packets))
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use onvm_tests::{
     Manager, Scratch, capture,
-    manager::{SOON, instance},
+    manager::{SOON, all_have_left, instance},
     process,
 };
 use rustix::process::Signal;
@@ -48,7 +48,7 @@ fn copy(manager: &str) {
     let bundle = scratch.build(&chain, "bundle");
     let manager = Manager::ready(&bundle, "test", &scratch.run_dir(), &[]);
     let status = manager.wait_until("every packet has left", SOON, |s| {
-        s.balance.received == u64::from(PACKETS) && s.balance.in_flight == 0
+        all_have_left(s, u64::from(PACKETS))
     });
     let made = instance(&status, "make-0");
     let (copies, answers, lacking) = (

@@ -10,7 +10,7 @@ use onvm_bundle::filter::{
 };
 use onvm_tests::{
     Feed, Manager, Scratch, capture,
-    manager::{SOON, instance},
+    manager::{SOON, all_have_left, instance},
     programs,
     random::Random,
 };
@@ -219,7 +219,7 @@ fn agree(random: &mut Random) -> [u64; 3] {
     let expected = expected(&scratch, &packets);
     feed.send(&packets);
     manager.wait_until("all packets have left", SOON, |s| {
-        s.balance.received == PACKETS as u64 && s.balance.in_flight == 0
+        all_have_left(s, PACKETS as u64)
     });
     let taken = flows(&scratch).1.entries;
     let taken = taken
