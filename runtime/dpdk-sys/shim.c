@@ -185,7 +185,7 @@ static __rte_noinline struct rte_mbuf *take_in(const struct onvm_pool *pool, str
 }
 
 /* Half of a struct onvm_rx_desc, with its fields from the lowest bit on. */
-typedef uint64_t __attribute__((may_alias)) rx_words;
+typedef uint64_t __attribute__((may_alias, aligned(4))) rx_words;
 _Static_assert(sizeof(struct onvm_rx_desc) == 2 * sizeof(rx_words), "two words make a descriptor");
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "fields stand in words from the lowest bit on");
 
@@ -223,7 +223,7 @@ uint16_t onvm_rx_burst(const struct onvm_pool *pool, uint16_t port, uint16_t que
 }
 
 /* Both lengths of an mbuf, and its tag, which nobody reads. */
-typedef uint64_t __attribute__((may_alias)) lengths;
+typedef uint64_t __attribute__((may_alias, aligned(4))) lengths;
 _Static_assert(offsetof(struct rte_mbuf, data_len) == offsetof(struct rte_mbuf, pkt_len) + 4 &&
 		       offsetof(struct rte_mbuf, vlan_tci) == offsetof(struct rte_mbuf, pkt_len) + 6,
 	       "the lengths and the tag are neighbours");

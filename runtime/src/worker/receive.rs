@@ -50,6 +50,8 @@ impl Worker {
         add(&counters.rx_bytes, bytes);
         self.admit(port, slot, bytes);
         if read_to_its_end {
+            // What is under way to a port has left its generation, and is not counted as sent yet.
+            self.forward.flush(&mut self.packets);
             // In this order: who sees that the source is done sees its last packets in flight, too.
             self.counters
                 .in_flight
