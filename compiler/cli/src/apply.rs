@@ -6,10 +6,7 @@ use std::{
 };
 
 use onvm_api::{API_VERSION, ApiError, ApplyRequest, Client, ClientError, Status};
-use onvm_bundle::{
-    Bundle,
-    diff::{Diff, diff_running},
-};
+use onvm_bundle::diff::{Diff, diff_running};
 use onvmc::{Inputs, traffic::Changes};
 
 use super::{
@@ -129,13 +126,7 @@ fn prepare(
     };
     let client = client::find(&runtime.runtime, wanted).map_err(|e| e.report(out))?;
     let status = client.status().map_err(|e| Failure::from(e).report(out))?;
-    let running = Bundle::load(Path::new(&status.bundle_dir)).map_err(|e| {
-        out.error(
-            "running_bundle",
-            &format!("the bundle that the manager runs cannot be read: {e}"),
-        );
-        Outcome::Refused
-    })?;
+    let running = client::running_bundle(out, &status)?;
     let inputs = Inputs {
         name: Some(&running.index.name),
         previous: Some(&running.manager),

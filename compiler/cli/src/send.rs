@@ -1,9 +1,7 @@
 //! `onvmc send`: a message to an NF while it runs.
 
-use std::path::Path;
-
 use onvm_api::{API_VERSION, ApiError, SendAnswer, SendReply, SendRequest, Status};
-use onvm_bundle::{Bundle, MessageKind, Sender, kind_for};
+use onvm_bundle::{MessageKind, Sender, kind_for};
 use onvmc::messages::{Mistakes, fields, meant};
 use serde_json::{Map, Value};
 
@@ -53,13 +51,7 @@ pub(super) fn run(out: &Output, args: &SendArgs) -> Outcome {
 
 /// Reads the fields by the manifest of the NF that runs. One that the running bundle has not is the manager's to refuse.
 fn read(out: &Output, status: &Status, args: &SendArgs) -> Result<Map<String, Value>, Outcome> {
-    let running = Bundle::load(Path::new(&status.bundle_dir)).map_err(|e| {
-        out.error(
-            "running_bundle",
-            &format!("the bundle that the manager runs cannot be read: {e}"),
-        );
-        Outcome::Refused
-    })?;
+    let running = client::running_bundle(out, status)?;
     let named = |name: &str| {
         let mut of_nf = running.instances.values().filter(|config| config.service == name);
         of_nf.next().map(|config| config.manifest.messages.as_slice())

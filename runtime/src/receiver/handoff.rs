@@ -97,6 +97,11 @@ impl<W: HandoffWords> Giver<W> {
         slots as usize / SLOTS
     }
 
+    /// It has taken all that it was given.
+    pub fn is_idle(&mut self) -> bool {
+        self.room() == self.0.capacity() as usize / SLOTS
+    }
+
     /// Hands on as many as there is room for; gives how many.
     pub fn give(&mut self, packets: &[(RxDesc, Stamp)]) -> usize {
         let mut words = [[0; 2]; SLOTS * MAX_BURST];

@@ -79,7 +79,8 @@ struct Port {
     to: Vec<Giver>,
     /// By worker: packets of the burst.
     sorted: Vec<Vec<(RxDesc, Stamp)>>,
-    hold: Hold,
+    /// By worker.
+    holds: Vec<Hold>,
 }
 
 impl Receiver {
@@ -118,8 +119,8 @@ impl Receiver {
                     turn: 0,
                     burst: RxBurst::new(BURST),
                     sorted: to.iter().map(|_| Vec::with_capacity(BURST)).collect(),
+                    holds: vec![Hold::default(); to.len()],
                     to,
-                    hold: Hold::default(),
                 }),
                 Command::Exit => self.exit = true,
             }
@@ -180,27 +181,35 @@ impl Receiver {
 impl Port {
     /// It has been read to its end, or a worker has no room for a burst; for a live one that is so for a short time alone.
     fn waits(&mut self) -> bool {
-        let mut has_room = || self.to.iter_mut().all(|giver| giver.room() >= BURST);
         match self.source.kind {
             SourceKind::Live => {
-                let has_room = has_room();
-                self.hold.waits(has_room, Instant::now)
+                let mut workers = self.to.iter_mut().zip(&mut self.holds);
+                workers
+                    .any(|(giver, hold)| hold.waits(giver.room() >= BURST, || giver.is_idle(), Instant::now))
             }
             SourceKind::Ended => true,
-            SourceKind::Endless | SourceKind::Finite => !has_room(),
+            SourceKind::Endless | SourceKind::Finite => self.to.iter_mut().any(|giver| giver.room() < BURST),
         }
     }
 }
 
-/// Since when a worker has no room for what a live port has.
-#[derive(Debug, Default)]
+/// Since when a worker is behind with what a live port has: from when it had no room until it has taken everything. One with too much to
+/// do has room for a moment again and again; it is not waited for each time, which would slow the flows of the others down to its own.
+#[derive(Debug, Clone, Default)]
 struct Hold(Option<Instant>);
 
 impl Hold {
-    /// Whether its packets are to be left in the device's queue.
-    fn waits(&mut self, has_room: bool, now: impl FnOnce() -> Instant) -> bool {
+    /// Whether the port's packets are to be left in the device's queue.
+    fn waits(
+        &mut self,
+        has_room: bool,
+        is_idle: impl FnOnce() -> bool,
+        now: impl FnOnce() -> Instant,
+    ) -> bool {
         if has_room {
-            self.0 = None;
+            if self.0.is_some() && is_idle() {
+                self.0 = None;
+            }
             return false;
         }
         let now = now();
@@ -237,13 +246,14 @@ mod tests {
     #[test]
     fn a_live_port_waits_for_a_worker_and_not_for_ever() {
         let (mut hold, now) = (Hold::default(), Instant::now());
-        let mut waits = |has_room, after| hold.waits(has_room, || now + after);
+        let mut waits = |has_room, is_idle, after| hold.waits(has_room, || is_idle, || now + after);
         let none = Duration::ZERO;
-        assert!(!waits(true, none));
-        assert!(waits(false, none) && waits(false, PATIENCE / 2));
-        assert!(!waits(false, PATIENCE) && !waits(false, 2 * PATIENCE));
-        assert!(!waits(true, 2 * PATIENCE));
-        assert!(waits(false, 3 * PATIENCE), "there was room");
+        assert!(!waits(true, true, none));
+        assert!(waits(false, false, none) && waits(false, false, PATIENCE / 2));
+        assert!(!waits(true, false, PATIENCE / 2), "room for a moment");
+        assert!(!waits(false, false, PATIENCE) && !waits(false, false, 2 * PATIENCE));
+        assert!(!waits(true, true, 2 * PATIENCE));
+        assert!(waits(false, false, 3 * PATIENCE), "it had taken everything");
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! The way of packets that go from one hop to the next together: what is the same for all of them is looked up once.
 
-use nflib::{Descriptor, VERDICT_NEXT};
+use nflib::{
+    Descriptor, VERDICT_NEXT,
+    memory::{Geometry, PacketFile},
+};
 
 use super::{
     forward::Forward,
@@ -52,8 +55,6 @@ pub(super) struct Batch {
     /// Verdict and flags of each, as far as they count: of fused NFs, the last one of the run is to have handled the packet.
     expected: u16,
     counting: u16,
-    /// Bytes of a buffer.
-    stride: u32,
     /// The instance may have changed them.
     writes: bool,
     route: Route,
@@ -65,7 +66,7 @@ struct Look {
     tag: Tag,
     expected: u16,
     counting: u16,
-    stride: u32,
+    geometry: Geometry,
 }
 
 impl Look {
@@ -88,7 +89,7 @@ impl Look {
             return None;
         }
         if WRITES {
-            if u32::from(offset) + u32::from(length) > self.stride {
+            if !self.geometry.fits(offset, length) {
                 return None;
             }
             entry.place = place(offset, length);
@@ -99,12 +100,12 @@ impl Look {
 
 impl Batch {
     #[inline(always)]
-    fn look(&self) -> Look {
+    fn look(&self, file: &PacketFile) -> Look {
         Look {
             tag: self.tag,
             expected: self.expected,
             counting: self.counting,
-            stride: self.stride,
+            geometry: file.geometry(),
         }
     }
 }
@@ -179,7 +180,6 @@ impl Forward {
             _ => (next | u16::from(last) << 8, 0xffff),
         };
         batch.tag = tag;
-        batch.stride = self.file.geometry().stride;
     }
 
     /// Sends as many of the packets that an instance handed back as go on together, from the first on; gives how many. The next one has
@@ -218,7 +218,11 @@ impl Forward {
         let Some(link) = self.links[usize::from(to)].as_mut().filter(|l| !l.faulty) else {
             return 0;
         };
-        let (look, onward, run) = (self.batch.look(), self.batch.onward, self.batch.route.run);
+        let (look, onward, run) = (
+            self.batch.look(&self.file),
+            self.batch.onward,
+            self.batch.route.run,
+        );
         let flags = self.flags[usize::from(onward.port())];
         let (entries, room) = (packets.ledger.all(), link.room());
         let (all, mut n) = (room.len(), 0);
@@ -245,7 +249,7 @@ impl Forward {
         port: u16,
         taken: &[[u64; 2]],
     ) -> usize {
-        let (look, onward) = (self.batch.look(), self.batch.onward);
+        let (look, onward) = (self.batch.look(&self.file), self.batch.onward);
         let staged = &mut self.sinks[usize::from(port)].staged;
         let (entries, room) = (packets.ledger.all(), staged.room());
         let (all, mut n, mut bytes) = (room.len(), 0, 0);

@@ -2,9 +2,10 @@
 
 mod choose;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use onvm_api::ClientError;
+use onvm_api::{ClientError, Status};
+use onvm_bundle::Bundle;
 
 pub(super) use self::choose::{Wanted, find};
 use super::{Outcome, output::Output};
@@ -45,6 +46,17 @@ fn with_remedy(error: &ClientError) -> String {
         ClientError::Foreign { .. } => format!("{error}. {OWN}"),
         error => error.to_string(),
     }
+}
+
+/// The bundle that a manager runs.
+pub(super) fn running_bundle(out: &Output, status: &Status) -> Result<Bundle, Outcome> {
+    Bundle::load(Path::new(&status.bundle_dir)).map_err(|e| {
+        out.error(
+            "running_bundle",
+            &format!("the bundle that the manager runs cannot be read: {e}"),
+        );
+        Outcome::Refused
+    })
 }
 
 impl Failure {
