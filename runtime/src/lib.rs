@@ -5,6 +5,7 @@
 
 pub mod api;
 pub mod capture;
+mod container;
 pub mod control;
 pub mod director;
 pub mod dpdk;

@@ -50,9 +50,13 @@ pub use manifest::{
     State,
 };
 pub use messages::kind_for;
-pub use names::{NAME_RULE, is_bundle_name, is_file_name, is_file_path, is_name};
+pub use names::{NAME_RULE, compose_variable, is_bundle_name, is_file_name, is_file_path, is_name};
 pub use onvm_filter as filter;
 pub use params::ParamSource;
 pub use reconfigured::reconfigured;
 pub use replicas::Replicas;
 pub use room::HEADROOM;
+
+/// The system calls that an NF may make, as container engines take them: `seccomp.json` of a bundle. The same as in the jail of
+/// processes, which a test of the runtime sees to.
+pub const SECCOMP_PROFILE: &str = include_str!("seccomp.json");

@@ -102,6 +102,15 @@ pub enum ParamKind {
     Rules,
 }
 
+impl Manifest {
+    /// The image of its containers: the one that it names, or that of its program in this version, as `onvmc image` tags it.
+    pub fn image(&self) -> String {
+        let Self { run, version, .. } = self;
+        let named = run.image.clone();
+        named.unwrap_or_else(|| format!("{}:{version}", run.binary))
+    }
+}
+
 impl ParamKind {
     /// The units of a quantity of this kind, smallest first, each with its size in the smallest, which is the one that
     /// a bundle's values are in. Empty for what has no unit.

@@ -34,6 +34,16 @@ pub fn is_file_path(path: &str) -> bool {
     path.len() <= LONGEST_PATH && path.split('/').all(is_file_name)
 }
 
+/// The variable of a bundle's `compose.yaml` that says something of an instance: `ONVM_USER_FW_0` is the user of `fw-0`.
+pub fn compose_variable(what: &str, instance: &str) -> String {
+    let plain = |c: char| match c.is_ascii_alphanumeric() {
+        true => c.to_ascii_uppercase(),
+        false => '_',
+    };
+    let instance: String = instance.chars().map(plain).collect();
+    format!("ONVM_{what}_{instance}")
+}
+
 #[cfg(test)]
 mod tests {
     use std::path::{Component, Path};

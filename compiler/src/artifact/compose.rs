@@ -1,9 +1,7 @@
 //! `compose.yaml`: one service per NF instance, valid for Compose v2 and docker-compose 1.29.
 
-use std::collections::BTreeSet;
-
 use nflib::FUSED;
-use onvm_bundle::{Host, Instance, ManagerConfig};
+use onvm_bundle::{Host, Instance, ManagerConfig, compose_variable};
 use serde::Serialize;
 
 use super::ArtifactError;
@@ -27,13 +25,13 @@ struct Entry {
     /// A JSON string, which is a YAML string whatever is in it; so are the others.
     image: String,
     command: Vec<String>,
-    user: String,
+    user: &'static str,
+    /// The variable that holds the user and group that the manager chose.
+    user_variable: String,
     memory: u64,
     pids: u32,
     /// The variable that holds the cores which the manager chose.
     cpuset: String,
-    secrets: Vec<String>,
-    has_secrets: bool,
     /// It is not started with the others, but when the service is scaled.
     on_demand: bool,
 }
@@ -68,28 +66,18 @@ fn entries(program: &Program, manager: &ManagerConfig) -> Vec<Entry> {
         let configs: Vec<_> = members.filter_map(|m| program.instances.get(&m.name)).collect();
         let config = configs.first()?;
         let run = &config.manifest.run;
-        let image = match &run.image {
-            Some(image) => image.clone(),
-            None => format!("{}:{}", run.binary, config.manifest.version),
-        };
-        let secrets: BTreeSet<String> = configs
-            .iter()
-            .flat_map(|config| secrets(&config.params))
-            .collect();
-        let secrets: Vec<String> = secrets.iter().map(|s| quote(s)).collect();
         Some(Entry {
             name: instance.name.clone(),
-            image: quote(&image),
+            image: quote(&config.manifest.image()),
             command: match host.is_fused() {
                 true => vec![quote(FUSED)],
                 false => run.args.iter().map(|a| quote(a)).collect(),
             },
-            user: quote(USER),
+            user: USER,
+            user_variable: compose_variable("USER", &instance.name),
             memory: instance.memory.unwrap_or(64 << 20),
             pids: PIDS,
-            cpuset: format!("ONVM_CPUSET_{}", variable(&instance.name)),
-            has_secrets: !secrets.is_empty(),
-            secrets,
+            cpuset: compose_variable("CPUSET", &instance.name),
             on_demand,
         })
     };
@@ -99,26 +87,4 @@ fn entries(program: &Program, manager: &ManagerConfig) -> Vec<Entry> {
 fn quote(text: &str) -> String {
     // A `$` would be taken for a variable by Compose.
     serde_json::Value::from(text.replace('$', "$$")).to_string()
-}
-
-fn variable(instance: &str) -> String {
-    instance
-        .chars()
-        .map(|c| {
-            if c.is_ascii_alphanumeric() {
-                c.to_ascii_uppercase()
-            } else {
-                '_'
-            }
-        })
-        .collect()
-}
-
-/// The names of the secrets among an instance's parameters.
-fn secrets(params: &toml::Table) -> impl Iterator<Item = String> {
-    let one = |value: &toml::Value| value.get("secret").and_then(|s| s.as_str()).map(str::to_owned);
-    params.values().flat_map(move |value| match value {
-        toml::Value::Array(items) => items.iter().filter_map(one).collect::<Vec<_>>(),
-        other => one(other).into_iter().collect(),
-    })
 }

@@ -43,6 +43,7 @@ impl Artifact {
             toml_text::flows(&program.flows, &quoted)?.into_bytes(),
         );
         files.insert("compose.yaml".into(), compose::render(program)?.into_bytes());
+        files.insert("seccomp.json".into(), onvm_bundle::SECCOMP_PROFILE.into());
         let services = program.manager.services.iter();
         let declared: HashMap<&str, &SourceRef> = services.map(|s| (s.name.as_str(), &s.source)).collect();
         for (name, config) in &program.instances {

@@ -133,7 +133,11 @@ impl Manager {
             let bundle = keeper.keep(&bundle)?;
             Ok(Taken { bundle, specs })
         };
-        self.aside(take).await?.map_err(refused).map(Some)
+        let taken: Taken = self.aside(take).await?.map_err(refused)?;
+        if taken.specs.values().flatten().any(InstanceSpec::is_contained) {
+            self.fleet.find_engine().await.map_err(refused)?;
+        }
+        Ok(Some(taken))
     }
 
     fn check_changeable(&self, bundle: &Bundle) -> Result<(), ApiError> {

@@ -13,6 +13,8 @@ use crate::fleet::{InstanceSpec, NfMode, Placed};
 
 /// For all added instances to become ready; longer than one instance's own deadline.
 const READY_DEADLINE: Duration = Duration::from_secs(20);
+/// More time for each, since containers are created one after the other.
+const CREATE_DEADLINE: Duration = Duration::from_secs(1);
 
 impl Manager {
     /// Finds or starts the bundle's services. Undoes itself on failure.
@@ -22,6 +24,7 @@ impl Manager {
         mut specs: HashMap<String, Vec<InstanceSpec>>,
     ) -> Result<HashMap<String, Placed>, ApiError> {
         let mut placed = HashMap::new();
+        self.fleet.bundle.clone_from(&bundle.dir);
         for host in bundle.manager.hosts() {
             let name = &host.service.name;
             let specs = specs.remove(name).unwrap_or_default();
@@ -45,7 +48,7 @@ impl Manager {
         };
         // NFs started from outside may take any time.
         let patience = match self.host.mode {
-            NfMode::Process => READY_DEADLINE,
+            NfMode::Process | NfMode::Compose => READY_DEADLINE + slots.len() as u32 * CREATE_DEADLINE,
             NfMode::External => Duration::from_secs(24 * 3600),
         };
         self.pump(Instant::now() + patience, |m| m.stopping || settled(m))

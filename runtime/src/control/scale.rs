@@ -103,13 +103,14 @@ impl Manager {
             |e: &dyn std::fmt::Display| ApiError::new(ApiError::NOT_READY, e.to_string(), UNCHANGED);
         let specs = specs.map_err(|e| not_ready(&e))?;
         let bundle = self.bundle.clone();
+        self.fleet.bundle.clone_from(&bundle.dir);
         let placed = self
             .fleet
             .place_as(&Host::alone(service), &bundle.instances, specs, scale)
             .map_err(|e| not_ready(&e))?;
         let placed = HashMap::from([(service.name.clone(), placed)]);
         // One that somebody else starts joins when it comes.
-        if self.host.mode == NfMode::Process
+        if self.host.mode != NfMode::External
             && let Err(error) = self.await_ready(&placed).await
         {
             self.undo_services(&placed);

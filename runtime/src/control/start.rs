@@ -11,7 +11,7 @@ use nflib::memory::HUGE_PAGE;
 use onvm_api as wire;
 use onvm_bundle::{Bundle, HugePages, ManagerConfig};
 use rustix::process::{Resource, Rlimit};
-use tokio::sync::{mpsc::unbounded_channel, oneshot};
+use tokio::sync::{OnceCell, mpsc::unbounded_channel, oneshot};
 
 use super::{
     Aside, History, Manager, Rates, Signals, cores, memory::Memory, place::slots_of, program::port_names,
@@ -20,6 +20,7 @@ use super::{
 use crate::{
     api,
     capture::Chunk,
+    container::Engine,
     director::Director,
     dpdk::{self, Eal, EalOptions, PageSize},
     error::RunError,
@@ -62,10 +63,22 @@ pub async fn start(options: Options) -> Result<Manager, RunError> {
     prepare_process();
     let jail = match options.host.mode {
         NfMode::Process => Some(Jail::new(&options.host.waived).await?),
-        NfMode::External => None,
+        NfMode::Compose | NfMode::External => None,
     };
-    let filtered = jail.as_ref().is_some_and(|jail| jail.means().calls);
+    let filtered = match options.host.mode {
+        NfMode::Process => jail.as_ref().is_some_and(|jail| jail.means().calls),
+        // Containers have the filter of the jail.
+        NfMode::Compose => true,
+        NfMode::External => false,
+    };
     let run_dir = Arc::new(RunDir::lock(&options.run_dir, &original.index.name)?);
+    let engine = OnceCell::new();
+    if specs.values().flatten().any(InstanceSpec::is_contained) {
+        tokio::select! {
+            () = signals.stop() => return Err(RunError::Unsupported(STOPPED.to_owned())),
+            found = Engine::find(&run_dir) => drop(engine.set(found?)),
+        }
+    }
     let mut aside = Aside::default();
     let keeper = run_dir.keeper()?;
     let copied = aside.start(move || keeper.keep(&original))?;
@@ -105,6 +118,7 @@ pub async fn start(options: Options) -> Result<Manager, RunError> {
         ring: bundle.manager.ring,
         node: near,
         jail,
+        engine,
     });
     let (reports_sender, reports) = unbounded_channel();
     let plan = CorePlan::new(cores, &bundle.manager);

@@ -30,6 +30,7 @@ impl Manager {
         self.fleet.stop_all();
         self.pump(Instant::now() + 2 * DRAIN_DEADLINE, |m| m.fleet.all_ended())
             .await;
+        self.fleet.close_engine().await;
         self.end_workers().await?;
         self.end_aside().await;
         self.end_outputs().await;

@@ -38,6 +38,11 @@ impl CorePlan {
     }
 }
 
+/// The cores that an instance is to run on.
+pub(crate) fn assigned(assignment: &Mutex<Assignment>) -> Vec<u16> {
+    lock(assignment).share.cores.clone()
+}
+
 /// Where an instance runs, which its supervisor and the control thread share.
 #[derive(Debug, Clone)]
 pub(crate) struct Assignment {

@@ -39,10 +39,10 @@ pub(super) fn find(instance: &str, spec: &RunSpec, directories: &[PathBuf]) -> R
         })
 }
 
-/// What an instance is started with.
+/// What the process of an instance is started with.
 #[derive(Debug, Clone)]
-pub(crate) struct Launch {
-    pub program: PathBuf,
+pub(crate) struct Program {
+    pub path: PathBuf,
     pub args: Vec<String>,
     /// None: it shares the user of the manager, which is not root and cannot choose.
     pub user: Option<Arc<User>>,
@@ -52,7 +52,7 @@ pub(crate) struct Launch {
     pub node: Option<u16>,
 }
 
-impl Launch {
+impl Program {
     /// Starts the program in its jail, on these cores; none: on all.
     pub(super) async fn start(&self, jail: &Jail, cores: &[u16]) -> Result<Started, StartError> {
         let confinement = Confinement {
@@ -61,7 +61,7 @@ impl Launch {
             cores,
             node: self.node,
         };
-        jail.start(&self.program, &self.args, &confinement).await
+        jail.start(&self.path, &self.args, &confinement).await
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod asking;
 mod closing;
+mod contained;
 mod cores;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
@@ -22,6 +23,7 @@ mod users;
 
 use std::{
     collections::HashMap,
+    path::PathBuf,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
@@ -32,13 +34,14 @@ use onvm_bundle::{CoreRequest, CoreShare, MadeFrom};
 use tokio::sync::mpsc::UnboundedSender;
 
 pub use self::spec::{HostOptions, NfMode};
+pub(crate) use self::users::User;
 pub(crate) use self::{
-    cores::{Assignment, CorePlan},
+    cores::{Assignment, CorePlan, assigned},
     offer::{Back, Taken},
     register::OwnCounter,
     scale::{Placed, Scale},
     spec::Given,
-    spec::InstanceSpec,
+    spec::{InstanceSpec, Launch},
     supervise::{Report, Shared},
 };
 use self::{
@@ -46,9 +49,9 @@ use self::{
     messages::{Inbox, Member},
     offer::Offered,
     supervise::{Order, Supervisor},
-    users::User,
 };
 use crate::{
+    container::Engine,
     director,
     error::RunError,
     worker::{Command, Workers},
@@ -65,6 +68,8 @@ pub(crate) struct Fleet {
     shared: Arc<Shared>,
     reports: UnboundedSender<(u16, Report)>,
     plan: CorePlan,
+    /// The directory of the bundle that instances are started from.
+    pub(crate) bundle: PathBuf,
     /// The manager ends: instances that end stay in the table, for the last look at their counters.
     closing: bool,
 }
@@ -180,14 +185,20 @@ impl Fleet {
             shared,
             reports,
             plan,
+            bundle: PathBuf::new(),
             closing: false,
         }
     }
 
     fn start(&mut self, service: u16, role: Role, mut spec: InstanceSpec) -> Result<u16, RunError> {
         let slot = free_slot(&self.instances)?;
-        if let Some(launch) = &mut spec.launch {
-            launch.user = User::reserve()?.map(Arc::new);
+        match &mut spec.launch {
+            Some(Launch::Process(program)) => program.user = User::reserve()?.map(Arc::new),
+            Some(Launch::Container(contained)) => {
+                contained.service = service;
+                contained.bundle.clone_from(&self.bundle);
+            }
+            None => {}
         }
         let (name, writes) = (spec.name.clone(), spec.writes);
         let targets = spec.given.configuration.targets.clone().into();
@@ -223,6 +234,19 @@ impl Fleet {
         });
         self.assign_cores();
         Ok(slot)
+    }
+
+    /// Finds the container engine, if no NF has needed it so far.
+    pub(crate) async fn find_engine(&self) -> Result<(), RunError> {
+        let Shared { engine, run_dir, .. } = &*self.shared;
+        engine.get_or_try_init(|| Engine::find(run_dir)).await.map(drop)
+    }
+
+    /// Removes what was created ahead on the container engine.
+    pub(crate) async fn close_engine(&self) {
+        if let Some(engine) = self.shared.engine.get() {
+            engine.close().await;
+        }
     }
 
     /// The jail of the NFs.

@@ -30,7 +30,7 @@ use super::{
 use crate::jail::NfProcess;
 
 /// From the start of a process to its `ready`.
-const READY_DEADLINE: Duration = Duration::from_secs(10);
+pub(super) const READY_DEADLINE: Duration = Duration::from_secs(10);
 /// Between looks at a connection that is not read from.
 const HANG_UP_CHECK: Duration = Duration::from_millis(1);
 /// From a hang-up before `ready` to the process's end.
@@ -82,18 +82,27 @@ impl Supervisor {
         &self,
         listener: &AsyncFd<NfSocket>,
     ) -> Result<(AsyncFd<NfSocket>, Region), String> {
-        let outcome = self.admit(listener).await;
-        self.complaints.borrow_mut().close(|n| self.left_out(n));
-        outcome
+        let outcome = self.admit(listener, None).await;
+        self.close_complaints();
+        outcome.map(|(connection, region, _)| (connection, region))
     }
 
-    async fn admit(&self, listener: &AsyncFd<NfSocket>) -> Result<(AsyncFd<NfSocket>, Region), String> {
+    pub(super) fn close_complaints(&self) {
+        self.complaints.borrow_mut().close(|n| self.left_out(n));
+    }
+
+    /// Waits for one that comes up to its `ready`, of this user if one is given.
+    pub(super) async fn admit(
+        &self,
+        listener: &AsyncFd<NfSocket>,
+        user: Option<u32>,
+    ) -> Result<(AsyncFd<NfSocket>, Region, u32), String> {
         loop {
             let connection = self
                 .accept(listener)
                 .await
                 .map_err(|e| format!("its socket failed: {e}"))?;
-            let greeted = match peer(&connection) {
+            let greeted = match peer(&connection, user) {
                 Ok(pid) => patience::within(READY_DEADLINE, self.greet(&connection))
                     .await
                     .unwrap_or_else(|| Err(too_late()))
@@ -107,7 +116,7 @@ impl Supervisor {
                         pid,
                         counters,
                     });
-                    return Ok((connection, region));
+                    return Ok((connection, region, pid));
                 }
                 // Let it fix itself and come again.
                 Err(why) => {
@@ -311,14 +320,20 @@ pub(super) fn watch(fd: OwnedFd, closing: &Closing) -> io::Result<AsyncFd<NfSock
     AsyncFd::new(NfSocket::new(fd, closing.clone()))
 }
 
-/// The peer's process id.
-fn peer(connection: &AsyncFd<NfSocket>) -> Result<u32, String> {
+/// The peer's process id. It must be this user, if one is given.
+fn peer(connection: &AsyncFd<NfSocket>, user: Option<u32>) -> Result<u32, String> {
     let credentials = rustix::net::sockopt::socket_peercred(connection.get_ref())
         .map_err(|e| format!("the peer's credentials cannot be read: {e}"))?;
-    Ok(credentials.pid.as_raw_nonzero().get() as u32)
+    let found = credentials.uid.as_raw();
+    match user {
+        Some(expected) if found != expected => Err(format!(
+            "the peer is user {found}, and this instance's container has user {expected}"
+        )),
+        _ => Ok(credentials.pid.as_raw_nonzero().get() as u32),
+    }
 }
 
-fn too_late() -> String {
+pub(super) fn too_late() -> String {
     format!(
         "it was not ready within {} s of its start",
         READY_DEADLINE.as_secs()

@@ -292,6 +292,9 @@ impl Fleet {
         let Some(entry) = self.services[usize::from(service)].take() else {
             return Vec::new();
         };
+        if let Some(engine) = self.shared.engine.get() {
+            engine.forget(service);
+        }
         workers.send_all(|| Command::Select {
             service,
             instances: Instances::default(),

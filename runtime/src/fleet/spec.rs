@@ -13,13 +13,13 @@ use nflib::{
     FUSED, FlowTarget,
     session::{Configuration, MemberConfiguration, content_descriptor},
 };
-use onvm_bundle::{Bundle, CoreRequest, Host, InstanceConfig, ParamSource, Restart};
+use onvm_bundle::{Bundle, CoreRequest, Host, InstanceConfig, ParamSource, Restart, Run};
 use rustix::{
     fs::{FileType, Mode, OFlags, fstat},
     io::Errno,
 };
 
-use super::launch::{self, Launch};
+use super::launch::{self, Program};
 use crate::{error::RunError, jail::Part};
 
 /// Bytes of a secret in a file.
@@ -28,8 +28,10 @@ const MAX_SECRET: u64 = 64 << 10;
 /// The starter of the NFs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum NfMode {
-    /// onvm-run, as child processes.
+    /// onvm-run, as child processes; those with `run = container` in containers.
     Process,
+    /// onvm-run, all in containers of the bundle's compose.yaml.
+    Compose,
     /// Somebody else; onvm-run waits for them at their sockets.
     External,
 }
@@ -58,6 +60,32 @@ pub(crate) struct InstanceSpec {
     /// The instance may make packets.
     pub generates: bool,
     pub request: CoreRequest,
+}
+
+impl InstanceSpec {
+    pub(crate) fn is_contained(&self) -> bool {
+        matches!(self.launch, Some(Launch::Container(_)))
+    }
+}
+
+/// What starts an instance.
+#[derive(Debug, Clone)]
+pub(crate) enum Launch {
+    Process(Program),
+    Container(Contained),
+}
+
+/// What the container of an instance is created with.
+#[derive(Debug, Clone)]
+pub(crate) struct Contained {
+    pub image: String,
+    /// Instances that its service may have later.
+    pub siblings: Arc<[String]>,
+    /// The NUMA node of its memory.
+    pub node: Option<u16>,
+    /// The slot of its service and the directory of its bundle, known when it is started.
+    pub service: u16,
+    pub bundle: PathBuf,
 }
 
 /// The parameters of an instance, and what belongs to them.
@@ -141,10 +169,21 @@ fn one(
     contents: &mut BTreeMap<String, Arc<[u8]>>,
 ) -> Result<InstanceSpec, RunError> {
     let manifest = &configs[0].manifest;
-    let launch = match host.mode {
-        NfMode::External => None,
-        NfMode::Process => Some(Launch {
-            program: launch::find(&instance.name, &manifest.run, &host.nf_path)?,
+    let launch = match (host.mode, process.service.run) {
+        (NfMode::External, _) => None,
+        (NfMode::Compose, _) | (NfMode::Process, Run::Container) => {
+            let least = usize::from(process.service.replicas().min);
+            let later = process.service.instances.iter().skip(least);
+            Some(Launch::Container(Contained {
+                image: manifest.image(),
+                siblings: later.map(|instance| instance.name.clone()).collect(),
+                node: instance.numa,
+                service: 0,
+                bundle: PathBuf::new(),
+            }))
+        }
+        (NfMode::Process, Run::Process) => Some(Launch::Process(Program {
+            path: launch::find(&instance.name, &manifest.run, &host.nf_path)?,
             args: match process.is_fused() {
                 true => vec![FUSED.to_owned()],
                 false => manifest.run.args.clone(),
@@ -152,7 +191,7 @@ fn one(
             user: None,
             memory: instance.memory,
             node: instance.numa,
-        }),
+        })),
     };
     let mut of_nf = |config: &InstanceConfig| configuration(bundle, config, host, contents);
     let given = match process.is_fused() {

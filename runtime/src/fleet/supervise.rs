@@ -16,22 +16,27 @@ use nflib::{
 use onvm_bundle::Restart;
 use tokio::{
     io::unix::AsyncFd,
-    sync::mpsc::{UnboundedReceiver, UnboundedSender, error::TryRecvError},
+    sync::{
+        OnceCell,
+        mpsc::{UnboundedReceiver, UnboundedSender, error::TryRecvError},
+    },
 };
 
 use super::{
     asking::Asking,
     closing::{Closing, NfSocket},
-    cores::{self, Assignment},
-    launch::Launch,
+    contained::Home,
+    cores::{Assignment, assigned},
+    launch::Program,
     log::{self, limit::Limit, quote::quote_debug},
     messages::{Letter, Mail, OF_A_RECEIVER, Said},
     offer::{Offer, Taken},
     processes::{self, describe_exit},
     register::{HUNG_UP, OwnCounter, hear, hung_up, watch},
-    spec::{Given, InstanceSpec},
+    spec::{Given, InstanceSpec, Launch},
 };
 use crate::{
+    container::{Container, Engine},
     director::{FlowRequests, News},
     jail::{Jail, NfProcess},
     rundir::{InstanceDir, RunDir},
@@ -58,8 +63,10 @@ pub(crate) struct Shared {
     pub ring: u32,
     /// The NUMA node of the ports, for rings of instances that ask for none.
     pub node: Option<u16>,
-    /// None: somebody else starts the NFs.
+    /// None: no NF is a process of this manager's.
     pub jail: Option<Jail>,
+    /// Empty until an NF runs in a container.
+    pub engine: OnceCell<Arc<Engine>>,
 }
 
 /// Reports of a supervisor.
@@ -139,11 +146,27 @@ pub(super) struct Supervisor {
     pub pinned: RefCell<Vec<u16>>,
 }
 
-/// A started instance: its connection, and its process if this manager started it.
+/// What an instance runs as, where this manager starts it.
+pub(super) enum Hosted<'a> {
+    Process(&'a mut NfProcess),
+    Container(&'a mut Container),
+}
+
+impl Hosted<'_> {
+    /// Waits until nothing of it runs any more.
+    async fn ended(&mut self) {
+        match self {
+            Self::Process(process) => process.ended().await,
+            Self::Container(container) => container.is_dead().await,
+        }
+    }
+}
+
+/// A started instance: its connection, and what it runs as if this manager started it.
 pub(super) struct Running<'a> {
     pub connection: AsyncFd<NfSocket>,
     pub region: Region,
-    pub process: Option<&'a mut NfProcess>,
+    pub hosted: Option<Hosted<'a>>,
 }
 
 impl Supervisor {
@@ -169,20 +192,34 @@ impl Supervisor {
 
     /// Supervises until the instance is stopped or not to be restarted.
     pub(super) async fn run(self, mut orders: UnboundedReceiver<Order>) {
+        let mut home = None;
+        let why = self.lives(&mut home, &mut orders).await;
+        if let Some(home) = home {
+            home.leave().await;
+        }
+        self.report(Report::Ended { why });
+    }
+
+    /// One life after the other. Why it is not started again; none: it was stopped.
+    async fn lives(&self, home: &mut Option<Home>, orders: &mut UnboundedReceiver<Order>) -> Option<String> {
         let mut pause = Duration::ZERO;
         loop {
             let began = Instant::now();
             self.report(Report::Starting);
-            let (why, clean_exit) = match self.live(&mut orders).await {
-                End::Stopped => return self.report(Report::Ended { why: None }),
+            let (why, clean_exit) = match self.live(home, orders).await {
+                End::Stopped => return None,
                 End::NotReady(why) => {
                     self.report(Report::NotReady { why: why.clone() });
                     (why, false)
                 }
                 End::Lost { why, clean_exit } => {
                     self.report(Report::Lost { why: why.clone() });
-                    if !recovered(&mut orders).await {
-                        return self.report(Report::Ended { why: None });
+                    let clean_exit = match home {
+                        Some(home) => home.settle(&self.spec.name).await,
+                        None => clean_exit,
+                    };
+                    if !recovered(orders).await {
+                        return None;
                     }
                     (why, clean_exit)
                 }
@@ -193,15 +230,15 @@ impl Supervisor {
                 Restart::Never => false,
             };
             if !again {
-                return self.report(Report::Ended { why: Some(why) });
+                return Some(why);
             }
             if began.elapsed() >= LONGEST_PAUSE {
                 pause = Duration::ZERO;
             }
             self.life.set(self.life.get().wrapping_add(1));
             self.report(Report::Pausing(pause));
-            if !wait(&mut orders, pause).await {
-                return self.report(Report::Ended { why: None });
+            if !wait(orders, pause).await {
+                return None;
             }
             pause = (pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
         }
@@ -213,16 +250,17 @@ impl Supervisor {
     }
 
     /// One life of the instance.
-    async fn live(&self, orders: &mut UnboundedReceiver<Order>) -> End {
+    async fn live(&self, home: &mut Option<Home>, orders: &mut UnboundedReceiver<Order>) -> End {
         match &self.spec.launch {
-            Some(launch) => self.live_inside(launch, orders).await,
+            Some(Launch::Process(program)) => self.live_inside(program, orders).await,
+            Some(Launch::Container(contained)) => self.live_contained(contained, home, orders).await,
             None => self.live_outside(orders).await,
         }
     }
 
     /// One life of a process that this manager starts.
-    async fn live_inside(&self, launch: &Launch, orders: &mut UnboundedReceiver<Order>) -> End {
-        let (mut process, connection) = match self.start(launch).await {
+    async fn live_inside(&self, program: &Program, orders: &mut UnboundedReceiver<Order>) -> End {
+        let (mut process, connection) = match self.start(program).await {
             Ok(started) => started,
             Err(why) => return End::NotReady(why),
         };
@@ -248,7 +286,7 @@ impl Supervisor {
         let mut running = Running {
             connection,
             region,
-            process: Some(process),
+            hosted: Some(Hosted::Process(process)),
         };
         running.watch(self, orders).await
     }
@@ -271,7 +309,7 @@ impl Supervisor {
         let mut running = Running {
             connection,
             region,
-            process: None,
+            hosted: None,
         };
         running.watch(self, orders).await
     }
@@ -288,16 +326,15 @@ impl Supervisor {
         Ok((dir, listener))
     }
 
-    async fn start(&self, launch: &Launch) -> Result<(NfProcess, AsyncFd<NfSocket>), String> {
+    async fn start(&self, program: &Program) -> Result<(NfProcess, AsyncFd<NfSocket>), String> {
         let Some(jail) = &self.shared.jail else {
             return Err("onvm-run was asked not to start NFs, but this one must be started".to_owned());
         };
         self.closing.done().await;
-        let failed =
-            |e: &dyn std::fmt::Display| format!("{} cannot be started: {e}", launch.program.display());
+        let failed = |e: &dyn std::fmt::Display| format!("{} cannot be started: {e}", program.path.display());
         let cores = self.cores();
         self.pinned.replace(cores.clone());
-        let started = launch.start(jail, &cores).await.map_err(|e| failed(&e))?;
+        let started = program.start(jail, &cores).await.map_err(|e| failed(&e))?;
         for stream in [started.output, started.error] {
             log::forward(&self.spec.name, stream).map_err(|e| failed(&e))?;
         }
@@ -307,24 +344,29 @@ impl Supervisor {
 }
 
 impl Supervisor {
-    fn cores(&self) -> Vec<u16> {
-        cores::lock(&self.assignment).share.cores.clone()
+    pub(super) fn cores(&self) -> Vec<u16> {
+        assigned(&self.assignment)
     }
 
-    /// Moves the process to its cores, if these are not those that it is on.
-    fn pin(&self, process: &NfProcess) {
+    /// Moves it to its cores, if these are not those that it is on.
+    fn pin(&self, hosted: &Hosted<'_>) {
         let cores = self.cores();
         if *self.pinned.borrow() == cores {
             return;
         }
-        if let Err(e) = process.pin(&cores) {
-            tracing::warn!(instance = %self.spec.name, ?cores, "it cannot be moved to these cores: {e}");
+        match hosted {
+            Hosted::Process(process) => {
+                if let Err(e) = process.pin(&cores) {
+                    tracing::warn!(instance = %self.spec.name, ?cores, "it cannot be moved to these cores: {e}");
+                }
+            }
+            Hosted::Container(container) => container.follow(&self.spec.name, self.assignment.clone()),
         }
         self.pinned.replace(cores);
     }
 }
 
-fn ended_early(stop: bool) -> End {
+pub(super) fn ended_early(stop: bool) -> End {
     match stop {
         true => End::Stopped,
         false => End::NotReady("it was ended before it was ready".to_owned()),
@@ -394,8 +436,8 @@ impl Running<'_> {
     }
 
     fn pin(&self, supervisor: &Supervisor) {
-        if let Some(process) = &self.process {
-            supervisor.pin(process);
+        if let Some(hosted) = &self.hosted {
+            supervisor.pin(hosted);
         }
     }
 
@@ -424,15 +466,17 @@ impl Running<'_> {
     }
 
     async fn gone(&mut self, why: String) -> End {
-        let Some(process) = self.process.as_mut() else {
-            return End::Lost {
-                why,
-                clean_exit: false,
-            };
+        let lost = |why| End::Lost {
+            why,
+            clean_exit: false,
+        };
+        let Some(hosted) = self.hosted.as_mut() else {
+            return lost(why);
         };
         // Of one that ends by itself, its exit says more than the broken connection.
-        match tokio::time::timeout(GONE_DEADLINE, process.ended()).await {
-            Ok(()) => {
+        let ended = tokio::time::timeout(GONE_DEADLINE, hosted.ended()).await;
+        match (ended, hosted) {
+            (Ok(()), Hosted::Process(process)) => {
                 let status = process.wait().await;
                 let clean_exit = status.as_ref().is_ok_and(std::process::ExitStatus::success);
                 End::Lost {
@@ -440,10 +484,8 @@ impl Running<'_> {
                     clean_exit,
                 }
             }
-            Err(_) => End::Lost {
-                why,
-                clean_exit: false,
-            },
+            (Ok(()), Hosted::Container(_)) => lost("its container ended".to_owned()),
+            (Err(_), _) => lost(why),
         }
     }
 
@@ -454,9 +496,9 @@ impl Running<'_> {
         self.region.nf_bell().wake();
         // The command word is enough for an NF that runs; the message reaches one that looks at its socket alone.
         let _ = session::send(&self.connection, &ToNf::Stop, &[]);
-        if let Some(process) = self.process.as_mut() {
+        if let Some(hosted) = self.hosted.as_mut() {
             // One that does not end is ended.
-            let _ = tokio::time::timeout(STOP_DEADLINE, process.ended()).await;
+            let _ = tokio::time::timeout(STOP_DEADLINE, hosted.ended()).await;
         }
     }
 }
@@ -587,7 +629,7 @@ fn is_to_stop(orders: &mut UnboundedReceiver<Order>) -> bool {
 }
 
 /// Reads orders until one ends the instance: true for a stop, false for a kill.
-async fn wait_for_stop(orders: &mut UnboundedReceiver<Order>) -> bool {
+pub(super) async fn wait_for_stop(orders: &mut UnboundedReceiver<Order>) -> bool {
     loop {
         match orders.recv().await {
             Some(Order::Stop) | None => return true,

@@ -30,7 +30,7 @@ pub(crate) struct User {
 
 impl User {
     /// One for an NF; none when the manager is not root and cannot choose.
-    pub(super) fn reserve() -> Result<Option<Self>, RunError> {
+    pub(crate) fn reserve() -> Result<Option<Self>, RunError> {
         if !rustix::process::geteuid().is_root() {
             return Ok(None);
         }
@@ -64,7 +64,7 @@ impl User {
         )))
     }
 
-    pub(super) fn id(&self) -> u32 {
+    pub(crate) fn id(&self) -> u32 {
         self.id
     }
 }

@@ -45,7 +45,7 @@ use self::{
 pub(crate) use self::{
     libraries::leave_out_of_copies,
     means::Means,
-    process::{NfProcess, StartError, end_all_of, has_started},
+    process::{NfProcess, OwnChild, StartError, end_all_of, has_started},
 };
 use crate::error::RunError;
 

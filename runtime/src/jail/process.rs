@@ -147,6 +147,26 @@ pub(crate) fn has_started(id: u32) -> bool {
     Pid::from_raw(id as i32).is_some_and(|pid| started().contains(&pid))
 }
 
+/// Another child of this process, which no sweep takes for a stranger while this lives.
+#[derive(Debug)]
+pub(crate) struct OwnChild(Option<Pid>);
+
+impl OwnChild {
+    pub(crate) fn new(id: u32) -> Self {
+        let pid = i32::try_from(id).ok().and_then(Pid::from_raw);
+        started().extend(pid);
+        Self(pid)
+    }
+}
+
+impl Drop for OwnChild {
+    fn drop(&mut self) {
+        if let Some(pid) = self.0 {
+            started().retain(|known| *known != pid);
+        }
+    }
+}
+
 /// Starts a process that carries out the plan, in this control group, and waits until its program runs.
 pub(super) async fn start(plan: Plan<'_>, ends: Ends, group: Option<Group>) -> Result<NfProcess, StartError> {
     let within = group.as_ref().map(Group::directory);

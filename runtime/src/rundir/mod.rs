@@ -6,8 +6,8 @@
 //!         manager.lock          flock held while the manager lives; its process id
 //!         control.sock          0660 or 0600
 //!         bundles/<generation>/ what runs, copied, so that the operator may remove the original
-//!         nf/<instance>/        0700, where somebody else starts the NFs
-//!             nf.sock           0600
+//!         nf/<instance>/        0700, where the manager does not start the NFs itself; 0710 for a container: its group may pass
+//!             nf.sock           0600, the container's user's
 //! ```
 //!
 //! Modes are set and do not depend on the umask. The group has its part where the mode of `<run dir>` grants it one.
@@ -29,6 +29,7 @@ use std::{
 use onvm_api::CONTROL_SOCKET;
 use rustix::{
     fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, fchmod, flock, fstat, openat, statat, unlinkat},
+    fs::{Gid, Uid},
     io::Errno,
 };
 
@@ -148,6 +149,18 @@ impl RunDir {
         Ok(dir)
     }
 
+    /// The directory of all run directories, absolute.
+    pub(crate) fn base_path(&self) -> PathBuf {
+        self.base.path.clone()
+    }
+
+    /// A name for what belongs to this directory elsewhere: another bundle's or directory's has another. Lower-case letters, digits,
+    /// `-` and `_`.
+    pub(crate) fn label(&self) -> String {
+        let hash = onvm_bundle::hash_bytes(self.path.as_os_str().as_encoded_bytes());
+        format!("onvm-{}-{}", self.bundle.to_ascii_lowercase(), &hash[..8])
+    }
+
     #[cfg(test)]
     fn path(&self) -> &Path {
         &self.path
@@ -220,15 +233,31 @@ impl InstanceDir {
 
     /// Listens at `nf.sock`, which only the manager's user may connect to.
     pub(crate) fn listen(&self) -> Result<OwnedFd, RunError> {
+        self.listen_to(None)
+    }
+
+    /// Listens at `nf.sock`, which only this user may connect to, whose group has the same number; none: the manager's.
+    pub(crate) fn listen_to(&self, user: Option<u32>) -> Result<OwnedFd, RunError> {
         /// It gets its name once it can be connected to.
         const UNREADY: &str = ".nf.sock";
         let failed = |e| RunError::io(self.path.join("nf.sock"), WRITABLE)(e);
         // Bound through the descriptor, so that a long run directory does not exceed a socket address.
         let listener = nflib::session::listen(&self.by_descriptor().join(UNREADY)).map_err(failed)?;
         rustix::fs::chmodat(&self.fd, UNREADY, Mode::RUSR | Mode::WUSR, AtFlags::empty())
+            .and_then(|()| user.map_or(Ok(()), |user| self.give(UNREADY, user)))
             .and_then(|()| rustix::fs::renameat(&self.fd, UNREADY, &self.fd, "nf.sock"))
             .map_err(|e| failed(e.into()))?;
         Ok(listener)
+    }
+}
+
+impl InstanceDir {
+    /// Gives a user the socket, and its group the way to it. The directory stays the manager's.
+    fn give(&self, socket: &str, user: u32) -> Result<(), Errno> {
+        let (uid, gid) = (Uid::from_raw(user), Gid::from_raw(user));
+        rustix::fs::chownat(&self.fd, socket, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
+        rustix::fs::fchown(&self.fd, None, Some(gid))?;
+        fchmod(&self.fd, Mode::RWXU | Mode::XGRP)
     }
 }
 

@@ -6,11 +6,14 @@ pub(super) mod quote;
 
 use std::{io, os::fd::OwnedFd};
 
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt};
 use nflib::log::Level;
 use tokio::{
     io::{AsyncRead, AsyncReadExt},
     net::unix::pipe,
 };
+use tokio_util::io::StreamReader;
 
 use self::{
     limit::{Limit, WHEN_FLOODED},
@@ -29,6 +32,13 @@ pub(super) fn forward(instance: &str, stream: OwnedFd) -> io::Result<()> {
     let stream = pipe::Receiver::from_owned_fd(stream)?;
     tokio::task::spawn_local(log(instance.to_owned(), stream));
     Ok(())
+}
+
+/// Logs pieces of output as they come.
+pub(super) fn forward_pieces(instance: &str, pieces: impl Stream<Item = Bytes> + 'static) {
+    let pieces = pieces.map(Ok::<_, io::Error>);
+    let stream = StreamReader::new(Box::pin(pieces));
+    tokio::task::spawn_local(log(instance.to_owned(), stream));
 }
 
 async fn log(instance: String, mut stream: impl AsyncRead + Unpin) {

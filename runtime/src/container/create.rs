@@ -1,0 +1,320 @@
+//! Creating containers: those that are asked for at the same time by one command of Compose, with those that their services may have
+//! later, which then need only be started.
+
+use std::{
+    collections::{BTreeMap, HashMap, btree_map::Entry},
+    path::PathBuf,
+    sync::{Arc, Weak},
+};
+
+use bollard::{
+    errors::Error,
+    query_parameters::{InspectContainerOptions, ListContainersOptionsBuilder},
+};
+use onvm_bundle::compose_variable;
+use tokio::sync::{
+    mpsc::{UnboundedReceiver, error::TryRecvError},
+    oneshot,
+};
+
+use super::{Container, Engine, compose::Compose, hardening, text};
+use crate::fleet::User;
+
+const PROJECT: &str = "com.docker.compose.project";
+const SERVICE: &str = "com.docker.compose.service";
+
+/// A container that is asked for.
+#[derive(Debug, Clone)]
+pub(crate) struct Wanted {
+    /// The slot of its service.
+    pub(crate) service: u16,
+    pub(crate) instance: String,
+    /// All instances that its service may have.
+    pub(crate) siblings: Arc<[String]>,
+    pub(crate) image: String,
+    /// The bundle's directory.
+    pub(crate) bundle: PathBuf,
+    /// The cores that it may run on; empty: all.
+    pub(crate) cores: Vec<u16>,
+}
+
+/// A container that waits to be started.
+#[derive(Debug)]
+pub(crate) struct Created {
+    pub(crate) container: Container,
+    /// None: it shares the user of the manager, which is not root and cannot choose.
+    pub(crate) user: Option<User>,
+}
+
+#[derive(Debug)]
+pub(super) enum Request {
+    Create(Wanted, oneshot::Sender<Result<Created, String>>),
+    /// The service is gone.
+    Forget(u16),
+    Close(oneshot::Sender<()>),
+}
+
+impl Engine {
+    /// A container for an instance: one that was created ahead, or a new one.
+    pub(crate) async fn create(&self, wanted: Wanted) -> Result<Created, String> {
+        let (reply, answer) = oneshot::channel();
+        let gone = "the manager is stopping";
+        self.requests
+            .send(Request::Create(wanted, reply))
+            .map_err(|_| gone.to_owned())?;
+        answer.await.unwrap_or_else(|_| Err(gone.to_owned()))
+    }
+
+    /// Removes what was created ahead for a service.
+    pub(crate) fn forget(&self, service: u16) {
+        let _ = self.requests.send(Request::Forget(service));
+    }
+
+    /// This manager's containers with all of these labels: their ids and labels.
+    pub(super) async fn containers(
+        &self,
+        labels: &[String],
+    ) -> Result<Vec<(String, HashMap<String, String>)>, Error> {
+        let own = format!("onvm.manager={}", self.manager);
+        let labels: Vec<&str> = std::iter::once(&own).chain(labels).map(String::as_str).collect();
+        let filters = HashMap::from([("label", labels)]);
+        let options = ListContainersOptionsBuilder::new()
+            .all(true)
+            .filters(&filters)
+            .build();
+        let found = self.client.list_containers(Some(options)).await?;
+        let with_id = found
+            .into_iter()
+            .filter_map(|c| Some((c.id?, c.labels.unwrap_or_default())));
+        Ok(with_id.collect())
+    }
+}
+
+pub(super) async fn close(engine: &Engine) {
+    let (done, closed) = oneshot::channel();
+    if engine.requests.send(Request::Close(done)).is_ok() {
+        let _ = closed.await;
+    }
+}
+
+/// The task that creates.
+pub(super) struct Creator {
+    engine: Weak<Engine>,
+    compose: Compose,
+    run_dir: PathBuf,
+    /// By service and instance.
+    ahead: BTreeMap<(u16, String), Created>,
+    /// Compose would touch what is in a project already, so each command has its own.
+    projects: u64,
+}
+
+type Asked = (Wanted, oneshot::Sender<Result<Created, String>>);
+
+impl Creator {
+    pub(super) fn new(engine: Weak<Engine>, compose: Compose, run_dir: PathBuf) -> Self {
+        Self {
+            engine,
+            compose,
+            run_dir,
+            ahead: BTreeMap::new(),
+            projects: 0,
+        }
+    }
+
+    pub(super) async fn run(mut self, mut requests: UnboundedReceiver<Request>) {
+        let mut next = requests.recv().await;
+        while let Some(request) = next.take() {
+            let mut together: Vec<Asked> = Vec::new();
+            let mut pending = Some(request);
+            // Those that ask at the same time have been heard by then.
+            tokio::task::yield_now().await;
+            while let Some(request) = pending.take() {
+                match request {
+                    Request::Create(wanted, reply) => self.give_or(wanted, reply, &mut together),
+                    Request::Forget(service) => self.forget(|of| of == service).await,
+                    Request::Close(done) => {
+                        self.forget(|_| true).await;
+                        let _ = done.send(());
+                        return;
+                    }
+                }
+                pending = match requests.try_recv() {
+                    Ok(request) => Some(request),
+                    Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
+                };
+            }
+            while let Some((first, _)) = together.first() {
+                let bundle = first.bundle.clone();
+                let same: Vec<Asked> = together.extract_if(.., |(w, _)| w.bundle == bundle).collect();
+                self.create(&bundle, same).await;
+            }
+            next = requests.recv().await;
+        }
+    }
+
+    /// Hands out what was created ahead.
+    fn give_or(
+        &mut self,
+        wanted: Wanted,
+        reply: oneshot::Sender<Result<Created, String>>,
+        rest: &mut Vec<Asked>,
+    ) {
+        match self.ahead.entry((wanted.service, wanted.instance.clone())) {
+            Entry::Occupied(ahead) => drop(reply.send(Ok(ahead.remove()))),
+            Entry::Vacant(_) => rest.push((wanted, reply)),
+        }
+    }
+
+    async fn forget(&mut self, is_gone: impl Fn(u16) -> bool) {
+        let gone: Vec<_> = self
+            .ahead
+            .keys()
+            .filter(|(of, _)| is_gone(*of))
+            .cloned()
+            .collect();
+        for key in gone {
+            if let Some(created) = self.ahead.remove(&key) {
+                created.container.remove().await;
+            }
+        }
+    }
+
+    async fn create(&mut self, bundle: &PathBuf, asked: Vec<Asked>) {
+        let Some(engine) = self.engine.upgrade() else {
+            return;
+        };
+        self.projects += 1;
+        let project = format!("{}-{}", engine.manager, self.projects);
+        let batch = Batch::new(asked.iter().map(|(wanted, _)| wanted), &self.ahead);
+        let created = batch
+            .create(&engine, &self.compose, &project, bundle, &self.run_dir)
+            .await;
+        let mut created = match created {
+            Ok(created) => created,
+            Err(why) => {
+                for (_, reply) in asked {
+                    let _ = reply.send(Err(why.clone()));
+                }
+                return engine.remove_project(&project).await;
+            }
+        };
+        for (wanted, reply) in asked {
+            let key = (wanted.service, wanted.instance);
+            let one = created.remove(&key);
+            let one = one.ok_or_else(|| "Compose created no container for it".to_owned());
+            if let Err(Ok(unused)) = reply.send(one) {
+                unused.container.remove().await;
+            }
+        }
+        self.ahead.append(&mut created);
+    }
+}
+
+/// Containers that are created together.
+struct Batch {
+    /// By service and instance: image and cores.
+    all: BTreeMap<(u16, String), (String, Vec<u16>)>,
+}
+
+impl Batch {
+    fn new<'a>(asked: impl Iterator<Item = &'a Wanted>, ahead: &BTreeMap<(u16, String), Created>) -> Self {
+        let mut all = BTreeMap::new();
+        for wanted in asked {
+            let own = std::iter::once(&wanted.instance);
+            let later = wanted.siblings.iter();
+            for instance in own.chain(later) {
+                let key = (wanted.service, instance.clone());
+                let what = (wanted.image.clone(), wanted.cores.clone());
+                if !ahead.contains_key(&key) {
+                    all.entry(key).or_insert(what);
+                }
+            }
+        }
+        Self { all }
+    }
+
+    async fn create(
+        self,
+        engine: &Arc<Engine>,
+        compose: &Compose,
+        project: &str,
+        bundle: &PathBuf,
+        run_dir: &std::path::Path,
+    ) -> Result<BTreeMap<(u16, String), Created>, String> {
+        let mut variables = vec![
+            ("ONVM_RUN_DIR".to_owned(), run_dir.display().to_string()),
+            ("ONVM_MANAGER".to_owned(), engine.manager.clone()),
+            // It dies with this manager and looks for no other.
+            ("ONVM_NF_REATTACH".to_owned(), "0".to_owned()),
+        ];
+        let mut users = BTreeMap::new();
+        for (key, (image, cores)) in &self.all {
+            engine.has_image(image).await?;
+            let user = User::reserve().map_err(|e| e.to_string())?;
+            variables.push((compose_variable("USER", &key.1), ids(user.as_ref())));
+            let cores: Vec<String> = cores.iter().map(ToString::to_string).collect();
+            variables.push((compose_variable("CPUSET", &key.1), cores.join(",")));
+            users.insert(key, user);
+        }
+        let names: Vec<String> = self.all.keys().map(|(_, instance)| instance.clone()).collect();
+        compose.create(project, bundle, &names, &variables).await?;
+        let of_project = format!("{PROJECT}={project}");
+        let found = engine.containers(&[of_project]).await.map_err(|e| text(&e))?;
+        let by_name: HashMap<String, String> = found
+            .into_iter()
+            .filter_map(|(id, labels)| Some((labels.get(SERVICE)?.clone(), id)))
+            .collect();
+        let mut created = BTreeMap::new();
+        for (key, user) in users {
+            let Some(id) = by_name.get(&key.1) else { continue };
+            engine.is_hardened(id, &ids(user.as_ref())).await?;
+            let container = Container::new(engine.clone(), id.clone());
+            created.insert(key.clone(), Created { container, user });
+        }
+        Ok(created)
+    }
+}
+
+/// User and group of a container.
+fn ids(user: Option<&User>) -> String {
+    let (user, group) = match user {
+        Some(user) => (user.id(), user.id()),
+        None => (
+            rustix::process::geteuid().as_raw(),
+            rustix::process::getegid().as_raw(),
+        ),
+    };
+    format!("{user}:{group}")
+}
+
+impl Engine {
+    async fn has_image(&self, image: &str) -> Result<(), String> {
+        match self.client.inspect_image(image).await {
+            Ok(_) => Ok(()),
+            Err(Error::DockerResponseServerError { status_code: 404, .. }) => Err(format!(
+                "the container engine has no image `{image}`. `onvmc image` makes that of the standard NFs; for another, build \
+                 or load it first: onvm-run pulls none."
+            )),
+            Err(e) => Err(text(&e)),
+        }
+    }
+
+    async fn is_hardened(&self, id: &str, user: &str) -> Result<(), String> {
+        let found = self
+            .client
+            .inspect_container(id, None::<InspectContainerOptions>)
+            .await;
+        let found = found.map_err(|e| text(&e))?;
+        hardening::of_container(&found, user).map_err(|lack| {
+            format!("its container lacks {lack}: is compose.yaml of the bundle as `onvmc build` wrote it?")
+        })
+    }
+
+    /// Removes what a command that failed has created all the same.
+    async fn remove_project(&self, project: &str) {
+        let found = self.containers(&[format!("{PROJECT}={project}")]).await;
+        for (id, _) in found.unwrap_or_default() {
+            let _ = self.remove(&id).await;
+        }
+    }
+}

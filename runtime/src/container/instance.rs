@@ -1,0 +1,299 @@
+//! One instance's container, which is started again and again.
+
+use std::{
+    fs, future, io,
+    os::fd::OwnedFd,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use bollard::{
+    errors::Error,
+    models::ContainerUpdateBody,
+    query_parameters::{
+        AttachContainerOptionsBuilder, KillContainerOptions, RemoveContainerOptionsBuilder,
+        StartContainerOptions,
+    },
+};
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use tokio::{io::unix::AsyncFd, sync::watch};
+
+use super::{Engine, short, text};
+use crate::fleet::{Assignment, assigned};
+
+/// For the engine to notice an end.
+const END_DEADLINE: Duration = Duration::from_secs(10);
+/// For a killed process to go.
+const KILL_DEADLINE: Duration = Duration::from_secs(2);
+
+/// How a container ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Exit {
+    /// None: it is gone, or the engine does not know.
+    pub(crate) code: Option<i64>,
+    pub(crate) out_of_memory: bool,
+}
+
+impl Exit {
+    pub(crate) fn is_clean(self) -> bool {
+        self.code == Some(0)
+    }
+}
+
+impl std::fmt::Display for Exit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match *self {
+            Self {
+                out_of_memory: true, ..
+            } => f.write_str("the kernel ended it: it took more than its `memory`, kernel memory included"),
+            // As shells and engines show a signal.
+            Self {
+                code: Some(code @ 129..=192),
+                ..
+            } => {
+                write!(f, "its container ended (signal {}, exit code {code})", code - 128)
+            }
+            Self { code: Some(code), .. } => write!(f, "its container ended (exit code {code})"),
+            Self { code: None, .. } => f.write_str("its container is gone"),
+        }
+    }
+}
+
+/// A created container. It is removed by [`Container::remove`], not on drop.
+#[derive(Debug)]
+pub(crate) struct Container {
+    engine: Arc<Engine>,
+    id: String,
+    life: Option<Life>,
+    moving: Arc<tokio::sync::Mutex<()>>,
+}
+
+/// One life of it.
+#[derive(Debug)]
+struct Life {
+    exit: watch::Receiver<Option<Exit>>,
+    /// The process at the socket. Readable once it has ended, which is long before the engine says so.
+    process: Option<AsyncFd<OwnedFd>>,
+}
+
+impl Container {
+    pub(super) fn new(engine: Arc<Engine>, id: String) -> Self {
+        Self {
+            engine,
+            id,
+            life: None,
+            moving: Arc::default(),
+        }
+    }
+
+    /// As `docker ps` shows it.
+    pub(crate) fn id(&self) -> &str {
+        short(&self.id)
+    }
+
+    /// Starts it; what it prints from then on.
+    pub(crate) async fn start(&mut self) -> Result<impl Stream<Item = Bytes> + use<>, String> {
+        let Engine { client, ends, .. } = &*self.engine;
+        let output = AttachContainerOptionsBuilder::new()
+            .stream(true)
+            .stdout(true)
+            .stderr(true);
+        // Before it runs, so that nothing is missed.
+        let output = client.attach_container(&self.id, Some(output.build())).await;
+        let output = output.map_err(|e| text(&e))?.output;
+        self.life = Some(Life {
+            exit: ends.expect(&self.id),
+            process: None,
+        });
+        let started = client
+            .start_container(&self.id, None::<StartContainerOptions>)
+            .await;
+        if let Err(e) = started {
+            self.life = None;
+            ends.forget(&self.id);
+            return Err(text(&e));
+        }
+        ends.started(&self.id);
+        let bytes = output.take_while(|chunk| future::ready(chunk.is_ok()));
+        Ok(bytes.filter_map(|chunk| future::ready(chunk.ok().map(|chunk| chunk.into_bytes()))))
+    }
+
+    /// The process that has connected, if it is this container's: it can be watched and ended without the engine.
+    pub(crate) fn connected(&mut self, pid: u32) {
+        let Some(life) = &mut self.life else { return };
+        life.process = process_of(&self.id, pid);
+    }
+
+    /// Its exit, once it is there; for ever, where it was not started.
+    pub(crate) async fn ended(&mut self) -> Exit {
+        match &mut self.life {
+            Some(life) => exit(&mut life.exit).await,
+            None => future::pending().await,
+        }
+    }
+
+    /// Waits until nothing of it runs any more.
+    pub(crate) async fn is_dead(&mut self) {
+        match &mut self.life {
+            Some(Life {
+                process: Some(process),
+                ..
+            }) => drop(process.readable().await),
+            Some(life) => drop(exit(&mut life.exit).await),
+            None => {}
+        }
+    }
+
+    /// Ends what runs of it. Afterwards nobody writes to its memory.
+    pub(crate) async fn kill(&mut self) {
+        let Some(life) = &mut self.life else { return };
+        if life.exit.borrow().is_some() {
+            return;
+        }
+        if let Some(process) = &life.process
+            && pidfd_send_signal(process.get_ref(), Signal::KILL).is_ok()
+            && tokio::time::timeout(KILL_DEADLINE, process.readable())
+                .await
+                .is_ok()
+        {
+            return;
+        }
+        let killed = self
+            .engine
+            .client
+            .kill_container(&self.id, None::<KillContainerOptions>)
+            .await;
+        // One that has ended meanwhile cannot be killed.
+        if let Err(e) = killed.or_else(unless(&[404, 409])) {
+            tracing::warn!(container = %short(&self.id), "it cannot be killed: {}", text(&e));
+        }
+        let _ = tokio::time::timeout(KILL_DEADLINE, exit(&mut life.exit)).await;
+    }
+
+    /// How its life ended, once the engine knows; until then it cannot be started again.
+    pub(crate) async fn exit(&mut self) -> Option<Exit> {
+        let life = self.life.as_mut()?;
+        let exit = tokio::time::timeout(END_DEADLINE, exit(&mut life.exit))
+            .await
+            .ok();
+        self.engine.ends.forget(&self.id);
+        self.life = None;
+        exit
+    }
+
+    /// Whether the engine still has it.
+    pub(crate) async fn is_there(&self) -> bool {
+        let found = self.engine.client.inspect_container(&self.id, None).await;
+        !matches!(
+            found,
+            Err(Error::DockerResponseServerError { status_code: 404, .. })
+        )
+    }
+
+    /// Puts it on these cores, none: all, and takes its memory from this node.
+    pub(crate) async fn place(&self, cores: &[u16], node: Option<u16>) -> Result<(), String> {
+        let listed: Vec<String> = cores.iter().map(ToString::to_string).collect();
+        let body = ContainerUpdateBody {
+            cpuset_cpus: (!cores.is_empty()).then(|| listed.join(",")),
+            cpuset_mems: node.map(|node| node.to_string()),
+            ..ContainerUpdateBody::default()
+        };
+        let updated = self.engine.client.update_container(&self.id, body).await;
+        updated.map_err(|e| format!("it cannot be put on cores {}: {}", listed.join(","), text(&e)))
+    }
+
+    /// The same while it runs and without waiting, for the cores that it is to be on by then.
+    pub(crate) fn follow(&self, instance: &str, assignment: Arc<Mutex<Assignment>>) {
+        let (id, instance, moving) = (self.id.clone(), instance.to_owned(), self.moving.clone());
+        let container = Self::new(self.engine.clone(), id);
+        tokio::task::spawn_local(async move {
+            let _one_at_a_time = moving.lock().await;
+            let cores = assigned(&assignment);
+            if let Err(e) = container.place(&cores, None).await {
+                tracing::warn!(instance, "{e}");
+            }
+        });
+    }
+
+    pub(crate) async fn remove(self) {
+        self.engine.ends.forget(&self.id);
+        if let Err(e) = self.engine.remove(&self.id).await {
+            tracing::warn!(
+                container = %self.id(),
+                "it cannot be removed ({}): the next onvm-run of this bundle removes it",
+                text(&e)
+            );
+        }
+    }
+}
+
+impl Engine {
+    /// Ends and removes a container, if it is there.
+    pub(super) async fn remove(&self, id: &str) -> Result<(), Error> {
+        let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
+        self.client
+            .remove_container(id, Some(options))
+            .await
+            .or_else(unless(&[404, 409]))
+    }
+}
+
+/// An answer of these kinds is none that matters.
+fn unless(codes: &[u16]) -> impl FnOnce(Error) -> Result<(), Error> {
+    move |error| match error {
+        Error::DockerResponseServerError { status_code, .. } if codes.contains(&status_code) => Ok(()),
+        e => Err(e),
+    }
+}
+
+async fn exit(exit: &mut watch::Receiver<Option<Exit>>) -> Exit {
+    let known = exit.wait_for(Option::is_some).await.ok().and_then(|exit| *exit);
+    // The sender is gone where the container is.
+    known.unwrap_or(Exit {
+        code: None,
+        out_of_memory: false,
+    })
+}
+
+/// A handle of a process of this container. None where the process is another's, or cannot be seen from here.
+fn process_of(container: &str, pid: u32) -> Option<AsyncFd<OwnedFd>> {
+    let handle = pidfd_open(Pid::from_raw(i32::try_from(pid).ok()?)?, PidfdFlags::empty()).ok()?;
+    // Read with the handle open: the number is still that process's, or the handle is of one that has ended.
+    let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+    groups.contains(container).then(|| watch(handle).ok())?
+}
+
+#[expect(
+    deprecated,
+    reason = "the objection is to types that do not own their descriptor; this one does"
+)]
+fn watch(handle: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    AsyncFd::new(handle)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_exit_is_told_as_operators_know_it() {
+        let exit = |code, out_of_memory| Exit { code, out_of_memory };
+        assert_eq!(
+            exit(Some(1), false).to_string(),
+            "its container ended (exit code 1)"
+        );
+        assert_eq!(
+            exit(Some(137), false).to_string(),
+            "its container ended (signal 9, exit code 137)"
+        );
+        assert!(exit(Some(137), true).to_string().contains("`memory`"));
+        assert!(exit(Some(0), false).is_clean() && !exit(None, false).is_clean());
+    }
+
+    #[tokio::test]
+    async fn a_process_of_another_container_is_not_taken() {
+        assert!(process_of("0123456789ab", std::process::id()).is_none());
+    }
+}
