@@ -16,7 +16,6 @@
 
 CARGO ?= cargo
 PREFIX ?= /usr/local
-PROGRAMS = onvmc onvm-run onvm-nf
 PACKAGES = -p onvmc-cli -p onvm-run -p stdlib-nfs
 # The language server outlives a defect in one answer; the manager and NFs end with one.
 UNWIND = --config 'profile.release.panic="unwind"'
@@ -34,10 +33,12 @@ demo:
 
 # Builds the programs, too, since integration tests need them.
 test: setup
+	sh .ci/static
 	$(CARGO) test --workspace
 
 # Built as for `make test`: other features would have everything built anew.
 test-lab: setup-lab
+	sh .ci/static
 	$(CARGO) test --workspace --no-run
 	ONVM_TEST_ROUNDS=500 $(CARGO) test --workspace --test operation -- --exact --nocapture apply::many_edits_and_losses_leave_nothing_behind
 	ONVM_TEST_ROUNDS=60 $(SOAK)
@@ -82,15 +83,17 @@ docs:
 
 release:
 	@sh .ci/setup build
-	$(CARGO) build --release -p onvm-run -p stdlib-nfs --bins
+	sh .ci/static --release
+	$(CARGO) build --release -p onvm-run --bins
 	$(CARGO) build --release -p onvmc-cli --bins $(UNWIND)
 
 # `make release && sudo make install` where only the user has Rust.
 install:
 	@if command -v $(CARGO) >/dev/null; then $(MAKE) release; fi
-	@target=$$(sh .ci/target) && install -d "$(DESTDIR)$(PREFIX)/bin" && for program in $(PROGRAMS); do \
+	@target=$$(sh .ci/target) && install -d "$(DESTDIR)$(PREFIX)/bin" && \
+	for program in onvmc onvm-run ../$$(uname -m)-unknown-linux-gnu/release/onvm-nf; do \
 	    install -m 755 "$$target/release/$$program" "$(DESTDIR)$(PREFIX)/bin/" \
-	    && echo "installed $(DESTDIR)$(PREFIX)/bin/$$program" || exit 1; \
+	    && echo "installed $(DESTDIR)$(PREFIX)/bin/$${program##*/}" || exit 1; \
 	done && "$$target/release/onvmc" man "$(DESTDIR)$(PREFIX)/share/man/man1"
 
 setup:

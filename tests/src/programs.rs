@@ -23,6 +23,21 @@ pub fn path(name: &str) -> PathBuf {
     path
 }
 
+/// The `onvm-nf` that needs no library, which images of it are made from.
+pub fn static_onvm_nf() -> PathBuf {
+    let build = directory();
+    let machine = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+    let profile = build.file_name().expect("a profile's directory");
+    let target = build.parent().expect("it lies in target");
+    let path = target.join(machine).join(profile).join("onvm-nf");
+    assert!(
+        path.is_file(),
+        "{} does not exist: run `sh .ci/static` first",
+        path.display()
+    );
+    path
+}
+
 pub fn command(name: &str) -> Command {
     Command::new(path(name))
 }

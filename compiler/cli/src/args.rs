@@ -73,6 +73,8 @@ pub(crate) enum Command {
     Test(TestArgs),
     /// Compare a program's requirements with this host
     Doctor(DoctorArgs),
+    /// Make a container image of the standard NFs, or of an NF of your own
+    Image(ImageArgs),
     /// Print the version
     Version,
     /// Print a completion script
@@ -488,6 +490,30 @@ pub(crate) struct DoctorArgs {
     pub(crate) run_dir: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) source: SourceArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ImageArgs {
+    /// The NF's program, linked statically [default: onvm-nf, looked up beside onvmc, then in PATH]
+    #[arg(long, value_name = "PROGRAM")]
+    pub(crate) binary: Option<PathBuf>,
+    /// The image's name and version [default: onvm-nf:VERSION]; for an NF of your own, as in its manifest: BINARY:VERSION
+    #[arg(long, value_name = "NAME:VERSION")]
+    pub(crate) tag: Option<String>,
+    /// Write an archive of this form in place of loading the image into docker or podman
+    #[arg(long, value_enum, value_name = "FORMAT", requires = "out")]
+    pub(crate) format: Option<ImageFormat>,
+    /// Where the archive is written
+    #[arg(short, long, value_name = "FILE", requires = "format")]
+    pub(crate) out: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ImageFormat {
+    /// An OCI image layout, for any registry or engine
+    Oci,
+    /// As `docker save` writes it, for `docker load`
+    Docker,
 }
 
 #[derive(Debug, Args)]

@@ -16,6 +16,7 @@ mod explain;
 mod flows;
 mod format;
 mod graph;
+mod image;
 mod input;
 mod limited;
 mod lsp;
@@ -114,6 +115,7 @@ pub fn run() -> ExitCode {
         Command::Apply(args) => apply::apply(&out, args),
         Command::Diff(args) => diff::run(&out, args),
         Command::Graph(args) => graph::run(&out, args),
+        Command::Image(args) => image::run(&out, args),
         Command::Doctor(args) => doctor::run(&out, args),
         Command::Version => version(&out),
         Command::Completions { shell } => man::completions(&out, *shell),

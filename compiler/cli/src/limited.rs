@@ -24,10 +24,12 @@ pub(super) struct Ended {
 
 /// Runs the command and collects what it prints. At the limit it gets SIGTERM, and SIGKILL if it does not obey.
 pub(super) fn run(command: &mut Command, limit: Duration) -> io::Result<Ended> {
-    let piped = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
+    run_on(command, Stdio::null(), limit)
+}
+
+/// The same for a command that reads its input.
+pub(super) fn run_on(command: &mut Command, input: Stdio, limit: Duration) -> io::Result<Ended> {
+    let piped = command.stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = piped.spawn()?;
     let stdout = collect(child.stdout.take());
     let stderr = collect(child.stderr.take());

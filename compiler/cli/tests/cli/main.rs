@@ -7,6 +7,7 @@ mod applying;
 mod bundle;
 mod files;
 mod hostile;
+mod image;
 mod lsp;
 mod manager;
 mod overlaps;
