@@ -164,7 +164,8 @@ fn isolation_text(isolation: &Isolation, json: bool) -> String {
 fn log_to_stderr(arguments: &Arguments) {
     let level = match arguments.verbose {
         0 => "info",
-        1 => "debug",
+        // Of the talk with the container engine there would be more than of all else.
+        1 => "debug,bollard=info,hyper_util=info",
         _ => "trace",
     };
     let filter = EnvFilter::try_from_env("ONVM_LOG").unwrap_or_else(|_| EnvFilter::new(level));

@@ -14,6 +14,7 @@
 
 pub mod by_hand;
 pub mod capture;
+pub mod engine;
 pub mod feed;
 pub mod guest;
 pub mod holdings;
@@ -29,6 +30,7 @@ pub mod scratch;
 pub mod variants;
 
 pub use by_hand::ByHand;
+pub use engine::Engine;
 pub use feed::Feed;
 pub use manager::{Finished, Manager, Summary};
 pub use scratch::Scratch;

@@ -3,7 +3,7 @@
 use onvm_api::InstanceStatus;
 
 /// What the probe tried and did not get, in whatever jail.
-const REFUSED: [&str; 19] = [
+const REFUSED: [&str; 20] = [
     "map",
     "reopen",
     "chmod",
@@ -16,24 +16,37 @@ const REFUSED: [&str; 19] = [
     "take a core",
     "open a network",
     "see files",
-    "see devices",
-    "see processes",
     "write a file",
     "write here",
+    "write to shared memory",
+    "write beside its socket",
+    "mount",
     "type into a terminal",
     "trace",
     "start a process",
 ];
 
+/// A process has no `/sys` and no `/proc`; a container has those of its own namespaces.
+const REFUSED_TO_PROCESSES: [&str; 2] = ["see devices", "see processes"];
+
 /// The probe got nothing that it is not to have.
 pub fn assert_held(probe: &InstanceStatus) {
+    assert_refused(probe, &[&REFUSED[..], &REFUSED_TO_PROCESSES].concat());
+}
+
+/// The same of one in a container.
+pub fn assert_contained(probe: &InstanceStatus) {
+    assert_refused(probe, &REFUSED);
+}
+
+fn assert_refused(probe: &InstanceStatus, refused: &[&str]) {
     let attempts: Vec<&String> = probe.counters.keys().collect();
-    for what in REFUSED {
+    for what in refused {
         let prefix = format!("{what}: ");
         let outcome = attempts.iter().find_map(|a| a.strip_prefix(&prefix));
-        let refused = ["PermissionDenied", "NotFound"];
+        let kinds = ["PermissionDenied", "NotFound"];
         assert!(
-            outcome.is_some_and(|o| refused.contains(&o)),
+            outcome.is_some_and(|o| kinds.contains(&o)),
             "{what}: {attempts:?}"
         );
     }

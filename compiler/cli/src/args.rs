@@ -57,6 +57,8 @@ pub(crate) enum Command {
     Scale(ScaleArgs),
     /// Show or remove the flow entries that NFs have made
     Flows(FlowsArgs),
+    /// Show what an NF of a running manager has printed
+    Logs(LogsArgs),
     /// Send a message to an NF of a running manager, and show the answers of its instances
     Send(SendArgs),
     /// Show the differences between two sources or bundles
@@ -263,6 +265,24 @@ pub(crate) struct ScaleArgs {
     pub(crate) replicas: Replicas,
     /// The bundle's name, where several managers run
     pub(crate) name: Option<String>,
+    #[command(flatten)]
+    pub(crate) runtime: RuntimeArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LogsArgs {
+    /// The NF's name in the source, or that of one of its instances, e.g. ids-1
+    #[arg(value_name = "NF|INSTANCE")]
+    pub(crate) nf: String,
+    /// Go on with what it prints from now on, until the manager stops or Ctrl-C
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// Only the last lines [default: all that the manager has kept, 1000 at most]
+    #[arg(short = 'n', long, value_name = "LINES", value_parser = clap::value_parser!(u32).range(0..=1000))]
+    pub(crate) tail: Option<u32>,
+    /// The bundle's name, where several managers run
+    #[arg(long, value_name = "NAME")]
+    pub(crate) of: Option<String>,
     #[command(flatten)]
     pub(crate) runtime: RuntimeArgs,
 }

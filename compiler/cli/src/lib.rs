@@ -19,6 +19,7 @@ mod graph;
 mod image;
 mod input;
 mod limited;
+mod logs;
 mod lsp;
 mod machine;
 mod man;
@@ -110,6 +111,7 @@ pub fn run() -> ExitCode {
         Command::Stop(args) => stop::run(&out, args),
         Command::Scale(args) => scale::run(&out, args),
         Command::Flows(args) => flows::run(&out, args),
+        Command::Logs(args) => logs::run(&out, args),
         Command::Send(args) => send::run(&out, args),
         Command::Plan(args) => apply::plan(&out, args),
         Command::Apply(args) => apply::apply(&out, args),

@@ -63,9 +63,11 @@ fn await_manager(args: &StatusArgs) -> Result<Client, Failure> {
 
 /// The means of isolation, and the parts of the jail that the operator waived.
 fn isolation(isolation: &Isolation) -> String {
-    let mut text = match isolation.means.as_slice() {
-        [] => "isolation: none by onvm-run, which starts no NFs".to_owned(),
-        means => format!("isolation: {}", means.join(", ")),
+    let mut text = match (isolation.means.as_slice(), &isolation.containers) {
+        ([], None) => "isolation: none by onvm-run, which starts no NFs".to_owned(),
+        ([], Some(engine)) => format!("isolation: containers ({engine})"),
+        (means, None) => format!("isolation: {}", means.join(", ")),
+        (means, Some(engine)) => format!("isolation: {}; containers ({engine})", means.join(", ")),
     };
     if !isolation.waived.is_empty() {
         text.push_str(&format!("; waived: {}", isolation.waived.join(", ")));
@@ -354,6 +356,7 @@ mod tests {
             name: name.into(),
             state: InstanceState::Running,
             pid: Some(1_234_567),
+            container: None,
             restarts: 2,
             rx_packets: 123_456_789_012,
             tx_packets: 123_456_789_000,
@@ -383,6 +386,7 @@ mod tests {
             uptime_s: 75.5,
             state: ManagerState::Running,
             isolation: Isolation {
+                containers: None,
                 means: [
                     "system call filter",
                     "landlock 7",

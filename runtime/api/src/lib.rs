@@ -9,6 +9,7 @@
 //! | `POST /v1/flows` | [`FlowsRequest`] | [`FlowsReply`] |
 //! | `POST /v1/flows/delete` | [`FlowsDeleteRequest`] | [`FlowsDeleteReply`] |
 //! | `POST /v1/send` | [`SendRequest`] | [`SendReply`] |
+//! | `POST /v1/logs` | [`LogsRequest`] | [`LogsReply`] |
 //! | `POST /v1/stop` | – | [`StopReply`] |
 //! | `GET /metrics` | – | Prometheus text |
 //!
@@ -63,6 +64,7 @@ pub const SCALE_PATH: &str = "/v1/scale";
 pub const FLOWS_PATH: &str = "/v1/flows";
 pub const FLOWS_DELETE_PATH: &str = "/v1/flows/delete";
 pub const SEND_PATH: &str = "/v1/send";
+pub const LOGS_PATH: &str = "/v1/logs";
 pub const STOP_PATH: &str = "/v1/stop";
 pub const METRICS_PATH: &str = "/metrics";
 
@@ -114,6 +116,9 @@ pub struct Isolation {
     pub optional: Vec<Missing>,
     /// Parts of the jail that the operator does without, by `--waive`.
     pub waived: Vec<String>,
+    /// The engine and Compose that run NFs in containers; none: no NF runs in one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub containers: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -248,6 +253,9 @@ pub struct InstanceStatus {
     pub state: InstanceState,
     /// None while no process is attached.
     pub pid: Option<u32>,
+    /// The id of its container; none: it is a process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<String>,
     pub restarts: u32,
     /// Packets handed to the instance and taken back from it.
     pub rx_packets: u64,
@@ -499,6 +507,46 @@ pub struct FlowsDeleteReply {
     pub version: u32,
     /// Entries that no worker obeys any more.
     pub removed: u64,
+}
+
+/// Asks for what the instances of an NF have printed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct LogsRequest {
+    pub version: u32,
+    /// The NF's name, or that of one of its instances.
+    pub nf: String,
+    /// Only lines after this number, the oldest first; none: the newest lines.
+    #[serde(default)]
+    pub after: Option<u64>,
+    /// So many lines at most; none: 1000, which is the most.
+    #[serde(default)]
+    pub limit: Option<u32>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct LogsReply {
+    pub version: u32,
+    pub nf: String,
+    /// In the order in which they came. The manager keeps the last 128 KiB of each instance.
+    pub lines: Vec<LogLine>,
+    /// The number to go on after.
+    pub last: u64,
+}
+
+/// A line that an instance printed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct LogLine {
+    /// Lines of all instances are numbered from 1.
+    pub number: u64,
+    /// Milliseconds since 1970.
+    pub at_ms: u64,
+    pub instance: String,
+    /// `error`, `warn`, `info`, `debug` or `trace`.
+    pub level: String,
+    pub text: String,
 }
 
 /// A message to an NF.

@@ -136,6 +136,7 @@ fn shape() -> Vec<String> {
     let delete = messages.name::<FlowsDeleteRequest>();
     let deleted = messages.name::<FlowsDeleteReply>();
     let (send, answered) = (messages.name::<SendRequest>(), messages.name::<SendReply>());
+    let (logs, printed) = (messages.name::<LogsRequest>(), messages.name::<LogsReply>());
     let stopped = messages.name::<StopReply>();
     let error = messages.name::<ApiError>();
     let mut lines = vec![
@@ -144,6 +145,7 @@ fn shape() -> Vec<String> {
         format!("POST {APPLY_PATH}: {apply} to {applied}"),
         format!("POST {FLOWS_PATH}: {flows} to {listed}"),
         format!("POST {FLOWS_DELETE_PATH}: {delete} to {deleted}"),
+        format!("POST {LOGS_PATH}: {logs} to {printed}"),
         format!("POST {SCALE_PATH}: {scale} to {scaled}"),
         format!("POST {SEND_PATH}: {send} to {answered}"),
         format!("POST {STOP_PATH}: {stopped}"),

@@ -210,6 +210,7 @@ mod tests {
             name: "fw-0".into(),
             state: wire::InstanceState::Running,
             pid: None,
+            container: None,
             restarts: 0,
             rx_packets: 0,
             tx_packets: 0,

@@ -65,6 +65,10 @@ pub(crate) enum Request {
         wire::SendRequest,
         oneshot::Sender<Result<wire::SendReply, ApiError>>,
     ),
+    Logs(
+        wire::LogsRequest,
+        oneshot::Sender<Result<wire::LogsReply, ApiError>>,
+    ),
     Stop(oneshot::Sender<()>),
 }
 
@@ -151,6 +155,7 @@ async fn answer(method: &Method, uri: &Uri, body: &[u8], requests: &Requests) ->
         (&Method::POST, wire::SCALE_PATH) => message(body, requests, Request::Scale).await,
         (&Method::POST, wire::FLOWS_PATH) => message(body, requests, Request::Flows).await,
         (&Method::POST, wire::FLOWS_DELETE_PATH) => message(body, requests, Request::DeleteFlows).await,
+        (&Method::POST, wire::LOGS_PATH) => message(body, requests, Request::Logs).await,
         (&Method::POST, wire::SEND_PATH) => message(body, requests, Request::Send).await,
         (&Method::POST, wire::STOP_PATH) => match ask(requests, Request::Stop).await {
             Some(()) => {

@@ -44,6 +44,8 @@ pub(crate) struct Created {
     pub(crate) container: Container,
     /// None: it shares the user of the manager, which is not root and cannot choose.
     pub(crate) user: Option<User>,
+    /// The cores that it is on.
+    pub(crate) cores: Vec<u16>,
 }
 
 #[derive(Debug)]
@@ -252,9 +254,9 @@ impl Batch {
             engine.has_image(image).await?;
             let user = User::reserve().map_err(|e| e.to_string())?;
             variables.push((compose_variable("USER", &key.1), ids(user.as_ref())));
-            let cores: Vec<String> = cores.iter().map(ToString::to_string).collect();
-            variables.push((compose_variable("CPUSET", &key.1), cores.join(",")));
-            users.insert(key, user);
+            let listed: Vec<String> = cores.iter().map(ToString::to_string).collect();
+            variables.push((compose_variable("CPUSET", &key.1), listed.join(",")));
+            users.insert(key, (user, cores));
         }
         let names: Vec<String> = self.all.keys().map(|(_, instance)| instance.clone()).collect();
         compose.create(project, bundle, &names, &variables).await?;
@@ -265,11 +267,19 @@ impl Batch {
             .filter_map(|(id, labels)| Some((labels.get(SERVICE)?.clone(), id)))
             .collect();
         let mut created = BTreeMap::new();
-        for (key, user) in users {
+        for (key, (user, cores)) in users {
             let Some(id) = by_name.get(&key.1) else { continue };
             engine.is_hardened(id, &ids(user.as_ref())).await?;
             let container = Container::new(engine.clone(), id.clone());
-            created.insert(key.clone(), Created { container, user });
+            let cores = cores.clone();
+            created.insert(
+                key.clone(),
+                Created {
+                    container,
+                    user,
+                    cores,
+                },
+            );
         }
         Ok(created)
     }

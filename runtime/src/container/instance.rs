@@ -152,13 +152,13 @@ impl Container {
         if life.exit.borrow().is_some() {
             return;
         }
-        if let Some(process) = &life.process
-            && pidfd_send_signal(process.get_ref(), Signal::KILL).is_ok()
-            && tokio::time::timeout(KILL_DEADLINE, process.readable())
-                .await
-                .is_ok()
-        {
-            return;
+        if let Some(process) = &life.process {
+            // One that has ended cannot be sent a signal, and one of another user namespace perhaps neither.
+            let _ = pidfd_send_signal(process.get_ref(), Signal::KILL);
+            let gone = tokio::time::timeout(KILL_DEADLINE, process.readable()).await;
+            if gone.is_ok() {
+                return;
+            }
         }
         let killed = self
             .engine

@@ -7,6 +7,7 @@ mod apply;
 mod aside;
 mod cores;
 mod history;
+mod logs;
 mod memory;
 mod messages;
 #[cfg(test)]
@@ -202,6 +203,7 @@ impl Manager {
             Input::Request(Request::Flows(request, reply)) => answer(reply, self.flows(&request)),
             Input::Request(Request::DeleteFlows(request, reply)) => self.delete_flows(&request, reply),
             Input::Request(Request::Send(request, reply)) => self.send(request, reply),
+            Input::Request(Request::Logs(request, reply)) => answer(reply, self.logs(&request)),
             Input::Request(Request::Stop(reply)) => {
                 self.stopping = true;
                 answer(reply, ());

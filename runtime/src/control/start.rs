@@ -118,6 +118,7 @@ pub async fn start(options: Options) -> Result<Manager, RunError> {
         ring: bundle.manager.ring,
         node: near,
         jail,
+        journal: Arc::default(),
         engine,
     });
     let (reports_sender, reports) = unbounded_channel();

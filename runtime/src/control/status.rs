@@ -166,6 +166,7 @@ impl Manager {
             name: entry.name.clone(),
             state: entry.shown_state(),
             pid: entry.pid,
+            container: entry.container.clone(),
             restarts: entry.restarts,
             rx_packets: sum(|instance| &instance.rx_packets),
             tx_packets: sum(|instance| &instance.tx_packets),

@@ -99,22 +99,22 @@ impl Supervisor {
         }
         let output = home.container.start().await;
         let output = output.map_err(|e| format!("its container cannot be started: {e}"))?;
-        log::forward_pieces(&self.spec.name, output);
+        log::forward_pieces(&self.spec.name, &self.shared.journal, output);
+        self.container.replace(Some(home.container.id().to_owned()));
         Ok(())
     }
 
     async fn move_in(&self, engine: &Engine, contained: &Contained) -> Result<Home, String> {
-        let cores = self.cores();
-        self.pinned.replace(cores.clone());
         let wanted = Wanted {
             service: contained.service,
             instance: self.spec.name.clone(),
             siblings: contained.siblings.clone(),
             image: contained.image.clone(),
             bundle: contained.bundle.clone(),
-            cores,
+            cores: self.cores(),
         };
         let created = engine.create(wanted).await?;
+        self.pinned.replace(created.cores);
         let dir = self.shared.run_dir.instance(&self.spec.name);
         let dir = dir.map_err(|e| e.to_string())?;
         let listener = dir.listen_to(created.user.as_ref().map(User::id));

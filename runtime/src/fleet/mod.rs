@@ -8,7 +8,7 @@ mod cores;
 pub mod fuzz;
 mod launch;
 pub(crate) mod load;
-mod log;
+pub(crate) mod log;
 pub(crate) mod messages;
 mod offer;
 mod patience;
@@ -46,6 +46,7 @@ pub(crate) use self::{
 };
 use self::{
     load::Load,
+    log::journal::Journal,
     messages::{Inbox, Member},
     offer::Offered,
     supervise::{Order, Supervisor},
@@ -95,6 +96,8 @@ pub(crate) struct InstanceEntry {
     service: u16,
     pub(crate) state: InstanceState,
     pub(crate) pid: Option<u32>,
+    /// The id of its container, if it runs in one.
+    pub(crate) container: Option<String>,
     pub(crate) restarts: u32,
     pub(crate) own_counters: Vec<OwnCounter>,
     pub(crate) counters: Option<CounterSet>,
@@ -213,6 +216,7 @@ impl Fleet {
             service,
             state: InstanceState::Starting,
             pid: None,
+            container: None,
             restarts: 0,
             own_counters: Vec::new(),
             counters: None,
@@ -236,6 +240,11 @@ impl Fleet {
         Ok(slot)
     }
 
+    /// What the instances have printed.
+    pub(crate) fn journal(&self) -> &Journal {
+        &self.shared.journal
+    }
+
     /// Finds the container engine, if no NF has needed it so far.
     pub(crate) async fn find_engine(&self) -> Result<(), RunError> {
         let Shared { engine, run_dir, .. } = &*self.shared;
@@ -252,7 +261,10 @@ impl Fleet {
     /// The jail of the NFs.
     pub(crate) fn isolation(&self) -> Isolation {
         let jail = self.shared.jail.as_ref();
-        jail.map(|jail| jail.means().report()).unwrap_or_default()
+        Isolation {
+            containers: self.shared.engine.get().map(|engine| engine.name.clone()),
+            ..jail.map(|jail| jail.means().report()).unwrap_or_default()
+        }
     }
 
     /// Slots of the instances of a service.
@@ -339,6 +351,7 @@ impl Fleet {
             Report::Ready {
                 region,
                 pid,
+                container,
                 counters,
             } => {
                 if entry.leaving() {
@@ -351,6 +364,7 @@ impl Fleet {
                     true => Progress::fresh(),
                     false => Progress::again(workers, usize::from(slot)),
                 };
+                entry.container = container;
                 entry.ready(&region, pid, counters);
                 workers.attach(slot, &region, entry.writes, fresh);
             }

@@ -62,6 +62,7 @@ impl Supervisor {
                 self.report(Report::Ready {
                     region: region.clone(),
                     pid,
+                    container: self.container.borrow().clone(),
                     counters,
                 });
                 Ok(region)
@@ -114,6 +115,7 @@ impl Supervisor {
                     self.report(Report::Ready {
                         region: region.clone(),
                         pid,
+                        container: self.container.borrow().clone(),
                         counters,
                     });
                     return Ok((connection, region, pid));

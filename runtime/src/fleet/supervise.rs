@@ -28,7 +28,7 @@ use super::{
     contained::Home,
     cores::{Assignment, assigned},
     launch::Program,
-    log::{self, limit::Limit, quote::quote_debug},
+    log::{self, journal::Journal, limit::Limit, quote::quote_debug},
     messages::{Letter, Mail, OF_A_RECEIVER, Said},
     offer::{Offer, Taken},
     processes::{self, describe_exit},
@@ -65,6 +65,7 @@ pub(crate) struct Shared {
     pub node: Option<u16>,
     /// None: no NF is a process of this manager's.
     pub jail: Option<Jail>,
+    pub journal: Arc<Journal>,
     /// Empty until an NF runs in a container.
     pub engine: OnceCell<Arc<Engine>>,
 }
@@ -77,6 +78,8 @@ pub(crate) enum Report {
     Ready {
         region: Region,
         pid: u32,
+        /// Its container's id, if it runs in one.
+        container: Option<String>,
         counters: Vec<OwnCounter>,
     },
     /// The instance asks about flow entries; the supervisor reads no further before [`Order::Flows`] answers.
@@ -144,6 +147,8 @@ pub(super) struct Supervisor {
     pub assignment: Arc<Mutex<Assignment>>,
     /// The cores that its process is on.
     pub pinned: RefCell<Vec<u16>>,
+    /// The id of the container that it runs in, if it does.
+    pub container: RefCell<Option<String>>,
 }
 
 /// What an instance runs as, where this manager starts it.
@@ -187,6 +192,7 @@ impl Supervisor {
             life: Cell::new(0),
             assignment: Assignment::none(),
             pinned: RefCell::default(),
+            container: RefCell::default(),
         }
     }
 
@@ -336,7 +342,7 @@ impl Supervisor {
         self.pinned.replace(cores.clone());
         let started = program.start(jail, &cores).await.map_err(|e| failed(&e))?;
         for stream in [started.output, started.error] {
-            log::forward(&self.spec.name, stream).map_err(|e| failed(&e))?;
+            log::forward(&self.spec.name, &self.shared.journal, stream).map_err(|e| failed(&e))?;
         }
         let connection = watch(started.socket, &self.closing).map_err(|e| failed(&e))?;
         Ok((started.process, connection))

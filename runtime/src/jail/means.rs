@@ -140,6 +140,7 @@ impl Means {
         let groups = self.groups.iter().map(|limits| format!("{GROUPS} ({limits})"));
         let named = named.into_iter().filter(|(has, _)| *has).map(|(_, name)| name);
         Isolation {
+            containers: None,
             means: named
                 .chain(own.into_iter().map(str::to_owned))
                 .chain(groups)

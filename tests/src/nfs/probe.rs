@@ -108,6 +108,9 @@ fn calls(region: &OwnedFd) -> Vec<String> {
         outcome("see processes", std::fs::read_dir("/proc").map(drop)),
         outcome("write a file", std::fs::write("/tmp/probe", "x")),
         outcome("write here", std::fs::write("probe", "x")),
+        outcome("write to shared memory", std::fs::write("/dev/shm/probe", "x")),
+        outcome("write beside its socket", std::fs::write("/run/onvm/probe", "x")),
+        outcome("mount", mount()),
         outcome("type into a terminal", type_into_terminal()),
         outcome("trace", trace()),
         outcome(
@@ -124,6 +127,19 @@ fn others() -> usize {
     let pids = (1..100_000).filter_map(rustix::process::Pid::from_raw);
     pids.filter(|&pid| pid != own && rustix::process::test_kill_process(pid).is_ok())
         .count()
+}
+
+fn mount() -> io::Result<()> {
+    // SAFETY: the texts are NUL-terminated and live through the call; the last argument may be null.
+    answer(i64::from(unsafe {
+        libc::mount(
+            c"none".as_ptr(),
+            c"/".as_ptr(),
+            c"tmpfs".as_ptr(),
+            0,
+            std::ptr::null(),
+        )
+    }))
 }
 
 fn type_into_terminal() -> io::Result<()> {

@@ -18,8 +18,9 @@ pub use self::{
 };
 use crate::{
     APPLY_PATH, ApiError, ApplyReply, ApplyRequest, CONTROL_SOCKET, FLOWS_DELETE_PATH, FLOWS_PATH,
-    FlowsDeleteReply, FlowsDeleteRequest, FlowsReply, FlowsRequest, SCALE_PATH, SEND_PATH, STATUS_PATH,
-    STOP_PATH, ScaleReply, ScaleRequest, SendReply, SendRequest, Status, StopReply, VERBOSE,
+    FlowsDeleteReply, FlowsDeleteRequest, FlowsReply, FlowsRequest, LOGS_PATH, LogsReply, LogsRequest,
+    SCALE_PATH, SEND_PATH, STATUS_PATH, STOP_PATH, ScaleReply, ScaleRequest, SendReply, SendRequest, Status,
+    StopReply, VERBOSE,
 };
 
 /// A manager answers a question at once; anything longer means that it hangs.
@@ -101,6 +102,10 @@ impl Client {
     /// Returns once all instances have answered, or their time is over.
     pub fn send(&self, request: &SendRequest) -> Result<SendReply, ClientError> {
         self.ask("POST", SEND_PATH, Some(request), ANSWER)
+    }
+
+    pub fn logs(&self, request: &LogsRequest) -> Result<LogsReply, ClientError> {
+        self.ask("POST", LOGS_PATH, Some(request), ANSWER)
     }
 
     /// Returns once the manager has the request; [`Self::process`] says when it has ended.

@@ -1,10 +1,11 @@
 //! The output of an NF goes to the manager's log, line by line, at the level that the line states; a panic as an error.
 
+pub(crate) mod journal;
 pub(super) mod limit;
 mod panics;
 pub(super) mod quote;
 
-use std::{io, os::fd::OwnedFd};
+use std::{io, os::fd::OwnedFd, sync::Arc};
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
@@ -16,6 +17,7 @@ use tokio::{
 use tokio_util::io::StreamReader;
 
 use self::{
+    journal::Journal,
     limit::{Limit, WHEN_FLOODED},
     panics::{Line, Panics},
     quote::quote,
@@ -28,22 +30,27 @@ const LONGEST_LINE: usize = 4096;
 const LINES_PER_WINDOW: u32 = 200;
 
 /// Logs a stream until the process closes it.
-pub(super) fn forward(instance: &str, stream: OwnedFd) -> io::Result<()> {
+pub(super) fn forward(instance: &str, journal: &Arc<Journal>, stream: OwnedFd) -> io::Result<()> {
     let stream = pipe::Receiver::from_owned_fd(stream)?;
-    tokio::task::spawn_local(log(instance.to_owned(), stream));
+    tokio::task::spawn_local(log(instance.to_owned(), journal.clone(), stream));
     Ok(())
 }
 
 /// Logs pieces of output as they come.
-pub(super) fn forward_pieces(instance: &str, pieces: impl Stream<Item = Bytes> + 'static) {
+pub(super) fn forward_pieces(
+    instance: &str,
+    journal: &Arc<Journal>,
+    pieces: impl Stream<Item = Bytes> + 'static,
+) {
     let pieces = pieces.map(Ok::<_, io::Error>);
     let stream = StreamReader::new(Box::pin(pieces));
-    tokio::task::spawn_local(log(instance.to_owned(), stream));
+    tokio::task::spawn_local(log(instance.to_owned(), journal.clone(), stream));
 }
 
-async fn log(instance: String, mut stream: impl AsyncRead + Unpin) {
+async fn log(instance: String, journal: Arc<Journal>, mut stream: impl AsyncRead + Unpin) {
     let mut lines = Lines {
         instance,
+        journal,
         line: Vec::with_capacity(LONGEST_LINE),
         limit: Limit::new(LINES_PER_WINDOW),
         panics: Panics::default(),
@@ -64,6 +71,7 @@ async fn log(instance: String, mut stream: impl AsyncRead + Unpin) {
 
 struct Lines {
     instance: String,
+    journal: Arc<Journal>,
     line: Vec<u8>,
     limit: Limit,
     panics: Panics,
@@ -82,6 +90,7 @@ impl Lines {
     fn emit(&mut self) {
         let Self {
             instance,
+            journal,
             line,
             limit,
             panics,
@@ -90,8 +99,8 @@ impl Lines {
         if limit.pass(|n| left_out(instance, n)) && !line.is_empty() {
             for line in panics.look(line) {
                 match line {
-                    Line::Plain(line) => log_line(instance, line),
-                    Line::Panic(line) => log_panic(instance, &line),
+                    Line::Plain(line) => log_line(instance, journal, line),
+                    Line::Panic(line) => log_panic(instance, journal, &line),
                 }
             }
         }
@@ -104,12 +113,13 @@ impl Lines {
         }
         let Self {
             instance,
+            journal,
             limit,
             panics,
             ..
         } = &mut self;
         if let Some(line) = panics.end() {
-            log_panic(instance, &line);
+            log_panic(instance, journal, &line);
         }
         limit.close(|n| left_out(instance, n));
     }
@@ -131,9 +141,10 @@ pub(super) fn shown() -> &'static str {
 }
 
 /// At the level that the line states.
-fn log_line(instance: &str, line: &[u8]) {
+fn log_line(instance: &str, journal: &Journal, line: &[u8]) {
     let (level, line) = nflib::log::level_of(line);
     let line = quote(line, LONGEST_LINE);
+    journal.write(instance, level, &line);
     match level {
         Level::Error => tracing::error!(target: "nf", instance = %instance, "{line}"),
         Level::Warn => tracing::warn!(target: "nf", instance = %instance, "{line}"),
@@ -142,8 +153,10 @@ fn log_line(instance: &str, line: &[u8]) {
     }
 }
 
-fn log_panic(instance: &str, line: &[u8]) {
-    tracing::error!(target: "nf", instance = %instance, "{}", quote(line, LONGEST_LINE));
+fn log_panic(instance: &str, journal: &Journal, line: &[u8]) {
+    let line = quote(line, LONGEST_LINE);
+    journal.write(instance, Level::Error, &line);
+    tracing::error!(target: "nf", instance = %instance, "{line}");
 }
 
 fn left_out(instance: &str, lines: u64) {
@@ -205,6 +218,7 @@ mod tests {
         let shown = tracing::subscriber::with_default(subscriber, || {
             let mut lines = Lines {
                 instance: "fw-0".to_owned(),
+                journal: Arc::default(),
                 line: Vec::new(),
                 limit: Limit::new(LINES_PER_WINDOW),
                 panics: Panics::default(),

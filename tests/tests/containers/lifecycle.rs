@@ -1,0 +1,124 @@
+//! Containers come with their NFs and go with them, also when somebody kills one under traffic.
+
+use std::time::Duration;
+
+use onvm_tests::{
+    Engine, Manager, Scratch, capture,
+    manager::{SOON, instance},
+};
+
+/// For a container to come on a busy machine.
+const SOME_TIME: Duration = Duration::from_secs(60);
+
+const REPEATED: &str =
+    "port a = pcap { read = file(\"in.pcap\"), repeat = true }\nport b = pcap { write = \"/dev/null\" }\n";
+
+/// Packets of a repeated capture.
+const STOCK: u16 = 500;
+
+fn packets(scratch: &Scratch, count: u16) {
+    let packets: Vec<_> = (0..count).map(|i| capture::udp(i % 50, i.into(), 30)).collect();
+    capture::write(&scratch.path("in.pcap"), &packets);
+}
+
+fn manager(engine: &Engine, scratch: &Scratch, bundle: &std::path::Path, options: &[&str]) -> Manager {
+    let run_dir = scratch.run_dir();
+    let manager = Manager::spawn(engine.onvm_run(bundle, &run_dir, options), "test", &run_dir);
+    manager.wait_for_log("READY");
+    manager
+}
+
+#[test]
+fn a_chain_mixes_processes_and_containers_and_leaves_nothing() {
+    let (engine, scratch) = (Engine::shared(), Scratch::new());
+    packets(&scratch, 2000);
+    let source = |run: &str, out: &str| {
+        format!(
+            "port a = pcap {{ read = file(\"in.pcap\") }}\nport b = pcap {{ write = \"{}\" }}\n\
+             nf fw = firewall {{ rules = {{ drop udp dst port 7 }}, default = accept }} with {{ {run} }}\nnf mon = monitor {{}}\n\
+             steer a {{ else -> fw -> mon -> b }}\n",
+            scratch.path(out).display()
+        )
+    };
+    let as_process = scratch.build(&source("run = process", "process.pcap"), "process");
+    let contained = scratch.build(&source("run = container", "container.pcap"), "container");
+    let run_dir = scratch.run_dir();
+    for bundle in [&as_process, &contained] {
+        let command = engine.onvm_run(bundle, &run_dir, &["--exit-when-done"]);
+        let finished = Manager::spawn(command, "test", &run_dir).finish(SOME_TIME);
+        finished.summary().assert_whole(0);
+    }
+    let read = |name: &str| capture::read(&scratch.path(name));
+    assert!(!read("process.pcap").is_empty() && read("process.pcap") == read("container.pcap"));
+    assert_eq!(engine.containers(&run_dir, "test", None), Vec::<String>::new());
+}
+
+#[test]
+fn what_is_killed_comes_back_what_is_scaled_waits_and_an_edit_loses_nothing() {
+    let (engine, scratch) = (Engine::shared(), Scratch::new());
+    packets(&scratch, STOCK);
+    let source = |rule: &str| {
+        format!(
+            "{REPEATED}nf fw = firewall {{ rules = {{ {rule} }}, default = accept }} with {{ replicas = 1..2 }}\nnf mon = monitor {{}}\n\
+             steer a {{ else -> fw -> mon -> b }}\n"
+        )
+    };
+    let bundle = scratch.build(&source("drop udp dst port 9"), "first");
+    let manager = manager(&engine, &scratch, &bundle, &["--nfs", "compose"]);
+    // By hand from here on, whatever the load.
+    manager.scale("fw", Some(1)).unwrap();
+    let run_dir = scratch.run_dir();
+    let states = |state: &str| engine.containers(&run_dir, "test", Some(state));
+    assert_eq!(
+        (states("running").len(), states("created").len()),
+        (2, 1),
+        "fw-1 waits"
+    );
+
+    let status = manager.wait_for_traffic(1000, SOON);
+    let fw = instance(&status, "fw-0");
+    let id = fw.container.clone().unwrap();
+    assert!(states("running").iter().any(|running| running.starts_with(&id)));
+    engine.docker(&["kill", &id]);
+    let again = manager.wait_for_instance("fw-0", fw.pid, SOME_TIME);
+    let status = manager.wait_for_traffic(1000, SOON);
+    let healed = instance(&status, "fw-0");
+    assert_eq!((healed.pid, healed.restarts), (Some(again), 1));
+    assert_eq!(
+        healed.container.as_ref(),
+        Some(&id),
+        "it was started again, not made anew"
+    );
+    let log = manager.log();
+    assert!(log.contains("signal 9, exit code 137"), "{log}");
+
+    manager.scale("fw", Some(2)).unwrap();
+    assert_eq!((states("running").len(), states("created").len()), (3, 0));
+
+    let lost = manager.status().balance.dropped;
+    // The firewall's instances are others, and the monitor stays.
+    let second = scratch.build(
+        &source("drop udp dst port 7").replace("1..2", "1..2, memory = 70 MiB"),
+        "second",
+    );
+    let applied = manager.apply(&second, None).unwrap();
+    assert_eq!(applied.started, ["fw-0", "fw-1"]);
+    let status = manager.wait_for_traffic(1000, SOON);
+    let lost_since = status
+        .drops
+        .iter()
+        .filter(|d| d.reason != "nf_verdict")
+        .map(|d| d.packets)
+        .sum::<u64>()
+        - lost;
+    assert_eq!(lost_since, 0, "{:?}", status.drops);
+    assert!(
+        !instance(&status, "fw-0")
+            .container
+            .as_ref()
+            .unwrap()
+            .starts_with(&id)
+    );
+    manager.terminate_whole(usize::from(STOCK));
+    assert_eq!(engine.containers(&run_dir, "test", None), Vec::<String>::new());
+}
