@@ -1,4 +1,5 @@
 # make demo       install what is missing, build, and show a chain at work
+# make demo-containers  the same with each NF in a container
 # make test       build everything and run every test
 # make test-lab   what takes its time or a virtual machine: a thousand edits and five hundred killed NFs under traffic, a minute of
 #                 soak, control groups, cores on several NUMA nodes, network cards
@@ -24,12 +25,18 @@ SECONDS ?= 60
 SOAK = $(CARGO) test --workspace --test operation -- --exact --nocapture soak::nothing_is_left_behind
 BUILD = $(CARGO) build $(PACKAGES) --bins
 
-.PHONY: demo test test-lab test-nic test-tsan soak fuzz bench bench-quick lint docs release install setup setup-bench setup-lab clean
+.PHONY: demo demo-containers test test-lab test-nic test-tsan soak fuzz bench bench-quick lint docs release install setup setup-bench setup-lab clean
 
 demo:
 	@sh .ci/setup build
 	@$(BUILD)
 	@sh .ci/demo
+
+demo-containers:
+	@sh .ci/setup build containers
+	@$(BUILD)
+	@sh .ci/static
+	@sh .ci/demo-containers
 
 # Builds the programs, too, since integration tests need them.
 test: setup

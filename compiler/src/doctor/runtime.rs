@@ -16,7 +16,7 @@ pub(super) fn all(machine: &dyn Machine, options: &Options, subject: Option<Subj
     checks.push(run_dir(machine, options));
     let containers = subject.is_some_and(|s| s.manager.services.iter().any(|s| s.run == Run::Container));
     if containers {
-        checks.push(docker(machine));
+        checks.extend([docker(machine), compose(machine)]);
     }
     checks
 }
@@ -116,6 +116,27 @@ fn docker(machine: &dyn Machine) -> Check {
             NAME,
             format!("the engine does not answer: {why}"),
             "sudo systemctl start docker",
+        ),
+    }
+}
+
+/// Either as the engine's plug-in, or as a program of its own.
+fn compose(machine: &dyn Machine) -> Check {
+    const NAME: &str = "compose";
+    let ways: [(&str, &[&str]); 2] = [
+        ("docker", &["compose", "version", "--short"]),
+        ("docker-compose", &["version", "--short"]),
+    ];
+    let found = ways.into_iter().find_map(|(program, arguments)| {
+        let path = machine.program(program, &[])?;
+        machine.run(&path, arguments).ok()
+    });
+    match found {
+        Some(version) => Check::ok(NAME, version.trim().to_owned()),
+        None => Check::failed(
+            NAME,
+            "neither `docker compose` nor `docker-compose` works, and `run = container` is asked for",
+            "sudo apt-get install docker-compose",
         ),
     }
 }

@@ -81,7 +81,7 @@ pub(super) fn of_container(found: &ContainerInspectResponse, user: &str) -> Resu
         ),
         (host.devices.iter().flatten().next().is_none(), "no devices"),
         (
-            host.binds.as_ref().is_some_and(|b| b.len() == 1) || mounts(found) == 1,
+            is_alone(&host.binds, found),
             "its socket's directory as the only mount",
         ),
         (
@@ -95,8 +95,10 @@ pub(super) fn of_container(found: &ContainerInspectResponse, user: &str) -> Resu
     }
 }
 
-fn mounts(found: &ContainerInspectResponse) -> usize {
-    found.mounts.as_ref().map_or(0, Vec::len)
+/// Compose 1.29 asks for a bind, later ones for a mount.
+fn is_alone(binds: &Option<Vec<String>>, found: &ContainerInspectResponse) -> bool {
+    let binds = binds.as_ref().map_or(0, Vec::len);
+    binds.max(found.mounts.as_ref().map_or(0, Vec::len)) == 1
 }
 
 /// A namespace that is neither the host's nor another container's.
@@ -105,4 +107,112 @@ fn own_or_none(mode: &Option<String>) -> bool {
         mode.as_deref(),
         None | Some("" | "private" | "none" | "shareable")
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use bollard::models::{ContainerConfig, HostConfig};
+
+    use super::*;
+
+    fn as_written() -> ContainerInspectResponse {
+        let list = |items: &[&str]| Some(items.iter().map(|i| (*i).to_owned()).collect::<Vec<_>>());
+        ContainerInspectResponse {
+            host_config: Some(HostConfig {
+                privileged: Some(false),
+                cap_drop: list(&["ALL"]),
+                network_mode: Some("none".to_owned()),
+                readonly_rootfs: Some(true),
+                security_opt: list(&[
+                    "no-new-privileges:true",
+                    "seccomp={\"defaultAction\": \"SCMP_ACT_ERRNO\"}",
+                ]),
+                pids_limit: Some(64),
+                memory: Some(8 << 20),
+                ipc_mode: Some("private".to_owned()),
+                binds: list(&["/run/onvm/edge/nf/fw-0:/run/onvm:ro"]),
+                ..HostConfig::default()
+            }),
+            config: Some(ContainerConfig {
+                user: Some("61184:61184".to_owned()),
+                ..ContainerConfig::default()
+            }),
+            ..ContainerInspectResponse::default()
+        }
+    }
+
+    #[test]
+    fn a_container_without_one_of_its_limits_does_not_start() {
+        assert_eq!(of_container(&as_written(), "61184:61184"), Ok(()));
+        type Change = fn(&mut HostConfig);
+        let changes: [(Change, &str); 12] = [
+            (|h| h.privileged = Some(true), "unprivileged"),
+            (|h| h.cap_drop = None, "capabilities dropped"),
+            (
+                |h| h.cap_add = Some(vec!["NET_ADMIN".to_owned()]),
+                "no capabilities added",
+            ),
+            (|h| h.network_mode = Some("bridge".to_owned()), "network"),
+            (|h| h.readonly_rootfs = Some(false), "read-only"),
+            (
+                |h| h.security_opt = Some(vec!["seccomp=x".to_owned()]),
+                "no-new-privileges",
+            ),
+            (
+                |h| {
+                    h.security_opt = Some(vec![
+                        "no-new-privileges".to_owned(),
+                        "seccomp=unconfined".to_owned(),
+                    ])
+                },
+                "system calls",
+            ),
+            (|h| h.pids_limit = None, "processes"),
+            (|h| h.memory = Some(0), "memory"),
+            (|h| h.pid_mode = Some("host".to_owned()), "namespaces"),
+            (|h| h.ipc_mode = Some("container:other".to_owned()), "namespaces"),
+            (
+                |h| h.binds.get_or_insert_default().push("/:/host".to_owned()),
+                "mount",
+            ),
+        ];
+        for (change, lack) in changes {
+            let mut found = as_written();
+            change(found.host_config.as_mut().unwrap());
+            let refused = of_container(&found, "61184:61184").unwrap_err();
+            assert!(refused.contains(lack), "{lack}: {refused}");
+        }
+        assert!(of_container(&as_written(), "0:0").unwrap_err().contains("user"));
+    }
+
+    #[test]
+    fn an_engine_whose_host_lacks_a_limit_is_refused() {
+        let full = SystemInfo {
+            security_options: Some(vec!["name=seccomp,profile=default".to_owned()]),
+            memory_limit: Some(true),
+            pids_limit: Some(true),
+            cpu_set: Some(true),
+            ..SystemInfo::default()
+        };
+        of_engine(&full).unwrap();
+        let refused = |info: SystemInfo| of_engine(&info).unwrap_err().to_string();
+        let memory = refused(SystemInfo {
+            memory_limit: Some(false),
+            ..full.clone()
+        });
+        assert!(
+            memory.contains("limits of memory") && memory.contains("--nfs process"),
+            "{memory}"
+        );
+        let filters = refused(SystemInfo {
+            security_options: None,
+            ..full.clone()
+        });
+        assert!(filters.contains("seccomp"), "{filters}");
+        let remapped = refused(SystemInfo {
+            security_options: Some(vec!["name=seccomp".to_owned(), "name=userns".to_owned()]),
+            ..full
+        });
+        assert!(remapped.contains("userns-remap"), "{remapped}");
+    }
 }
