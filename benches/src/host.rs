@@ -138,6 +138,19 @@ pub fn is_root() -> bool {
 }
 
 /// Runs a command that must succeed; returns its standard output.
+/// The `onvm-nf` that needs no library, as `sh .ci/static --release` leaves it.
+pub fn static_onvm_nf() -> Result<PathBuf, BenchError> {
+    let own = program("onvm-nf")?;
+    let dir = own.parent().unwrap_or(&own);
+    let (target, profile) = (dir.parent().unwrap_or(dir), dir.file_name().unwrap_or_default());
+    let machine = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+    let path = target.join(machine).join(profile).join("onvm-nf");
+    match path.is_file() {
+        true => Ok(path),
+        false => Err(BenchError::Needs("a static onvm-nf (`sh .ci/static --release`)")),
+    }
+}
+
 pub fn must(command: &mut Command) -> Result<String, BenchError> {
     let name = format!("`{} ...`", command.get_program().to_string_lossy());
     let output = command

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 pub mod chain_length;
 pub mod compiler;
+pub mod containers;
 mod error;
 pub mod flow_director;
 mod flow_entries;
@@ -23,6 +24,7 @@ mod nf_process;
 pub mod nf_start;
 pub mod port_to_port;
 pub mod report;
+pub mod restarts;
 pub mod results;
 pub mod rig;
 pub mod ring;

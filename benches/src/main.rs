@@ -10,7 +10,7 @@ use std::{
 
 use clap::{Parser, ValueEnum};
 use onvm_benches::{
-    BenchError, Effort, chain_length, compiler, flow_director, fused,
+    BenchError, Effort, chain_length, compiler, containers, flow_director, fused,
     host::Host,
     http_mix, idle, instructions, language_server, latency, nf_loss, nf_start, port_to_port, report,
     results::{Record, Results},
@@ -63,6 +63,8 @@ enum Benchmark {
     B9,
     /// NFs that share a process, beside the same apart
     Fused,
+    /// NFs in containers: start, edit, packets a second (needs a container engine)
+    Containers,
     /// New flows against N steering rules
     Rules,
     /// Processor time of an idle system
@@ -126,6 +128,7 @@ fn measure(benchmark: Benchmark, arguments: &Arguments, host: &Host) -> Record {
         Benchmark::B7 => (compiler::ID, compiler::run(effort)),
         Benchmark::B8 => (nf_loss::ID, nf_loss::run(effort)),
         Benchmark::B9 => (language_server::ID, language_server::run(effort)),
+        Benchmark::Containers => (containers::ID, containers::run(effort)),
         Benchmark::Rules => (rules::ID, rules::run(effort)),
         Benchmark::Idle => (idle::ID, idle::run(effort)),
         Benchmark::Instructions => (instructions::ID, instructions::run(&arguments.baseline)),

@@ -7,7 +7,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use onvm_api::{CONTROL_SOCKET, Client, InstanceState, ManagerState, Status};
+use onvm_api::{
+    API_VERSION, ApplyReply, ApplyRequest, CONTROL_SOCKET, Client, InstanceState, ManagerState, Status,
+};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
@@ -120,6 +122,26 @@ impl Manager {
             packets: each(packets, packets_then),
             bytes: each(bytes, bytes_then),
         })
+    }
+
+    /// Goes over to another program.
+    pub fn apply(&self, source: &str) -> Result<ApplyReply, BenchError> {
+        let path = |name: &str| self.dir.path().join(name);
+        std::fs::write(path("bench.chain"), source).map_err(BenchError::system("the source"))?;
+        let bundle = path("next.bundle");
+        host::must(
+            Command::new(host::program("onvmc")?)
+                .args(["build", "--out"])
+                .arg(&bundle)
+                .arg(path("bench.chain")),
+        )?;
+        let request = ApplyRequest {
+            version: API_VERSION,
+            bundle: bundle.display().to_string(),
+            base: None,
+        };
+        let applied = self.client.apply(&request);
+        applied.map_err(|e| self.failed(&format!("did not take an edit: {e}")))
     }
 
     /// Processor time of the manager and its NFs together since they started.

@@ -9,7 +9,10 @@ use std::{
     time::Duration,
 };
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::{
+    mount::{UnmountFlags, unmount},
+    process::{Pid, Signal, kill_process},
+};
 
 use crate::{process, programs};
 
@@ -266,10 +269,23 @@ impl Drop for Daemon {
             let _ = child.kill();
             let _ = child.wait();
         }
-        // Left behind by one that was killed.
-        let containerd = fs::read_to_string(self.dir.path().join("exec/containerd/containerd.pid"));
-        if let Ok(Some(pid)) = containerd.map(|text| text.trim().parse().ok().and_then(Pid::from_raw)) {
-            let _ = kill_process(pid, Signal::KILL);
+        // One that was killed leaves its containerd, shims and mounts behind.
+        let dir = self.dir.path().as_os_str().as_encoded_bytes();
+        for pid in process::all() {
+            let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            let is_of_it = line.windows(dir.len()).any(|part| part == dir);
+            if let Some(pid) = Pid::from_raw(pid as i32).filter(|_| is_of_it) {
+                let _ = kill_process(pid, Signal::KILL);
+            }
+        }
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        let points = mounts.lines().filter_map(|line| line.split(' ').nth(4));
+        // The innermost first.
+        for point in points
+            .rev()
+            .filter(|point| Path::new(point).starts_with(self.dir.path()))
+        {
+            let _ = unmount(point, UnmountFlags::DETACH);
         }
     }
 }

@@ -102,11 +102,15 @@ impl Stat {
     }
 }
 
+/// All processes of this host.
+pub fn all() -> impl Iterator<Item = u32> {
+    let entries = fs::read_dir("/proc").expect("/proc is there").flatten();
+    entries.filter_map(|e| e.file_name().to_str()?.parse().ok())
+}
+
 /// The running processes that a process has started, and those that these have started.
 pub fn descendants(ancestor: u32) -> Vec<Identity> {
-    let entries = fs::read_dir("/proc").expect("/proc is there").flatten();
-    let pids = entries.filter_map(|e| e.file_name().to_str()?.parse::<u32>().ok());
-    let all: Vec<(u32, Stat)> = pids.filter_map(|pid| Some((pid, Stat::of(pid)?))).collect();
+    let all: Vec<(u32, Stat)> = all().filter_map(|pid| Some((pid, Stat::of(pid)?))).collect();
     let mut found = vec![ancestor];
     let mut at = 0;
     while let Some(&parent) = found.get(at) {
