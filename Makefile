@@ -2,7 +2,7 @@
 # make demo-containers  the same with each NF in a container
 # make test       build everything and run every test
 # make test-lab   what takes its time or a virtual machine: a thousand edits and five hundred killed NFs under traffic, a minute of
-#                 soak, control groups, cores on several NUMA nodes, network cards
+#                 soak, control groups, cores on several NUMA nodes, network cards, a container engine whose parts are killed
 # make test-nic   `pci` ports on emulated network cards with their own drivers, in a virtual machine; a part of test-lab
 # make soak       ten minutes at full rate with a killed NF every second, scaling, and flow entries that come and end; SECONDS=3600
 #                 for an hour
@@ -49,6 +49,7 @@ test-lab: setup-lab
 	$(CARGO) test --workspace --no-run
 	ONVM_TEST_ROUNDS=500 $(CARGO) test --workspace --test operation -- --exact --nocapture apply::many_edits_and_losses_leave_nothing_behind
 	ONVM_TEST_ROUNDS=60 $(SOAK)
+	$(CARGO) test --workspace --test containers -- --ignored --test-threads 1
 	$(CARGO) test --workspace --test guests --test nic -- --ignored --test-threads 1
 
 test-nic: setup-lab

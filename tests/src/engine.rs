@@ -66,7 +66,11 @@ impl Engine {
             .tempdir_in("/tmp")
             .expect("/tmp can be written to");
         let host = format!("unix://{}", dir.path().join("docker.sock").display());
-        eprintln!("starting a container engine (dockerd) at {host}");
+        // Not by a macro, whose text is shown only where the test fails.
+        let _ = writeln!(
+            std::io::stderr(),
+            "no container engine runs: starting dockerd for tests at {host}"
+        );
         let child = Mutex::new(dockerd(dir.path()));
         let engine = Self {
             host,
@@ -100,6 +104,16 @@ impl Engine {
         own.map_or_else(String::new, |own| {
             fs::read_to_string(own.dir.path().join("log")).unwrap_or_default()
         })
+    }
+
+    /// Lets every user speak to it, as its group may, with the images loaded.
+    pub fn let_everybody_in(&self) {
+        use std::os::unix::fs::PermissionsExt;
+        self.load_images();
+        let dir = self.own().dir.path();
+        for (path, mode) in [(dir.to_path_buf(), 0o755), (dir.join("docker.sock"), 0o666)] {
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("these are the test's own");
+        }
     }
 
     /// Kills the daemon, which leaves containers and their shims.

@@ -6,7 +6,7 @@ use std::{fs, time::Duration};
 use onvm_api::InstanceState;
 use onvm_tests::{
     Engine, Manager, Scratch, capture,
-    manager::{SOON, instance},
+    manager::{SOON, instance, unprivileged},
     process, programs,
 };
 use rustix::process::{Pid, Signal, kill_process};
@@ -144,6 +144,31 @@ fn a_stop_without_the_daemon() {
     engine.restart_daemon();
     let next = start(&engine, &scratch);
     end_whole(next, &engine, &scratch);
+}
+
+/// A member of the engine's group need not be root.
+#[test]
+#[ignore = "for `make test-lab`: opens the engine to all users"]
+fn a_manager_that_is_not_root() {
+    let (engine, scratch) = (Engine::start(), Scratch::new());
+    engine.let_everybody_in();
+    let packets: Vec<_> = (0..STOCK).map(|i| capture::udp(i % 50, i.into(), 30)).collect();
+    capture::write(&scratch.path("in.pcap"), &packets);
+    let bundle = scratch.build(SOURCE, "bundle");
+    let mut command = unprivileged(&scratch, &bundle, &["--nfs", "compose"]);
+    command.env("DOCKER_HOST", &engine.host);
+    let manager = Manager::spawn(command, "test", &scratch.run_dir());
+    manager.wait_for_log("READY");
+    let status = manager.wait_for_traffic(1000, SOON);
+    let pid = instance(&status, "fw-0").pid.unwrap();
+    let own = process::status_field(manager.pid(), "Uid");
+    assert!(
+        !own.starts_with('0') && process::status_field(pid, "Uid") == own,
+        "{own}"
+    );
+    kill(pid);
+    manager.wait_for_instance("fw-0", Some(pid), SOME_TIME);
+    end_whole(manager, &engine, &scratch);
 }
 
 #[test]

@@ -1,10 +1,14 @@
 //! Containers come with their NFs and go with them, also when somebody kills one under traffic.
 
-use std::time::Duration;
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use onvm_tests::{
     Engine, Manager, Scratch, capture,
     manager::{SOON, instance},
+    programs,
 };
 
 /// For a container to come on a busy machine.
@@ -21,9 +25,14 @@ fn packets(scratch: &Scratch, count: u16) {
     capture::write(&scratch.path("in.pcap"), &packets);
 }
 
-fn manager(engine: &Engine, scratch: &Scratch, bundle: &std::path::Path, options: &[&str]) -> Manager {
+/// With what is in `first` before what `PATH` names.
+fn manager(engine: &Engine, scratch: &Scratch, bundle: &Path, first: Option<PathBuf>) -> Manager {
     let run_dir = scratch.run_dir();
-    let manager = Manager::spawn(engine.onvm_run(bundle, &run_dir, options), "test", &run_dir);
+    let mut command = engine.onvm_run(bundle, &run_dir, &["--nfs", "compose"]);
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let path = first.into_iter().chain(std::env::split_paths(&path));
+    command.env("PATH", std::env::join_paths(path).unwrap());
+    let manager = Manager::spawn(command, "test", &run_dir);
     manager.wait_for_log("READY");
     manager
 }
@@ -55,6 +64,25 @@ fn a_chain_mixes_processes_and_containers_and_leaves_nothing() {
 
 #[test]
 fn what_is_killed_comes_back_what_is_scaled_waits_and_an_edit_loses_nothing() {
+    lives(None);
+}
+
+#[test]
+#[ignore = "for `make test-lab`, which fetches that version"]
+fn the_same_with_compose_2() {
+    let compose = programs::directory().parent().unwrap().join("compose");
+    assert!(
+        compose.join("docker-compose").is_file(),
+        "`make setup-lab` fetches it"
+    );
+    let containers = lives(Some(compose));
+    let version = containers.rsplit(' ').next().unwrap();
+    let major: u32 = version.split('.').next().unwrap().parse().unwrap();
+    assert!(major >= 2, "{containers}");
+}
+
+/// Gives what runs the containers.
+fn lives(first: Option<PathBuf>) -> String {
     let (engine, scratch) = (Engine::shared(), Scratch::new());
     packets(&scratch, STOCK);
     let source = |rule: &str| {
@@ -64,7 +92,7 @@ fn what_is_killed_comes_back_what_is_scaled_waits_and_an_edit_loses_nothing() {
         )
     };
     let bundle = scratch.build(&source("drop udp dst port 9"), "first");
-    let manager = manager(&engine, &scratch, &bundle, &["--nfs", "compose"]);
+    let manager = manager(&engine, &scratch, &bundle, first);
     // By hand from here on, whatever the load.
     manager.scale("fw", Some(1)).unwrap();
     let run_dir = scratch.run_dir();
@@ -121,4 +149,5 @@ fn what_is_killed_comes_back_what_is_scaled_waits_and_an_edit_loses_nothing() {
     );
     manager.terminate_whole(usize::from(STOCK));
     assert_eq!(engine.containers(&run_dir, "test", None), Vec::<String>::new());
+    status.isolation.containers.unwrap()
 }
