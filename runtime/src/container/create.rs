@@ -3,7 +3,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap, btree_map::Entry},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Weak},
 };
 
@@ -12,10 +12,7 @@ use bollard::{
     query_parameters::{InspectContainerOptions, ListContainersOptionsBuilder},
 };
 use onvm_bundle::compose_variable;
-use tokio::sync::{
-    mpsc::{UnboundedReceiver, error::TryRecvError},
-    oneshot,
-};
+use tokio::sync::{mpsc::UnboundedReceiver, oneshot};
 
 use super::{Container, Engine, compose::Compose, hardening, text};
 use crate::fleet::User;
@@ -133,17 +130,17 @@ impl Creator {
             while let Some(request) = pending.take() {
                 match request {
                     Request::Create(wanted, reply) => self.give_or(wanted, reply, &mut together),
-                    Request::Forget(service) => self.forget(|of| of == service).await,
+                    Request::Forget(service) => {
+                        together.retain(|(wanted, _)| wanted.service != service);
+                        self.forget(|of| of == service).await;
+                    }
                     Request::Close(done) => {
                         self.forget(|_| true).await;
                         let _ = done.send(());
                         return;
                     }
                 }
-                pending = match requests.try_recv() {
-                    Ok(request) => Some(request),
-                    Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
-                };
+                pending = requests.try_recv().ok();
             }
             while let Some((first, _)) = together.first() {
                 let bundle = first.bundle.clone();
@@ -181,10 +178,14 @@ impl Creator {
         }
     }
 
-    async fn create(&mut self, bundle: &PathBuf, asked: Vec<Asked>) {
+    async fn create(&mut self, bundle: &Path, asked: Vec<Asked>) {
         let Some(engine) = self.engine.upgrade() else {
             return;
         };
+        let asked = engine.with_images(asked).await;
+        if asked.is_empty() {
+            return;
+        }
         self.projects += 1;
         let project = format!("{}-{}", engine.manager, self.projects);
         let batch = Batch::new(asked.iter().map(|(wanted, _)| wanted), &self.ahead);
@@ -214,8 +215,8 @@ impl Creator {
 
 /// Containers that are created together.
 struct Batch {
-    /// By service and instance: image and cores.
-    all: BTreeMap<(u16, String), (String, Vec<u16>)>,
+    /// By service and instance: the cores that it may run on.
+    all: BTreeMap<(u16, String), Vec<u16>>,
 }
 
 impl Batch {
@@ -226,9 +227,8 @@ impl Batch {
             let later = wanted.siblings.iter();
             for instance in own.chain(later) {
                 let key = (wanted.service, instance.clone());
-                let what = (wanted.image.clone(), wanted.cores.clone());
                 if !ahead.contains_key(&key) {
-                    all.entry(key).or_insert(what);
+                    all.entry(key).or_insert_with(|| wanted.cores.clone());
                 }
             }
         }
@@ -240,8 +240,8 @@ impl Batch {
         engine: &Arc<Engine>,
         compose: &Compose,
         project: &str,
-        bundle: &PathBuf,
-        run_dir: &std::path::Path,
+        bundle: &Path,
+        run_dir: &Path,
     ) -> Result<BTreeMap<(u16, String), Created>, String> {
         let mut variables = vec![
             ("ONVM_RUN_DIR".to_owned(), run_dir.display().to_string()),
@@ -250,8 +250,7 @@ impl Batch {
             ("ONVM_NF_REATTACH".to_owned(), "0".to_owned()),
         ];
         let mut users = BTreeMap::new();
-        for (key, (image, cores)) in &self.all {
-            engine.has_image(image).await?;
+        for (key, cores) in &self.all {
             let user = User::reserve().map_err(|e| e.to_string())?;
             variables.push((compose_variable("USER", &key.1), ids(user.as_ref())));
             let listed: Vec<String> = cores.iter().map(ToString::to_string).collect();
@@ -298,6 +297,18 @@ fn ids(user: Option<&User>) -> String {
 }
 
 impl Engine {
+    /// Those whose images are there; the others are told that they are not.
+    async fn with_images(&self, asked: Vec<Asked>) -> Vec<Asked> {
+        let mut found = Vec::new();
+        for (wanted, reply) in asked {
+            match self.has_image(&wanted.image).await {
+                Ok(()) => found.push((wanted, reply)),
+                Err(why) => drop(reply.send(Err(why))),
+            }
+        }
+        found
+    }
+
     async fn has_image(&self, image: &str) -> Result<(), String> {
         match self.client.inspect_image(image).await {
             Ok(_) => Ok(()),

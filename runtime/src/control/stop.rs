@@ -7,6 +7,8 @@ use onvm_api as wire;
 use super::{Manager, TICK};
 use crate::{api::Summary, error::RunError, ports::OpenPort, worker::Command};
 
+/// For the container engine to remove what was created ahead.
+const ENGINE_DEADLINE: Duration = Duration::from_secs(10);
 /// For packets to leave when the manager stops.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(2);
 /// For an output to get on: to be written where the worker has ended.
@@ -30,7 +32,14 @@ impl Manager {
         self.fleet.stop_all();
         self.pump(Instant::now() + 2 * DRAIN_DEADLINE, |m| m.fleet.all_ended())
             .await;
-        self.fleet.close_engine().await;
+        if tokio::time::timeout(ENGINE_DEADLINE, self.fleet.close_engine())
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                "the container engine does not answer; the next onvm-run of this bundle removes what is left there"
+            );
+        }
         self.end_workers().await?;
         self.end_aside().await;
         self.end_outputs().await;

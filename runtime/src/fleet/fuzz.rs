@@ -127,6 +127,8 @@ impl Bench {
             ring: 64,
             node: None,
             jail: None,
+            journal: Arc::default(),
+            engine: Default::default(),
         };
         let spec = InstanceSpec {
             name: NAME.to_owned(),
@@ -189,7 +191,7 @@ async fn conversation(
     let mut running = Running {
         connection,
         region,
-        process: None,
+        hosted: None,
     };
     match running.watch(supervisor, &mut orders).await {
         End::Lost { why, .. } => assert_bounded(&why),

@@ -26,6 +26,8 @@ fn fleet(base: &std::path::Path) -> Fleet {
         ring: 64,
         node: None,
         jail: None,
+        journal: Arc::default(),
+        engine: Default::default(),
     };
     Fleet::new(8, Arc::new(shared), unbounded_channel().0, CorePlan::default())
 }
@@ -40,6 +42,7 @@ fn entry(role: Role) -> InstanceEntry {
         service: 0,
         state: InstanceState::Starting,
         pid: None,
+        container: None,
         restarts: 0,
         own_counters: Vec::new(),
         counters: None,
@@ -149,6 +152,7 @@ fn ready() -> Report {
     Report::Ready {
         region,
         pid: 1,
+        container: None,
         counters: Vec::new(),
     }
 }
