@@ -25,12 +25,17 @@ const GOAL_SIXTH: f64 = 0.9;
 /// Samples of the bare ring below this share of their median mean that something else ran on its cores.
 const QUIET: f64 = 0.7;
 
+/// Bytes of the packets that go from one security domain to another.
+const SIZES: [u16; 2] = [64, 1500];
+
 /// Samples of one call, in millions a second.
 #[derive(Debug, Default)]
 struct Samples {
     forward: Vec<f64>,
     there_and_back: Vec<f64>,
     testpmd: Vec<f64>,
+    /// Of two NFs in one security domain, and in two, by [`SIZES`].
+    domains: [[Vec<f64>; 2]; SIZES.len()],
     /// Packets, by chain length; parallel to the lengths measured.
     chains: Vec<Vec<f64>>,
 }
@@ -64,6 +69,11 @@ pub fn run(effort: Effort, host: &Host) -> Result<Record, BenchError> {
             samples.there_and_back.push(bare_ring(cores)?);
             chain.push(millions(packets_per_second(*length, effort)?));
         }
+        for (size, samples) in SIZES.into_iter().zip(&mut samples.domains) {
+            for (domain, samples) in ["", " with { domain = \"other\" }"].iter().zip(samples) {
+                samples.push(millions(rate(&pair(size, domain), effort)?));
+            }
+        }
         let (warm_up, measured) = effort.windows();
         match testpmd::rate(Mode::Mac, cores, &pages, warm_up, measured) {
             Ok(rate) => samples.testpmd.push(millions(rate)),
@@ -82,7 +92,12 @@ pub(crate) fn millions(rate: f64) -> f64 {
 
 /// Through so many NFs, each one `forward`.
 pub(crate) fn packets_per_second(length: usize, effort: Effort) -> Result<f64, BenchError> {
-    let manager = Manager::start(&source(length), &[])?;
+    rate(&source(length), effort)
+}
+
+/// Packets a second that a program delivers to its sink.
+fn rate(source: &str, effort: Effort) -> Result<f64, BenchError> {
+    let manager = Manager::start(source, &[])?;
     let rate = manager.rate("sink", effort.windows())?;
     manager.stop()?;
     Ok(rate.packets)
@@ -123,6 +138,29 @@ fn source(length: usize) -> String {
     )
 }
 
+/// Two NFs, the second with this `with`.
+fn pair(size: u16, with: &str) -> String {
+    format!(
+        "port source = null {{ size = {size} }}\n\
+         port sink = vdev {{ device = \"net_null_sink,size=64,no-rx=1\" }}\n\
+         nf f1 = forward\nnf f2 = forward{with}\nsteer source {{ else -> f1 -> f2 -> sink }}\n"
+    )
+}
+
+/// What it costs that a packet is copied between its two NFs.
+fn describe_domains(record: &mut Record, samples: [[Vec<f64>; 2]; SIZES.len()]) {
+    for (size, [one, two]) in SIZES.into_iter().zip(samples) {
+        let crossing = one
+            .iter()
+            .zip(&two)
+            .map(|(one, two)| 1e3 / two - 1e3 / one)
+            .collect();
+        record.add(format!("2 NFs, {size} B, one domain: packets"), "Mpps", one);
+        record.add(format!("2 NFs, {size} B, two domains: packets"), "Mpps", two);
+        record.add(format!("crossing of {size} B"), "ns", crossing);
+    }
+}
+
 fn describe(record: &mut Record, lengths: &[usize], samples: Samples, host: &Host) {
     let forward = record
         .add("bare ring, forward", "M/s", samples.forward)
@@ -131,6 +169,7 @@ fn describe(record: &mut Record, lengths: &[usize], samples: Samples, host: &Hos
         .add("bare ring, there and back", "M/s", samples.there_and_back)
         .unwrap_or(0.0);
     record.add("testpmd mac, without NFs", "Mpps", samples.testpmd);
+    describe_domains(record, samples.domains);
     let mut five = None;
     for (&length, packets) in lengths.iter().zip(samples.chains) {
         let name = |what: &str| format!("{length} NF{}: {what}", if length == 1 { "" } else { "s" });

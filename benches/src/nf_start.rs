@@ -26,6 +26,7 @@ const GOAL_MS: f64 = 10.0;
 
 /// As the runtime makes them with the default settings.
 const GEOMETRY: Geometry = Geometry {
+    first: 0,
     buffers: 16_384,
     stride: 2240,
     headroom: 128,

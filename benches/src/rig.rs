@@ -41,6 +41,7 @@ use crate::{
 /// Descriptors that each ring holds, and packets that may be inside.
 const RING: u32 = 2048;
 const GEOMETRY: Geometry = Geometry {
+    first: 0,
     buffers: 4 * RING,
     stride: 2240,
     headroom: HEADROOM as u32,
@@ -124,7 +125,7 @@ impl Rig {
                 idle: SPINNING,
             };
             let nf = process.insert(NfProcess::start(packets, terms)?);
-            Ok(vec![Link::new(&nf.region, 0, false)])
+            Ok(vec![Link::new(&nf.region, 0, false, 0)])
         })?;
         rig.process = process;
         rig.inject = Some(rig.ports[0].tx_queue(0)?);
@@ -141,7 +142,7 @@ impl Rig {
                     to: region.to_nf_consumer(0),
                     from: region.from_nf_producer(0),
                 });
-                Ok(Link::new(&region, 0, false))
+                Ok(Link::new(&region, 0, false, 0))
             });
             links.collect()
         })?;
@@ -179,7 +180,7 @@ impl Rig {
         let (sender, events) = unbounded_channel();
         let mut worker = Worker::new(Parts {
             id: 0,
-            pool: pool.clone(),
+            pools: vec![pool.clone()],
             packets,
             counters: counters.clone(),
             commands: commands.clone(),

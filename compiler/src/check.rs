@@ -18,7 +18,7 @@ use crate::{
         chains::{Graph, Permits},
         claims::{Assertion, Claims},
         declare::{
-            effects, fused, manager, ports, services,
+            domains, fused, manager, ports, services,
             written::{RuleSet, Written},
         },
         filter::Filters,
@@ -268,14 +268,23 @@ fn declare<'a>(scope: Scope<'a>) -> Declared<'a> {
         .collect();
     services::number(cx, &mut nfs, scope.inputs.previous);
     fused::check(cx, &values.assets.borrow(), &nfs);
+    let port_places: BTreeMap<&str, Place> = declarations!(units, Port)
+        .map(|(file, port)| (port.name.node.as_str(), cx.place(file, port.name.span)))
+        .collect();
+    let port_domains = config
+        .ports
+        .iter()
+        .filter_map(|port| Some((port.domain.as_deref(), *port_places.get(port.name.as_str())?)));
+    let nf_domains = nfs
+        .iter()
+        .filter_map(|nf| Some((nf.built.as_ref()?.service.domain.as_deref(), nf.place)));
+    domains::count(cx, port_domains.chain(nf_domains));
     let built: Vec<&Service> = nfs
         .iter()
         .filter_map(|nf| nf.built.as_ref())
         .map(|b| &b.service)
         .collect();
     check_cores(cx, &config, &built, declarations!(units, Manager).next());
-    let idle: Vec<effects::Idle> = nfs.iter().flat_map(|nf| nf.idle.iter().copied()).collect();
-    effects::report(cx, &idle);
     Declared {
         params,
         classes,

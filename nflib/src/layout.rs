@@ -12,7 +12,7 @@
 //! kinds of section can be added without a new ABI number: a reader skips kinds that it does not know.
 
 /// Changes whenever an old NF could not run against a new manager, or the reverse.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;
 
 /// First eight bytes of a region.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"ONVMNF\0\x01");

@@ -83,20 +83,7 @@ impl Mapping {
     /// Maps the file from its first byte to its last. A file that can still be shrunk by its owner is refused.
     pub fn new(fd: impl AsFd, writable: bool) -> io::Result<Self> {
         let fd = fd.as_fd();
-        let seals = rustix::fs::fcntl_get_seals(fd)?;
-        if !seals.contains(SealFlags::SHRINK) {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                "the memory file is not sealed against shrinking",
-            ));
-        }
-        let length = usize::try_from(rustix::fs::fstat(fd)?.st_size).unwrap_or(0);
-        if length == 0 {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                "the memory file is empty",
-            ));
-        }
+        let length = sealed_length(fd)?;
         let protection = if writable {
             ProtFlags::READ | ProtFlags::WRITE
         } else {
@@ -117,16 +104,24 @@ impl Mapping {
 
     /// The file's pages come from this NUMA node as long as that has some, whoever needs them.
     pub fn prefer_node(&self, node: u16) -> io::Result<()> {
+        self.prefer_node_for(0, self.length, node)
+    }
+
+    /// The same of a part: of whole pages.
+    pub fn prefer_node_for(&self, offset: usize, length: usize, node: u16) -> io::Result<()> {
         /// Pages that are there already and that nobody else has mapped.
         const MOVE: libc::c_long = 1 << 1;
         let nodes = node_mask(node);
+        if offset.checked_add(length).is_none_or(|end| end > self.length) {
+            return Err(invalid("a part that the mapping does not have"));
+        }
         // SAFETY: the range is this mapping's own, and what is set changes nothing that is in it. The call reads so many bits of
         // the array, which lives through it; it takes one more than it reads.
         let done = unsafe {
             libc::syscall(
                 libc::SYS_mbind,
-                self.base.as_ptr(),
-                self.length,
+                self.base.as_ptr().add(offset),
+                length,
                 libc::MPOL_PREFERRED,
                 nodes.as_ptr(),
                 64 * nodes.len() + 1,
@@ -141,6 +136,69 @@ impl Mapping {
                 e => Err(e),
             },
         }
+    }
+
+    /// Addresses for `length` bytes of several files, which [`Self::put`] puts there. Until then they are zero, and take no memory.
+    pub fn reserve(length: usize) -> io::Result<Self> {
+        if length == 0 {
+            return Err(invalid("no addresses are asked for"));
+        }
+        // A range that begins with a huge page takes files of either kind.
+        let whole = length
+            .checked_next_multiple_of(HUGE_PAGE)
+            .and_then(|whole| whole.checked_add(HUGE_PAGE))
+            .ok_or_else(|| invalid("too many addresses are asked for"))?;
+        let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
+        // SAFETY: a fresh mapping at an address of the kernel's choice overlaps nothing that exists.
+        let base =
+            unsafe { rustix::mm::mmap_anonymous(std::ptr::null_mut(), whole, ProtFlags::READ, flags)? };
+        let skipped = base.addr().next_multiple_of(HUGE_PAGE) - base.addr();
+        let length = whole - HUGE_PAGE;
+        let start = base.cast::<u8>().wrapping_add(skipped);
+        for (at, length) in [
+            (base, skipped),
+            (start.wrapping_add(length).cast(), HUGE_PAGE - skipped),
+        ] {
+            if length > 0 {
+                // SAFETY: a part of the range that was just mapped, to which nothing refers.
+                unsafe { rustix::mm::munmap(at, length)? };
+            }
+        }
+        let base = NonNull::new(start)
+            .ok_or_else(|| io::Error::other("the kernel mapped memory at address zero"))?;
+        Ok(Self {
+            base,
+            length,
+            writable: false,
+        })
+    }
+
+    /// Maps a whole file, to be read, at `offset` of a range that [`Self::reserve`] gave: at a multiple of [`HUGE_PAGE`]. Gives the
+    /// file's bytes. What was there before is not there any more: nobody may hold references to it.
+    pub fn put(&self, fd: impl AsFd, offset: usize) -> io::Result<usize> {
+        let fd = fd.as_fd();
+        let length = sealed_length(fd)?;
+        let fits = offset.is_multiple_of(HUGE_PAGE)
+            && offset.checked_add(length).is_some_and(|end| end <= self.length)
+            && !self.writable;
+        if !fits {
+            return Err(invalid("the memory file does not fit its place"));
+        }
+        // SAFETY: the range is a part of this mapping, whole pages of the file's size, and goes with it. Of a mapping that is not
+        // writable only packets' bytes are handed out, to holders of their buffers (`PacketFile`), and no buffer of this part has
+        // a holder before its file is there. The seal keeps every address backed.
+        unsafe {
+            let at = self.base.as_ptr().add(offset).cast();
+            rustix::mm::mmap(
+                at,
+                length,
+                ProtFlags::READ,
+                MapFlags::SHARED | MapFlags::FIXED,
+                fd,
+                0,
+            )?;
+        }
+        Ok(length)
     }
 
     /// Bytes.
@@ -202,6 +260,22 @@ impl fmt::Debug for Mapping {
     }
 }
 
+fn invalid(why: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, why)
+}
+
+/// Bytes of a file that its owner cannot shrink.
+fn sealed_length(fd: BorrowedFd<'_>) -> io::Result<usize> {
+    let seals = rustix::fs::fcntl_get_seals(fd)?;
+    if !seals.contains(SealFlags::SHRINK) {
+        return Err(invalid("the memory file is not sealed against shrinking"));
+    }
+    match usize::try_from(rustix::fs::fstat(fd)?.st_size) {
+        Ok(0) | Err(_) => Err(invalid("the memory file is empty")),
+        Ok(length) => Ok(length),
+    }
+}
+
 /// The words of one ring, looked up once: the packet path goes to them without a check.
 #[derive(Clone)]
 pub struct RingWords {
@@ -256,9 +330,11 @@ impl fmt::Debug for RingWords {
     }
 }
 
-/// How the packet file is cut into buffers.
+/// How a packet file is cut into buffers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Geometry {
+    /// Index of the file's first buffer: buffers of different files have different indices.
+    pub first: u32,
     pub buffers: u32,
     /// Bytes from one buffer to the next, a multiple of 64.
     pub stride: u32,
@@ -279,7 +355,7 @@ impl Geometry {
     }
 }
 
-/// The buffers that packets lie in.
+/// The buffers that packets lie in: those of one security domain, or, where the manager reads them, those of all.
 ///
 /// # Ownership
 /// A buffer belongs to the holder of its descriptor, which alone touches its bytes. The manager, the NFs and the
@@ -291,7 +367,18 @@ impl Geometry {
 pub struct PacketFile {
     mapping: Mapping,
     geometry: Geometry,
+    /// Where the buffer of index 0 would be.
+    origin: Origin,
 }
+
+/// An address that nothing is read from by itself.
+#[derive(Debug, Clone, Copy)]
+struct Origin(*mut u8);
+
+// SAFETY: a number that is added to; what is read from the sum lies in a `Mapping`, which is `Send` and `Sync`.
+unsafe impl Send for Origin {}
+// SAFETY: as above.
+unsafe impl Sync for Origin {}
 
 impl PacketFile {
     /// Refuses a geometry that does not fit the mapping.
@@ -300,9 +387,19 @@ impl PacketFile {
             && geometry.stride <= 65_536
             && geometry.stride.is_multiple_of(64)
             && geometry.headroom < geometry.stride
-            && geometry.bytes() <= mapping.len();
+            && geometry.bytes() <= mapping.len()
+            && geometry.first.checked_add(geometry.buffers).is_some();
         match sound {
-            true => Ok(Self { mapping, geometry }),
+            true => Ok(Self {
+                origin: Origin(
+                    mapping
+                        .base
+                        .as_ptr()
+                        .wrapping_sub(geometry.first as usize * geometry.stride as usize),
+                ),
+                mapping,
+                geometry,
+            }),
             false => Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
                 format!(
@@ -328,7 +425,14 @@ impl PacketFile {
     /// Whether the bytes lie within one buffer of the file.
     #[inline(always)]
     pub fn contains(&self, buffer: u32, offset: u16, length: u16) -> bool {
-        buffer < self.geometry.buffers && self.geometry.fits(offset, length)
+        buffer.wrapping_sub(self.geometry.first) < self.geometry.buffers && self.geometry.fits(offset, length)
+    }
+
+    /// Where a byte of a buffer is. It lies in the mapping if [`Self::contains`] says so.
+    #[inline(always)]
+    fn address(&self, buffer: u32, offset: usize) -> *mut u8 {
+        let at = buffer as usize * self.geometry.stride as usize + offset;
+        self.origin.0.wrapping_add(at)
     }
 
     /// The bytes of a packet that the caller owns (see the type's contract); empty when they lie outside the buffer.
@@ -337,10 +441,10 @@ impl PacketFile {
         if !self.contains(buffer, offset, length) {
             return &[];
         }
-        let at = buffer as usize * self.geometry.stride as usize + offset as usize;
+        let at = self.address(buffer, offset.into());
         // SAFETY: `contains` and `new` put the range inside the mapping, which lives as long as `self`; the caller holds
         // the descriptor, so by the ownership contract nobody writes these bytes meanwhile.
-        unsafe { std::slice::from_raw_parts(self.mapping.base.add(at).as_ptr(), length as usize) }
+        unsafe { std::slice::from_raw_parts(at, length as usize) }
     }
 
     /// As [`Self::bytes`], for writing; none when the file is mapped read-only.
@@ -356,16 +460,15 @@ impl PacketFile {
         if !self.mapping.writable || !self.contains(buffer, offset, length) {
             return None;
         }
-        let at = buffer as usize * self.geometry.stride as usize + offset as usize;
+        let at = self.address(buffer, offset.into());
         // SAFETY: in range as above; the mapping is writable; the caller promises to be alone with these bytes.
-        Some(unsafe { std::slice::from_raw_parts_mut(self.mapping.base.add(at).as_ptr(), length as usize) })
+        Some(unsafe { std::slice::from_raw_parts_mut(at, length as usize) })
     }
 
     /// Asks the processor to fetch the first line of a packet. What lies nowhere is not fetched.
     #[inline(always)]
     pub fn prefetch(&self, buffer: u32, offset: u16) {
-        let at = buffer as usize * self.geometry.stride as usize + usize::from(offset);
-        prefetch_at(self.mapping.base.as_ptr().wrapping_add(at));
+        prefetch_at(self.address(buffer, offset.into()));
     }
 }
 

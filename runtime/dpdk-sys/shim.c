@@ -48,7 +48,8 @@ static void bind_one(struct rte_mempool *mp, void *opaque, void *object, unsigne
 
 	RTE_SET_USED(mp);
 	RTE_SET_USED(position);
-	if (offset % pool->stride != 0 || index >= pool->count || pool->mbufs[index] != NULL ||
+	if (offset % pool->stride != 0 || index < pool->first || index - pool->first >= pool->own ||
+	    index >= pool->count || pool->mbufs[index] != NULL ||
 	    index_of(pool, m) != index) {
 		binding->broken = 1;
 		return;
@@ -68,7 +69,7 @@ int onvm_pool_bind(struct onvm_pool *pool)
 	struct binding binding = { .pool = pool };
 
 	rte_mempool_obj_iter(pool->mp, bind_one, &binding);
-	return binding.broken || binding.bound != pool->count ? -1 : 0;
+	return binding.broken || binding.bound != pool->own ? -1 : 0;
 }
 
 uint32_t onvm_pool_alloc(const struct onvm_pool *pool, uint32_t *out, uint32_t n)
@@ -93,20 +94,48 @@ uint32_t onvm_pool_alloc(const struct onvm_pool *pool, uint32_t *out, uint32_t n
 	return n;
 }
 
+/* Frees buffers of several pools, those of one at a time. */
+static __rte_noinline uint32_t free_others(const struct onvm_pool *pool, const uint32_t *in, uint32_t n)
+{
+	void *freed[ONVM_MAX_BURST];
+	struct rte_mempool *of = pool->mp;
+	uint32_t i, run = 0, kept = 0;
+
+	for (i = 0; i < n; i++) {
+		struct rte_mbuf *const m = in[i] < pool->count ? pool->mbufs[in[i]] : NULL;
+
+		if (m == NULL)
+			continue;
+		if (m->pool != of && run != 0) {
+			rte_mempool_put_bulk(of, freed, run);
+			run = 0;
+		}
+		of = m->pool;
+		freed[run++] = m;
+		kept++;
+	}
+	if (run != 0)
+		rte_mempool_put_bulk(of, freed, run);
+	return kept;
+}
+
 uint32_t onvm_pool_free(const struct onvm_pool *pool, const uint32_t *in, uint32_t n)
 {
 	void *freed[ONVM_MAX_BURST];
-	uint32_t i, kept = 0;
+	uint32_t others[ONVM_MAX_BURST];
+	uint32_t i, kept = 0, away = 0;
 
 	n = RTE_MIN(n, (uint32_t)ONVM_MAX_BURST);
 	for (i = 0; i < n; i++) {
-		if (likely(in[i] < pool->count))
+		if (likely(in[i] - pool->first < pool->own))
 			freed[kept++] = pool->mbufs[in[i]];
+		else
+			others[away++] = in[i];
 	}
 	/* Raw: every mbuf whose index left this file has one segment, no next and a count of one. */
 	if (kept != 0)
 		rte_mempool_put_bulk(pool->mp, freed, kept);
-	return kept;
+	return unlikely(away != 0) ? kept + free_others(pool, others, away) : kept;
 }
 
 uint32_t onvm_pool_copy(const struct onvm_pool *pool, const struct onvm_tx_desc *from, struct onvm_rx_desc *out,
@@ -119,16 +148,17 @@ uint32_t onvm_pool_copy(const struct onvm_pool *pool, const struct onvm_tx_desc 
 	n = onvm_pool_alloc(pool, indices, n);
 	for (i = 0; i < n; i++) {
 		const struct onvm_tx_desc d = from[i];
-		const uint32_t space = pool->stride - RTE_PKTMBUF_HEADROOM;
-		const int sound = d.index < pool->count && (uint32_t)d.off + d.len <= pool->stride && d.len <= space;
+		const int sound = d.index < pool->count && pool->mbufs[d.index] != NULL &&
+				  (uint32_t)d.off + d.len <= pool->stride;
+		const uint32_t room = sound ? pool->stride - d.len : pool->stride;
 
 		out[i].index = indices[i];
 		out[i].hash = 0;
-		out[i].off = RTE_PKTMBUF_HEADROOM;
+		out[i].off = RTE_MIN(room, (uint32_t)RTE_PKTMBUF_HEADROOM);
 		out[i].len = sound ? d.len : 0;
 		out[i].flags = 0;
 		if (likely(sound))
-			rte_memcpy(base + (size_t)indices[i] * pool->stride + RTE_PKTMBUF_HEADROOM,
+			rte_memcpy(base + (size_t)indices[i] * pool->stride + out[i].off,
 				   base + (size_t)d.index * pool->stride + d.off, d.len);
 	}
 	return n;
@@ -249,8 +279,14 @@ uint16_t onvm_tx_burst(const struct onvm_pool *pool, uint16_t port, uint16_t que
 			n = i;
 			break;
 		}
-		/* One segment, no next and a count of one hold since the mbuf was received or allocated. */
 		burst[i] = m = mbufs[d.index];
+		/* Between the buffers of two pools there are indices without one. */
+		if (unlikely(m == NULL)) {
+			*malformed = 1;
+			n = i;
+			break;
+		}
+		/* One segment, no next and a count of one hold since the mbuf was received or allocated. */
 		m->data_off = d.off;
 		*(lengths *)&m->pkt_len = (lengths)d.len * (1 | 1ull << 32);
 		m->ol_flags = 0;

@@ -36,19 +36,22 @@ struct onvm_tx_desc {
 };
 
 /*
- * A pool of pinned external buffers: buffer `i` is the `stride` bytes at `base + i * stride`.
+ * A pool of pinned external buffers: buffer `i` is the `stride` bytes at `base + i * stride`. Several pools that share
+ * `base`, `mbufs`, `count` and `stride` have buffers of different indices: `own` of them from `first` on.
  * `stride = odd << shift`, and `inverse` is the inverse of `odd` modulo 2^64: as a buffer's address is an exact
  * multiple, `((address - base) >> shift) * inverse` is its index without a division
  * (Granlund and Montgomery, "Division by invariant integers using multiplication", 1994, section 9).
  */
 struct onvm_pool {
 	struct rte_mempool *mp;
-	struct rte_mbuf **mbufs; /* `count` slots, filled by onvm_pool_bind */
+	struct rte_mbuf **mbufs; /* `count` slots, those of the pool filled by onvm_pool_bind, null without a buffer */
 	uintptr_t base;
 	uint64_t inverse;
 	uint32_t shift;
 	uint32_t count;
 	uint32_t stride;
+	uint32_t first;
+	uint32_t own;
 };
 
 struct onvm_tx_limits {
@@ -60,11 +63,12 @@ struct onvm_tx_limits {
 int onvm_pool_bind(struct onvm_pool *pool);
 /* All of `n` or fewer: the number of indices written. `n` <= ONVM_MAX_BURST. */
 uint32_t onvm_pool_alloc(const struct onvm_pool *pool, uint32_t *out, uint32_t n);
-/* Frees the indices that lie in the pool and returns how many did. `n` <= ONVM_MAX_BURST. */
+/* Frees buffers of this pool and of those beside it, and returns how many there are. `n` <= ONVM_MAX_BURST. */
 uint32_t onvm_pool_free(const struct onvm_pool *pool, const uint32_t *in, uint32_t n);
 /*
- * Copies `n` <= ONVM_MAX_BURST packets into buffers of their own and returns how many found one. One that does not lie
- * in a buffer, or does not fit behind the headroom, becomes an empty packet.
+ * Copies `n` <= ONVM_MAX_BURST packets, also those of pools beside this one, into buffers of this pool and returns how many
+ * found one. One that does not fit behind the headroom begins further in front; one that does not lie in a buffer becomes an
+ * empty packet. Nothing but the packets' bytes is copied.
  */
 uint32_t onvm_pool_copy(const struct onvm_pool *pool, const struct onvm_tx_desc *from, struct onvm_rx_desc *out,
 			uint32_t n);

@@ -61,6 +61,8 @@ pub struct HopCounters {
     pub arrived: Vec<AtomicU64>,
     /// Packets that went on without the NF of the hop.
     pub bypassed: Vec<AtomicU64>,
+    /// Packets that were copied into the security domain of the NF of the hop.
+    pub crossings: Vec<AtomicU64>,
     /// By hop, then reason.
     pub dropped: Vec<[AtomicU64; Reason::COUNT]>,
     /// By port id, then rule, `else` last: packets that were classified by it.
@@ -74,6 +76,7 @@ impl HopCounters {
             hits: tables.iter().map(|table| zeroes(table.rules.len() + 1)).collect(),
             arrived: zeroes(hops),
             bypassed: zeroes(hops),
+            crossings: zeroes(hops),
             dropped: (0..hops)
                 .map(|_| std::array::from_fn(|_| AtomicU64::new(0)))
                 .collect(),

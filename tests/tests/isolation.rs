@@ -150,21 +150,32 @@ fn a_host_where_nothing_keeps_nfs_from_files_is_refused_unless_that_is_waived() 
 fn a_write_to_packets_mapped_read_only_ends_the_writer_alone() {
     let scratch = Scratch::new();
     scratch.manifest("crash", "[effects]\nreads = [\"ip.src\"]\n");
+    // The same program, with another right.
+    let manifest = fs::read_to_string(scratch.path("crash.nf.toml")).unwrap();
+    let permitted = manifest.replace("reads = [\"ip.src\"]", "payload = \"write\"");
+    scratch.write(
+        "permitted.nf.toml",
+        permitted.replace("name = \"crash\"", "name = \"permitted\""),
+    );
     let packets: Vec<_> = (0..100_000)
         .map(|i| capture::udp((i % 50) as u16, i, 30))
         .collect();
     capture::write(&scratch.path("in.pcap"), &packets);
     let chain = format!(
-        "use \"crash.nf.toml\" as crash\nport a = pcap {{ read = file(\"in.pcap\") }}\nport b = pcap {{ write = \"{}\" }}\n\
-         nf fwd = forward {{}}\nnf bad = crash {{}}\nsteer a {{ else -> fwd -> bad -> b }}\n",
-        scratch.path("out.pcap").display()
+        "use \"crash.nf.toml\" as crash\nuse \"permitted.nf.toml\" as permitted\nport a = pcap {{ read = file(\"in.pcap\") }}\nport b = pcap {{ write = \"{}\" }}\n\
+         nf fwd = forward {{}}\nnf bad = crash {{}}\nnf good = permitted {{}}\n\
+         steer a {{ else -> fwd -> bad -> b }}\nsteer c {{ else -> good -> d }}\n\
+         port c = pcap {{ read = file(\"in.pcap\") }}\nport d = pcap {{ write = \"{}\" }}\n",
+        scratch.path("out.pcap").display(),
+        scratch.path("permitted.pcap").display()
     );
     let bundle = scratch.build(&chain, "bundle");
     let manager = Manager::ready(&bundle, "test", &scratch.run_dir(), &[]);
-    let done = |s: &onvm_api::Status| s.ports[0].done && s.balance.in_flight == 0;
-    let status = manager.wait_until("the capture has passed", Duration::from_secs(30), done);
+    let done = |s: &onvm_api::Status| s.ports[0].done && s.ports[2].done && s.balance.in_flight == 0;
+    let status = manager.wait_until("the captures have passed", Duration::from_secs(30), done);
     assert!(instance(&status, "bad-0").restarts >= 1, "{status:#?}");
     assert_eq!(instance(&status, "fwd-0").restarts, 0);
+    assert_eq!(instance(&status, "good-0").restarts, 0, "it may write");
     assert!(
         manager.log().contains("signal: 11 (SIGSEGV)"),
         "{}",
@@ -176,12 +187,17 @@ fn a_write_to_packets_mapped_read_only_ends_the_writer_alone() {
         "{summary:#?}"
     );
     let delivered = capture::read(&scratch.path("out.pcap"));
-    assert_eq!(delivered.len() as u64, summary.balance.delivered);
+    let written_to = capture::read(&scratch.path("permitted.pcap"));
+    assert_eq!(
+        (delivered.len() + written_to.len()) as u64,
+        summary.balance.delivered
+    );
     let before = capture::multiset(&packets);
-    let changed = capture::multiset(&delivered)
-        .into_iter()
-        .filter(|(p, n)| before.get(p) != Some(n))
-        .count();
-    assert_eq!(changed, 0, "no packet was changed or doubled");
+    let changed = |packets| {
+        let now = capture::multiset(packets).into_iter();
+        now.filter(|(p, n)| before.get(p) != Some(n)).count()
+    };
+    assert_eq!(changed(&delivered), 0, "no packet was changed or doubled");
+    assert!(changed(&written_to) > 0, "its writes are there");
     capture::assert_in_order(&delivered);
 }

@@ -70,6 +70,7 @@ const CAPACITY: u32 = 65_536;
 /// Bursts that one run can have.
 pub const MAX_BURSTS: u32 = CAPACITY / BURST as u32;
 const GEOMETRY: Geometry = Geometry {
+    first: 0,
     buffers: 64,
     stride: 2240,
     headroom: 128,

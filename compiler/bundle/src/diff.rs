@@ -240,6 +240,7 @@ fn port_details(a: &Port, b: &Port) -> Vec<Detail> {
         detail("promiscuous", &a.promiscuous, &b.promiscuous),
         detail("mtu", &a.mtu, &b.mtu),
         detail("mac", &a.mac, &b.mac),
+        detail("domain", &a.domain, &b.domain),
         detail("tags", &tags(a), &tags(b)),
         detail("place in the order of ports", &a.id, &b.id),
     ];

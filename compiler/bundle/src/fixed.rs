@@ -43,6 +43,7 @@ pub(crate) mod tests {
             promiscuous: true,
             mtu: None,
             mac: None,
+            domain: None,
             ignore_tags: false,
             kind: PortKind::Null { size: 64 },
         };
@@ -70,9 +71,10 @@ pub(crate) mod tests {
     #[test]
     fn every_fixed_setting_is_named() {
         type Edit = fn(&mut ManagerConfig);
-        let edits: [(&str, Edit); 10] = [
+        let edits: [(&str, Edit); 11] = [
             ("ports", |m| m.ports[0].queues = 2),
             ("ports", |m| m.ports.clear()),
+            ("ports", |m| m.ports[0].domain = Some("a".into())),
             ("buffers", |m| m.buffers.count = 512),
             ("mtu", |m| m.buffers.mtu = 9000),
             ("workers", |m| m.workers.count = 2),

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::{Instance, InstanceConfig, ManagerConfig, Manifest, Service, notation::Notation};
+use crate::{Instance, InstanceConfig, ManagerConfig, Manifest, Service, domain_name, notation::Notation};
 
 /// Services that one process may hold, as descriptors can name them.
 pub const MAX_FUSED: usize = 15;
@@ -159,7 +159,7 @@ impl Service {
         let number = |n: u16| n.to_string();
         let cores = |i: Option<&Instance>| or(i.and_then(|i| i.cores).map(number), "shared");
         let numa = |i: Option<&Instance>| or(i.and_then(|i| i.numa).map(number), "any");
-        let domain = |s: &Self| or(s.domain.clone(), "none");
+        let domain = |s: &Self| domain_name(s.domain.as_deref()).to_owned();
         let all = [
             (
                 "replicas",

@@ -9,6 +9,7 @@ mod cores;
 mod demand;
 pub mod diff;
 mod directory;
+mod domains;
 pub mod entries;
 mod error;
 mod fixed;
@@ -32,6 +33,7 @@ mod validate;
 
 pub use cores::{Core, CoreRequest, CoreShare, Cores};
 pub use diff::Contents;
+pub use domains::{MAX_DOMAINS, domain_name};
 pub use error::BundleError;
 pub use fixed::fixed_while_running;
 pub use flows::{Arm, Flows, Program, Rule, Table};

@@ -68,7 +68,7 @@ fn is_zero(count: &u16) -> bool {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Buffers {
-    /// Packet buffers in the packet file, 512 to 4194304.
+    /// Packet buffers of each security domain, 512 to 4194304.
     pub count: u32,
     /// Largest layer-3 packet in bytes, 68 to 9216.
     pub mtu: u16,
@@ -105,6 +105,9 @@ pub struct Port {
     /// `aa:bb:cc:dd:ee:ff`; none: the device's own address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mac: Option<String>,
+    /// The security domain of its packets, as of a service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub domain: Option<String>,
     /// Filters see its packets without their VLAN tags.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub ignore_tags: bool,
@@ -220,9 +223,9 @@ pub struct Service {
     pub run: Run,
     pub affinity: Affinity,
     pub restart: Restart,
-    /// The instances get the packet file mapped read-only.
+    /// The instances get their domain's packet file mapped read-only.
     pub read_only: bool,
-    /// The security domain: services of different domains share no packet memory.
+    /// The security domain: services of different domains share no packet memory. None: that of all that name none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub domain: Option<String>,
     /// Names of the outputs in the manifest's order; `output N` of a verdict is an index into it.

@@ -3,9 +3,9 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::{
-    Bulk, Bundle, BundleError, Chain, FileEntry, MAX_FUSED, MAX_PARAM_FILE, ManagerConfig, NAME_RULE,
-    PathRef, Port, PortKind, Service, Target, is_file_name, is_file_path, is_name, load::refuse_size,
-    manager,
+    Bulk, Bundle, BundleError, Chain, FileEntry, MAX_DOMAINS, MAX_FUSED, MAX_PARAM_FILE, ManagerConfig,
+    NAME_RULE, PathRef, Port, PortKind, Service, Target, domain_name, is_file_name, is_file_path, is_name,
+    load::refuse_size, manager,
 };
 
 type Checked = Result<(), BundleError>;
@@ -19,6 +19,7 @@ pub(crate) fn references(bundle: &Bundle) -> Checked {
     };
     let m = &bundle.manager;
     check.settings(m)?;
+    check.domains(m)?;
     let ports = check.ports(&m.ports)?;
     let services = check.services(&m.services)?;
     let chains = check.chains(&m.chains, &ports, &services)?;
@@ -80,6 +81,19 @@ impl<'a> Check<'a> {
         })?;
         self.ensure((68..=9216).contains(&m.buffers.mtu), || {
             format!("buffers.mtu = {} is not from 68 to 9216", m.buffers.mtu)
+        })
+    }
+
+    fn domains(&self, m: &ManagerConfig) -> Checked {
+        let domains = m.domains();
+        self.ensure(domains.len() <= MAX_DOMAINS, || {
+            format!("{} domains, at most {MAX_DOMAINS}", domains.len())
+        })?;
+        domains.into_iter().flatten().try_for_each(|name| {
+            self.ensure(is_name(name) && name != domain_name(None), || {
+                let shown = name.escape_debug();
+                format!("`{shown}` is not a name for a domain: it takes {NAME_RULE}, and is not `default`")
+            })
         })
     }
 

@@ -1,7 +1,7 @@
 //! `--explain-placement`.
 
 use comfy_table::{ContentArrangement, Table, presets};
-use onvmc::placement::{FusedProcess, Fusion, Placement, Seat, Visits, bytes, rows};
+use onvmc::placement::{Domain, FusedProcess, Fusion, Placement, Seat, Visits, bytes, rows};
 
 /// For people: the place of each part, and the sums.
 pub(super) fn text(placement: &Placement) -> String {
@@ -29,6 +29,9 @@ pub(super) fn text(placement: &Placement) -> String {
     };
     if !placement.fused.is_empty() {
         text += &section("Fused", placement.fused.iter().map(fused).collect());
+    }
+    if !placement.domains.is_empty() {
+        text += &section("Domains", placement.domains.iter().map(domain).collect());
     }
     text += &section("Cores", cores(placement));
     text += &section(
@@ -96,6 +99,30 @@ fn fused(process: &FusedProcess) -> String {
     format!("{name}: {}; {rights}", nfs.join(", "))
 }
 
+/// What shares packet memory, and sees all packets in it.
+fn domain(domain: &Domain) -> String {
+    let Domain {
+        name,
+        ports,
+        nfs,
+        writers,
+    } = domain;
+    let ports = match ports.len() {
+        0 => "nothing is received into it".to_owned(),
+        _ => format!("{} receive into it", ports.join(", ")),
+    };
+    let nfs = match (nfs.len(), writers.len()) {
+        (0, _) => "no NF sees it".to_owned(),
+        (_, 0) => format!("{} see it", nfs.join(", ")),
+        _ => format!(
+            "{} see it, {} may write to it",
+            nfs.join(", "),
+            writers.join(", ")
+        ),
+    };
+    format!("{name}: {ports}; {nfs}")
+}
+
 /// `--explain-fusion`, for people.
 pub(super) fn proposals(fusions: &[Fusion]) -> String {
     if fusions.is_empty() {
@@ -146,7 +173,10 @@ fn pages(placement: &Placement) -> Vec<String> {
 fn buffers(placement: &Placement) -> Vec<String> {
     let b = &placement.buffers;
     vec![
-        format!("{} in all", b.buffers),
+        match placement.domains.len() {
+            0 | 1 => format!("{} in all", b.buffers),
+            n => format!("{} in each of {n} domains", b.buffers),
+        },
         format!("{} at most in the rings of one instance", b.held_by_one),
         format!("{} if the rings of all instances were full", b.held_by_all),
     ]

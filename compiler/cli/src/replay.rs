@@ -56,8 +56,6 @@ fn on_captures(program: &Program, captures: &[(&str, &Path)], directory: &Path) 
     program.manager.hugepages = HugePages::Off;
     // As many threads as the program asks for, wherever they run.
     program.manager.workers.cores.clear();
-    // One memory will do for what is tested here.
-    program.manager.services.iter_mut().for_each(|s| s.domain = None);
     for port in &mut program.manager.ports {
         let read = captures.iter().find(|(name, _)| *name == port.name);
         let read = read

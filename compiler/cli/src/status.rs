@@ -110,6 +110,7 @@ fn render(status: &Status, verbose: bool) -> String {
         cores(status),
         losses(status),
         replicas(status),
+        domains(status),
         programmed(status),
         drops(status),
     ];
@@ -125,6 +126,19 @@ fn render(status: &Status, verbose: bool) -> String {
         buffers.in_use, buffers.total, b.received, b.generated, b.delivered, b.dropped, b.in_flight
     ));
     text
+}
+
+/// Who shares packet memory with whom, where somebody does not.
+fn domains(status: &Status) -> Option<Table> {
+    let rows = status.domains.iter().map(|domain| {
+        vec![
+            domain.name.clone(),
+            domain.members.join(", "),
+            domain.buffers.in_use.to_string(),
+            domain.buffers.total.to_string(),
+        ]
+    });
+    table(2, &["domain", "ports and NFs", "buffers in use", "of"], rows)
 }
 
 /// How many instances do not serve, for the line that is read first.
@@ -200,6 +214,9 @@ fn chains(status: &Status) -> Option<Table> {
             }
             if h.bypassed > 0 {
                 text += &format!(" ({} bypassed)", h.bypassed);
+            }
+            if h.crossings > 0 {
+                text += &format!(" ({} copied)", h.crossings);
             }
             text
         });
@@ -434,12 +451,14 @@ mod tests {
                         packets: 9,
                         drops: 2,
                         bypassed: 3,
+                        crossings: 4,
                     },
                     HopStatus {
                         at: "lan".into(),
                         packets: 7,
                         drops: 0,
                         bypassed: 0,
+                        crossings: 0,
                     },
                 ],
             }],
@@ -459,6 +478,11 @@ mod tests {
                 reason: "nf_verdict".into(),
                 place: "inspect/0 fw".into(),
                 packets: 2,
+            }],
+            domains: vec![onvm_api::DomainStatus {
+                name: "default".into(),
+                members: vec!["wan".into(), "fw".into()],
+                buffers: BufferStatus { total: 16384, in_use: 4 },
             }],
             buffers: BufferStatus {
                 total: 16_384,

@@ -280,6 +280,10 @@ fn what(hop: &StoryHop, story: &Story) -> String {
         };
     };
     let nf_type = hop.nf_type.as_deref().unwrap_or_default();
+    let nf_type = match &hop.copied_into {
+        Some(domain) => format!("copied into domain {domain}, {nf_type}"),
+        None => nf_type.to_owned(),
+    };
     if hop.assumed {
         return format!("{nf_type}: assumed to pass it on (third-party NFs are not run here)");
     }

@@ -168,6 +168,7 @@ fn port(doc: &mut Doc, port: &Port, quotes: &Quotes<'_>) {
         promiscuous,
         mtu,
         mac,
+        domain,
         ignore_tags,
         kind,
     } = port;
@@ -179,6 +180,7 @@ fn port(doc: &mut Doc, port: &Port, quotes: &Quotes<'_>) {
     doc.key("promiscuous", promiscuous);
     doc.optional("mtu", mtu.as_ref());
     doc.optional("mac", mac.as_ref());
+    doc.optional("domain", domain.as_ref());
     if *ignore_tags {
         doc.key("ignore_tags", ignore_tags);
     }

@@ -128,6 +128,10 @@ mod tests {
             of(&[fused, "forward with { fuse = \"edge\", restart = never }"]),
             ["`n1` cannot share a process with `n0`: `restart` is `never` here and `always` there"]
         );
+        assert_eq!(
+            of(&[fused, "forward with { fuse = \"edge\", domain = \"red\" }"]),
+            ["`n1` cannot share a process with `n0`: `domain` is `red` here and `default` there"]
+        );
         assert_eq!(said(&vec![fused.to_owned(); 15]), [""; 0]);
         assert_eq!(
             said(&vec![fused.to_owned(); 16]),

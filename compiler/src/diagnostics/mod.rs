@@ -28,7 +28,6 @@ pub(crate) mod missing_file;
 pub(crate) mod missing_input;
 pub(crate) mod missing_permission;
 pub(crate) mod missing_setting;
-pub(crate) mod no_effect_yet;
 pub(crate) mod no_steer;
 pub(crate) mod not_bypassable;
 pub(crate) mod open_chain;
@@ -122,7 +121,6 @@ pub(crate) const PAGES: &[&Page] = &[
     &missing_permission::PAGE,
     &stateful_without_affinity::PAGE,
     &endless_path::PAGE,
-    &no_effect_yet::PAGE,
     &reads_rewritten::PAGE,
     &refuted::PAGE,
     &unproved::PAGE,

@@ -10,8 +10,8 @@ pub(crate) const PAGE: Page = Page {
     title: "too many for the runtime's tables",
     severity: Severity::Error,
     text: r#"The runtime's tables have fixed sizes: 64 ports, 32 of them of the kinds that DPDK serves (`pci`, `af_xdp`,
-`memif`, `null` and `vdev`), 1024 services, 1024 instances, 65535 chains, and 65535 hops of all chains
-together. A chain that is spliced into another adds its hops there again."#,
+`memif`, `null` and `vdev`), 1024 services, 1024 instances, 16 security domains, 65535 chains, and 65535 hops of
+all chains together. A chain that is spliced into another adds its hops there again."#,
     wrong: r#"port wan = null {}
 port lan = null {}
 nf s = payload_scan { patterns = file("web.patterns") }

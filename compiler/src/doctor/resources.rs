@@ -97,12 +97,19 @@ fn memory(machine: &dyn Machine, manager: Option<&ManagerConfig>, placement: Opt
     let (Some(manager), Some(placement)) = (manager, placement) else {
         return Check::ok(NAME, format!("{} free", bytes(free)));
     };
+    let domains = manager.domains().len();
     // The limits of NFs come last, and are no more than that.
-    let taken: u64 = placement.memory.lines.iter().take(3).map(|l| l.amount).sum();
+    let taken: u64 = placement
+        .memory
+        .lines
+        .iter()
+        .take(domains + 2)
+        .map(|l| l.amount)
+        .sum();
     let all = placement.memory.asked;
     if taken > free {
         let spare = free.saturating_sub(taken - manager.packet_bytes());
-        let fitting = spare / u64::from(manager.buffer_stride()) / 2;
+        let fitting = spare / u64::from(manager.buffer_stride()) / 2 / domains as u64;
         return Check::failed(
             NAME,
             format!(

@@ -29,6 +29,9 @@ pub struct Port {
     pub kind: &'static str,
     /// What it is on the host: an address, an interface, files.
     pub device: String,
+    /// The security domain that its packets come into; none: that of all that name none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub domain: Option<String>,
     pub doc: Option<String>,
 }
 
@@ -46,6 +49,9 @@ pub struct Service {
     /// The process that it shares with other NFs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fuse: Option<String>,
+    /// The security domain whose packet memory it shares; none: that of all that name none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub domain: Option<String>,
     /// The manifest says that it may drop packets.
     pub drops: bool,
     /// It may have packets classified again.
@@ -170,6 +176,7 @@ fn port(port: &onvm_bundle::Port, docs: &Docs) -> Port {
         name: port.name.clone(),
         kind: port.kind.word(),
         device,
+        domain: port.domain.clone(),
     }
 }
 
@@ -217,6 +224,7 @@ fn services(contents: Contents<'_>, chains: &[Chain], docs: &Docs) -> Vec<Servic
             id: s.id,
             instances: s.instances.iter().map(|i| i.name.clone()).collect(),
             fuse: s.fuse.clone(),
+            domain: s.domain.clone(),
             drops: manifest.is_some_and(|m| m.effects.drops),
             lookup: lookups.contains(s.name.as_str()),
             chains: used.get(s.name.as_str()).cloned().unwrap_or_default(),

@@ -242,15 +242,10 @@ impl<'a> Builder<'a> {
 
 fn port_node(graph: &Graph, name: &str, shape: Shape) -> Node {
     let port = graph.port(name);
-    let kind = port.map_or("", |p| p.kind);
-    let device = port.map_or("", |p| p.device.as_str());
     Node {
         shape,
-        lines: vec![name.to_owned(), kind.to_owned()],
-        details: described(
-            format!("port {name}, {kind} {device}"),
-            port.and_then(|p| p.doc.as_deref()),
-        ),
+        lines: vec![name.to_owned(), port.map_or_else(String::new, kind_of_port)],
+        details: port.map_or_else(|| format!("port {name}"), details_of_port),
     }
 }
 
@@ -264,7 +259,27 @@ fn nf_node(graph: &Graph, name: &str) -> Node {
     }
 }
 
-/// `firewall`, `firewall x3`, `balancer, lookup`, `monitor in edge`.
+/// `pci`, `pci, domain red`.
+pub(super) fn kind_of_port(port: &super::Port) -> String {
+    format!("{}{}", port.kind, in_domain(port.domain.as_deref()))
+}
+
+pub(super) fn details_of_port(port: &super::Port) -> String {
+    let domain = match &port.domain {
+        Some(domain) => format!("\nits packets come into the memory of domain {domain}"),
+        None => String::new(),
+    };
+    described(
+        format!("port {}, {} {}{domain}", port.name, port.kind, port.device),
+        port.doc.as_deref(),
+    )
+}
+
+fn in_domain(domain: Option<&str>) -> String {
+    domain.map_or_else(String::new, |domain| format!(", domain {domain}"))
+}
+
+/// `firewall`, `firewall x3`, `balancer, lookup`, `monitor in edge, domain red`.
 pub(super) fn kind_of(service: &super::Service) -> String {
     let times = match service.instances.len() {
         0 | 1 => String::new(),
@@ -272,7 +287,12 @@ pub(super) fn kind_of(service: &super::Service) -> String {
     };
     let fuse = service.fuse.as_ref().map(|process| format!(" in {process}"));
     let lookup = if service.lookup { ", lookup" } else { "" };
-    format!("{}{times}{}{lookup}", service.nf_type, fuse.unwrap_or_default())
+    let domain = in_domain(service.domain.as_deref());
+    format!(
+        "{}{times}{}{domain}{lookup}",
+        service.nf_type,
+        fuse.unwrap_or_default()
+    )
 }
 
 pub(super) fn details_of(service: &super::Service) -> String {
@@ -283,8 +303,12 @@ pub(super) fn details_of(service: &super::Service) -> String {
     };
     let fuse = service.fuse.as_ref();
     let fuse = fuse.map(|process| format!("\nin the process {process}, with all NFs of the same `fuse`"));
+    let domain = match &service.domain {
+        Some(domain) => format!("\nshares packet memory with domain {domain} alone"),
+        None => String::new(),
+    };
     let about = format!(
-        "NF {}, {}: {}\nservice {}, instances: {}{}\nin chains: {}{drops}{lookup}",
+        "NF {}, {}: {}\nservice {}, instances: {}{}{domain}\nin chains: {}{drops}{lookup}",
         service.name,
         service.nf_type,
         service.summary,

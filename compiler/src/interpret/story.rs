@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use onvm_bundle::{Arm, Chain, Hop, Rule, Service, SourceRef, Table, Target};
+use onvm_bundle::{Arm, Chain, Hop, Rule, Service, SourceRef, Table, Target, domain_name};
 use serde::Serialize;
 
 use super::{Exit, Interpreter, Moved, Path, Said, Steered, Step};
@@ -80,6 +80,9 @@ pub struct StoryHop {
     /// As in `next`, `output match`, `drop`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verdict: Option<String>,
+    /// The security domain of the NF, where the packet comes from another one and is copied.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub copied_into: Option<String>,
     /// The bundle does not permit the verdict; the packet followed the chain.
     pub overruled: bool,
     /// The NF was not run: it is assumed to pass the packet on.
@@ -128,12 +131,13 @@ impl Interpreter<'_> {
     /// Describes a path; `moved` as [`Interpreter::send_and_watch`] gave it, or nothing.
     pub fn tell(&self, path: &Path, moved: &[Moved]) -> Story {
         let port = self.port_name(path.port);
-        let hops: Vec<StoryHop> = path
+        let mut hops: Vec<StoryHop> = path
             .steps
             .iter()
             .enumerate()
             .map(|(i, step)| self.hop(step, moved.get(i).cloned().unwrap_or_default()))
             .collect();
+        self.note_crossings(&port, &mut hops);
         let at = hops.last().map_or_else(|| port.clone(), |h| h.at.clone());
         let exit = match path.exit {
             Exit::Port(id) => (Some(self.port_name(id)), None),
@@ -148,6 +152,19 @@ impl Interpreter<'_> {
                 dropped: exit.1,
                 at,
             },
+        }
+    }
+
+    /// Notes where a packet that came in at a port goes from one security domain to another.
+    fn note_crossings(&self, port: &str, hops: &mut [StoryHop]) {
+        let manager = self.contents.manager;
+        let mut domain = manager.domain_of(port).flatten();
+        for hop in hops.iter_mut().filter(|hop| hop.nf_type.is_some()) {
+            let of_nf = manager.domain_of(&hop.at).flatten();
+            if of_nf != domain {
+                hop.copied_into = Some(domain_name(of_nf).to_owned());
+            }
+            domain = of_nf;
         }
     }
 
@@ -179,6 +196,7 @@ impl Interpreter<'_> {
         StoryHop {
             nf_type: service.map(|s| s.nf_type.clone()),
             source: written.map_or_else(|| SourceRef(String::new()), |h| h.source.clone()),
+            copied_into: None,
             verdict: step.said.zip(service).map(|(said, s)| self.verdict(said, s)),
             overruled: step.said.is_some_and(|s| s.overruled),
             assumed: step.said.is_some_and(|s| s.assumed),

@@ -1,7 +1,7 @@
 //! Memory, huge pages and buffers.
 
 use nflib::{layout::Layout, memory::HUGE_PAGE};
-use onvm_bundle::{HugePages, ManagerConfig};
+use onvm_bundle::{HugePages, ManagerConfig, domain_name};
 use serde::Serialize;
 
 use super::{Line, bytes};
@@ -20,20 +20,28 @@ pub(super) fn region_bytes(manager: &ManagerConfig) -> u64 {
 
 impl MemoryDemand {
     pub(super) fn new(manager: &ManagerConfig) -> Self {
+        let domains = manager.domains();
         let buffers = format!("{} x {} B", manager.buffers.count, manager.buffer_stride());
+        let of_domain = |domain: &Option<&str>| {
+            let what = match domains.len() {
+                1 => "packet buffers".to_owned(),
+                _ => format!("packet buffers of {}", domain_name(*domain)),
+            };
+            Line::new(what, buffers.clone(), manager.domain_bytes())
+        };
         let hosts = manager.hosts();
         let services = || hosts.iter().map(|host| host.service.as_ref());
         let instances: u64 = services().map(|s| s.instances.len() as u64).sum();
         let region = region_bytes(manager);
-        let mut lines = vec![
-            Line::new("packet buffers", buffers, manager.packet_bytes()),
+        let mut lines: Vec<Line> = domains.iter().map(of_domain).collect();
+        lines.extend([
             Line::new(
                 "rings and counters",
                 format!("{instances} x {}", bytes(region)),
                 instances * region,
             ),
             Line::new("DPDK's own", "", u64::from(manager.dpdk_mib()) << 20),
-        ];
+        ]);
         for service in services() {
             let count = service.instances.len() as u64;
             if let Some(limit) = service.instances.first().and_then(|i| i.memory) {
@@ -84,7 +92,7 @@ impl PageDemand {
             Self {
                 what: "packet buffers",
                 page: packet_page,
-                pages: manager.packet_bytes().div_ceil(packet_page),
+                pages: manager.domain_bytes().div_ceil(packet_page) * manager.domains().len() as u64,
                 required,
             },
         ]

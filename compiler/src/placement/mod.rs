@@ -8,7 +8,7 @@ mod fusion;
 mod memory;
 mod sum;
 
-use onvm_bundle::{Core, CoreRequest, CoreShare, Cores, ManagerConfig};
+use onvm_bundle::{Core, CoreRequest, CoreShare, Cores, ManagerConfig, domain_name};
 use serde::Serialize;
 
 pub use cores::CoreDemand;
@@ -24,6 +24,9 @@ pub struct Placement {
     pub seats: Vec<Seat>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub fused: Vec<FusedProcess>,
+    /// None where no NF and no port names one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub domains: Vec<Domain>,
     pub cores: CoreDemand,
     pub memory: MemoryDemand,
     pub huge_pages: Vec<PageDemand>,
@@ -75,12 +78,56 @@ impl FusedProcess {
     }
 }
 
+/// A security domain: what shares packet memory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Domain {
+    pub name: String,
+    /// Their packets come into its memory.
+    pub ports: Vec<String>,
+    /// They see all that is in it.
+    pub nfs: Vec<String>,
+    /// Those of them that may write to it.
+    pub writers: Vec<String>,
+}
+
+impl Domain {
+    fn all(manager: &ManagerConfig) -> Vec<Self> {
+        let domains = manager.domains();
+        if domains == [None] {
+            return Vec::new();
+        }
+        let one = |domain: Option<&str>| {
+            let nfs = || {
+                manager
+                    .services
+                    .iter()
+                    .filter(move |nf| nf.domain.as_deref() == domain)
+            };
+            let ports = manager
+                .ports
+                .iter()
+                .filter(|port| port.domain.as_deref() == domain);
+            Self {
+                name: domain_name(domain).to_owned(),
+                ports: ports.map(|port| port.name.clone()).collect(),
+                nfs: nfs().map(|nf| nf.name.clone()).collect(),
+                writers: nfs()
+                    .filter(|nf| !nf.read_only)
+                    .map(|nf| nf.name.clone())
+                    .collect(),
+            }
+        };
+        domains.into_iter().map(one).collect()
+    }
+}
+
 impl Placement {
     pub fn new(manager: &ManagerConfig) -> Self {
         Self {
             version: 1,
             seats: seats(manager),
             fused: FusedProcess::all(manager),
+            domains: Domain::all(manager),
             cores: CoreDemand::new(manager),
             memory: MemoryDemand::new(manager),
             huge_pages: PageDemand::all(manager),

@@ -153,3 +153,32 @@ fn instances_have_the_cores_that_they_ask_for() {
     let expected = [Some(vec![9]), None, None, None];
     assert_eq!(seats("replicas = 2, cores = 2, numa = 1"), expected);
 }
+
+#[test]
+fn domains_say_who_shares_memory_with_whom() {
+    assert!(placed(TWO).domains.is_empty());
+    let source = TWO
+        .replace("replicas = 2", "replicas = 2, domain = \"red\"")
+        .replace("null {}", "null { domain = \"red\" }")
+        .replace("nf b = monitor", "nf b = firewall { default = accept }");
+    let placement = placed(&source);
+    let members = |d: &Domain| [&d.ports, &d.nfs].map(|names| names.join(" "));
+    let domains: Vec<_> = placement
+        .domains
+        .iter()
+        .map(|d| (d.name.as_str(), members(d)))
+        .collect();
+    let own = |ports: &str, nfs: &str| [ports.to_owned(), nfs.to_owned()];
+    assert_eq!(domains, [("default", own("", "b")), ("red", own("wan", "a"))]);
+    let lines: Vec<_> = placement.memory.lines.iter().take(2).collect();
+    assert_eq!(
+        lines
+            .iter()
+            .map(|l| (l.what.as_str(), l.amount))
+            .collect::<Vec<_>>(),
+        [
+            ("packet buffers of default", 16_384 * 2240),
+            ("packet buffers of red", 16_384 * 2240)
+        ]
+    );
+}

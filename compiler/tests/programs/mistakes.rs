@@ -20,7 +20,7 @@ port x = nul {}                                               // C0107
 nf fw = firewal                                               // C0107
 nf scan = payload_scan { patterns = file("gone"), on_match = dorp } // C0208 C0204
 nf mon = monitor { every = 1 ms, top = 2000 } with { replicas = 0 } // C0203 C0203 C0203
-nf fwd = forward with { domain = "a" }                        // C0606
+nf fwd = forward with { domain = "a b" }                      // C0203
 chain open = mon                                              // C0401
 chain deep = mon -> lan -> fwd                                // C0404
 chain loop1 = mon -> loop2

@@ -151,6 +151,7 @@ mod tests {
 
     fn file(writable: bool) -> PacketFile {
         let geometry = Geometry {
+            first: 0,
             buffers: 8,
             stride: 256,
             headroom: 128,

@@ -107,6 +107,7 @@ mod tests {
     /// A buffer of 256 bytes that counts up, with a packet of 100 at 128.
     fn with_packet(writable: bool, test: impl FnOnce(&mut Packet<'_>)) -> Descriptor {
         let geometry = Geometry {
+            first: 0,
             buffers: 3,
             stride: 256,
             headroom: 128,

@@ -86,7 +86,7 @@ proptest! {
     fn packets_meet_their_runs(packets in vec((any::<u8>(), 0..4_usize), 1..=BURST), runs in vec(vec(0..5_u8, 1..=6), 4)) {
         let counters = counters();
         let (mut fused, setup) = fused(5, counters.clone()).unwrap();
-        let geometry = Geometry { buffers: BURST as u32, stride: 2048, headroom: 128 };
+        let geometry = Geometry { first: 0, buffers: BURST as u32, stride: 2048, headroom: 128 };
         let fd = create_file("packets", geometry.bytes(), false).unwrap();
         let file = PacketFile::new(Mapping::new(&fd, true).unwrap(), geometry).unwrap();
         let mut descriptors = Vec::new();

@@ -36,15 +36,12 @@ impl PrivateCopy {
         let Some(to) = self.lines.get_mut(..lines) else {
             return &[];
         };
-        let at = buffer as usize * file.geometry.stride as usize + usize::from(offset) - skew;
+        let first = file.address(buffer, usize::from(offset) - skew);
         // SAFETY: `contains` puts the packet inside a buffer of the mapping, which lives as long as `file`; the buffer begins and
         // ends at a multiple of a line (`PacketFile::new`), so the whole lines around the packet lie inside it, too; the mapping
         // begins at a page, so the words are aligned. They are read as atomics, which any bits are a value of, however others
         // write them meanwhile.
-        let from = unsafe {
-            let first = file.mapping.base.add(at).cast::<[AtomicU64; LINE / 8]>();
-            std::slice::from_raw_parts(first.as_ptr(), lines)
-        };
+        let from = unsafe { std::slice::from_raw_parts(first.cast::<[AtomicU64; LINE / 8]>(), lines) };
         for (to, from) in to.iter_mut().zip(from) {
             for (to, from) in to.iter_mut().zip(from) {
                 *to = from.load(Ordering::Relaxed);
@@ -62,6 +59,7 @@ mod tests {
 
     fn file() -> PacketFile {
         let geometry = Geometry {
+            first: 0,
             buffers: 4,
             stride: 256,
             headroom: 128,

@@ -105,6 +105,7 @@ impl<N: Nf> Bench<N> {
     fn build(params: Params, declared: Option<Declared>) -> Result<Self, SetupError> {
         let other = |e: io::Error| SetupError::Other(e.to_string());
         let geometry = Geometry {
+            first: 0,
             buffers: BURST as u32 + BLANKS,
             stride: SLOT,
             headroom: 128,

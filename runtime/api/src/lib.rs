@@ -88,6 +88,10 @@ pub struct Status {
     pub services: Vec<ServiceStatus>,
     /// Every reason and place with at least one packet.
     pub drops: Vec<Drop>,
+    /// Security domains; none where no NF and no port names one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub domains: Vec<DomainStatus>,
+    /// Of all domains.
     pub buffers: BufferStatus,
     pub balance: Balance,
 }
@@ -221,6 +225,9 @@ pub struct HopStatus {
     /// Packets that went on without the NF, as none of its instances ran.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub bypassed: u64,
+    /// Packets that were copied into the NF's security domain.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub crossings: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -327,6 +334,17 @@ pub struct Drop {
     /// Where: `wan`, `fast/0 fw`, ...
     pub place: String,
     pub packets: u64,
+}
+
+/// Packet memory that no NF of another domain sees.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct DomainStatus {
+    /// `default`: that of NFs and ports that name none.
+    pub name: String,
+    /// Ports, then NFs, of the present generation. Empty: the domain is gone, and its memory is kept for its return.
+    pub members: Vec<String>,
+    pub buffers: BufferStatus,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

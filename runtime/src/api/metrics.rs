@@ -104,6 +104,11 @@ fn chains(registry: &mut Registry, status: &wire::Status) {
         "hop_bypassed",
         "Packets that went on without the NF of a hop",
     );
+    let crossings = Table::counter(
+        registry,
+        "hop_crossings",
+        "Packets copied into the security domain of the NF of a hop",
+    );
     for chain in &status.chains {
         for (i, hop) in chain.hops.iter().enumerate() {
             let index = i.to_string();
@@ -116,6 +121,7 @@ fn chains(registry: &mut Registry, status: &wire::Status) {
             packets.set(&labels, hop.packets);
             drops.set(&labels, hop.drops);
             bypassed.set(&labels, hop.bypassed);
+            crossings.set(&labels, hop.crossings);
         }
     }
 }
@@ -251,6 +257,7 @@ mod tests {
             chains: Vec::new(),
             services: vec![service],
             drops: Vec::new(),
+            domains: Vec::new(),
             buffers: wire::BufferStatus { total: 0, in_use: 0 },
             balance: wire::Balance {
                 received: 0,

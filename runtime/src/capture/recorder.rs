@@ -435,6 +435,7 @@ mod tests {
     use super::*;
 
     const GEOMETRY: Geometry = Geometry {
+        first: 0,
         buffers: 2,
         stride: 2048,
         headroom: 128,

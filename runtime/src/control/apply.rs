@@ -1,8 +1,8 @@
 //! Going over to another bundle while packets flow.
 //!
 //! 1. verify; refuse when the running generation is not the one that was planned against
-//! 2. where one service's parameters are all that changes, its instances take them over; else start added instances, wait until each
-//!    is ready
+//! 2. where one service's parameters are all that changes, its instances take them over; else make the packet memory of added domains,
+//!    start added instances, wait until each is ready
 //! 3. build the tables aside, publish them by one command to the worker
 //! 4. wait until the old generation's last packet has left
 //! 5. stop the instances that only the old generation had
@@ -17,7 +17,7 @@ use std::{
 };
 
 use onvm_api::{self as wire, ApiError};
-use onvm_bundle::Bundle;
+use onvm_bundle::{Bundle, ManagerConfig};
 
 use super::{Manager, place::slots_of, program::port_names, unsupported::refuse_unsupported};
 use crate::{
@@ -150,6 +150,7 @@ impl Manager {
 
     async fn go_over(&mut self, Taken { bundle, specs }: Taken) -> Result<Changes, ApiError> {
         let reconfigured = self.reconfigure(&bundle, &specs).await?;
+        self.add_domains(&bundle.manager)?;
         let placed = self.place_services(&bundle, specs)?;
         if let Err(error) = self.await_ready(&placed).await {
             self.undo_services(&placed);
@@ -198,6 +199,19 @@ impl Manager {
         changes.stopped.extend(self.leave_unused(&placed));
         changes.stopped.sort();
         Ok(changes)
+    }
+
+    /// Makes the domains that are not there yet. They stay, whatever becomes of the bundle: for the next that has them.
+    fn add_domains(&mut self, manager: &ManagerConfig) -> Result<(), ApiError> {
+        for domain in manager.domains() {
+            if self.memory.pool(domain).is_ok() {
+                continue;
+            }
+            let pool = self.memory.add(domain);
+            let pool = pool.map_err(|e| ApiError::new(ApiError::NOT_READY, e.to_string(), UNCHANGED))?;
+            self.workers.send_all(|| Command::AddDomain(pool.clone()));
+        }
+        Ok(())
     }
 
     /// The one swap.

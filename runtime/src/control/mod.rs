@@ -35,11 +35,11 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 pub use start::{Options, start};
 
-use self::{aside::Aside, history::History, signals::Signals, totals::Rates};
+use self::{aside::Aside, history::History, memory::Memory, signals::Signals, totals::Rates};
 use crate::{
     api::{Request, Summary, metrics},
     director::{Director, FlowRequests},
-    dpdk::{self, Eal, PacketPool, WatchedPackets},
+    dpdk::{self, Eal},
     error::RunError,
     fleet::{Fleet, HostOptions, Report, processes},
     generation::Generation,
@@ -84,10 +84,9 @@ pub struct Manager {
     aside: Aside,
     signals: Signals,
     ports: Vec<OpenPort>,
-    _watched: WatchedPackets,
     /// Pages of packet memory that were gone when it was looked last.
     pages_taken: u64,
-    pool: Arc<PacketPool>,
+    memory: Memory,
     host: HostOptions,
     exit_when_done: bool,
     /// The shortest calm after which a service has one instance fewer.

@@ -48,6 +48,8 @@ pub struct Options {
 
 /// For a driver that is opening a device when a signal comes.
 const OPEN_DEADLINE: Duration = Duration::from_secs(2);
+/// Addresses of DPDK's for domains that edits add.
+const MOST_SPARE_MIB: u32 = 512;
 const STOPPED: &str = "stopped before all NFs were ready";
 /// Slots for services and for instances, those of draining generations included.
 pub(super) const SLOTS: usize = 2 * onvm_bundle::MAX_INSTANCES;
@@ -103,7 +105,8 @@ pub async fn start(options: Options) -> Result<Manager, RunError> {
     let memory = Memory::new(&eal, &bundle.manager, filtered, near)?;
     let mut opened = Vec::new();
     for (id, loaded) in loaded.into_iter().enumerate() {
-        let (eal, plans, pool) = (eal.clone(), plans.clone(), memory.pool.clone());
+        let (eal, plans) = (eal.clone(), plans.clone());
+        let pool = memory.pool(plans[id].domain.as_deref())?.clone();
         let opening = aside.start(move || OpenPort::open(&eal, &plans[id], loaded.as_ref(), &pool))?;
         opened.push(unless_stopped(&mut signals, opening).await??);
     }
@@ -111,9 +114,7 @@ pub async fn start(options: Options) -> Result<Manager, RunError> {
     let workers = start_workers(&eal, &bundle, &memory, &cores, options.flow_idle)?;
     let shared = Arc::new(Shared {
         run_dir: run_dir.clone(),
-        packets: memory.packets_fd,
-        packets_read_only: memory.read_only_fd,
-        geometry: memory.geometry,
+        domains: memory.domains.clone(),
         workers: workers.count() as u32,
         ring: bundle.manager.ring,
         node: near,
@@ -151,9 +152,8 @@ pub async fn start(options: Options) -> Result<Manager, RunError> {
         aside,
         signals,
         ports: opened,
-        _watched: memory.watched,
         pages_taken: 0,
-        pool: memory.pool,
+        memory,
         host: options.host,
         exit_when_done: options.exit_when_done,
         scale_down_after: options.scale_down_after,
@@ -201,7 +201,8 @@ impl Manager {
             .send_all(|| Command::Publish(self.generation.clone()));
         let mut ports = Vec::new();
         for (id, (plan, open)) in plans.iter().zip(&mut self.ports).enumerate() {
-            ports.push(open.ends(id, plan, &self.pool, &self.workers)?);
+            let pool = self.memory.pool(plan.domain.as_deref())?;
+            ports.push(open.ends(id, plan, pool, &self.workers)?);
         }
         self.workers.open(ports);
         self.go_on_programming();
@@ -219,6 +220,8 @@ fn eal_options(manager: &ManagerConfig, plans: &[ports::Plan], main_cores: Vec<u
             HugePages::Size(_) => dpdk::HugePages::Size(PageSize::Mib2),
         },
         memory_mib: manager.dpdk_mib(),
+        // Addresses alone, until edits make use of them.
+        spare_mib: manager.spare_dpdk_mib().min(MOST_SPARE_MIB),
         file_prefix: format!("onvm-{}", std::process::id()),
         pci: plans
             .iter()

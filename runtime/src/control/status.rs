@@ -1,16 +1,20 @@
 //! The state of the manager, as the control API reports it.
 
 use std::{
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Instant,
 };
 
 use onvm_api as wire;
 use onvm_api::Reason;
-use onvm_bundle::tables::ChainTable;
+use onvm_bundle::{domain_name, tables::ChainTable};
 
 use super::{Manager, totals::Totals};
 use crate::{
+    dpdk::PacketPool,
     fleet::InstanceEntry,
     generation::RuleName,
     worker::{InstanceCounters, PortCounters},
@@ -60,12 +64,42 @@ impl Manager {
                 .map(|host| self.service_status(&host.service))
                 .collect(),
             drops: self.drops(&totals),
+            domains: self.domain_status(),
             buffers: wire::BufferStatus {
-                total: u64::from(self.pool.count()),
-                in_use: u64::from(self.pool.in_use()),
+                total: self.memory.pools.iter().map(|pool| u64::from(pool.count())).sum(),
+                in_use: self
+                    .memory
+                    .pools
+                    .iter()
+                    .map(|pool| u64::from(pool.in_use()))
+                    .sum(),
             },
             balance: self.balance(&totals),
         }
+    }
+
+    /// None where there is no other than that of NFs and ports that name none.
+    fn domain_status(&self) -> Vec<wire::DomainStatus> {
+        let manager = &self.bundle.manager;
+        let names = self.memory.domains.names();
+        if names == [None] {
+            return Vec::new();
+        }
+        let status = |(name, pool): (&Option<String>, &Arc<PacketPool>)| {
+            let name = name.as_deref();
+            let ports = manager.ports.iter().map(|port| (&port.name, &port.domain));
+            let nfs = manager.services.iter().map(|nf| (&nf.name, &nf.domain));
+            let members = ports.chain(nfs).filter(|(_, domain)| domain.as_deref() == name);
+            wire::DomainStatus {
+                name: domain_name(name).to_owned(),
+                members: members.map(|(name, _)| name.clone()).collect(),
+                buffers: wire::BufferStatus {
+                    total: pool.count().into(),
+                    in_use: pool.in_use().into(),
+                },
+            }
+        };
+        names.iter().zip(&self.memory.pools).map(status).collect()
     }
 
     fn port_status(&self, id: usize) -> wire::PortStatus {
@@ -270,6 +304,7 @@ fn chain_status(chain: &ChainTable, totals: &Totals) -> wire::ChainStatus {
             packets: here.arrived,
             drops: here.dropped,
             bypassed: here.bypassed,
+            crossings: here.crossings,
         }
     };
     let hops: Vec<_> = chain.places.iter().enumerate().map(hop).collect();

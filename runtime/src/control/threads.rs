@@ -34,7 +34,8 @@ pub(super) fn start_workers(
     let count = u32::from(manager.workers.count);
     // What ports take for themselves, as a repeated capture does, they have taken. Of the rest a half may be with instances, and
     // a quarter inside from sources that can wait: the ports have room left to receive and to send.
-    let free = memory.pool.count().saturating_sub(memory.pool.in_use());
+    // That is so in every domain, whichever of them the packets are in.
+    let free = memory.free();
     // Every packet inside is in at most one ring of its worker, so with no more inside than a ring holds, no ring overflows.
     let credit = manager
         .ring
@@ -46,7 +47,7 @@ pub(super) fn start_workers(
     for id in 0..count {
         let parts = Parts {
             id,
-            pool: memory.pool.clone(),
+            pools: memory.pools.clone(),
             packets: memory.packets.clone(),
             counters: Arc::new(WorkerCounters::new(manager.ports.len(), SLOTS)),
             commands: Arc::new(SegQueue::new()),
@@ -66,7 +67,7 @@ pub(super) fn start_workers(
     }
     for id in 0..manager.workers.receivers {
         let parts = receiver::Parts {
-            pool: memory.pool.clone(),
+            pool: memory.pools[0].clone(),
             packets: memory.packets.clone(),
             counters: Arc::new(WorkerCounters::new(manager.ports.len(), SLOTS)),
             commands: Arc::new(SegQueue::new()),

@@ -30,6 +30,7 @@ pub(super) struct AtHop {
     pub(super) arrived: u64,
     pub(super) dropped: u64,
     pub(super) bypassed: u64,
+    pub(super) crossings: u64,
 }
 
 impl Totals {
@@ -62,6 +63,7 @@ impl Totals {
                 entry.arrived += arrived;
                 entry.dropped += dropped;
                 entry.bypassed += sum(generation.counters.iter().map(|c| &c.bypassed[hop]));
+                entry.crossings += sum(generation.counters.iter().map(|c| &c.crossings[hop]));
             }
         }
     }

@@ -25,6 +25,9 @@ pub struct EalOptions {
     /// Memory for DPDK's own objects in MiB; packet buffers are not in it. See
     /// [`onvm_bundle::ManagerConfig::dpdk_mib`].
     pub memory_mib: u32,
+    /// The same for pools that are made later. With huge pages DPDK takes more when it needs it; of plain ones it has all addresses from
+    /// the start, which take memory when they are used.
+    pub spare_mib: u32,
     /// Names this process among those that use DPDK: letters, digits, `-` and `_`.
     pub file_prefix: String,
     /// PCI devices that may be probed, as `0000:3b:00.0`. With none, the PCI bus is left alone.
@@ -38,6 +41,7 @@ impl Default for EalOptions {
         Self {
             huge_pages: HugePages::Auto,
             memory_mib: 64,
+            spare_mib: 0,
             file_prefix: "onvm".to_owned(),
             pci: Vec::new(),
             main_cores: Vec::new(),
@@ -236,6 +240,10 @@ fn arguments(options: &EalOptions, huge_pages: bool, affinity: &CpuSet) -> Resul
         )));
     }
     let cpus = main_cpus(options, affinity)?;
+    let memory_mib = match huge_pages {
+        true => options.memory_mib,
+        false => options.memory_mib.saturating_add(options.spare_mib),
+    };
     let mut arguments = vec![
         "onvm-run".to_owned(),
         "--no-telemetry".to_owned(),
@@ -243,7 +251,7 @@ fn arguments(options: &EalOptions, huge_pages: bool, affinity: &CpuSet) -> Resul
         format!("--file-prefix={prefix}"),
         // One lcore, for the calling thread. Workers register themselves.
         format!("--lcores=0@({cpus})"),
-        format!("-m{}", options.memory_mib),
+        format!("-m{memory_mib}"),
     ];
     // Plain pages are anonymous by themselves, and DPDK takes --in-memory for huge pages only.
     let storage: &[&str] = if huge_pages {

@@ -78,10 +78,10 @@ impl Device {
         })
     }
 
-    /// Whether the pool was named in the configuration.
+    /// Whether the pool was named in the configuration, or is in the space of one that was.
     #[inline]
     pub(super) fn uses(&self, pool: &PacketPool) -> bool {
-        self.pools.iter().any(|known| std::ptr::eq(&**known, pool))
+        self.pools.iter().any(|known| known.is_beside(pool))
     }
 
     pub(super) fn stop(&mut self) -> Result<(), DpdkError> {

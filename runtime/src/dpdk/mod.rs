@@ -1,10 +1,11 @@
 //! DPDK, made safe: the EAL, a packet pool over shared memory, ports and their queues.
 //!
 //! A packet is known to the rest of the manager by the index of its buffer alone. Buffer `i` is the `stride` bytes at
-//! `i * stride` of the packet file; the mbuf that belongs to it stays in here, in memory that no NF can see.
+//! `i * stride` of a [`PacketSpace`], which has the packet files of all security domains beside each other; the mbuf that belongs to
+//! it stays in here, in memory that no NF can see.
 //!
 //! ```text
-//! Eal ──► PacketPool (over a PacketMemory) ──► Port ──start──► RxQueue, TxQueue ──► workers
+//! Eal ──► PacketSpace ──► PacketPool (over a PacketMemory) ──► Port ──start──► RxQueue, TxQueue ──► workers
 //! ```
 //!
 //! What the types enforce:
@@ -34,6 +35,7 @@ mod queue;
 mod requirements;
 mod rss;
 mod setup;
+mod space;
 mod taken;
 mod version;
 
@@ -47,5 +49,6 @@ pub use queue::{MAX_BURST, RxBurst, RxDesc, RxQueue, Sent, TxDesc, TxQueue};
 pub use requirements::{Capability, has_capability, interface_exists};
 pub use rss::Rss;
 pub(crate) use setup::FRAMING;
+pub use space::PacketSpace;
 pub use taken::{WatchedPackets, pages_taken};
 pub use version::version;

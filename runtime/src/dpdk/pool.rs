@@ -1,23 +1,17 @@
-use std::{
-    ffi::CString,
-    fmt, ptr,
-    sync::{Arc, OnceLock},
-};
+use std::{ffi::CString, fmt, ptr, sync::Arc};
 
 use dpdk_sys as sys;
 
 use super::{
-    DpdkError, PacketMemory, PageSize,
-    eal::{Eal, Running},
+    DpdkError, PacketMemory, PacketSpace, PageSize, RxDesc,
+    eal::Eal,
     error::{Attempt, current_errno},
     queue::{MAX_BURST, TxDesc},
+    space::Bound,
 };
 
 /// Bytes that drivers leave free before a received packet. Fixed when libdpdk was built (`RTE_PKTMBUF_HEADROOM`).
 pub const HEADROOM: u16 = onvm_bundle::HEADROOM;
-
-/// `RTE_VFIO_DEFAULT_CONTAINER_FD`.
-const DEFAULT_CONTAINER: i32 = -1;
 
 /// The shape of a pool.
 #[derive(Debug, Clone)]
@@ -38,69 +32,80 @@ pub struct PoolConfig {
     pub cache: u32,
 }
 
-/// Packet buffers over memory that NFs share, addressed by index: buffer `i` is at `i * stride`.
+/// Packet buffers over memory that NFs share, addressed by index: buffer `i` is at `i * stride` of the pool's [`PacketSpace`].
+///
+/// Any buffer of the space may be freed, sent and looked at by any of its pools; new ones are a pool's own.
 ///
 /// Every method may be called from any thread; registered threads ([`super::Lcore`]) have a cache.
 pub struct PacketPool {
     raw: sys::onvm_pool,
     name: String,
-    /// The mbufs by buffer index; `raw.mbufs` points here.
-    _table: Box<[*mut sys::rte_mbuf]>,
-    memory: Arc<dyn PacketMemory>,
-    /// Set once devices behind VFIO may reach the memory.
-    vfio: OnceLock<()>,
-    _running: Arc<Running>,
+    /// Owns what `raw` points to.
+    space: Arc<PacketSpace>,
 }
 
-// SAFETY: the mempool and the mbufs belong to the process and not to a thread; the table is not changed after `new`.
+// SAFETY: the mempool and the mbufs belong to the process and not to a thread; the table's part of this pool is not changed after
+// `new`.
 unsafe impl Send for PacketPool {}
-// SAFETY: `raw` and the table are read only after `new`; rte_mempool operations are safe in concurrent threads (the
-// ring is multi-producer, multi-consumer, and caches are per registered thread).
+// SAFETY: `raw` is read only after `new`, and of the table only indices of pools that are bound; rte_mempool operations are safe in
+// concurrent threads (the ring is multi-producer, multi-consumer, and caches are per registered thread).
 unsafe impl Sync for PacketPool {}
 
 impl PacketPool {
-    /// Registers the memory with DPDK and binds an mbuf to each of its buffers. All buffers are free then.
+    /// Registers the memory with DPDK and binds an mbuf to each of its buffers, from index 0 on. All buffers are free then.
     pub fn new(
         eal: &Eal,
         memory: Arc<dyn PacketMemory>,
         config: &PoolConfig,
     ) -> Result<Arc<Self>, DpdkError> {
+        check(config, &*memory)?;
+        let space = PacketSpace::of(eal, &*memory, config);
+        Self::within(&space, memory, config, 0)
+    }
+
+    /// The same in a space, from an index on that is at the memory's first byte.
+    pub(super) fn within(
+        space: &Arc<PacketSpace>,
+        memory: Arc<dyn PacketMemory>,
+        config: &PoolConfig,
+        first: u32,
+    ) -> Result<Arc<Self>, DpdkError> {
         let name = check(config, &*memory)?;
         let region = Registered::register(&*memory, config)?;
         let mp = create_mempool(&name, &*memory, config)?;
-        let mut table = vec![ptr::null_mut(); config.count as usize].into_boxed_slice();
         let shift = config.stride.trailing_zeros();
-        let raw = sys::onvm_pool {
+        let mut raw = sys::onvm_pool {
             mp,
-            mbufs: table.as_mut_ptr(),
-            base: memory.base().as_ptr() as usize,
+            mbufs: space.mbufs(),
+            base: space.base().as_ptr() as usize,
             inverse: inverse_of_odd(u64::from(config.stride >> shift)),
             shift,
-            count: config.count,
+            count: space.indices(),
             stride: config.stride,
+            first,
+            own: config.count,
         };
-        // From here on, drop frees the mempool and then unregisters the memory.
-        std::mem::forget(region);
-        let mut pool = Self {
+        // From here on, its drop frees the mempool and then unregisters the memory.
+        let bound = Bound::new(&config.name, mp, memory.clone(), region);
+        // SAFETY: `raw` describes a live mempool of `own` mbufs, and a table with so many slots from `first` on, all null; nobody
+        // else has these mbufs and slots yet, so the shim may write to them.
+        let outcome = match unsafe { sys::onvm_pool_bind(&mut raw) } {
+            0 => space.keep(bound),
+            _ => Err(DpdkError::Pool {
+                pool: config.name.clone(),
+                reason: "DPDK did not lay the buffers out one to a stride (unknown DPDK version?)".to_owned(),
+                detail: String::new(),
+            }),
+        };
+        if let Err(error) = outcome {
+            space.forget(first, config.count);
+            return Err(error);
+        }
+        Ok(Arc::new(Self {
             raw,
             name: config.name.clone(),
-            _table: table,
-            memory,
-            vfio: OnceLock::new(),
-            _running: eal.running(),
-        };
-        // SAFETY: `raw` describes a live mempool of `count` mbufs and a table of `count` slots, all null; nobody else has
-        // the pool yet, so the shim may write to mbufs and table.
-        if unsafe { sys::onvm_pool_bind(&mut pool.raw) } != 0 {
-            let reason =
-                "DPDK did not lay the buffers out one to a stride (unknown DPDK version?)".to_owned();
-            return Err(DpdkError::Pool {
-                pool: pool.name.clone(),
-                reason,
-                detail: String::new(),
-            });
-        }
-        Ok(Arc::new(pool))
+            space: space.clone(),
+        }))
     }
 
     /// Takes up to `out.len()` free buffers and returns how many there were; their indices are in `out` from its start.
@@ -118,7 +123,24 @@ impl PacketPool {
         taken
     }
 
-    /// Gives buffers back and returns how many: indices beyond the pool's end are skipped. The caller must hold each;
+    /// Takes a buffer for each of some packets of the space and copies the packet's bytes into it, and nothing else; gives how many
+    /// there were. A packet lies behind the headroom of its new buffer where there is room, and else ends where the buffer ends.
+    pub(crate) fn copy_burst(&self, from: &[TxDesc], to: &mut [RxDesc]) -> usize {
+        let wanted = from.len().min(to.len()).min(MAX_BURST);
+        // SAFETY: the pool is bound; `from` is valid for reads and `to` for writes of `wanted` descriptors of the shim's
+        // layout (asserted beside them), at most MAX_BURST of them; the shim checks each against the pool.
+        let copied = unsafe {
+            sys::onvm_pool_copy(
+                &self.raw,
+                from.as_ptr().cast(),
+                to.as_mut_ptr().cast(),
+                wanted as u32,
+            )
+        };
+        (copied as usize).min(wanted)
+    }
+
+    /// Gives buffers back and returns how many: indices without a buffer are skipped. The caller must hold each;
     /// a buffer given back twice gets two owners.
     pub fn free_burst(&self, indices: &[u32]) -> usize {
         let free = |part: &[u32]| {
@@ -153,12 +175,12 @@ impl PacketPool {
     /// Where a packet begins, if all of it lies in its buffer.
     pub(crate) fn bytes(&self, packet: &TxDesc) -> Option<*mut u8> {
         let end = u32::from(packet.off) + u32::from(packet.len);
-        if packet.index >= self.count() || end > self.stride() {
+        if end > self.stride() || !self.has(packet.index) {
             return None;
         }
         let at = packet.index as usize * self.stride() as usize + usize::from(packet.off);
-        // SAFETY: `count * stride` bytes are mapped at the memory's base (checked in `new`), and these lie in one buffer.
-        Some(unsafe { self.memory.base().as_ptr().add(at) })
+        // SAFETY: the buffer has an mbuf, so that its bytes are mapped at the space's base (checked in `within`), and these lie in it.
+        Some(unsafe { self.space.base().as_ptr().add(at) })
     }
 
     /// Bytes of the longest packet that a buffer holds behind its headroom.
@@ -182,9 +204,31 @@ impl PacketPool {
         &self.name
     }
 
-    /// Buffers in all.
+    /// Its buffers.
     pub fn count(&self) -> u32 {
-        self.raw.count
+        self.raw.own
+    }
+
+    /// The index of its first buffer; the others follow.
+    pub fn first(&self) -> u32 {
+        self.raw.first
+    }
+
+    /// The number of the pool in its space that a buffer belongs to.
+    #[inline(always)]
+    pub fn number_of(&self, index: u32) -> usize {
+        (index >> self.space.shift()) as usize
+    }
+
+    /// Whether there is a buffer of this index in its space.
+    pub(super) fn has(&self, index: u32) -> bool {
+        self.space.has(index)
+    }
+
+    /// Whether their buffers are of one space.
+    #[inline]
+    pub(super) fn is_beside(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.space, &other.space)
     }
 
     /// Bytes from a buffer to the next.
@@ -196,24 +240,8 @@ impl PacketPool {
         &self.raw
     }
 
-    /// Enters the memory in VFIO's address space, once for all devices: they share DPDK's default container, which
-    /// enters it again for devices that come later.
     pub(super) fn map_for_vfio(&self) -> Result<(), DpdkError> {
-        if self.vfio.get().is_some() {
-            return Ok(());
-        }
-        let attempt = Attempt::begin();
-        let base = self.memory.base().as_ptr() as u64;
-        // SAFETY: the memory is mapped until it is dropped, and taken out of the address space before (`drop`). IO
-        // addresses are virtual ones, so this one is free.
-        let code = unsafe {
-            sys::rte_vfio_container_dma_map(DEFAULT_CONTAINER, base, base, self.memory.len() as u64)
-        };
-        if code != 0 {
-            return Err(attempt.pool_error(&self.name, "mapping its memory for DMA", code));
-        }
-        let _ = self.vfio.set(());
-        Ok(())
+        self.space.map_for_vfio()
     }
 }
 
@@ -221,29 +249,14 @@ impl fmt::Debug for PacketPool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PacketPool")
             .field("name", &self.name)
-            .field("count", &self.raw.count)
+            .field("count", &self.raw.own)
             .field("stride", &self.raw.stride)
             .finish_non_exhaustive()
     }
 }
 
-impl Drop for PacketPool {
-    fn drop(&mut self) {
-        // SAFETY: this is the last user: ports hold the pool by reference count until they are closed, and no queue can
-        // hand out its mbufs any more. The memory was registered in `new` with this base and length.
-        unsafe {
-            if self.vfio.get().is_some() {
-                let (base, len) = (self.memory.base().as_ptr() as u64, self.memory.len() as u64);
-                sys::rte_vfio_container_dma_unmap(DEFAULT_CONTAINER, base, base, len);
-            }
-            sys::rte_mempool_free(self.raw.mp);
-            sys::rte_extmem_unregister(self.memory.base().as_ptr().cast(), self.memory.len());
-        }
-    }
-}
-
 /// Memory known to DPDK; unregistered on drop.
-struct Registered<'a>(&'a dyn PacketMemory);
+pub(super) struct Registered<'a>(&'a dyn PacketMemory);
 
 impl<'a> Registered<'a> {
     fn register(memory: &'a dyn PacketMemory, config: &PoolConfig) -> Result<Self, DpdkError> {

@@ -14,7 +14,7 @@ const HASH_VALID: u32 = 1;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct RxDesc {
-    /// Its buffer in the pool of the port; below the pool's `count`.
+    /// Its buffer, of the pool of the port.
     pub index: u32,
     /// The flow's hash, where [`RxDesc::hash_valid`]; else 0.
     pub hash: u32,
@@ -165,17 +165,7 @@ impl RxBurst {
     pub(crate) fn push_copies(&mut self, pool: &PacketPool, from: &[TxDesc]) -> usize {
         let wanted = from.len().min(self.left());
         let to = &mut self.descs[self.len..self.len + wanted];
-        // SAFETY: the pool is bound; `from` is valid for reads and `to` for writes of `wanted` descriptors of the shim's
-        // layout (asserted above), at most MAX_BURST of them; the shim checks each against the pool.
-        let copied = unsafe {
-            sys::onvm_pool_copy(
-                pool.raw(),
-                from.as_ptr().cast(),
-                to.as_mut_ptr().cast(),
-                wanted as u32,
-            )
-        };
-        let copied = (copied as usize).min(wanted);
+        let copied = pool.copy_burst(&from[..wanted], to);
         self.bytes += to[..copied]
             .iter()
             .map(|packet| u64::from(packet.len))
@@ -301,7 +291,7 @@ impl TxQueue {
 
     /// The shim's check of a descriptor.
     fn sendable(&self, pool: &PacketPool, desc: &TxDesc) -> bool {
-        desc.index < pool.count()
+        pool.has(desc.index)
             && (self.limits.min_len..=self.limits.max_len).contains(&desc.len)
             && u32::from(desc.off) + u32::from(desc.len) <= pool.stride()
     }

@@ -35,7 +35,7 @@ impl Watched {
     }
 }
 
-/// The packet file is mapped twice; tests of this crate have more.
+/// The packet file of each domain is mapped twice; tests of this crate have more.
 static WATCHED: [Watched; 64] = [const { Watched::none() }; 64];
 static REPLACED: AtomicU64 = AtomicU64::new(0);
 /// What the signal did before, for addresses outside all watched ranges.
@@ -97,12 +97,16 @@ pub struct WatchedPackets {
 }
 
 impl WatchedPackets {
-    pub fn new(packets: Arc<PacketFile>, page: PageSize) -> io::Result<Self> {
+    /// `offset` and `length` are those of a file in it, made of such pages.
+    pub fn new(packets: Arc<PacketFile>, offset: usize, length: usize, page: PageSize) -> io::Result<Self> {
         let mapping = packets.mapping();
-        let base = mapping.address().as_ptr() as usize;
+        if offset.checked_add(length).is_none_or(|end| end > mapping.len()) {
+            return Err(io::Error::other("the file is not in the mapping"));
+        }
+        let base = mapping.address().as_ptr() as usize + offset;
         // SAFETY: the mapping lives as long as this value, which drops the watch first. NFs write to it at any time, so nothing
         // relies on what its bytes are.
-        let watch = unsafe { Watch::new(base, mapping.len(), page.bytes()) }?;
+        let watch = unsafe { Watch::new(base, length, page.bytes()) }?;
         Ok(Self {
             _watch: watch,
             _packets: packets,

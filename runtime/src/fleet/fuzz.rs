@@ -28,7 +28,7 @@ use tokio::sync::{
 };
 
 use super::{
-    InstanceSpec, Shared, Supervisor,
+    Domains, InstanceSpec, PacketsOf, Shared, Supervisor,
     log::quote::{LONGEST_REASON, is_fit},
     messages::{Answer, Inbox, Letter},
     offer::Taken,
@@ -109,6 +109,7 @@ pub fn run(input: &[u8]) -> Outcome {
 impl Bench {
     fn new() -> Self {
         let geometry = Geometry {
+            first: 0,
             buffers: 16,
             stride: 512,
             headroom: 128,
@@ -118,11 +119,17 @@ impl Bench {
         // Nothing listens in it, and nobody ends this process in order.
         std::fs::remove_dir_all(base).unwrap();
         let packets = memory::create_file(NAME, geometry.bytes(), false).unwrap();
+        let domains = Domains::default();
+        let read_only = memory::reopen_read_only(packets.as_fd()).unwrap();
+        let packets = PacketsOf {
+            writable: packets,
+            read_only,
+            geometry,
+        };
+        domains.add(None, packets);
         let shared = Shared {
             run_dir,
-            packets_read_only: memory::reopen_read_only(packets.as_fd()).unwrap(),
-            packets,
-            geometry,
+            domains: Arc::new(domains),
             workers: 1,
             ring: 64,
             node: None,
@@ -134,6 +141,7 @@ impl Bench {
             name: NAME.to_owned(),
             restart: Restart::Never,
             read_only: true,
+            domain: None,
             given: Given {
                 configuration: Configuration::default(),
                 files: vec![Arc::from(&b"a file"[..])],

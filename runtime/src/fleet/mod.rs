@@ -11,6 +11,7 @@ pub(crate) mod load;
 pub(crate) mod log;
 pub(crate) mod messages;
 mod offer;
+mod packets;
 mod patience;
 pub(crate) mod processes;
 mod register;
@@ -38,6 +39,7 @@ pub(crate) use self::users::User;
 pub(crate) use self::{
     cores::{Assignment, CorePlan, assigned},
     offer::{Back, Taken},
+    packets::{Domains, PacketsOf},
     register::OwnCounter,
     scale::{Placed, Scale},
     spec::Given,
@@ -108,6 +110,8 @@ pub(crate) struct InstanceEntry {
     /// The end of the pause before its next start.
     pub(crate) starts_at: Option<Instant>,
     writes: bool,
+    /// The number of its security domain.
+    domain: u8,
     role: Role,
     /// In a pause before its restart that nobody waits for.
     away: bool,
@@ -204,6 +208,11 @@ impl Fleet {
             None => {}
         }
         let (name, writes) = (spec.name.clone(), spec.writes);
+        let domain = spec.domain.as_deref();
+        let (domain, _) = self.shared.domains.of(domain).ok_or_else(|| {
+            let domain = onvm_bundle::domain_name(domain);
+            RunError::Unsupported(format!("NF `{name}`: the domain `{domain}` has no packet memory"))
+        })?;
         let targets = spec.given.configuration.targets.clone().into();
         let (request, launched) = (spec.request.clone(), spec.launch.is_some());
         let Spawned {
@@ -224,6 +233,7 @@ impl Fleet {
             last_loss: None,
             starts_at: None,
             writes,
+            domain,
             role,
             away: false,
             orders,
@@ -366,7 +376,7 @@ impl Fleet {
                 };
                 entry.container = container;
                 entry.ready(&region, pid, counters);
-                workers.attach(slot, &region, entry.writes, fresh);
+                workers.attach(slot, &region, entry.writes, entry.domain, fresh);
             }
             // The control thread's own.
             Report::Flows(_) => return,

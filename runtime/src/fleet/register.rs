@@ -204,8 +204,8 @@ impl Supervisor {
         let Shared {
             workers,
             ring,
-            geometry,
             node,
+            ref domains,
             ..
         } = *self.shared;
         let layout = Layout::of_instance(workers, ring);
@@ -221,16 +221,18 @@ impl Supervisor {
             (None, None) => {}
         }
         let contents = lock(&self.given).descriptors()?;
-        let packets = if self.spec.read_only {
-            &self.shared.packets_read_only
-        } else {
-            &self.shared.packets
+        let (_, of_domain) = domains
+            .of(self.spec.domain.as_deref())
+            .ok_or_else(|| io::Error::other("its domain has no packet memory"))?;
+        let packets = match self.spec.read_only {
+            true => &of_domain.read_only,
+            false => &of_domain.writable,
         };
         let mut fds = vec![region_fd.as_fd(), packets.as_fd()];
         fds.extend(contents.iter().map(AsFd::as_fd));
         let message = ToNf::Welcome {
             instance: self.spec.name.clone(),
-            geometry,
+            geometry: of_domain.geometry,
             idle: cores::lock(&self.assignment).idle,
             log: Some(log::shown().to_owned()),
         };

@@ -55,6 +55,8 @@ pub(crate) struct InstanceSpec {
     pub given: Given,
     /// None in [`NfMode::External`].
     pub launch: Option<Launch>,
+    /// Its security domain.
+    pub domain: Option<String>,
     /// The instance may change packets.
     pub writes: bool,
     /// The instance may make packets.
@@ -223,6 +225,7 @@ fn one(
         read_only: process.service.read_only,
         given,
         launch,
+        domain: process.service.domain.clone(),
         writes: !process.service.read_only,
         generates: configs.iter().any(|config| config.manifest.effects.generates),
         request: CoreRequest::new(instance),

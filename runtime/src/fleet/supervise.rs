@@ -2,14 +2,12 @@
 
 use std::{
     cell::{Cell, RefCell},
-    os::fd::OwnedFd,
     sync::{Arc, Mutex, atomic::Ordering},
     time::{Duration, Instant},
 };
 
 use nflib::{
     Region,
-    memory::Geometry,
     messages::Sent,
     session::{self, Command, FromNf, ToNf},
 };
@@ -31,6 +29,7 @@ use super::{
     log::{self, journal::Journal, limit::Limit, quote::quote_debug},
     messages::{Letter, Mail, OF_A_RECEIVER, Said},
     offer::{Offer, Taken},
+    packets::Domains,
     processes::{self, describe_exit},
     register::{HUNG_UP, OwnCounter, hear, hung_up, watch},
     spec::{Given, InstanceSpec, Launch},
@@ -56,9 +55,7 @@ const COMPLAINTS_PER_WINDOW: u32 = 10;
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub run_dir: Arc<RunDir>,
-    pub packets: OwnedFd,
-    pub packets_read_only: OwnedFd,
-    pub geometry: Geometry,
+    pub domains: Arc<Domains>,
     pub workers: u32,
     pub ring: u32,
     /// The NUMA node of the ports, for rings of instances that ask for none.

@@ -13,15 +13,21 @@ const SLOT: u16 = 3;
 
 fn fleet(base: &std::path::Path) -> Fleet {
     let file = || memory::create_file("test", 4096, false).unwrap();
-    let shared = Shared {
-        run_dir: Arc::new(RunDir::lock(base, "test").unwrap()),
-        packets: file(),
-        packets_read_only: file(),
+    let domains = Domains::default();
+    let packets = PacketsOf {
+        writable: file(),
+        read_only: file(),
         geometry: memory::Geometry {
+            first: 0,
             buffers: 2,
             stride: 2048,
             headroom: 128,
         },
+    };
+    domains.add(None, packets);
+    let shared = Shared {
+        run_dir: Arc::new(RunDir::lock(base, "test").unwrap()),
+        domains: Arc::new(domains),
         workers: 1,
         ring: 64,
         node: None,
@@ -49,6 +55,7 @@ fn entry(role: Role) -> InstanceEntry {
         trouble: None,
         last_loss: None,
         starts_at: None,
+        domain: 0,
         writes: false,
         role,
         away: false,

@@ -26,6 +26,8 @@ use crate::{
 pub(crate) struct Plan {
     pub name: String,
     pub kind: &'static str,
+    /// The security domain that its packets come into.
+    pub domain: Option<String>,
     pub config: PortConfig,
     /// What no other manager may have meanwhile.
     pub claim: Option<Claim>,
@@ -171,6 +173,7 @@ fn plan_one(bundle: &Bundle, port: &onvm_bundle::Port) -> Result<Plan, RunError>
     Ok(Plan {
         name: port.name.clone(),
         kind: port.kind.word(),
+        domain: port.domain.clone(),
         claim: claim(&port.kind),
         config,
         source,

@@ -75,6 +75,7 @@ mod tests {
 
     fn ingress(sources: &[SourceKind], credit: u32) -> Ingress {
         let geometry = Geometry {
+            first: 0,
             buffers: 2,
             stride: 2048,
             headroom: 128,

@@ -18,7 +18,7 @@ pub(super) const MOST_PERIODS: u8 = (KEEP_DEADLINE.as_millis() / PERIOD.as_milli
 const _: () = assert!(KEEP_DEADLINE.as_millis() / PERIOD.as_millis() < 128);
 
 /// Entries that are looked at between two rounds.
-const SLICE: usize = 4096;
+pub(super) const SLICE: usize = 4096;
 
 #[derive(Debug)]
 pub(super) struct Watch {
@@ -41,6 +41,11 @@ impl Watch {
             next: entries,
             entries,
         }
+    }
+
+    /// Looks at so many entries from now on.
+    pub(super) fn grow(&mut self, entries: usize) {
+        self.entries = entries;
     }
 
     /// Goes on to the next period once it is due: to one alone, however late it is, so that an instance is not held to the

@@ -101,9 +101,12 @@ impl Worker {
         if room == 0 {
             return 0;
         }
-        let wanted = room.min(LOT).min(self.spare(held) as usize);
+        let Some(pool) = self.forward.domains.pool(self.forward.domain_of(slot)) else {
+            return 0;
+        };
+        let wanted = room.min(LOT).min(self.spare(held, pool.available()) as usize);
         let mut buffers = [0; LOT];
-        let got = self.forward.pool.alloc_burst(&mut buffers[..wanted]);
+        let got = pool.alloc_burst(&mut buffers[..wanted]);
         for &buffer in &buffers[..got] {
             self.packets.ledger.give(buffer, Owner::blank(slot));
         }
@@ -120,17 +123,14 @@ impl Worker {
         pushed
     }
 
-    /// Buffers that may be lent for blanks to an instance that has so many.
+    /// Buffers that may be lent for blanks to an instance that has so many, of those that are available in its domain.
     ///
     /// An instance gets no more than it leaves to others, as with [`Shares`](super::share::Shares). Each blank may become a packet
     /// that its port's source did not wait for: so sources that can wait leave a part of their credit, of which blanks are lent,
     /// and no ring overflows where they alone have packets inside.
-    fn spare(&self, held: u32) -> u32 {
+    fn spare(&self, held: u32, available: u32) -> u32 {
         let Self { forward, packets, .. } = self;
-        let free = forward
-            .pool
-            .available()
-            .saturating_sub(forward.shares.kept_free());
+        let free = available.saturating_sub(forward.shares.kept_free());
         let ports = forward.waiting.iter().zip(&packets.generations.inside);
         let mut waiting = ports
             .filter(|(waits, _)| **waits)

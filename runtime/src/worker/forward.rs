@@ -10,6 +10,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::{
     BURST, Event, InstanceCounters, Link, WorkerCounters,
     affinity::Clock,
+    crossing::Domains,
     ledger::Owner,
     packets::{Live, Packets},
     pressure::Pressure,
@@ -20,14 +21,14 @@ use super::{
 };
 use crate::{
     capture::Stamps,
-    dpdk::{PacketPool, TxDesc},
+    dpdk::TxDesc,
     generation::{At, HopIndex, NO_HOP, add},
 };
 
 #[derive(Debug)]
 pub(super) struct Forward {
     pub(super) worker: usize,
-    pub(super) pool: Arc<PacketPool>,
+    pub(super) domains: Domains,
     pub(super) file: Arc<PacketFile>,
     pub(super) counters: Arc<WorkerCounters>,
     pub(super) events: UnboundedSender<Event>,
@@ -62,7 +63,7 @@ pub(super) struct Forward {
 impl Forward {
     pub(super) fn new(
         worker: usize,
-        pool: Arc<PacketPool>,
+        domains: Domains,
         file: Arc<PacketFile>,
         counters: Arc<WorkerCounters>,
         events: UnboundedSender<Event>,
@@ -72,7 +73,7 @@ impl Forward {
         let (links, sinks) = (counters.instances.len(), counters.ports.len());
         Self {
             worker,
-            pool,
+            domains,
             file,
             links: std::iter::repeat_with(|| None).take(links).collect(),
             active: Vec::new(),
@@ -180,12 +181,24 @@ impl Forward {
                 else {
                     return self.go_without(packets, slot, buffer);
                 };
-                let flags = self.flags[usize::from(entry.tag.port())];
-                let Some(link) = self.links[usize::from(instance)].as_mut().filter(|l| !l.faulty) else {
-                    return self.go_without(packets, slot, buffer);
-                };
                 // No more NFs than it may visit yet.
                 let run = tables.runs[usize::from(hop)].first(visits_left);
+                let link = self.links[usize::from(instance)].as_ref();
+                let Some(domain) = link.filter(|l| !l.faulty).map(|l| l.domain) else {
+                    return self.go_without(packets, slot, buffer);
+                };
+                let mut buffer = buffer;
+                if self.domains.several && domain != self.domains.of(buffer) {
+                    let Some(brought) = self.bring(packets, buffer, instance) else {
+                        return;
+                    };
+                    buffer = brought;
+                }
+                let Some(link) = self.links[usize::from(instance)].as_mut() else {
+                    return;
+                };
+                let entry = packets.ledger.entry(buffer);
+                let flags = self.flags[usize::from(entry.tag.port())];
                 let tag = entry.tag.with_visits_left(visits_left - 1);
                 entry.tag = tag.with_owner(Owner::instance(instance)).with_given(self.period);
                 let full = link.stage(entry.descriptor(buffer, flags, run.word()));
@@ -282,7 +295,7 @@ impl Forward {
 
     fn free_staged(&mut self) {
         for part in self.free.chunks(BURST) {
-            self.pool.free_burst(part);
+            self.domains.any().free_burst(part);
         }
         self.free.clear();
     }

@@ -26,13 +26,13 @@ use onvm_api::Reason;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use self::{
-    bench::{Bench, PORTS, SINKS, SOURCES},
+    bench::{Bench, DOMAIN_OF, DOMAINS, PORTS, SINKS, SOURCES},
     nf::Nf,
     programs::Programs,
 };
 use super::{
     Command, End, Event, Feed, GENERATION_SLOTS, Instances, Link, Parts, Sink, Source, SourceKind, Worker,
-    WorkerCounters,
+    WorkerCounters, age::SLICE,
 };
 use crate::{
     dpdk::{RxQueue, TxQueue},
@@ -47,6 +47,9 @@ const SLOTS: usize = 4;
 /// The service that each slot's instance belongs to.
 const SERVICE_OF: [u16; SLOTS] = [0, 0, 1, 2];
 const SERVICES: u16 = 3;
+
+/// Indices from one domain's first buffer to the next's.
+const SPAN: u32 = 1 << 15;
 
 /// Whether the slot's instances make packets, if they may write.
 fn makes(slot: usize) -> bool {
@@ -76,6 +79,12 @@ impl Bytes<'_> {
         u64::from_le_bytes(self.take())
     }
 
+    /// The index of any buffer of any domain.
+    fn buffer(&mut self) -> u32 {
+        let domain = self.below(DOMAINS) as u32;
+        domain * SPAN + u32::from(self.u8())
+    }
+
     fn below(&mut self, n: usize) -> usize {
         usize::from(self.u8()) % n
     }
@@ -93,6 +102,9 @@ impl Bytes<'_> {
 struct World<'b> {
     bench: &'b mut Bench,
     worker: Worker,
+    split: u8,
+    /// Domains that the worker knows.
+    domains: usize,
     commands: Arc<SegQueue<Command>>,
     events: UnboundedReceiver<Event>,
     counters: Arc<WorkerCounters>,
@@ -124,6 +136,8 @@ pub struct Tally {
     /// Packets that flow entries took.
     pub programmed: u64,
     pub generated: u64,
+    /// Packets that were copied from one security domain to another.
+    pub crossings: u64,
     /// Instances that were to be ended, by what was said of them.
     pub faulty: BTreeMap<String, u64>,
 }
@@ -132,7 +146,7 @@ pub struct Tally {
 pub fn run(input: &[u8]) -> Tally {
     let mut bench = bench::bench();
     let mut input = Bytes(input);
-    let mut world = World::new(&mut bench, input.u8());
+    let mut world = World::new(&mut bench, input.u8(), input.u8());
     for _ in 0..MOST_STEPS {
         if input.0.is_empty() {
             break;
@@ -145,13 +159,14 @@ pub fn run(input: &[u8]) -> Tally {
 }
 
 impl<'b> World<'b> {
-    fn new(bench: &'b mut Bench, how: u8) -> Self {
+    /// `split` has two bits for the security domain of each slot's instances.
+    fn new(bench: &'b mut Bench, how: u8, split: u8) -> Self {
         let commands = Arc::new(SegQueue::new());
         let (sender, events) = unbounded_channel();
         let counters = Arc::new(WorkerCounters::new(PORTS, SLOTS));
         let worker = Worker::new(Parts {
             id: 0,
-            pool: bench.pool.clone(),
+            pools: bench.pools[..DOMAIN_OF.len()].to_vec(),
             packets: bench.packets.clone(),
             counters: counters.clone(),
             commands: commands.clone(),
@@ -162,7 +177,7 @@ impl<'b> World<'b> {
                 sleeps: false,
             },
             credit: RING,
-            room: bench.pool.count() / 2,
+            room: bench.pools[0].count() / 2,
             flow_idle: 1,
         });
         let inject = SOURCES
@@ -187,6 +202,8 @@ impl<'b> World<'b> {
         let mut world = Self {
             bench,
             worker,
+            split,
+            domains: DOMAIN_OF.len(),
             commands,
             events,
             counters,
@@ -246,6 +263,7 @@ impl<'b> World<'b> {
                 self.worker.upkeep();
             }
             29 => self.program(input),
+            31 => self.add_domain(),
             _ => self.worker.upkeep(),
         }
     }
@@ -256,7 +274,7 @@ impl<'b> World<'b> {
         let (length, seed) = (14 + input.u8() % 100, input.u8());
         self.note_received();
         let mut buffers = vec![0; count];
-        let got = self.bench.pool.alloc_burst(&mut buffers);
+        let got = self.bench.pools[DOMAIN_OF[source]].alloc_burst(&mut buffers);
         buffers.truncate(got);
         for (i, &buffer) in buffers.iter().enumerate() {
             let entry = self.worker.packets.ledger.slice(buffer as usize, 1)[0];
@@ -292,8 +310,8 @@ impl<'b> World<'b> {
     }
 
     fn write_packet(&mut self, input: &mut Bytes<'_>) {
-        let (buffer, word, value) = (input.u8(), input.u8(), input.u32());
-        self.bench.write(buffer.into(), usize::from(word) * 4, value);
+        let (buffer, word, value) = (input.buffer(), input.u8(), input.u32());
+        self.bench.write(buffer, usize::from(word) * 4, value);
     }
 
     /// As the control thread does once an instance is ready.
@@ -306,7 +324,7 @@ impl<'b> World<'b> {
             false => Layout::new(1, RING, 8),
         };
         let (fd, region) = Region::create("fuzzed", layout.clone()).unwrap();
-        let link = Box::new(Link::new(&region, 0, writes));
+        let link = Box::new(Link::new(&region, 0, writes, self.domain_of(slot)));
         self.commands.push(Command::Attach {
             slot: slot as u16,
             link,
@@ -324,6 +342,20 @@ impl<'b> World<'b> {
             },
         });
         self.worker.upkeep();
+    }
+
+    /// That of the slot's next instance.
+    fn domain_of(&self, slot: usize) -> u8 {
+        (usize::from(self.split >> (2 * slot) & 3) % self.domains) as u8
+    }
+
+    /// As an edit does.
+    fn add_domain(&mut self) {
+        if let Some(pool) = self.bench.pools.get(self.domains) {
+            self.commands.push(Command::AddDomain(pool.clone()));
+            self.domains += 1;
+            self.worker.upkeep();
+        }
     }
 
     fn running(&self, service: u16) -> Vec<u16> {
@@ -441,7 +473,9 @@ impl<'b> World<'b> {
     fn pass(&mut self, periods: usize) {
         for _ in 0..periods {
             self.worker.watch.ends = Instant::now();
-            self.worker.watch_ages();
+            // Slice by slice.
+            let entries = self.worker.packets.ledger.slice(0, usize::MAX).len();
+            (0..entries.div_ceil(SLICE)).for_each(|_| self.worker.watch_ages());
         }
         self.check_ages();
     }

@@ -117,9 +117,9 @@ impl Workers {
     }
 
     /// Has an instance served that has registered. Counts anew for one that is `fresh`, and goes on counting for one that was restarted.
-    pub fn attach(&self, slot: u16, region: &Region, writes: bool, fresh: bool) {
+    pub fn attach(&self, slot: u16, region: &Region, writes: bool, domain: u8, fresh: bool) {
         for (id, worker) in self.workers.iter().enumerate() {
-            let link = Box::new(Link::new(region, id as u32, writes));
+            let link = Box::new(Link::new(region, id as u32, writes, domain));
             worker.commands.push(Command::Attach { slot, link, fresh });
         }
     }

@@ -170,6 +170,17 @@ impl Entry {
     }
 }
 
+impl Entry {
+    /// Of a buffer without a packet.
+    pub(super) const FREE: Self = Self {
+        tag: Tag(0),
+        hash: 0,
+        place: 0,
+    };
+}
+
+const _: () = assert!(Owner::POOL.0 == 0);
+
 /// One worker's entries for all buffers.
 #[derive(Debug)]
 pub(super) struct Ledger {
@@ -178,14 +189,15 @@ pub(super) struct Ledger {
 
 impl Ledger {
     pub(super) fn new(buffers: u32) -> Self {
-        let free = Entry {
-            tag: Tag::new(0, 0, 0, 0).with_owner(Owner::POOL),
-            hash: 0,
-            place: 0,
-        };
         Self {
-            entries: vec![free; buffers as usize],
+            entries: vec![Entry::FREE; buffers as usize],
         }
+    }
+
+    /// Has entries for so many buffers from now on: no fewer than before.
+    pub(super) fn grow(&mut self, buffers: u32) {
+        let buffers = self.entries.len().max(buffers as usize);
+        self.entries.resize(buffers, Entry::FREE);
     }
 
     /// The entry of a buffer whose index comes from the manager itself.

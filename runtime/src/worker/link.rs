@@ -35,6 +35,8 @@ pub struct Link {
     pub(super) not_held: u64,
     /// Of an instance that makes packets. Apart, since others need not carry it through the cache.
     pub(super) blanks: Option<Box<Blanks>>,
+    /// The number of the security domain whose packets it is given.
+    pub(super) domain: u8,
     /// The instance may change packets, so the place and length that it hands back count.
     pub(super) writes: bool,
     /// The instance broke the protocol and is not served any more.
@@ -42,7 +44,7 @@ pub struct Link {
 }
 
 impl Link {
-    pub fn new(region: &Region, worker: u32, writes: bool) -> Self {
+    pub fn new(region: &Region, worker: u32, writes: bool, domain: u8) -> Self {
         let outgoing = region.to_nf_producer(worker);
         Self {
             high: pressure::high(outgoing.capacity()),
@@ -56,6 +58,7 @@ impl Link {
             held: 0,
             not_held: 0,
             blanks: Blanks::new(region, worker),
+            domain,
             writes,
             faulty: false,
         }
@@ -203,7 +206,7 @@ mod tests {
     fn an_instance_that_guesses_holds_no_more_than_a_ring() {
         const RING: u32 = 64;
         let (_fd, region) = Region::create("guesses", Layout::of_instance(1, RING)).unwrap();
-        let (mut link, mut nf) = (Link::new(&region, 0, false), region.to_nf_consumer(0));
+        let (mut link, mut nf) = (Link::new(&region, 0, false, 0), region.to_nf_consumer(0));
         let mut given = 0;
         let mut push = |link: &mut Link, packets: usize| {
             for _ in 0..packets {

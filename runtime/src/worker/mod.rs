@@ -10,6 +10,7 @@ mod age;
 mod blanks;
 mod counters;
 mod credit;
+mod crossing;
 mod flows;
 mod forward;
 #[cfg(any(test, fuzzing))]
@@ -50,6 +51,7 @@ pub use sink::Sink;
 
 use self::{
     age::Watch,
+    crossing::Domains,
     forward::Forward,
     ingress::{Ingress, Receiver},
     packets::{Live, Packets},
@@ -82,6 +84,8 @@ pub enum Command {
     Release { slot: u16 },
     /// Sends a service's packets to these instances from now on. While there is none of them and one is awaited, sources that can wait do.
     Select { service: u16, instances: Instances },
+    /// There is another security domain, with the next number. Before anybody has a buffer of it.
+    AddDomain(Arc<PacketPool>),
     /// Classifies by these tables from now on; packets inside finish by the tables that classified them. No generation that
     /// has packets inside may have a number that is the same modulo [`GENERATION_SLOTS`].
     Publish(Arc<Generation>),
@@ -124,7 +128,8 @@ pub enum Event {
 #[derive(Debug)]
 pub struct Parts {
     pub id: u32,
-    pub pool: Arc<PacketPool>,
+    /// By the number of their security domain; one at least.
+    pub pools: Vec<Arc<PacketPool>>,
     /// The same buffers, mapped for reading headers.
     pub packets: Arc<PacketFile>,
     pub counters: Arc<WorkerCounters>,
@@ -163,7 +168,7 @@ impl Worker {
     pub fn new(parts: Parts) -> Self {
         let Parts {
             id,
-            pool,
+            pools,
             packets,
             counters,
             commands,
@@ -173,12 +178,13 @@ impl Worker {
             room,
             flow_idle,
         } = parts;
-        let buffers = pool.count();
+        let domains = Domains::new(pools);
+        let buffers = domains.indices();
         Self {
             packets: Packets::new(buffers),
             forward: Forward::new(
                 id as usize,
-                pool,
+                domains,
                 packets.clone(),
                 counters.clone(),
                 events.clone(),
@@ -271,6 +277,7 @@ impl Worker {
                     self.forward.select(service, instances);
                     self.note_starved();
                 }
+                Command::AddDomain(pool) => self.add_domain(pool),
                 Command::Publish(tables) => self.publish(tables),
                 Command::Program(changes) => self.program(&changes),
                 Command::Expire { generation, reason } => self.expire(generation, &reason),

@@ -18,13 +18,13 @@ use crate::{
 
 /// The way from one hop to the next.
 #[derive(Debug, Default)]
-struct Route {
+pub(super) struct Route {
     /// Slot of the generation.
     slot: u8,
     to: HopIndex,
     lane: Lane,
     /// What stands in their descriptors: the NFs that handle them there in one go.
-    run: u64,
+    pub(super) run: u64,
     /// How many NFs these are.
     visits: u8,
     /// Where they were handed over before, and how many hops they have passed since then.
@@ -37,6 +37,8 @@ struct Route {
 enum Lane {
     /// To the only instance of a service.
     Instance(u16),
+    /// The same, in another security domain than the packets.
+    Across(u16),
     Port(u16),
     /// Each packet is to be looked at.
     #[default]
@@ -51,19 +53,19 @@ enum Lane {
 pub(super) struct Batch {
     tag: Tag,
     /// The tag that they get.
-    onward: Tag,
+    pub(super) onward: Tag,
     /// Verdict and flags of each, as far as they count: of fused NFs, the last one of the run is to have handled the packet.
     expected: u16,
     counting: u16,
     /// The instance may have changed them.
     writes: bool,
-    route: Route,
+    pub(super) route: Route,
 }
 
 /// A look at each of the packets of a batch.
 #[derive(Debug, Clone, Copy)]
-struct Look {
-    tag: Tag,
+pub(super) struct Look {
+    pub(super) tag: Tag,
     expected: u16,
     counting: u16,
     geometry: Geometry,
@@ -73,7 +75,11 @@ impl Look {
     /// The buffer and the ledger entry of a packet that the instance handed back, with the packet's place, if it is one of them. Its tag
     /// is still what it was, so that its holder is the instance.
     #[inline(always)]
-    fn at<const WRITES: bool>(self, entries: &mut [Entry], words: [u64; 2]) -> Option<(u32, &mut Entry)> {
+    pub(super) fn at<const WRITES: bool>(
+        self,
+        entries: &mut [Entry],
+        words: [u64; 2],
+    ) -> Option<(u32, &mut Entry)> {
         let Descriptor {
             buffer,
             offset,
@@ -100,7 +106,7 @@ impl Look {
 
 impl Batch {
     #[inline(always)]
-    fn look(&self, file: &PacketFile) -> Look {
+    pub(super) fn look(&self, file: &PacketFile) -> Look {
         Look {
             tag: self.tag,
             expected: self.expected,
@@ -111,14 +117,22 @@ impl Batch {
 }
 
 impl Route {
-    /// Works out how packets come to what stands at `to`.
-    fn find(&mut self, services: &[Selection], packets: &Packets, slot: u8, to: HopIndex) {
+    /// Works out how packets come to what stands at `to`. `crosses`: an instance is in another security domain than they.
+    fn find(
+        &mut self,
+        services: &[Selection],
+        packets: &Packets,
+        slot: u8,
+        to: HopIndex,
+        crosses: impl Fn(u16) -> bool,
+    ) {
         let live = packets.generations.live[usize::from(slot)].as_ref();
         let tables = live.map(|l| &l.tables);
         self.slot = slot;
         self.to = to;
         self.lane = match tables.and_then(|t| t.hops.get(usize::from(to))).map(|h| h.at) {
             Some(At::Service(service)) => match services[usize::from(service)].only() {
+                Some(instance) if crosses(instance) => Lane::Across(instance),
                 Some(instance) => Lane::Instance(instance),
                 None => Lane::Each,
             },
@@ -155,13 +169,17 @@ impl Forward {
         let (slot, from) = (tag.generation(), tag.hop());
         let live = packets.generations.live[usize::from(slot)].as_ref();
         let (last, to) = live.map_or((0, NO_HOP), |live| live.tables.behind(from));
+        let (links, several) = (&self.links, self.domains.several);
+        let domain = |slot: u16| links[usize::from(slot)].as_ref().map(|link| link.domain);
+        // What an instance holds is in its domain.
+        let crosses = |to| several && domain(to) != tag.owner().slot().and_then(domain);
         let batch = &mut self.batch;
         let route = &mut batch.route;
-        route.find(&self.services, packets, slot, to);
+        route.find(&self.services, packets, slot, to, crosses);
         route.passed = (from, last);
         let (visits, least) = match route.lane {
             Lane::Port(_) | Lane::Each => (last, last),
-            Lane::Instance(_) => (last + 1, last + route.visits),
+            Lane::Instance(_) | Lane::Across(_) => (last + 1, last + route.visits),
         };
         // One that may not visit so many NFs is looked at by itself.
         if tag.visits_left() < least {
@@ -171,7 +189,9 @@ impl Forward {
             .with_hop(to)
             .with_visits_left(tag.visits_left().saturating_sub(visits));
         batch.onward = match route.lane {
-            Lane::Instance(to) => onward.with_owner(Owner::instance(to)).with_given(self.period),
+            Lane::Instance(to) | Lane::Across(to) => {
+                onward.with_owner(Owner::instance(to)).with_given(self.period)
+            }
             Lane::Port(_) | Lane::Each => onward.with_owner(Owner::POOL),
         };
         let next = u16::from(VERDICT_NEXT);
@@ -192,11 +212,17 @@ impl Forward {
             let n = match (self.batch.route.lane, self.batch.writes) {
                 (Lane::Instance(to), false) => self.hand_on::<false>(packets, to, rest),
                 (Lane::Instance(to), true) => self.hand_on::<true>(packets, to, rest),
+                (Lane::Across(to), false) => self.hand_across::<false>(packets, to, rest),
+                (Lane::Across(to), true) => self.hand_across::<true>(packets, to, rest),
                 (Lane::Port(port), false) => self.send_out::<false>(packets, port, rest),
                 (Lane::Port(port), true) => self.send_out::<true>(packets, port, rest),
                 (Lane::Each, _) => 0,
             };
             if n == 0 {
+                if let Lane::Across(_) = self.batch.route.lane {
+                    // Nothing is gained by asking for all that are left each time.
+                    self.batch.route.lane = Lane::Each;
+                }
                 break;
             }
             done += n;
@@ -275,7 +301,12 @@ impl Forward {
     #[inline(always)]
     pub(super) fn start(&mut self, packets: &mut Packets, tag: Tag, burst: &[RxDesc]) {
         let mut route = Route::default();
-        route.find(&self.services, packets, tag.generation(), tag.hop());
+        let (links, domains) = (&self.links, &self.domains);
+        let domain = |slot: u16| links[usize::from(slot)].as_ref().map(|link| link.domain);
+        // They are all of one port.
+        let from = burst.first().map(|packet| domains.of(packet.index));
+        let crosses = |to| domains.several && domain(to) != from;
+        route.find(&self.services, packets, tag.generation(), tag.hop(), crosses);
         let mut done = 0;
         while done < burst.len() {
             let rest = &burst[done..];
@@ -283,12 +314,17 @@ impl Forward {
                 Lane::Instance(to) if tag.visits_left() >= route.visits => {
                     self.start_at_instance(packets, &route, tag, to, rest)
                 }
+                Lane::Across(to) if tag.visits_left() >= route.visits => {
+                    self.start_across(packets, &route, tag, to, rest)
+                }
                 Lane::Port(port) => self.start_at_port(packets, tag, port, rest),
-                Lane::Instance(_) | Lane::Each => 0,
+                Lane::Instance(_) | Lane::Across(_) | Lane::Each => 0,
             };
             route.taken += n as u64;
             done += n;
             if n == 0 {
+                // Nothing is gained by asking for all that are left each time.
+                route.lane = Lane::Each;
                 let index = rest[0].index;
                 *packets.ledger.entry(index) = arrived(&rest[0], tag);
                 self.send(packets, usize::from(route.slot), index, route.to);
@@ -296,6 +332,13 @@ impl Forward {
             }
         }
         settle(self.worker, packets, &mut route);
+    }
+
+    /// The tag of a packet that begins at an instance.
+    #[inline(always)]
+    pub(super) fn started(&self, tag: Tag, at: u16) -> Tag {
+        let tag = tag.with_owner(Owner::instance(at)).with_given(self.period);
+        tag.with_visits_left(tag.visits_left().saturating_sub(1))
     }
 
     #[inline(never)]
@@ -307,12 +350,11 @@ impl Forward {
         to: u16,
         burst: &[RxDesc],
     ) -> usize {
-        let flags = self.flags[usize::from(tag.port())];
+        let (flags, started) = (self.flags[usize::from(tag.port())], self.started(tag, to));
         let Some(link) = self.links[usize::from(to)].as_mut().filter(|l| !l.faulty) else {
             return 0;
         };
-        let tag = tag.with_owner(Owner::instance(to)).with_given(self.period);
-        let tag = tag.with_visits_left(tag.visits_left().saturating_sub(1));
+        let tag = started;
         let room = link.room();
         let all = room.len();
         let n = all.min(burst.len());

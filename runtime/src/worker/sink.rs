@@ -192,7 +192,7 @@ impl Forward {
         };
         let burst = &staged.packets[from..staged.count];
         let (stamps, stamped, waiting) = (&self.stamps, &self.stamped, &self.waiting);
-        sink.tx_burst(&self.pool, &self.file, burst, &mut |buffer| {
+        sink.tx_burst(self.domains.any(), &self.file, burst, &mut |buffer| {
             let from = usize::from(packets.ledger.entry(buffer).tag.port());
             let stamp = if stamped[from] {
                 stamps.get(buffer)

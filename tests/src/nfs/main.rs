@@ -13,6 +13,7 @@ mod parent;
 mod plant;
 mod probe;
 mod rogue;
+mod scan;
 mod shout;
 mod sorter;
 mod stamp;
@@ -54,6 +55,7 @@ fn main() -> ExitCode {
         Some("parent") => nflib::run::<parent::Parent>(),
         Some("plant") => nflib::run::<plant::Plant>(),
         Some("rogue") => rogue::run(),
+        Some("scan") => nflib::run::<scan::Scan>(),
         Some("shout") => nflib::run::<shout::Shout>(),
         Some("sorter") => nflib::run::<sorter::Sorter>(),
         Some("stamp") => nflib::run::<stamp::Stamp>(),
@@ -63,7 +65,7 @@ fn main() -> ExitCode {
         Some("without") => without::run(),
         other => {
             eprintln!(
-                "error: test-nf takes attacker, chatter, crash, fused, hostile, jumper, maker, misuse, pacer, panics, parent, plant, probe, rogue, shout, sorter, stamp, tag, tuned or without, not {other:?}"
+                "error: test-nf takes attacker, chatter, crash, fused, hostile, jumper, maker, misuse, pacer, panics, parent, plant, probe, rogue, scan, shout, sorter, stamp, tag, tuned or without, not {other:?}"
             );
             ExitCode::from(2)
         }

@@ -205,16 +205,6 @@ fn an_edit_that_cannot_be_done_leaves_the_old_running() {
     let other_ports = endless(&scratch, "ports", &other_ports);
     refused(&manager, &other_ports, None, ApiError::NOT_CHANGEABLE, &["ports"]);
 
-    let apart = "nf mon = monitor {} with { domain = \"red\" }\nnf pace = pacer {}\nsteer a { else -> pace -> mon -> b }";
-    let apart = endless(&scratch, "apart", apart);
-    refused(
-        &manager,
-        &apart,
-        None,
-        ApiError::BAD_BUNDLE,
-        &["`domain`", "`pace`"],
-    );
-
     let dropping = endless(&scratch, "dropping", &FIRST.replace("else", "udp -> drop else"));
     refused(
         &manager,

@@ -51,17 +51,6 @@ fn build(scratch: &Scratch, port: &str, nf: &str) -> PathBuf {
 }
 
 #[test]
-fn what_this_version_cannot_do_is_refused() {
-    let scratch = Scratch::new();
-    let port = "port a = pcap { read = file(\"in.pcap\") }";
-    let alike = build(&scratch, port, "nf fwd = forward {} with { domain = \"red\" }");
-    start(&scratch, &alike).summary();
-    let apart =
-        "nf fwd = forward {} with { domain = \"red\" }\nnf mon = monitor {}\nsteer b { else -> mon -> a }";
-    start(&scratch, &build(&scratch, port, apart)).assert_refused(&["`mon`", "`fwd`", "another domain"]);
-}
-
-#[test]
 fn a_damaged_bundle_is_refused_and_the_file_named() {
     let scratch = Scratch::new();
     let bundle = sound(&scratch);

@@ -13,6 +13,7 @@ mod author;
 mod chaos;
 mod control;
 mod cores;
+mod domains;
 mod errors;
 mod failover;
 mod fused;

@@ -26,21 +26,27 @@ fn packet(n: u32) -> Vec<u8> {
 
 #[test]
 fn copies_and_answers_leave_by_their_outputs() {
-    copy("");
+    copy("", "");
+}
+
+/// The NF's blanks are of its own security domain, and so are the packets in whose names it makes others.
+#[test]
+fn copies_and_answers_leave_from_another_domain() {
+    copy("", "with { domain = \"red\" }");
 }
 
 /// Captures leave room in their rings for the packets made, so that none of all is lost.
 #[test]
 fn in_rings_that_are_short_none_is_lost() {
-    copy("manager { ring = 64 }");
+    copy("manager { ring = 64 }", "");
 }
 
-fn copy(manager: &str) {
+fn copy(manager: &str, with: &str) {
     let scratch = scratch();
     let [lan, tap] = ["lan.pcap", "tap.pcap"].map(|name| scratch.path(name));
     let chain = format!(
         "use \"maker.nf.toml\" as maker\nport wan = pcap {{ read = file(\"in.pcap\") }}\n\
-         port lan = pcap {{ write = \"{}\" }}\nport tap = pcap {{ write = \"{}\" }}\nnf make = maker {{}}\n\
+         port lan = pcap {{ write = \"{}\" }}\nport tap = pcap {{ write = \"{}\" }}\nnf make = maker {{}} {with}\n\
          {manager}\nsteer wan {{ else -> make {{ mirror -> tap }} -> lan }}\n",
         lan.display(),
         tap.display()

@@ -8,6 +8,7 @@
 )]
 
 mod captures;
+mod domains;
 mod fifos;
 mod flows;
 mod formats;

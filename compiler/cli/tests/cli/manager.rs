@@ -105,6 +105,7 @@ fn status(bundle: &Bundle) -> Status {
         chains: Vec::new(),
         services: Vec::new(),
         drops: Vec::new(),
+        domains: Vec::new(),
         buffers: BufferStatus {
             total: 16_384,
             in_use: 0,

@@ -96,6 +96,48 @@ fn one_packet() {
 }
 
 #[test]
+fn a_packet_is_copied_from_one_domain_to_another() {
+    let dir = workspace();
+    let chain = r#"port wan = null { domain = "red" }
+port lan = null
+nf a = forward with { domain = "red" }
+nf b = forward with { domain = "blue" }
+nf c = monitor
+steer wan { else -> a -> b -> c -> lan }
+"#;
+    fs::write(dir.path().join("domains.chain"), chain).unwrap();
+    let (text, _) = run(dir.path(), &["trace", "domains.chain", "wan", "udp"], 0);
+    let whats: Vec<&str> = text.lines().filter_map(|l| l.splitn(2, ':').nth(1)).collect();
+    let has = |at: usize, what: &str| assert!(whats[at].ends_with(what), "{what}: {text}");
+    has(1, " a    forward: next");
+    has(2, " b    copied into domain blue, forward: next");
+    has(3, " c    copied into domain default, monitor: next");
+    has(4, " lan  leaves");
+    let (json, _) = run(dir.path(), &["trace", "domains.chain", "wan", "udp", "--json"], 0);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let copied: Vec<_> = json["path"]["hops"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|hop| hop["copied_into"].as_str())
+        .collect();
+    assert_eq!(copied, [None, Some("blue"), Some("default"), None]);
+    let (graph, _) = run(dir.path(), &["graph", "domains.chain", "--format", "mermaid"], 0);
+    for label in ["null, domain red", "forward, domain red", "forward, domain blue"] {
+        assert!(graph.contains(label), "{label}: {graph}");
+    }
+    let (placement, _) = run(dir.path(), &["check", "domains.chain", "--explain-placement"], 0);
+    for line in [
+        "default: lan receive into it; c see it",
+        "red: wan receive into it; a see it",
+        "blue: nothing is received into it; b see it",
+        "16384 in each of 3 domains",
+    ] {
+        assert!(placement.contains(line), "{line}: {placement}");
+    }
+}
+
+#[test]
 fn wrong_packets() {
     let dir = workspace();
     let refused = |args: &[&str], code| run(dir.path(), &[&["trace", "a.chain"], args].concat(), code).1;

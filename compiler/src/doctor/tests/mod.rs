@@ -156,6 +156,19 @@ fn memory_of_the_host_and_of_its_control_groups() {
         examined(&fake, &fixed).iter().all(|c| c.state != State::Failed),
         "what it says helps"
     );
+    // Each of two domains has so many.
+    fake.file("/proc/meminfo", "MemAvailable:    80000 kB\n");
+    let two = PLAIN.replace("forward", "forward with { domain = \"red\" }");
+    let (name, _, fix) = wrong(&fake, &two);
+    assert_eq!(
+        (name.as_str(), fix.as_str()),
+        ("memory", "manager { buffers = 4096 }")
+    );
+    let fixed = format!("{two}{fix}\n");
+    assert!(
+        examined(&fake, &fixed).iter().all(|c| c.state != State::Failed),
+        "what it says helps with two domains"
+    );
     let mut fake = Fake::sound();
     fake.file("/sys/fs/cgroup/user.slice/memory.max", "104857600\n")
         .file("/sys/fs/cgroup/user.slice/memory.current", "100000000\n");

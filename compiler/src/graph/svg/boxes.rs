@@ -7,7 +7,7 @@ use super::{
 };
 use crate::graph::{
     At, Graph,
-    network::kind_of,
+    network::{details_of_port, kind_of, kind_of_port},
     view::{Row as RuleRow, rows},
 };
 
@@ -170,7 +170,7 @@ fn cards(graph: &Graph) -> Vec<Card> {
         .iter()
         .map(|steering| {
             let port = graph.port(&steering.port);
-            let mut details = port.map_or_else(String::new, super::draw::port_details);
+            let mut details = port.map_or_else(String::new, details_of_port);
             details.extend(steering.doc.iter().map(|doc| format!("\n{doc}")));
             let mut height = CARD_HEAD;
             let rules = rows(graph, steering).into_iter().map(|row| {
@@ -212,7 +212,7 @@ fn cards(graph: &Graph) -> Vec<Card> {
     cards.extend(idle.map(|p| Card {
         port: p.name.clone(),
         kind: p.kind.to_owned(),
-        details: super::draw::port_details(p),
+        details: details_of_port(p),
         y: 0,
         height: 28,
         rules: Vec::new(),
@@ -345,7 +345,10 @@ pub(super) fn box_text(graph: &Graph, at: &At) -> (String, String) {
             name.clone(),
             graph.service(name).map_or_else(String::new, kind_of),
         ),
-        At::Port(name) => (name.clone(), graph.port(name).map_or("", |p| p.kind).to_owned()),
+        At::Port(name) => (
+            name.clone(),
+            graph.port(name).map_or_else(String::new, kind_of_port),
+        ),
         At::Drop => ("drop".to_owned(), String::new()),
     }
 }

@@ -8,8 +8,8 @@ use super::{
     text::escaped,
 };
 use crate::graph::{
-    At, Graph, Port,
-    network::{described, details_of},
+    At, Graph,
+    network::{described, details_of, details_of_port},
 };
 
 /// Writes elements; every text goes through [`escaped`].
@@ -277,14 +277,7 @@ pub(super) fn node(pen: &mut Pen, graph: &Graph, plan: &Plan, it: &NodeBox) {
 fn details(graph: &Graph, at: &At) -> String {
     match at {
         At::Nf(name) => graph.service(name).map_or_else(String::new, details_of),
-        At::Port(name) => graph.port(name).map_or_else(String::new, port_details),
+        At::Port(name) => graph.port(name).map_or_else(String::new, details_of_port),
         At::Drop => "packets end here, counted as dropped by the chain".to_owned(),
     }
-}
-
-pub(super) fn port_details(port: &Port) -> String {
-    described(
-        format!("port {}, {} {}", port.name, port.kind, port.device),
-        port.doc.as_deref(),
-    )
 }

@@ -100,6 +100,7 @@ pub(super) fn any_graph() -> impl Strategy<Value = Graph> {
             name: format!("p{n}"),
             kind: "tap",
             device: String::new(),
+            domain: None,
             doc: None,
         });
         let service = |n| {
@@ -108,6 +109,7 @@ pub(super) fn any_graph() -> impl Strategy<Value = Graph> {
             let chains = chains.iter().filter(stands).map(|c| c.name.clone()).collect();
             Service {
                 fuse: None,
+                domain: None,
                 name: name.clone(),
                 nf_type: "forward".into(),
                 summary: String::new(),

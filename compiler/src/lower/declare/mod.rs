@@ -1,6 +1,6 @@
 //! Declarations that become entries of `manager.toml` as they stand: ports, services, the manager's own settings.
 
-pub(crate) mod effects;
+pub(crate) mod domains;
 pub(crate) mod fused;
 pub(crate) mod manager;
 pub(crate) mod ports;

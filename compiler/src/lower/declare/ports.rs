@@ -8,7 +8,7 @@ use std::{
 use onvm_bundle::{MAX_DPDK_PORTS, MAX_PORTS, ManagerConfig, MemifRole, ParamKind, PathRef, Port, PortKind};
 use onvm_lang::syntax;
 
-use super::{Table, narrow};
+use super::{Table, domains, narrow};
 use crate::{
     diagnostics::{
         closest, device_twice, frame_too_large, missing_setting, out_of_range, table_full, unknown_type,
@@ -115,6 +115,7 @@ fn port(
     let kind = kind(cx, &decl.kind.node, name, head, &read);
     let fits = check_sizes(cx, name, &read, config.buffers.mtu.into());
     let mac = read.values.text("mac");
+    let domain = domains::read(cx, &read);
     let addressed = mac.as_deref().is_none_or(|mac| check_mac(cx, mac, &read));
     if !read.complete || !fits || !addressed {
         return None;
@@ -133,6 +134,7 @@ fn port(
         promiscuous: read.values.flag("promiscuous").unwrap_or(true),
         mtu: read.values.number("mtu").map(narrow),
         mac,
+        domain: domain?,
         ignore_tags: read.values.text("tags").as_deref() == Some("ignored"),
         kind: kind?,
     };
@@ -156,8 +158,9 @@ pub(crate) fn settings(kind: &str) -> Option<Vec<Spec>> {
 }
 
 /// Settings that every kind has.
-fn common() -> [Spec; 5] {
+fn common() -> [Spec; 6] {
     [
+        domains::spec(),
         Spec::plain("queues", ParamKind::Int, "receive queues").range(1, 64),
         Spec::plain("mtu", ParamKind::Int, "largest layer-3 packet in bytes").range(68, 9216),
         Spec::plain("mac", ParamKind::Mac, "the port's own address"),

@@ -8,7 +8,7 @@ use onvm_bundle::{
 };
 use onvm_lang::syntax;
 
-use super::{Table, effects, narrow, refusals, written::Written};
+use super::{Table, domains, narrow, refusals, written::Written};
 use crate::{
     diagnostics::{not_bypassable, service_id_taken, stateful_without_affinity, table_full},
     resolve::{
@@ -34,8 +34,6 @@ pub(crate) struct Nf<'a> {
     pub(crate) sees_rewritten: bool,
     /// Packets go on without it while it is lost.
     pub(crate) bypass: bool,
-    /// Settings that do nothing in this version.
-    pub(crate) idle: Vec<effects::Idle>,
 }
 
 /// The entry of the bundle; the id is given later.
@@ -87,9 +85,12 @@ pub(crate) fn nf<'a>(
         _ => Affinity::Flow,
     };
     let kept = check_affinity(cx, name, &ty, replicas, affinity, &with) & check_bypass(cx, name, &ty, &with);
-    let whole = params.complete && with.complete && kept;
-    let built = whole.then(|| build(cx, name, place, &ty, params, &with, replicas, affinity));
-    let idle = if kept { effects::of_nf(&with) } else { Vec::new() };
+    let domain = domains::read(cx, &with).filter(|_| params.complete && with.complete && kept);
+    let built = domain.map(|domain| {
+        let mut built = build(cx, name, place, &ty, params, &with, replicas, affinity);
+        built.service.domain = domain;
+        built
+    });
     Nf {
         name,
         place,
@@ -97,7 +98,6 @@ pub(crate) fn nf<'a>(
         built,
         sees_rewritten: with.values.text("sees").as_deref() == Some("rewritten"),
         bypass: with.values.text("on_loss").as_deref() == Some("bypass"),
-        idle,
     }
 }
 
@@ -146,7 +146,7 @@ pub(crate) fn with_specs() -> Vec<Spec> {
             "the process that it shares with NFs of the same `fuse`",
         ),
         Spec::plain("image", ParamKind::String, "container image"),
-        Spec::plain("domain", ParamKind::String, "security domain"),
+        domains::spec(),
     ]
 }
 
@@ -229,7 +229,7 @@ fn build(
             _ => Restart::Always,
         },
         read_only: !manifest.effects.writes_packets(),
-        domain: with.values.text("domain"),
+        domain: None,
         outputs: manifest.outputs.iter().map(|o| o.name.clone()).collect(),
         min_replicas: replicas.scales().then_some(replicas.min),
         fuse: with.values.text("fuse"),

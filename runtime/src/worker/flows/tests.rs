@@ -480,6 +480,7 @@ mod flipped {
     use super::*;
 
     const GEOMETRY: Geometry = Geometry {
+        first: 0,
         buffers: 2,
         stride: 512,
         headroom: 128,

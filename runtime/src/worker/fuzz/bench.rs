@@ -8,7 +8,7 @@ use std::{
 use nflib::memory::{Geometry, Mapping, PacketFile, create_file};
 
 use crate::dpdk::{
-    Eal, EalOptions, FileMapping, HEADROOM, HugePages, PacketPool, PageSize, PoolConfig, Port, TxDesc,
+    Eal, EalOptions, HEADROOM, HugePages, PacketPool, PacketSpace, PageSize, PoolConfig, Port, TxDesc,
     TxQueue,
 };
 
@@ -16,8 +16,13 @@ use crate::dpdk::{
 pub(super) const SOURCES: [usize; 2] = [0, 1];
 pub(super) const SINKS: [usize; 2] = [2, 3];
 pub(super) const PORTS: usize = 4;
+/// The number of the security domain that each source's packets come into.
+pub(super) const DOMAIN_OF: [usize; SOURCES.len()] = [0, 1];
+pub(super) const DOMAINS: usize = 3;
 
+/// Of each domain.
 const GEOMETRY: Geometry = Geometry {
+    first: 0,
     buffers: 256,
     stride: 512,
     headroom: HEADROOM as u32,
@@ -25,10 +30,11 @@ const GEOMETRY: Geometry = Geometry {
 
 #[derive(Debug)]
 pub(super) struct Bench {
-    pub(super) pool: Arc<PacketPool>,
+    /// By domain.
+    pub(super) pools: Vec<Arc<PacketPool>>,
     pub(super) packets: Arc<PacketFile>,
-    /// The same, as an NF that may write has it.
-    shared: Mapping,
+    /// By domain, as an NF that may write has them.
+    shared: Vec<Mapping>,
     pub(super) ports: Vec<Port>,
     /// Packets sent to each port in this input.
     pub(super) sent: [u64; PORTS],
@@ -49,30 +55,45 @@ impl Bench {
             ..EalOptions::default()
         });
         let eal = eal.unwrap();
-        let fd = create_file("packets", GEOMETRY.bytes(), false).unwrap();
-        let memory = Arc::new(FileMapping::map(fd.as_fd(), GEOMETRY.bytes()).unwrap());
+        let space = PacketSpace::reserve(&eal, GEOMETRY.stride, GEOMETRY.buffers, DOMAINS as u32).unwrap();
+        let all = Geometry {
+            buffers: space.indices(),
+            ..GEOMETRY
+        };
+        let reader = Mapping::reserve(all.bytes()).unwrap();
         let config = PoolConfig {
-            name: "fuzz".to_owned(),
+            name: String::new(),
             stride: GEOMETRY.stride,
             count: GEOMETRY.buffers,
             headroom: HEADROOM,
             page_size: PageSize::Kib4,
             cache: 0,
         };
-        let pool = PacketPool::new(&eal, memory, &config).unwrap();
+        let (mut pools, mut shared) = (Vec::new(), Vec::new());
+        for domain in 0..DOMAINS {
+            let fd = create_file("packets", GEOMETRY.bytes(), false).unwrap();
+            let offset = space.first_of(domain) as usize * GEOMETRY.stride as usize;
+            let length = reader.put(&fd, offset).unwrap();
+            let config = PoolConfig {
+                name: format!("fuzz{domain}"),
+                ..config.clone()
+            };
+            pools.push(space.add(fd.as_fd(), length, &config).unwrap());
+            shared.push(Mapping::new(&fd, true).unwrap());
+        }
         let open = |id: usize| {
             let mut port = Port::create_vdev(&eal, &format!("net_ring{id}"), "").unwrap();
-            port.configure(&Default::default(), std::slice::from_ref(&pool))
+            let pool = &pools[DOMAIN_OF.get(id).copied().unwrap_or(0)];
+            port.configure(&Default::default(), std::slice::from_ref(pool))
                 .unwrap();
             port.start().unwrap();
             port
         };
-        let ports = (0..PORTS).map(open).collect();
         Self {
-            packets: Arc::new(PacketFile::new(Mapping::new(&fd, false).unwrap(), GEOMETRY).unwrap()),
-            shared: Mapping::new(&fd, true).unwrap(),
-            pool,
-            ports,
+            packets: Arc::new(PacketFile::new(reader, all).unwrap()),
+            ports: (0..PORTS).map(open).collect(),
+            shared,
+            pools,
             sent: [0; PORTS],
             _eal: eal,
         }
@@ -89,13 +110,18 @@ impl Bench {
             .collect();
         let mut left = packets.as_slice();
         while !left.is_empty() {
-            let sent = queue.tx_burst(&self.pool, left);
+            let sent = queue.tx_burst(&self.pools[0], left);
             assert!(
                 sent.accepted > 0,
                 "a port's ring holds more than there are buffers"
             );
             left = &left[sent.accepted..];
         }
+    }
+
+    /// Buffers that are not free.
+    pub(super) fn in_use(&self) -> u64 {
+        self.pools.iter().map(|pool| u64::from(pool.in_use())).sum()
     }
 
     pub(super) fn write_frame(&self, buffer: u32, seed: u8) {
@@ -105,8 +131,10 @@ impl Bench {
     }
 
     pub(super) fn write(&self, buffer: u32, at: usize, value: u32) {
+        let domain = self.pools[0].number_of(buffer);
+        let buffer = buffer - self.pools[domain].first();
         let at = buffer as usize * GEOMETRY.stride as usize + at % GEOMETRY.stride as usize;
-        if let Some(word) = self.shared.u32_at(at) {
+        if let Some(word) = self.shared[domain].u32_at(at) {
             word.store(value, Ordering::Relaxed);
         }
     }

@@ -98,13 +98,13 @@ impl Nf {
                 _ => (128, 64),
             };
             let descriptor = Descriptor {
-                buffer: buffer.unwrap_or_else(|| input.u8().into()),
+                buffer: buffer.unwrap_or_else(|| input.buffer()),
                 offset,
                 length,
                 hash: if how & 16 == 0 {
                     words[0] as u32
                 } else {
-                    input.u8().into()
+                    input.buffer()
                 },
                 verdict,
                 destination,
@@ -124,7 +124,7 @@ impl Nf {
         let words = match input.u8() {
             how @ ..200 => {
                 let run = 1 + u32::from(how % 32);
-                let first = u32::from(input.u8());
+                let first = input.buffer();
                 let (offset, length) = (128 + u16::from(input.u8() % 8) * 64, u16::from(input.u8()) * 2);
                 let (verdict, destination) = (input.u8() % 8, u16::from(input.u8() % 5));
                 // The step of a run, also one that it does not have.

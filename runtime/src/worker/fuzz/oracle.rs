@@ -104,7 +104,22 @@ impl World<'_> {
         all
     }
 
+    /// An instance holds packets and blanks of its own domain alone.
+    fn check_domains(&self) {
+        for (buffer, entry) in self.ledger().iter().enumerate() {
+            let owner = entry.tag.owner();
+            for slot in 0..SLOTS as u16 {
+                if owner == Owner::instance(slot) || owner == Owner::blank(slot) {
+                    let domain = self.worker.forward.domain_of(slot);
+                    let of = self.worker.forward.domains.of(buffer as u32);
+                    assert_eq!(of, domain, "slot {slot} has buffer {buffer} of another domain");
+                }
+            }
+        }
+    }
+
     fn check_owners(&self, held: &[Entry]) {
+        self.check_domains();
         let blanks = self.check_blanks();
         for entry in held {
             let slot = entry.tag.owner().slot().map(usize::from);
@@ -117,7 +132,7 @@ impl World<'_> {
         let coming: usize = self.coming.iter().map(|c| c.len()).sum();
         let waiting = self.sent() - self.read;
         assert_eq!(
-            u64::from(self.bench.pool.in_use()),
+            self.bench.in_use(),
             (held.len() + blanks + coming) as u64 + waiting,
             "buffers in use: {} held, {blanks} blank, {coming} coming, {waiting} sent",
             held.len()
@@ -199,7 +214,7 @@ impl World<'_> {
                 "slot {slot} holds {holds} and is thought to hold {thought}"
             );
         }
-        let mut anew = Shares::new(self.bench.pool.count() / 2);
+        let mut anew = Shares::new(self.bench.pools[0].count() / 2);
         let held = |slot| links(slot).map_or(0, |l| l.held());
         anew.divide(forward.active.iter().map(held));
         for slot in &forward.active {
@@ -228,7 +243,8 @@ impl World<'_> {
     pub(super) fn read_sinks(&mut self) {
         let mut read = Vec::new();
         for queue in &mut self.deliver {
-            drain(queue, &mut read);
+            // Those of other domains are copied, or lost where the port's has no free buffer.
+            self.read += drain(queue, &mut read);
         }
         let different: HashSet<u32> = read.iter().copied().collect();
         assert_eq!(different.len(), read.len(), "a packet was sent twice");
@@ -241,7 +257,7 @@ impl World<'_> {
             );
         }
         self.read += read.len() as u64;
-        self.bench.pool.free_burst(&read);
+        self.bench.pools[0].free_burst(&read);
     }
 
     /// Everything is taken down, in one of the two ways in which that happens; nothing may be left.
@@ -267,8 +283,8 @@ impl World<'_> {
             drain(&mut self.bench.ports[port].rx_queue(0).unwrap(), &mut left);
             self.bench.sent[port] = 0;
         }
-        self.bench.pool.free_burst(&left);
-        assert_eq!(self.bench.pool.in_use(), 0, "buffers are back in the stock");
+        self.bench.pools[0].free_burst(&left);
+        assert_eq!(self.bench.in_use(), 0, "buffers are back in the stock");
         tally
     }
 
@@ -283,6 +299,8 @@ impl World<'_> {
         self.tally.programmed = self.entries.packets();
         (0..SLOTS).for_each(|slot| self.count_instance(slot));
         let mut tally = std::mem::take(&mut self.tally);
+        let crossings = self.generations.iter().flat_map(|g| &g.counters[0].crossings);
+        tally.crossings = crossings.map(|counter| counter.load(Ordering::Relaxed)).sum();
         tally.sent = self.sent();
         tally.generated = self.counters.generated.load(Ordering::Relaxed);
         let hops = self.generations.iter().flat_map(|g| &g.counters[0].dropped);
@@ -325,9 +343,14 @@ impl World<'_> {
     }
 }
 
-fn drain(queue: &mut RxQueue, into: &mut Vec<u32>) {
+/// Gives how many packets were lost by it.
+fn drain(queue: &mut RxQueue, into: &mut Vec<u32>) -> u64 {
     let mut burst = RxBurst::new(32);
-    while queue.rx_burst(&mut burst) > 0 {
+    loop {
+        let lost = burst.foreign;
+        if queue.rx_burst(&mut burst) == 0 && burst.foreign == lost {
+            return lost;
+        }
         into.extend(burst.packets().iter().map(|p| p.index));
     }
 }

@@ -182,6 +182,12 @@ fn whatever_becomes_a_path_is_a_plain_name() {
         ),
         (
             "manager.toml",
+            "name = \"fw\"\n",
+            "name = \"fw\"\ndomain = \"a\\nb\"\n",
+            "`a\\nb` is not a name for a domain",
+        ),
+        (
+            "manager.toml",
             "\"fw-0\"",
             "\"..\"",
             "`..` is not a name for an instance",

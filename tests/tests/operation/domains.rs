@@ -1,0 +1,224 @@
+//! Security domains: what their NFs see of each other's packets, and edits and losses across them.
+
+use std::path::PathBuf;
+
+use onvm_api::{ApiError, Status};
+use onvm_tests::{
+    ByHand, Manager, Scratch, capture,
+    manager::{SOON, Summary, dropped, instance},
+    process, programs,
+};
+use rustix::process::Signal;
+
+const STOCK: usize = 64;
+
+/// Packets of a port, all of which hold a mark.
+fn marked(scratch: &Scratch, name: &str, mark: u8) {
+    let packet = |i| {
+        let mut packet = capture::udp(i as u16, i, 60);
+        let at = packet.len() - 16;
+        // What `test-nf scan` looks for.
+        (0..16).for_each(|n| packet[at + n] = mark.wrapping_mul(2 * n as u8 + 3) ^ 0xa7);
+        packet
+    };
+    let packets: Vec<_> = (0..STOCK as u32).map(packet).collect();
+    capture::write(&scratch.path(name), &packets);
+}
+
+/// Two ports and two NFs that look for the marks, each pair in a domain; gives what each NF found of `red` and of `blue`.
+fn found(domains: [&str; 2]) -> [[u64; 2]; 2] {
+    let scratch = Scratch::new();
+    scratch.manifest("scan", "[effects]\nreads = [\"payload\"]\n");
+    marked(&scratch, "red.pcap", b'R');
+    marked(&scratch, "blue.pcap", b'B');
+    let [red, blue] = domains;
+    let chain = format!(
+        "use \"scan.nf.toml\" as scan\nmanager {{ buffers = 1024, ring = 64 }}\n\
+         port r = pcap {{ read = file(\"red.pcap\"), repeat = true, domain = \"{red}\" }}\n\
+         port b = pcap {{ read = file(\"blue.pcap\"), repeat = true, domain = \"{blue}\" }}\n\
+         port out = pcap {{ write = \"/dev/null\" }}\n\
+         nf look_r = scan with {{ domain = \"{red}\" }}\nnf look_b = scan with {{ domain = \"{blue}\" }}\n\
+         steer r {{ else -> look_r -> out }}\nsteer b {{ else -> look_b -> out }}\n"
+    );
+    let bundle = scratch.build(&chain, "bundle");
+    // They are confined by nothing, and see the addresses of all their memory.
+    let manager = Manager::start(&bundle, "test", &scratch.run_dir(), &["--nfs", "external"]);
+    let scanner = |instance: &str| {
+        let mut command = programs::command("test-nf");
+        command.arg("scan");
+        ByHand::start(command, &manager.nf_socket(instance))
+    };
+    let _scanners = [scanner("look_r-0"), scanner("look_b-0")];
+    manager.wait_for_log("READY");
+    let of = |status: &Status, nf: &str, name: &str| instance(status, nf).counters[name];
+    manager.wait_for_traffic(10_000, SOON);
+    let scanned = |nf, status: &Status| of(status, nf, "scans");
+    let before = manager.status();
+    let status = manager.wait_until("both have looked again at all their memory", SOON, |status| {
+        ["look_r-0", "look_b-0"]
+            .iter()
+            .all(|nf| scanned(nf, status) >= scanned(nf, &before) + 2)
+    });
+    for nf in ["look_r-0", "look_b-0"] {
+        assert!(of(&status, nf, "mappings") > 10, "{nf} sees its memory");
+    }
+    manager.terminate_whole(2 * STOCK);
+    ["look_r-0", "look_b-0"].map(|nf| ["red", "blue"].map(|mark| of(&status, nf, mark)))
+}
+
+#[test]
+fn an_nf_finds_the_packets_of_its_own_domain_in_its_memory_and_of_no_other() {
+    let [[own, theirs], [others, its]] = found(["red", "blue"]);
+    assert!(own > 0 && its > 0, "each finds the packets of its own domain");
+    assert_eq!((theirs, others), (0, 0), "and those of no other");
+    let together = found(["both", "both"]);
+    assert!(
+        together.as_flattened().iter().all(|found| *found > 0),
+        "in one domain they see all: {together:?}"
+    );
+}
+
+/// Endless traffic through these NFs and chains.
+fn endless(scratch: &Scratch, name: &str, declarations: &str) -> PathBuf {
+    let chain = format!(
+        "use \"pacer.nf.toml\" as pacer\nmanager {{ workers = 2, buffers = 4096, ring = 256 }}\n\
+         port a = pcap {{ read = file(\"in.pcap\"), repeat = true, domain = \"outer\" }}\n\
+         port b = pcap {{ write = \"/dev/null\" }}\n{declarations}\n"
+    );
+    scratch.build(&chain, name)
+}
+
+fn scratch() -> Scratch {
+    let scratch = Scratch::new();
+    scratch.pacer();
+    let packets: Vec<_> = (0..STOCK as u32)
+        .map(|i| capture::udp(i as u16, i, 200))
+        .collect();
+    capture::write(&scratch.path("in.pcap"), &packets);
+    scratch
+}
+
+/// What became of packets, whose losses are those of NFs that were killed.
+fn assert_lost_with_nfs_alone(summary: &Summary) {
+    let explained = ["nf_lost", "no_instance", "chain", "shutdown"].map(|reason| summary.dropped(reason));
+    assert_eq!(
+        explained.iter().sum::<u64>(),
+        summary.balance.dropped,
+        "{:?}",
+        summary.drops
+    );
+}
+
+#[test]
+fn domains_come_change_and_go_under_traffic() {
+    let scratch = scratch();
+    let nfs = |pace: &str, fwd: &str| {
+        format!(
+            "nf pace = pacer {{}} with {{ {pace} }}\nnf fwd = forward {{}} with {{ {fwd} }}\nsteer a {{ else -> pace -> fwd -> b }}"
+        )
+    };
+    let first = endless(&scratch, "0", &nfs("", "domain = \"a\""));
+    let manager = Manager::ready(&first, "test", &scratch.run_dir(), &[]);
+    let edits = [
+        ("another domain", nfs("", "domain = \"b\""), vec!["fwd-0"]),
+        ("both", nfs("domain = \"c\"", "domain = \"b\""), vec!["pace-0"]),
+        (
+            "that of the port",
+            nfs("domain = \"outer\"", "domain = \"outer\""),
+            vec!["fwd-0", "pace-0"],
+        ),
+        ("none", nfs("", ""), vec!["fwd-0", "pace-0"]),
+        (
+            "back again",
+            nfs("", "domain = \"a\", on_loss = bypass"),
+            vec!["fwd-0"],
+        ),
+    ];
+    for (number, (what, declarations, replaced)) in edits.iter().enumerate() {
+        manager.wait_for_traffic(1000, SOON);
+        let edit = endless(&scratch, &(number + 1).to_string(), declarations);
+        let reply = manager.apply(&edit, None).unwrap();
+        assert_eq!(
+            (&reply.started, &reply.stopped),
+            (&own(replaced), &own(replaced)),
+            "{what}"
+        );
+    }
+    let status = manager.wait_for_traffic(1000, SOON);
+    let domains: Vec<(&str, Vec<&str>)> = status
+        .domains
+        .iter()
+        .map(|d| (d.name.as_str(), d.members.iter().map(String::as_str).collect()))
+        .collect();
+    // The memory of those that are gone is kept.
+    let expected = [
+        ("default", vec!["b", "pace"]),
+        ("outer", vec!["a"]),
+        ("a", vec!["fwd"]),
+        ("b", vec![]),
+        ("c", vec![]),
+    ];
+    assert_eq!(domains, expected);
+    let gone = status.domains.iter().filter(|d| d.members.is_empty());
+    assert_eq!(
+        gone.map(|d| d.buffers.in_use).sum::<u64>(),
+        0,
+        "nothing is in them"
+    );
+    let hops = &status.chains.last().unwrap().hops;
+    assert!(hops[0].crossings > 0 && hops[1].crossings > 0, "{hops:?}");
+
+    // Lost, and packets go around it meanwhile, or through the next one.
+    for nf in ["fwd-0", "pace-0"] {
+        let pid = instance(&manager.status(), nf).pid.unwrap();
+        process::signal(pid, Signal::KILL);
+        manager.wait_for_instance(nf, Some(pid), SOON);
+        manager.wait_for_traffic(1000, SOON);
+    }
+    let summary = manager.terminate_whole(STOCK);
+    assert_lost_with_nfs_alone(&summary);
+}
+
+fn own(names: &[&str]) -> Vec<String> {
+    names.iter().map(|&name| name.to_owned()).collect()
+}
+
+#[test]
+fn an_edit_that_moves_a_port_or_has_one_domain_too_many_is_refused() {
+    let scratch = scratch();
+    let nf = |domain: usize| {
+        format!("nf fwd = forward {{}} with {{ domain = \"d{domain}\" }}\nsteer a {{ else -> fwd -> b }}")
+    };
+    let manager = Manager::ready(&endless(&scratch, "0", &nf(0)), "test", &scratch.run_dir(), &[]);
+    // With those of the two ports.
+    for domain in 1..14 {
+        let edit = endless(&scratch, &domain.to_string(), &nf(domain));
+        manager.apply(&edit, None).unwrap();
+    }
+    manager.wait_for_traffic(1000, SOON);
+    let refused = |edit: PathBuf, code: &str, words: &[&str]| {
+        let error: ApiError = manager.apply(&edit, None).unwrap_err();
+        assert_eq!(error.code, code, "{error}");
+        assert!(
+            words.iter().all(|word| error.to_string().contains(word)),
+            "{error}"
+        );
+    };
+    refused(
+        endless(&scratch, "many", &nf(14)),
+        ApiError::NOT_READY,
+        &["`d14`", "has had 16", "restart it"],
+    );
+    let chain = "port a = pcap { read = file(\"in.pcap\"), repeat = true }\nport b = pcap { write = \"/dev/null\" }\n\
+                 manager { workers = 2, buffers = 4096, ring = 256 }\nnf fwd = forward\nsteer a { else -> fwd -> b }\n";
+    refused(
+        scratch.build(chain, "moved"),
+        ApiError::NOT_CHANGEABLE,
+        &["ports"],
+    );
+    // One that was there before is still to be had.
+    manager.apply(&endless(&scratch, "again", &nf(3)), None).unwrap();
+    let status = manager.wait_for_traffic(1000, SOON);
+    assert_eq!(dropped(&status.drops, "buffer_exhausted"), 0);
+    manager.terminate_whole(STOCK);
+}
