@@ -13,6 +13,7 @@
 # make install    onvmc, onvm-run and onvm-nf to $(DESTDIR)$(PREFIX)/bin, in release form, and manual pages
 # make setup      only install the system's packages that building and testing need
 # make setup-lab  also what test-lab and test-nic need: QEMU and a kernel
+# make sdk        what NFs in C and Python are built with, in release form, to target/sdk: include, lib, wheel
 # make clean      remove everything that was built
 
 CARGO ?= cargo
@@ -25,7 +26,7 @@ SECONDS ?= 60
 SOAK = $(CARGO) test --workspace --test operation -- --exact --nocapture soak::nothing_is_left_behind
 BUILD = $(CARGO) build $(PACKAGES) --bins
 
-.PHONY: demo demo-containers test test-lab test-nic test-tsan soak fuzz bench bench-quick lint docs release install setup setup-bench setup-lab clean
+.PHONY: demo demo-containers test test-lab test-nic test-tsan soak fuzz bench bench-quick lint docs release install sdk setup setup-bench setup-lab clean
 
 demo:
 	@sh .ci/setup build
@@ -103,6 +104,11 @@ install:
 	    install -m 755 "$$target/release/$$program" "$(DESTDIR)$(PREFIX)/bin/" \
 	    && echo "installed $(DESTDIR)$(PREFIX)/bin/$${program##*/}" || exit 1; \
 	done && "$$target/release/onvmc" man "$(DESTDIR)$(PREFIX)/share/man/man1"
+
+sdk:
+	@sh .ci/setup build sdk
+	$(CARGO) build --release -p nflib-c
+	@target=$$(sh .ci/target) && sh .ci/sdk "$$target/release" "$$target/sdk" && echo "$$target/sdk"
 
 setup:
 	@sh .ci/setup build test

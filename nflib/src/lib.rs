@@ -66,5 +66,5 @@ pub use messages::{Message, Origin, Peers, Sent};
 pub use nf::{Nf, Reconfigured, Setup, SetupError};
 pub use params::{FileMistake, FileMistakes, FileSpan, FlowTarget, Output, Params, ParamsError};
 pub use region::{Region, RegionError, ShmRing};
-pub use run::{RunError, attach_and_run, run, run_with};
+pub use run::{RunError, attach_and_run, run, run_to_code, run_with};
 pub use time::Time;

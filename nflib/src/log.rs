@@ -11,7 +11,7 @@
 
 use std::io::{self, Write};
 
-pub use log::{Level, LevelFilter, debug, error, info, log_enabled, trace, warn};
+pub use log::{Level, LevelFilter, debug, error, info, log_enabled, max_level, trace, warn};
 use log::{Log, Metadata, Record};
 
 struct Stderr;
@@ -27,7 +27,7 @@ pub(crate) fn start(level: LevelFilter) {
 
 impl Log for Stderr {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.level() <= log::max_level()
+        metadata.level() <= max_level()
     }
 
     fn log(&self, record: &Record<'_>) {

@@ -79,19 +79,28 @@ pub fn run<N: Nf>() -> ExitCode {
 
 /// As [`run`], with a function that builds the NF.
 pub fn run_with<N: Nf>(build: impl FnMut(&mut Setup) -> Result<N, SetupError>) -> ExitCode {
+    to_code(build).into()
+}
+
+/// As [`run`], for a `main` that is not Rust's: gives the exit code.
+pub fn run_to_code<N: Nf>() -> u8 {
+    to_code(N::new)
+}
+
+fn to_code<N: Nf>(build: impl FnMut(&mut Setup) -> Result<N, SetupError>) -> u8 {
     let Some(path) = std::env::var_os(session::SOCKET_VARIABLE) else {
         report(&RunError::NoSocket);
-        return ExitCode::from(2);
+        return 2;
     };
     let patience = std::env::var(session::REATTACH_VARIABLE)
         .ok()
         .and_then(|s| s.parse().ok())
         .map(Duration::from_secs);
     match attach_and_run(Path::new(&path), patience, build) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => 0,
         Err(e) => {
             report(&e);
-            ExitCode::FAILURE
+            1
         }
     }
 }

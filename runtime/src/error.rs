@@ -47,6 +47,12 @@ pub enum RunError {
         binary: String,
         searched: String,
     },
+    #[error("NF `{instance}`: its program {program} cannot run: {reason}")]
+    Files {
+        instance: String,
+        program: String,
+        reason: String,
+    },
     #[error(
         "secret `{name}` of NF `{instance}` is not given. Set it in the environment variable {name}, or write it to a file \
          of that name in the directory of --secrets."

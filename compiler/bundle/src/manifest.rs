@@ -42,6 +42,9 @@ pub struct RunSpec {
     pub binary: String,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub args: Vec<String>,
+    /// Files and directories beside the program that it reads when it runs as a process, by their names: modules of a script.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<String>,
     /// The program can run several of its NFs in one process, each named by its one argument.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub fuses: bool,

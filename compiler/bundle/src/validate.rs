@@ -36,6 +36,12 @@ pub(crate) fn references(bundle: &Bundle) -> Checked {
                 format!("`run.binary` is to be the name of a program and no path, and it is `{shown}`");
             return Err(check.refuse(&file, reason));
         }
+        if let Some(path) = config.manifest.run.files.iter().find(|name| !is_file_name(name)) {
+            let shown = path.escape_debug();
+            let reason =
+                format!("`run.files` is to have names of files beside the program, and has `{shown}`");
+            return Err(check.refuse(&file, reason));
+        }
         let mut params = config.params.values();
         params.try_for_each(|value| check.param(&file, value))
     })

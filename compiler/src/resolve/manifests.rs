@@ -181,6 +181,16 @@ pub(crate) fn parse(text: &str) -> Result<NfType, String> {
             "run.binary = {binary:?} is not the name of a program; its directory is named with `onvm-run --nf-path`"
         ));
     }
+    if let Some(path) = manifest
+        .run
+        .files
+        .iter()
+        .find(|name| !onvm_bundle::is_file_name(name))
+    {
+        return Err(format!(
+            "run.files = [{path:?}] is not the name of a file or directory beside the program"
+        ));
+    }
     let effects = &manifest.effects;
     for field in effects.reads.iter().chain(&effects.writes) {
         crate::resolve::fields::check(field)?;
@@ -298,6 +308,13 @@ mod tests {
             let text = base.replace("binary = \"x\"", &format!("binary = {path:?}"));
             assert!(
                 parse(&text).unwrap_err().contains("not the name of a program"),
+                "{path}"
+            );
+            let text = base.replace("binary", &format!("files = [\"lib\", {path:?}]\nbinary"));
+            assert!(
+                parse(&text)
+                    .unwrap_err()
+                    .contains("not the name of a file or directory"),
                 "{path}"
             );
         }

@@ -128,6 +128,18 @@ impl<'a> Burst<'a> {
         Ok(packet)
     }
 
+    /// One of the packets made of this burst, counted from 0, for a caller that has not kept what made it.
+    pub fn made(&mut self, n: usize) -> Option<Packet<'_>> {
+        let descriptor = self.blanks.as_deref_mut()?.made.get_mut(n)?;
+        let file = self.file;
+        Some(Packet { descriptor, file })
+    }
+
+    /// Packets made of this burst so far.
+    pub fn made_count(&self) -> usize {
+        self.blanks.as_deref().map_or(0, |blanks| blanks.made.len())
+    }
+
     /// Makes a copy of the burst's packet `of`, as it is by now, in its name: see [`Self::generate`].
     pub fn copy(&mut self, of: usize) -> Result<Packet<'_>, GenerateError> {
         let (buffer, offset, length) = match self.descriptors.get(of) {

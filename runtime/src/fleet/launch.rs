@@ -1,7 +1,9 @@
 //! Finding an NF's program, and starting it with as few rights as there are.
 
 use std::{
-    os::unix::fs::PermissionsExt,
+    fs::File,
+    io::Read,
+    os::unix::{ffi::OsStrExt, fs::PermissionsExt},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -11,8 +13,11 @@ use onvm_bundle::RunSpec;
 use super::users::User;
 use crate::{
     error::RunError,
-    jail::{Confinement, Jail, StartError, Started},
+    jail::{Confinement, Jail, StartError, Started, is_seen},
 };
+
+/// Bytes at the start of a script that the kernel looks at.
+const LONGEST_FIRST_LINE: u64 = 256;
 
 /// Looks for a program beside onvm-run, in the given directories, then in `PATH`.
 pub(super) fn find(instance: &str, spec: &RunSpec, directories: &[PathBuf]) -> Result<PathBuf, RunError> {
@@ -28,6 +33,7 @@ pub(super) fn find(instance: &str, spec: &RunSpec, directories: &[PathBuf]) -> R
     };
     all.map(|dir| dir.join(&spec.binary))
         .find(executable)
+        .map(|path| std::path::absolute(&path).unwrap_or(path))
         .ok_or_else(|| {
             let mut searched: Vec<String> = named.iter().map(|d| d.display().to_string()).collect();
             searched.push("PATH".to_owned());
@@ -39,10 +45,70 @@ pub(super) fn find(instance: &str, spec: &RunSpec, directories: &[PathBuf]) -> R
         })
 }
 
+/// What a program needs of the file system beside what every NF sees.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Needs {
+    /// It is a script, which its interpreter reads by its path.
+    pub script: bool,
+    /// The manifest's `files`.
+    pub files: Vec<PathBuf>,
+}
+
+impl Needs {
+    /// Of a program with this absolute path, whose manifests name these files. What is not there, or could not be seen, is an error
+    /// before anything starts.
+    pub(super) fn of<'a>(
+        instance: &str,
+        path: &Path,
+        files: impl Iterator<Item = &'a String>,
+    ) -> Result<Self, RunError> {
+        let fail = |reason: String| RunError::Files {
+            instance: instance.to_owned(),
+            program: path.display().to_string(),
+            reason,
+        };
+        let interpreter = interpreter(path);
+        if let Some(interpreter) = interpreter.as_ref().filter(|path| !is_seen(path)) {
+            return Err(fail(format!(
+                "expected an interpreter that NFs can see in its first line, e.g. one in /usr, found `{}`",
+                interpreter.display()
+            )));
+        }
+        let beside = |name: &String| {
+            let file = path.with_file_name(name);
+            match file.exists() {
+                true => Ok(file),
+                false => Err(fail(format!(
+                    "`files` of its manifest names `{name}`, and there is no {}",
+                    file.display()
+                ))),
+            }
+        };
+        Ok(Self {
+            script: interpreter.is_some(),
+            files: files.map(beside).collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+/// The interpreter that a script's first line names; none of another program.
+fn interpreter(path: &Path) -> Option<PathBuf> {
+    let mut start = Vec::new();
+    let file = File::open(path).ok()?;
+    file.take(LONGEST_FIRST_LINE).read_to_end(&mut start).ok()?;
+    let line = start.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
+    let mut words = line
+        .split(|byte| matches!(byte, b' ' | b'\t'))
+        .filter(|word| !word.is_empty());
+    Some(PathBuf::from(std::ffi::OsStr::from_bytes(words.next()?)))
+}
+
 /// What the process of an instance is started with.
 #[derive(Debug, Clone)]
 pub(crate) struct Program {
+    /// Absolute.
     pub path: PathBuf,
+    pub needs: Needs,
     pub args: Vec<String>,
     /// None: it shares the user of the manager, which is not root and cannot choose.
     pub user: Option<Arc<User>>,
@@ -60,6 +126,7 @@ impl Program {
             user: self.user.as_ref().map(|user| user.id()),
             cores,
             node: self.node,
+            needs: &self.needs,
         };
         jail.start(&self.path, &self.args, &confinement).await
     }
@@ -74,6 +141,7 @@ mod tests {
         let spec = RunSpec {
             binary: "no-such-nf".into(),
             args: Vec::new(),
+            files: Vec::new(),
             fuses: false,
             image: None,
         };
@@ -95,9 +163,41 @@ mod tests {
         let spec = RunSpec {
             binary: "sh".into(),
             args: Vec::new(),
+            files: Vec::new(),
             fuses: false,
             image: None,
         };
         assert_eq!(find("x", &spec, &[dir.path().to_path_buf()]).unwrap(), path);
+    }
+
+    #[test]
+    fn a_script_needs_an_interpreter_that_it_can_see_and_its_files() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("nf.py");
+        let needs = |first: &str, files: &[&str]| {
+            std::fs::write(&path, first).unwrap();
+            let files: Vec<String> = files.iter().map(ToString::to_string).collect();
+            Needs::of("nf-0", &path, files.iter()).map_err(|e| e.to_string())
+        };
+        let script = |files: &[&str]| Needs {
+            script: true,
+            files: files.iter().map(|name| dir.path().join(name)).collect(),
+        };
+        assert_eq!(needs("#!/bin/sh -e\n", &[]), Ok(script(&[])));
+        assert_eq!(needs("#! \t/usr/bin/env sh", &["nf.py"]), Ok(script(&["nf.py"])));
+        assert_eq!(needs("\x7fELF", &[]), Ok(Needs::default()));
+        assert_eq!(needs("#!\n", &[]), Ok(Needs::default()));
+        let error = needs("#!/home/me/bin/python\n", &[]).unwrap_err();
+        assert!(
+            error.contains("`/home/me/bin/python`") && error.contains("NF `nf-0`"),
+            "{error}"
+        );
+        let error = needs("#!/usr/bin/../../home/me/python\n", &[]).unwrap_err();
+        assert!(error.contains("NFs can see"), "{error}");
+        let error = needs("", &["lib"]).unwrap_err();
+        assert!(
+            error.contains("`lib`") && error.contains("there is no "),
+            "{error}"
+        );
     }
 }

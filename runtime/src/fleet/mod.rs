@@ -35,7 +35,6 @@ use onvm_bundle::{CoreRequest, CoreShare, MadeFrom};
 use tokio::sync::mpsc::UnboundedSender;
 
 pub use self::spec::{HostOptions, NfMode};
-pub(crate) use self::users::User;
 pub(crate) use self::{
     cores::{Assignment, CorePlan, assigned},
     offer::{Back, Taken},
@@ -46,6 +45,7 @@ pub(crate) use self::{
     spec::{InstanceSpec, Launch},
     supervise::{Report, Shared},
 };
+pub(crate) use self::{launch::Needs, users::User};
 use self::{
     load::Load,
     log::journal::Journal,

@@ -184,16 +184,21 @@ fn one(
                 bundle: PathBuf::new(),
             }))
         }
-        (NfMode::Process, Run::Process) => Some(Launch::Process(Program {
-            path: launch::find(&instance.name, &manifest.run, &host.nf_path)?,
-            args: match process.is_fused() {
-                true => vec![FUSED.to_owned()],
-                false => manifest.run.args.clone(),
-            },
-            user: None,
-            memory: instance.memory,
-            node: instance.numa,
-        })),
+        (NfMode::Process, Run::Process) => {
+            let path = launch::find(&instance.name, &manifest.run, &host.nf_path)?;
+            let files = configs.iter().flat_map(|config| &config.manifest.run.files);
+            Some(Launch::Process(Program {
+                needs: launch::Needs::of(&instance.name, &path, files)?,
+                path,
+                args: match process.is_fused() {
+                    true => vec![FUSED.to_owned()],
+                    false => manifest.run.args.clone(),
+                },
+                user: None,
+                memory: instance.memory,
+                node: instance.numa,
+            }))
+        }
     };
     let mut of_nf = |config: &InstanceConfig| configuration(bundle, config, host, contents);
     let given = match process.is_fused() {

@@ -11,6 +11,7 @@ use std::{
 
 use rustix::{
     event::{PollFd, PollFlags, poll},
+    fs::{Mode, OFlags},
     io::Errno,
     process::{Gid, Resource, Rlimit, Signal, Uid},
     thread::{CapabilitySet, CapabilitySets, CpuSet},
@@ -30,6 +31,10 @@ pub(super) struct Plan<'a> {
     pub(super) socket: OwnedFd,
     /// None: only what comes before the program is tried.
     pub(super) program: Option<OwnedFd>,
+    /// The kernel hands the program's path to its interpreter, which opens it there. Otherwise the program is started from its
+    /// descriptor, and cannot be opened.
+    pub(super) is_script: bool,
+    /// The first is the program's path.
     pub(super) arguments: Pointers<'a>,
     pub(super) environment: Pointers<'a>,
     /// Where a step that fails is written to.
@@ -45,8 +50,8 @@ pub(super) struct Plan<'a> {
     pub(super) node: Option<u16>,
     /// The user that it becomes; none: it stays what it is.
     pub(super) user: Option<u32>,
-    /// What it sees of the file system; none: all.
-    pub(super) root: Option<&'a Root>,
+    /// What it sees of the file system, as every NF and of its own; none: all.
+    pub(super) root: Option<[&'a Root; 2]>,
     pub(super) ruleset: Option<OwnedFd>,
     pub(super) filter: Option<&'a BpfProgram>,
 }
@@ -184,7 +189,7 @@ fn set_up(plan: &Plan<'_>) -> Result<(), (Step, Errno)> {
         take_user(plan).map_err(at(Step::User))?;
     }
     if let Some(root) = plan.root {
-        root.enter().map_err(at(Step::Files))?;
+        Root::enter(root).map_err(at(Step::Files))?;
     }
     if !plan.namespaces.user {
         take_user(plan).map_err(at(Step::User))?;
@@ -194,6 +199,9 @@ fn set_up(plan: &Plan<'_>) -> Result<(), (Step, Errno)> {
     rustix::thread::set_no_new_privs(true).map_err(at(Step::Privileges))?;
     end_with_manager(plan).map_err(at(Step::Death))?;
     if let Some(ruleset) = &plan.ruleset {
+        if plan.is_script && plan.root.is_some() {
+            permit_lists(ruleset).map_err(at(Step::Landlock))?;
+        }
         restrict(ruleset).map_err(at(Step::Landlock))?;
     }
     if let Some(filter) = plan.filter {
@@ -281,7 +289,7 @@ fn place_streams(plan: &Plan<'_>) -> Result<(), Errno> {
         check(done)?;
     }
     close_on_exec(SOCKET as u32 + 1)?;
-    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    rustix::process::umask(Mode::from_raw_mode(0o077));
     // The manager ignores it, and an ignored signal would stay so.
     // SAFETY: the default action is not code that could run in a wrong state.
     let before = unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
@@ -318,6 +326,36 @@ fn end_with_manager(plan: &Plan<'_>) -> Result<(), Errno> {
     }
 }
 
+/// An interpreter looks for modules by listing directories: it may list those of the root that it has been given, of which the
+/// ruleset's maker could not know.
+fn permit_lists(ruleset: &OwnedFd) -> Result<(), Errno> {
+    /// `struct landlock_path_beneath_attr`.
+    #[repr(C, packed)]
+    struct Beneath {
+        allowed: u64,
+        parent: c_int,
+    }
+    const READ_DIR: u64 = 1 << 3;
+    const PATH_BENEATH: c_int = 1;
+    let root = rustix::fs::open(c"/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    let rule = Beneath {
+        allowed: READ_DIR,
+        parent: root.as_raw_fd(),
+    };
+    // SAFETY: the call reads a rule of the layout that its kind has in the kernel's interface, which lives through it, as both
+    // descriptors do.
+    let done = unsafe {
+        libc::syscall(
+            libc::SYS_landlock_add_rule,
+            ruleset.as_raw_fd(),
+            PATH_BENEATH,
+            &raw const rule,
+            0,
+        )
+    };
+    check(done)
+}
+
 fn restrict(ruleset: &OwnedFd) -> Result<(), Errno> {
     // SAFETY: the call takes two numbers, of which the first is a descriptor that lives through it.
     let done = unsafe { libc::syscall(libc::SYS_landlock_restrict_self, ruleset.as_raw_fd(), 0) };
@@ -335,13 +373,18 @@ fn install(filter: &BpfProgram) -> Result<(), Errno> {
 }
 
 fn execute(program: &OwnedFd, plan: &Plan<'_>) -> Result<Infallible, Errno> {
-    // SAFETY: the path is an empty C string; both arrays end with a null pointer, and their strings outlive them by the lifetime
-    // of `Pointers`. The call returns only with an error.
+    let path = match (plan.is_script, plan.arguments.pointers.first()) {
+        (true, Some(path)) => *path,
+        _ => c"".as_ptr(),
+    };
+    // SAFETY: the path is a C string, the empty one or the first argument, whose string outlives the array by the lifetime of
+    // `Pointers`, as those of both arrays do, which end with a null pointer. The descriptor is open; an absolute path, as that of a
+    // script is, leaves it aside. The call returns only with an error.
     let failed = unsafe {
         libc::syscall(
             libc::SYS_execveat,
             program.as_fd().as_raw_fd(),
-            c"".as_ptr(),
+            path,
             plan.arguments.pointers.as_ptr(),
             plan.environment.pointers.as_ptr(),
             libc::AT_EMPTY_PATH,

@@ -3,11 +3,7 @@
 //! The ruleset also takes from it all signals to processes outside, abstract Unix sockets and TCP, as far as the kernel's Landlock
 //! knows these. It stands beside the root directory of [`super::root`]: either is enough.
 
-use std::{
-    io,
-    os::fd::OwnedFd,
-    path::{Path, PathBuf},
-};
+use std::{io, os::fd::OwnedFd, path::Path};
 
 use landlock::{
     ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, Ruleset, RulesetAttr, RulesetCreatedAttr,
@@ -38,11 +34,11 @@ pub(super) fn version() -> u32 {
     check(result).map_or(0, |()| u32::try_from(result).unwrap_or(0))
 }
 
-/// The ruleset of an instance with this program.
-pub(super) fn ruleset(program: Option<&Path>) -> io::Result<Option<OwnedFd>> {
+/// The ruleset of an instance with these files and directories of its own.
+pub(super) fn ruleset<'a>(own: impl Iterator<Item = &'a Path>) -> io::Result<Option<OwnedFd>> {
     let failed = |e: landlock::RulesetError| io::Error::other(format!("the Landlock ruleset: {e}"));
-    let there = SYSTEM.iter().chain(&FILES).map(PathBuf::from);
-    let paths = there.chain(program.map(Path::to_path_buf)).filter(|p| p.exists());
+    let there = SYSTEM.iter().chain(&FILES).map(Path::new);
+    let paths = there.chain(own).filter(|p| p.exists());
     let ruleset = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
         .handle_access(AccessFs::from_all(NEWEST))

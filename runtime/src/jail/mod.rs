@@ -23,7 +23,7 @@ use std::{
         fd::{AsRawFd, OwnedFd},
         unix::ffi::OsStrExt,
     },
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -46,8 +46,9 @@ pub(crate) use self::{
     libraries::leave_out_of_copies,
     means::Means,
     process::{NfProcess, OwnChild, StartError, end_all_of, has_started},
+    root::is_seen,
 };
-use crate::error::RunError;
+use crate::{error::RunError, fleet::Needs};
 
 /// Threads that an instance may have.
 const MOST_THREADS: u64 = 64;
@@ -77,6 +78,8 @@ pub(crate) struct Confinement<'a> {
     pub(crate) cores: &'a [u16],
     /// The NUMA node that its memory comes from as long as that has some; none: that of the core where it runs.
     pub(crate) node: Option<u16>,
+    /// What its program needs of the file system beside what every NF sees.
+    pub(crate) needs: &'a Needs,
 }
 
 /// A program in its jail.
@@ -139,7 +142,7 @@ impl Jail {
 
     fn with(&mut self, namespaces: Namespaces) {
         self.means.namespaces = namespaces;
-        self.root = namespaces.mount.then(|| Arc::new(Root::new()));
+        self.root = namespaces.mount.then(|| Arc::new(Root::of_all()));
     }
 
     /// Sets a jail up in a process that then ends.
@@ -149,6 +152,7 @@ impl Jail {
             user: self.means.users.then_some(REHEARSAL_USER),
             cores: &[],
             node: None,
+            needs: &Needs::default(),
         };
         let mut started = self.start_any(None, &[], &confinement).await?;
         let status = started.process.wait().await?;
@@ -175,6 +179,10 @@ impl Jail {
         confinement: &Confinement<'_>,
     ) -> Result<Started, StartError> {
         let names = command_line(program, arguments)?;
+        let needs = confinement.needs;
+        let script = program.filter(|_| needs.script);
+        let own: Vec<&Path> = needs.files.iter().map(PathBuf::as_path).chain(script).collect();
+        let own_root = Root::of(own.iter().copied());
         let environment = environment()?;
         let limits = confinement.limits(self.means.namespaces.user);
         let (ours, socket) = nflib::session::pair()?;
@@ -184,7 +192,7 @@ impl Jail {
         let (their_go, go) = pipe()?;
         let ruleset = match self.means.landlock {
             0 => None,
-            _ => files::ruleset(program)?,
+            _ => files::ruleset(own.iter().copied().chain(program))?,
         };
         let plan = Plan {
             streams: [
@@ -194,6 +202,7 @@ impl Jail {
             ],
             socket: above(socket)?,
             program: program.map(|p| above(File::open(p)?.into())).transpose()?,
+            is_script: script.is_some(),
             arguments: Pointers::new(names.iter().map(CString::as_c_str)),
             environment: Pointers::new(environment.iter().map(CString::as_c_str)),
             report: above(their_report)?,
@@ -204,7 +213,7 @@ impl Jail {
             cores: confinement.cores(),
             node: confinement.node,
             user: confinement.user,
-            root: self.root.as_deref(),
+            root: self.root.as_deref().map(|root| [root, &own_root]),
             ruleset,
             filter: self.filter.as_deref(),
         };

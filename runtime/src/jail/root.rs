@@ -1,6 +1,7 @@
-//! The directory tree that an NF sees: programs and libraries of the system, read-only, and nothing else.
+//! The directory tree that an NF sees: programs and libraries of the system, what its own program needs, read-only, and nothing
+//! else.
 //!
-//! A new, empty file system becomes the root; the directories of [`Root::new`] are mounted into it. The host's tree goes, with
+//! A new, empty file system becomes the root; the directories of [`Root::of_all`] are mounted into it. The host's tree goes, with
 //! `/proc`, `/sys`, `/run` and everybody's data.
 
 use std::{
@@ -46,6 +47,16 @@ pub(super) const FILES: [&str; 5] = [
     "/dev/zero",
 ];
 
+fn is_in_system(path: &Path) -> bool {
+    SYSTEM.iter().any(|directory| path.starts_with(directory))
+}
+
+/// Whether every NF sees what is at this path now.
+pub(crate) fn is_seen(path: &Path) -> bool {
+    let real = fs::canonicalize(path);
+    is_in_system(path) && real.is_ok_and(|real| is_in_system(&real))
+}
+
 /// What the tree is made of, worked out before the process starts.
 #[derive(Debug)]
 pub(super) struct Root {
@@ -71,18 +82,27 @@ enum Kind {
 }
 
 impl Root {
-    /// Of what there is on this host.
-    pub(super) fn new() -> Self {
-        let entries = SYSTEM.into_iter().chain(FILES).filter_map(Entry::of).collect();
+    /// What every NF sees of what there is on this host.
+    pub(super) fn of_all() -> Self {
+        let all = SYSTEM.into_iter().chain(FILES).map(Path::new);
+        let entries = all.filter_map(Entry::of).collect();
         Self { entries }
     }
 
-    /// Makes the tree the root of this process, which has a mount namespace of its own.
-    pub(super) fn enter(&self) -> Result<(), Errno> {
+    /// What one sees beside that: files and directories, by absolute paths.
+    pub(super) fn of<'a>(own: impl Iterator<Item = &'a Path>) -> Self {
+        let own = own.filter(|path| !is_in_system(path));
+        let entries = own.filter_map(Entry::of).collect();
+        Self { entries }
+    }
+
+    /// Makes the trees the root of this process, which has a mount namespace of its own.
+    pub(super) fn enter(trees: [&Self; 2]) -> Result<(), Errno> {
         // What is mounted here is not to show on the host.
         set_attributes(CWD, c"/", 0, libc::MS_PRIVATE)?;
         let root = mount_empty()?;
-        self.entries.iter().try_for_each(|entry| entry.add(&root))?;
+        let mut entries = trees.into_iter().flat_map(|tree| &tree.entries);
+        entries.try_for_each(|entry| entry.add(&root))?;
         rustix::process::fchdir(&root)?;
         // The old root goes on top of the new one, and away.
         rustix::process::pivot_root(c".", c".")?;
@@ -95,7 +115,7 @@ impl Root {
 /// An empty file system, mounted over the root so that it belongs to this namespace; the root of the process stays beneath it.
 fn mount_empty() -> Result<OwnedFd, Errno> {
     let context = fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
-    for (key, value) in [(c"mode", c"755"), (c"size", c"64k"), (c"nr_inodes", c"64")] {
+    for (key, value) in [(c"mode", c"755"), (c"size", c"64k"), (c"nr_inodes", c"512")] {
         fsconfig_set_string(context.as_fd(), key, value)?;
     }
     fsconfig_create(context.as_fd())?;
@@ -112,7 +132,7 @@ fn mount_empty() -> Result<OwnedFd, Errno> {
 }
 
 impl Entry {
-    fn of(path: &'static str) -> Option<Self> {
+    fn of(path: &Path) -> Option<Self> {
         let metadata = fs::symlink_metadata(path).ok()?;
         let kind = if metadata.is_symlink() && fs::metadata(path).is_ok_and(|m| m.is_dir()) {
             // `/bin` to `usr/bin`.
@@ -124,13 +144,13 @@ impl Entry {
             Kind::File
         };
         let inside = |path: &Path| CString::new(path.strip_prefix("/").ok()?.as_os_str().as_bytes()).ok();
-        let mut parents: Vec<CString> = Path::new(path).ancestors().skip(1).filter_map(inside).collect();
+        let mut parents: Vec<CString> = path.ancestors().skip(1).filter_map(inside).collect();
         parents.retain(|p| !p.is_empty());
         parents.reverse();
         Some(Self {
-            path: CString::new(path).ok()?,
+            path: CString::new(path.as_os_str().as_bytes()).ok()?,
             parents,
-            name: inside(Path::new(path))?,
+            name: inside(path)?,
             kind,
         })
     }

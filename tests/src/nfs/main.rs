@@ -2,6 +2,7 @@
 
 mod attacker;
 mod chatter;
+mod conform;
 mod crash;
 mod hostile;
 mod jumper;
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
     match std::env::args().nth(1).as_deref() {
         Some("attacker") => nflib::run::<attacker::Attacker>(),
         Some("chatter") => nflib::run::<chatter::Chatter>(),
+        Some("conform") => nflib::run::<conform::Conform>(),
         Some("crash") => nflib::run::<crash::Crash>(),
         Some(nflib::FUSED) if is_hostile() => misuse::run(),
         Some(nflib::FUSED) => nflib::run_fused(|name| FUSED.iter().find(|p| p.name == name).copied()),
@@ -65,7 +67,7 @@ fn main() -> ExitCode {
         Some("without") => without::run(),
         other => {
             eprintln!(
-                "error: test-nf takes attacker, chatter, crash, fused, hostile, jumper, maker, misuse, pacer, panics, parent, plant, probe, rogue, scan, shout, sorter, stamp, tag, tuned or without, not {other:?}"
+                "error: test-nf takes attacker, chatter, conform, crash, fused, hostile, jumper, maker, misuse, pacer, panics, parent, plant, probe, rogue, scan, shout, sorter, stamp, tag, tuned or without, not {other:?}"
             );
             ExitCode::from(2)
         }
