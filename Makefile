@@ -2,7 +2,8 @@
 # make demo-containers  the same with each NF in a container
 # make test       build everything and run every test
 # make test-lab   what takes its time or a virtual machine: a thousand edits and five hundred killed NFs under traffic, a minute of
-#                 soak, control groups, cores on several NUMA nodes, network cards, a container engine whose parts are killed
+#                 soak, control groups, cores on several NUMA nodes, network cards, a container engine whose parts are killed, Debian
+#                 packages
 # make test-nic   `pci` ports on emulated network cards with their own drivers, in a virtual machine; a part of test-lab
 # make soak       ten minutes at full rate with a killed NF every second, scaling, and flow entries that come and end; SECONDS=3600
 #                 for an hour
@@ -10,7 +11,8 @@
 # make fuzz       fuzz parser, formatter, checker and manager; SECONDS=600 for ten minutes each instead of one
 # make bench      all benchmarks; bench-quick: a two-minute part of them
 # make lint       formatting, clippy, documentation
-# make install    onvmc, onvm-run and onvm-nf to $(DESTDIR)$(PREFIX)/bin, in release form, and manual pages
+# make install    onvmc, onvm-run and onvm-nf to $(DESTDIR)$(PREFIX)/bin, in release form, manual pages, completions, a unit file
+# make deb        the Debian packages onvm and onvm-dev in target/debian
 # make setup      only install the system's packages that building and testing need
 # make setup-lab  also what test-lab and test-nic need: QEMU and a kernel
 # make sdk        what NFs in C and Python are built with, in release form, to target/sdk: include, lib, wheel
@@ -26,7 +28,8 @@ SECONDS ?= 60
 SOAK = $(CARGO) test --workspace --test operation -- --exact --nocapture soak::nothing_is_left_behind
 BUILD = $(CARGO) build $(PACKAGES) --bins
 
-.PHONY: demo demo-containers test test-lab test-nic test-tsan soak fuzz bench bench-quick lint docs release install sdk setup setup-bench setup-lab clean
+.PHONY: demo demo-containers test test-lab test-nic test-tsan soak fuzz bench bench-quick lint docs release install sdk deb setup \
+        setup-bench setup-lab clean
 
 demo:
 	@sh .ci/setup build
@@ -51,7 +54,8 @@ test-lab: setup-lab
 	ONVM_TEST_ROUNDS=500 $(CARGO) test --workspace --test operation -- --exact --nocapture apply::many_edits_and_losses_leave_nothing_behind
 	ONVM_TEST_ROUNDS=60 $(SOAK)
 	$(CARGO) test --workspace --test containers -- --ignored --test-threads 1
-	$(CARGO) test --workspace --test guests --test nic -- --ignored --test-threads 1
+	PROFILE=debug FAST=yes sh .ci/deb
+	$(CARGO) test --workspace --test guests --test nic --test packages -- --ignored --test-threads 1
 
 test-nic: setup-lab
 	$(CARGO) test --workspace --no-run
@@ -99,11 +103,14 @@ release:
 # `make release && sudo make install` where only the user has Rust.
 install:
 	@if command -v $(CARGO) >/dev/null; then $(MAKE) release; fi
-	@target=$$(sh .ci/target) && install -d "$(DESTDIR)$(PREFIX)/bin" && \
-	for program in onvmc onvm-run ../$$(uname -m)-unknown-linux-gnu/release/onvm-nf; do \
-	    install -m 755 "$$target/release/$$program" "$(DESTDIR)$(PREFIX)/bin/" \
-	    && echo "installed $(DESTDIR)$(PREFIX)/bin/$${program##*/}" || exit 1; \
-	done && "$$target/release/onvmc" man "$(DESTDIR)$(PREFIX)/share/man/man1"
+	@PREFIX="$(PREFIX)" DESTDIR="$(DESTDIR)" sh .ci/install
+
+# Debian packages: target/debian/*.deb.
+deb:
+	@sh .ci/setup build deb
+	@$(MAKE) release
+	$(CARGO) build --release -p nflib-c
+	@sh .ci/deb
 
 sdk:
 	@sh .ci/setup build sdk

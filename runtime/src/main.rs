@@ -4,7 +4,8 @@
 
 use std::{io::Write, path::PathBuf, process::ExitCode, sync::LazyLock, time::Duration};
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
+use clap_complete::Shell;
 use onvm_api::Isolation;
 use onvm_run::{
     api::notify_ready,
@@ -20,7 +21,7 @@ use tracing_subscriber::EnvFilter;
 #[command(name = "onvm-run", version = VERSION.as_str())]
 struct Arguments {
     /// The directory that `onvmc build -o` wrote
-    #[arg(required_unless_present = "isolation")]
+    #[arg(required_unless_present_any = ["isolation", "generate"])]
     bundle: Option<PathBuf>,
     /// Print the means of isolation that this host offers, and exit
     #[arg(long, conflicts_with = "bundle")]
@@ -55,6 +56,19 @@ struct Arguments {
     /// More detail in the log; given twice, all of it
     #[arg(short, long, action = clap::ArgAction::Count)]
     verbose: u8,
+    /// Print what is installed beside the program, and exit
+    #[arg(long, value_enum, hide = true, conflicts_with = "bundle")]
+    generate: Option<Generated>,
+}
+
+/// Made from the definition of the command line.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Generated {
+    /// The manual page.
+    Man,
+    Bash,
+    Fish,
+    Zsh,
 }
 
 /// Its own version and DPDK's.
@@ -68,6 +82,12 @@ static VERSION: LazyLock<String> = LazyLock::new(|| {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if let Some(what) = arguments.generate {
+        return match generate(what, &mut std::io::stdout()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::FAILURE,
+        };
+    }
     log_to_stderr(&arguments);
     // Children inherit it: no NF gains rights by executing a set-user-id program. Without it they start all the same.
     let _ = rustix::thread::set_no_new_privs(true);
@@ -134,6 +154,20 @@ fn run(arguments: &Arguments) -> Result<ExitCode, RunError> {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
     })
+}
+
+fn generate(what: Generated, out: &mut impl Write) -> std::io::Result<()> {
+    // Without the number of DPDK, which is that of the machine that builds.
+    let mut command = Arguments::command().version(env!("CARGO_PKG_VERSION"));
+    let shell = match what {
+        Generated::Man => return clap_mangen::Man::new(command).render(out),
+        Generated::Bash => Shell::Bash,
+        Generated::Fish => Shell::Fish,
+        Generated::Zsh => Shell::Zsh,
+    };
+    let mut text = Vec::new();
+    clap_complete::generate(shell, &mut command, "onvm-run", &mut text);
+    out.write_all(&text)
 }
 
 /// A pipe that nobody reads any more ends nothing.

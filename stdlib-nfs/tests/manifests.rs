@@ -18,6 +18,8 @@ fn manifests_are_read_and_name_their_nf() {
             (manifest.run.binary.as_str(), &manifest.run.args[..]),
             ("onvm-nf", &[nf.name.to_owned()][..])
         );
+        // The name of their image, which `onvmc image` gives it by its own version.
+        assert_eq!(manifest.version, env!("CARGO_PKG_VERSION"), "{}", nf.name);
         assert!(
             !manifest.effects.writes_packets(),
             "{} needs no writable packets",

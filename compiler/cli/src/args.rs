@@ -169,9 +169,13 @@ pub(crate) enum New {
     Nf {
         /// In lower case: letters, digits and `_`
         name: String,
-        /// The `nflib` crate to build against; found by itself when onvmc was built from its workspace
+        /// The `nflib` crate to build against [default: that of the package onvm-dev, or of the workspace that onvmc was
+        /// built from]
         #[arg(long, value_name = "PATH")]
         nflib: Option<PathBuf>,
+        /// With a Dockerfile, and a test of the program that goes into the image
+        #[arg(long)]
+        container: bool,
     },
 }
 

@@ -14,11 +14,14 @@ use super::{
 pub(super) fn run(out: &Output, args: &NewArgs) -> Outcome {
     let (name, made) = match &args.what {
         New::Chain { name } => (name, chain(name)),
-        New::Nf { name, nflib } => match find_nflib(nflib.as_deref()) {
-            Some(path) => (name, nf(name, &path)),
+        New::Nf {
+            name,
+            nflib,
+            container,
+        } => match find_nflib(nflib.as_deref()) {
+            Some(path) => (name, nf(name, &path, *container)),
             None => {
-                let text =
-                    "cannot find the `nflib` crate. Say where it is: `onvmc new nf NAME --nflib PATH`.";
+                let text = "cannot find the `nflib` crate. Install the package onvm-dev, or say where the crate is: `onvmc new nf NAME --nflib PATH`.";
                 out.error("nflib", text);
                 return Outcome::Usage;
             }
@@ -155,14 +158,14 @@ fn chain(name: &str) -> Files {
     ])
 }
 
-fn nf(name: &str, nflib: &Path) -> Files {
+fn nf(name: &str, nflib: &Path, container: bool) -> Files {
     let data = serde_json::json!({
         "name": name,
         "type": type_name(name),
         "nflib": toml_string(nflib),
         "nflib_testing": toml_string(&nflib.join("testing")),
     });
-    Ok(vec![
+    let mut files = vec![
         (
             format!("{name}/Cargo.toml"),
             fill(include_str!("templates/nf.cargo.toml.hbs"), &data)?,
@@ -184,7 +187,29 @@ fn nf(name: &str, nflib: &Path) -> Files {
             format!("{name}/.gitignore"),
             b"/target\n*.bundle\n*-out.pcap\n".to_vec(),
         ),
-    ])
+    ];
+    if let Some(vendor) = vendored(nflib) {
+        let data = serde_json::json!({ "vendor": toml_string(&vendor) });
+        files.push((
+            format!("{name}/.cargo/config.toml"),
+            fill(include_str!("templates/nf.cargo.config.toml.hbs"), &data)?,
+        ));
+    }
+    if container {
+        files.push((
+            format!("{name}/Dockerfile"),
+            fill(include_str!("templates/nf.dockerfile.hbs"), &data)?,
+        ));
+        files.push((
+            format!("{name}/.dockerignore"),
+            format!("*\n!target/release/{name}\n").into_bytes(),
+        ));
+        files.push((
+            format!("{name}/tests/container.rs"),
+            fill(include_str!("templates/nf.container.rs.hbs"), &data)?,
+        ));
+    }
+    Ok(files)
 }
 
 /// A JSON string is a TOML string.
@@ -219,11 +244,31 @@ fn type_name(name: &str) -> String {
     }
 }
 
-/// The crate that was named, or the one of the workspace that this program was built from.
+/// The crate that was named, the installed one, or the one of the workspace that this program was built from.
 fn find_nflib(given: Option<&Path>) -> Option<PathBuf> {
-    let own = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../nflib"));
-    let path = fs::canonicalize(given.unwrap_or(own)).ok()?;
-    path.join("Cargo.toml").is_file().then_some(path)
+    let is_crate = |path: &PathBuf| path.join("Cargo.toml").is_file();
+    let found = |path: &Path| fs::canonicalize(path).ok().filter(is_crate);
+    if let Some(path) = given {
+        return found(path);
+    }
+    let program = std::env::current_exe().ok();
+    let installed = program
+        .as_deref()
+        .and_then(Path::parent)
+        .map(|bin| bin.join(INSTALLED));
+    let built_from = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../nflib"));
+    installed
+        .and_then(|path| found(&path))
+        .or_else(|| found(built_from))
+}
+
+/// Where the package onvm-dev has the crate, from the directory of onvmc.
+const INSTALLED: &str = "../share/onvm/crates/nflib";
+
+/// The sources of the crates that an installed `nflib` needs, which come with it.
+fn vendored(nflib: &Path) -> Option<PathBuf> {
+    let vendor = nflib.parent()?.join("vendor");
+    vendor.is_dir().then_some(vendor)
 }
 
 /// A capture of three packets: an ARP request, a TCP SYN to port 80, a DNS query over UDP.

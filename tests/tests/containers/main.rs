@@ -8,6 +8,7 @@
 )]
 
 mod hardships;
+mod images;
 mod isolation;
 mod lifecycle;
 mod refusals;

@@ -1,6 +1,6 @@
 //! Commands that read and write files: sources, bundles, new programs and NFs, pages.
 
-use std::fs;
+use std::{fs, path::Path, process::Command};
 
 use onvm_bundle::Bundle;
 
@@ -185,6 +185,49 @@ fn a_new_nf_has_a_chain_that_builds() {
     let config = &Bundle::load(&dir.path().join("b")).unwrap().instances["my_nf-0"];
     assert_eq!(config.manifest.run.binary, "my_nf");
     run(dir.path(), &["new", "nf", "other", "--nflib", "/nowhere"], 2);
+    assert!(!dir.path().join("my_nf/Dockerfile").exists());
+    run(dir.path(), &["new", "nf", "boxed", "--container"], 0);
+    let dockerfile = fs::read_to_string(dir.path().join("boxed/Dockerfile")).unwrap();
+    assert!(
+        dockerfile.contains("\nCOPY target/release/boxed /boxed\n"),
+        "{dockerfile}"
+    );
+    assert!(dir.path().join("boxed/tests/container.rs").is_file());
+}
+
+/// As the package onvm-dev lays it out: third-party crates are taken from beside `nflib`, without a registry.
+#[test]
+fn an_installed_onvmc_takes_the_installed_crates() {
+    let dir = tempfile::tempdir().unwrap();
+    let crates = dir.path().join("share/onvm/crates");
+    for made in ["bin", "share/onvm/crates/nflib", "share/onvm/crates/vendor"] {
+        fs::create_dir_all(dir.path().join(made)).unwrap();
+    }
+    fs::write(crates.join("nflib/Cargo.toml"), "").unwrap();
+    let onvmc = dir.path().join("bin/onvmc");
+    fs::copy(env!("CARGO_BIN_EXE_onvmc"), &onvmc).unwrap();
+    let made = Command::new(onvmc)
+        .args(["new", "nf", "my_nf"])
+        .current_dir(dir.path())
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{made:?}");
+    let crates = crates.canonicalize().unwrap();
+    let read = |file: &str| fs::read_to_string(dir.path().join("my_nf").join(file)).unwrap();
+    let manifest = read("Cargo.toml");
+    for path in ["nflib", "nflib/testing"] {
+        let path = format!("path = {:?}", crates.join(path));
+        assert!(manifest.contains(&path), "{manifest}");
+    }
+    let config: toml::Table = toml::from_str(&read(".cargo/config.toml")).unwrap();
+    let source = |name: &str, key: &str| config["source"][name][key].as_str().unwrap().to_owned();
+    assert_eq!(
+        Path::new(&source(&source("crates-io", "replace-with"), "directory")),
+        crates.join("vendor")
+    );
+    // From a workspace cargo goes on as the user has set it up.
+    run(dir.path(), &["new", "nf", "other"], 0);
+    assert!(!dir.path().join("other/.cargo").exists());
 }
 
 #[test]
