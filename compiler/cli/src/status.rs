@@ -479,7 +479,7 @@ mod tests {
                 place: "inspect/0 fw".into(),
                 packets: 2,
             }],
-            domains: vec![onvm_api::DomainStatus {
+            domains: vec![DomainStatus {
                 name: "default".into(),
                 members: vec!["wan".into(), "fw".into()],
                 buffers: BufferStatus { total: 16384, in_use: 4 },

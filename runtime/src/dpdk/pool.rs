@@ -205,6 +205,7 @@ impl PacketPool {
     }
 
     /// Its buffers.
+    #[expect(clippy::misnamed_getters, reason = "the C structure's `count` is of the slots of all pools")]
     pub fn count(&self) -> u32 {
         self.raw.own
     }
