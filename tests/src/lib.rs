@@ -20,6 +20,7 @@ pub mod guest;
 pub mod holdings;
 pub mod http;
 pub mod manager;
+pub mod marks;
 pub mod misused;
 pub mod namespace;
 pub mod probe;

@@ -482,7 +482,10 @@ mod tests {
             domains: vec![DomainStatus {
                 name: "default".into(),
                 members: vec!["wan".into(), "fw".into()],
-                buffers: BufferStatus { total: 16384, in_use: 4 },
+                buffers: BufferStatus {
+                    total: 16384,
+                    in_use: 4,
+                },
             }],
             buffers: BufferStatus {
                 total: 16_384,

@@ -205,7 +205,10 @@ impl PacketPool {
     }
 
     /// Its buffers.
-    #[expect(clippy::misnamed_getters, reason = "the C structure's `count` is of the slots of all pools")]
+    #[expect(
+        clippy::misnamed_getters,
+        reason = "the C structure's `count` is of the slots of all pools"
+    )]
     pub fn count(&self) -> u32 {
         self.raw.own
     }

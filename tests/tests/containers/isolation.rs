@@ -2,7 +2,13 @@
 
 use std::fs;
 
-use onvm_tests::{Engine, Manager, Scratch, capture, manager::instance, probe::assert_contained, process};
+use onvm_tests::{
+    Engine, Manager, Scratch, capture,
+    manager::{SOON, instance},
+    marks,
+    probe::assert_contained,
+    process,
+};
 
 const SOURCE: &str = "use \"probe.nf.toml\" as probe\nport a = pcap { read = file(\"in.pcap\"), repeat = true }\n\
                       port b = pcap { write = \"/dev/null\" }\nnf fwd = forward {}\nnf look = probe {}\n\
@@ -81,4 +87,20 @@ fn a_container_gets_its_socket_and_nothing_else() {
     );
     assert_eq!(mode(socket.parent().unwrap()), (0o710, "0".to_owned()));
     manager.terminate();
+}
+
+#[test]
+fn a_container_finds_no_packet_of_another_domain() {
+    let (engine, scratch) = (Engine::shared(), Scratch::new());
+    let bundle = marks::program(&scratch, ["red", "blue"]);
+    let run_dir = scratch.run_dir();
+    let command = engine.onvm_run(&bundle, &run_dir, &["--nfs", "compose"]);
+    let manager = Manager::spawn(command, "test", &run_dir);
+    manager.wait_for_log("READY");
+    manager.wait_for_traffic(10_000, SOON);
+    let before = manager.status();
+    let again = |status: &Status| marks::have_looked_again(&before, status);
+    let status = manager.wait_until("both have looked again at all their memory", SOON, again);
+    manager.terminate_whole(2 * marks::STOCK);
+    marks::assert_apart(marks::found(&status));
 }

@@ -6,41 +6,15 @@ use onvm_api::{ApiError, Status};
 use onvm_tests::{
     ByHand, Manager, Scratch, capture,
     manager::{SOON, Summary, dropped, instance},
+    marks::{self, STOCK},
     process, programs,
 };
 use rustix::process::Signal;
 
-const STOCK: usize = 64;
-
-/// Packets of a port, all of which hold a mark.
-fn marked(scratch: &Scratch, name: &str, mark: u8) {
-    let packet = |i| {
-        let mut packet = capture::udp(i as u16, i, 60);
-        let at = packet.len() - 16;
-        // What `test-nf scan` looks for.
-        (0..16).for_each(|n| packet[at + n] = mark.wrapping_mul(2 * n as u8 + 3) ^ 0xa7);
-        packet
-    };
-    let packets: Vec<_> = (0..STOCK as u32).map(packet).collect();
-    capture::write(&scratch.path(name), &packets);
-}
-
-/// Two ports and two NFs that look for the marks, each pair in a domain; gives what each NF found of `red` and of `blue`.
+/// What each NF found of `red` and of `blue`.
 fn found(domains: [&str; 2]) -> [[u64; 2]; 2] {
     let scratch = Scratch::new();
-    scratch.manifest("scan", "[effects]\nreads = [\"payload\"]\n");
-    marked(&scratch, "red.pcap", b'R');
-    marked(&scratch, "blue.pcap", b'B');
-    let [red, blue] = domains;
-    let chain = format!(
-        "use \"scan.nf.toml\" as scan\nmanager {{ buffers = 1024, ring = 64 }}\n\
-         port r = pcap {{ read = file(\"red.pcap\"), repeat = true, domain = \"{red}\" }}\n\
-         port b = pcap {{ read = file(\"blue.pcap\"), repeat = true, domain = \"{blue}\" }}\n\
-         port out = pcap {{ write = \"/dev/null\" }}\n\
-         nf look_r = scan with {{ domain = \"{red}\" }}\nnf look_b = scan with {{ domain = \"{blue}\" }}\n\
-         steer r {{ else -> look_r -> out }}\nsteer b {{ else -> look_b -> out }}\n"
-    );
-    let bundle = scratch.build(&chain, "bundle");
+    let bundle = marks::program(&scratch, domains);
     // They are confined by nothing, and see the addresses of all their memory.
     let manager = Manager::start(&bundle, "test", &scratch.run_dir(), &["--nfs", "external"]);
     let scanner = |instance: &str| {
@@ -48,29 +22,19 @@ fn found(domains: [&str; 2]) -> [[u64; 2]; 2] {
         command.arg("scan");
         ByHand::start(command, &manager.nf_socket(instance))
     };
-    let _scanners = [scanner("look_r-0"), scanner("look_b-0")];
+    let _scanners = marks::SCANNERS.map(scanner);
     manager.wait_for_log("READY");
-    let of = |status: &Status, nf: &str, name: &str| instance(status, nf).counters[name];
     manager.wait_for_traffic(10_000, SOON);
-    let scanned = |nf, status: &Status| of(status, nf, "scans");
     let before = manager.status();
-    let status = manager.wait_until("both have looked again at all their memory", SOON, |status| {
-        ["look_r-0", "look_b-0"]
-            .iter()
-            .all(|nf| scanned(nf, status) >= scanned(nf, &before) + 2)
-    });
-    for nf in ["look_r-0", "look_b-0"] {
-        assert!(of(&status, nf, "mappings") > 10, "{nf} sees its memory");
-    }
+    let again = |status: &Status| marks::have_looked_again(&before, status);
+    let status = manager.wait_until("both have looked again at all their memory", SOON, again);
     manager.terminate_whole(2 * STOCK);
-    ["look_r-0", "look_b-0"].map(|nf| ["red", "blue"].map(|mark| of(&status, nf, mark)))
+    marks::found(&status)
 }
 
 #[test]
 fn an_nf_finds_the_packets_of_its_own_domain_in_its_memory_and_of_no_other() {
-    let [[own, theirs], [others, its]] = found(["red", "blue"]);
-    assert!(own > 0 && its > 0, "each finds the packets of its own domain");
-    assert_eq!((theirs, others), (0, 0), "and those of no other");
+    marks::assert_apart(found(["red", "blue"]));
     let together = found(["both", "both"]);
     assert!(
         together.as_flattened().iter().all(|found| *found > 0),

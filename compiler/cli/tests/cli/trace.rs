@@ -107,7 +107,10 @@ steer wan { else -> a -> b -> c -> lan }
 "#;
     fs::write(dir.path().join("domains.chain"), chain).unwrap();
     let (text, _) = run(dir.path(), &["trace", "domains.chain", "wan", "udp"], 0);
-    let whats: Vec<&str> = text.lines().filter_map(|l| l.splitn(2, ':').nth(1)).collect();
+    let whats: Vec<&str> = text
+        .lines()
+        .filter_map(|l| l.split_once(':').map(|(_, what)| what))
+        .collect();
     let has = |at: usize, what: &str| assert!(whats[at].ends_with(what), "{what}: {text}");
     has(1, " a    forward: next");
     has(2, " b    copied into domain blue, forward: next");

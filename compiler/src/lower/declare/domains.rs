@@ -79,7 +79,7 @@ mod tests {
         assert_eq!(of("\"wan\"", "\"mon\""), []);
         for bad in ["\"\"", "\"a b\"", "\"default\"", "\"../a\""] {
             let expected = ("C0203", format!("`domain` cannot be {bad}"));
-            assert_eq!(of(bad, "\"a\""), [expected.clone()]);
+            assert_eq!(of(bad, "\"a\""), std::slice::from_ref(&expected));
             assert_eq!(of("\"a\"", bad), [expected]);
         }
     }
