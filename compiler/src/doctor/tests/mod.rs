@@ -162,7 +162,7 @@ fn memory_of_the_host_and_of_its_control_groups() {
     let (name, _, fix) = wrong(&fake, &two);
     assert_eq!(
         (name.as_str(), fix.as_str()),
-        ("memory", "manager { buffers = 4096 }")
+        ("memory", "manager { buffers = 2048 }")
     );
     let fixed = format!("{two}{fix}\n");
     assert!(
