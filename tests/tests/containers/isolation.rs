@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use onvm_api::Status;
 use onvm_tests::{
     Engine, Manager, Scratch, capture,
     manager::{SOON, instance},
