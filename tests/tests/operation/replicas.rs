@@ -197,6 +197,12 @@ fn scaling_moves_no_live_flow(workers: u16) {
     let scratch = Scratch::new();
     let (manager, mut more) = start(&scratch, workers, "1..3");
     let (min, max) = (1, 3);
+    // A flow that a slow worker has not met yet is a new one, which may go to any replica.
+    manager.wait_until("each worker has met its flows", SOON, |status| {
+        let by_worker = status.ports.iter().filter(|port| port.rx_packets > 0);
+        let mut by_worker = by_worker.flat_map(|port| &port.rx_by_worker);
+        by_worker.all(|received| *received >= 2 * STOCK as u64)
+    });
     let was = replicas(&manager.status(), "mark");
     assert_eq!(
         was,
