@@ -384,6 +384,8 @@ fn secrets() {
 fn containers_need_an_engine() {
     let source = PLAIN.replace("forward", "forward with { run = container }");
     let mut fake = Fake::sound();
+    fake.programs
+        .insert("docker-compose".into(), Ok("1.29.2\n".into()));
     assert_eq!(
         wrong(&fake, &source).2,
         "sudo apt-get install docker.io docker-compose"
@@ -394,6 +396,13 @@ fn containers_need_an_engine() {
     fake.programs
         .insert("docker".into(), Ok("28.2.2 28.2.2\n".into()));
     assert!(examined(&fake, &source).iter().all(|c| c.state == State::Ok));
+    fake.programs
+        .insert("docker-compose".into(), Err("not found".into()));
+    fake.programs
+        .insert("docker".into(), Err("unknown command: compose".into()));
+    let missing = examined(&fake, &source);
+    let compose = missing.iter().find(|c| c.name == "compose").unwrap();
+    assert_eq!(compose.state, State::Failed);
 }
 
 #[test]
