@@ -146,7 +146,8 @@ impl Container {
         }
     }
 
-    /// Ends what runs of it. Afterwards nobody writes to its memory.
+    /// Ends what runs of it; returns once it has ended, so that nobody writes to its memory afterwards. Where its process cannot be
+    /// seen from here and the engine is away, that is when the engine is back.
     pub(crate) async fn kill(&mut self) {
         let Some(life) = &mut self.life else { return };
         if life.exit.borrow().is_some() {
@@ -160,16 +161,28 @@ impl Container {
                 return;
             }
         }
-        let killed = self
-            .engine
-            .client
-            .kill_container(&self.id, None::<KillContainerOptions>)
-            .await;
-        // One that has ended meanwhile cannot be killed.
-        if let Err(e) = killed.or_else(unless(&[404, 409])) {
-            tracing::warn!(container = %short(&self.id), "it cannot be killed: {}", text(&e));
+        let mut warned = false;
+        loop {
+            let client = &self.engine.client;
+            match client
+                .kill_container(&self.id, None::<KillContainerOptions>)
+                .await
+            {
+                // One that has ended meanwhile cannot be killed.
+                Err(Error::DockerResponseServerError {
+                    status_code: 404 | 409,
+                    ..
+                }) => return,
+                Err(e) if !std::mem::replace(&mut warned, true) => {
+                    tracing::warn!(container = %short(&self.id), "it cannot be killed yet: {}", text(&e));
+                }
+                _ => {}
+            }
+            let ended = tokio::time::timeout(KILL_DEADLINE, exit(&mut life.exit)).await;
+            if ended.is_ok() {
+                return;
+            }
         }
-        let _ = tokio::time::timeout(KILL_DEADLINE, exit(&mut life.exit)).await;
     }
 
     /// How its life ended, once the engine knows; until then it cannot be started again.

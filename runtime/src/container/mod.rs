@@ -18,7 +18,7 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use self::{compose::Compose, create::Request, events::Ends};
 pub(crate) use self::{
-    create::Wanted,
+    create::{Created, Wanted},
     instance::{Container, Exit},
 };
 use crate::{error::RunError, rundir::RunDir};

@@ -7,13 +7,13 @@ use tokio::{io::unix::AsyncFd, sync::mpsc::UnboundedReceiver};
 use super::{
     closing::NfSocket,
     log, patience,
-    register::{READY_DEADLINE, too_late, watch},
+    register::{READY_DEADLINE, too_late},
     spec::Contained,
     supervise::{End, Hosted, Order, Running, Supervisor, ended_early, wait_for_stop},
     users::User,
 };
 use crate::{
-    container::{Container, Engine, Wanted},
+    container::{Container, Created, Engine, Wanted},
     rundir::InstanceDir,
 };
 
@@ -113,20 +113,26 @@ impl Supervisor {
             bundle: contained.bundle.clone(),
             cores: self.cores(),
         };
-        let created = engine.create(wanted).await?;
-        self.pinned.replace(created.cores);
-        let dir = self.shared.run_dir.instance(&self.spec.name);
-        let dir = dir.map_err(|e| e.to_string())?;
-        let listener = dir.listen_to(created.user.as_ref().map(User::id));
-        let listener = listener.map_err(|e| e.to_string())?;
-        let listener =
-            watch(listener, &self.closing).map_err(|e| format!("its socket cannot be watched: {e}"))?;
-        Ok(Home {
-            _dir: dir,
-            listener,
-            container: created.container,
-            user: created.user,
-        })
+        let Created {
+            container,
+            user,
+            cores,
+        } = engine.create(wanted).await?;
+        match self.socket_for(user.as_ref().map(User::id)) {
+            Ok((_dir, listener)) => {
+                self.pinned.replace(cores);
+                Ok(Home {
+                    _dir,
+                    listener,
+                    container,
+                    user,
+                })
+            }
+            Err(why) => {
+                container.remove().await;
+                Err(why)
+            }
+        }
     }
 
     async fn inside_container(&self, home: &mut Home, orders: &mut UnboundedReceiver<Order>) -> End {

@@ -297,7 +297,7 @@ impl Supervisor {
     /// One life of a program that somebody else starts.
     async fn live_outside(&self, orders: &mut UnboundedReceiver<Order>) -> End {
         // The directory, which holds the socket, lives as long as the instance.
-        let (_dir, listener) = match self.socket() {
+        let (_dir, listener) = match self.socket_for(None) {
             Ok(socket) => socket,
             Err(why) => return End::NotReady(why),
         };
@@ -317,13 +317,14 @@ impl Supervisor {
         running.watch(self, orders).await
     }
 
-    fn socket(&self) -> Result<(InstanceDir, AsyncFd<NfSocket>), String> {
+    /// The instance's own socket, which this user may connect to; none: the manager's.
+    pub(super) fn socket_for(&self, user: Option<u32>) -> Result<(InstanceDir, AsyncFd<NfSocket>), String> {
         let dir = self
             .shared
             .run_dir
             .instance(&self.spec.name)
             .map_err(|e| e.to_string())?;
-        let listener = dir.listen().map_err(|e| e.to_string())?;
+        let listener = dir.listen(user).map_err(|e| e.to_string())?;
         let listener =
             watch(listener, &self.closing).map_err(|e| format!("its socket cannot be watched: {e}"))?;
         Ok((dir, listener))

@@ -231,13 +231,8 @@ impl InstanceDir {
         own::by_descriptor(&self.fd)
     }
 
-    /// Listens at `nf.sock`, which only the manager's user may connect to.
-    pub(crate) fn listen(&self) -> Result<OwnedFd, RunError> {
-        self.listen_to(None)
-    }
-
     /// Listens at `nf.sock`, which only this user may connect to, whose group has the same number; none: the manager's.
-    pub(crate) fn listen_to(&self, user: Option<u32>) -> Result<OwnedFd, RunError> {
+    pub(crate) fn listen(&self, user: Option<u32>) -> Result<OwnedFd, RunError> {
         /// It gets its name once it can be connected to.
         const UNREADY: &str = ".nf.sock";
         let failed = |e| RunError::io(self.path.join("nf.sock"), WRITABLE)(e);
@@ -341,9 +336,9 @@ mod tests {
         let base = tempfile::tempdir().unwrap();
         let dir = RunDir::lock(base.path(), "edge").unwrap();
         let old = dir.instance("fw-0").unwrap();
-        let _old_socket = old.listen().unwrap();
+        let _old_socket = old.listen(None).unwrap();
         let new = dir.instance("fw-0").unwrap();
-        let _new_socket = new.listen().unwrap();
+        let _new_socket = new.listen(None).unwrap();
         drop(old);
         assert!(dir.path().join("nf/fw-0/nf.sock").exists());
     }

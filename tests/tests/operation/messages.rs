@@ -479,6 +479,6 @@ fn the_tracker_example_lists_its_flows_and_logs_those_that_end() {
         of(s, "ended_closed") > 100 && ended(s) == of(s, "exported") + of(s, "not_exported")
     });
     assert!(of(&status, "exported") >= 20 && of(&status, "not_exported") > 0);
-    assert!(manager.log().contains(r#"\"end\":\"closed\""#));
+    manager.wait_for_log(r#"\"end\":\"closed\""#);
     manager.terminate_whole(0);
 }
