@@ -71,7 +71,16 @@ fn settled(manager: &Manager, scratch: &Scratch) -> (Holdings, usize) {
             && instances.iter().all(|i| i.state == InstanceState::Running)
             && manager.nf_processes().len() == 11
     });
-    (Holdings::of(manager, scratch), memory(manager))
+    // What the last of those that were killed had may still be going: it is waited for until nothing goes any more.
+    let (mut holds, mut looks) = (Holdings::of(manager, scratch), 0);
+    process::wait_for(SOON, || {
+        std::thread::sleep(SECOND / 10);
+        let now = Holdings::of(manager, scratch);
+        looks = if now == holds { looks + 1 } else { 0 };
+        holds = now;
+        (looks == 10).then_some(())
+    });
+    (holds, memory(manager))
 }
 
 fn last_entry(scratch: &Scratch) -> u64 {
