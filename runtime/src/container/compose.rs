@@ -19,7 +19,7 @@ const WAYS: [&[&str]; 3] = [
 ];
 /// For an answer about its version.
 const VERSION_DEADLINE: Duration = Duration::from_secs(10);
-/// For a command: version 1 takes some 0.7 s for the first container on an idle machine.
+/// For a command: version 1 takes some 0.8 s for the first container on an idle machine.
 const DEADLINE: Duration = Duration::from_secs(60);
 /// Bytes of its complaint that are shown.
 const LONGEST_COMPLAINT: usize = 2000;

@@ -1,5 +1,5 @@
-//! Creating containers: those that are asked for at the same time by one command of Compose, with those that their services may have
-//! later, which then need only be started.
+//! Creating containers: those that are asked for at the same time together, with those that their services may have later, which then
+//! need only be started.
 
 use std::{
     collections::{BTreeMap, HashMap, btree_map::Entry},
@@ -7,18 +7,16 @@ use std::{
     sync::{Arc, Weak},
 };
 
-use bollard::{
-    errors::Error,
-    query_parameters::{InspectContainerOptions, ListContainersOptionsBuilder},
-};
-use onvm_bundle::compose_variable;
+use bollard::{errors::Error, query_parameters::ListContainersOptionsBuilder};
 use tokio::sync::{mpsc::UnboundedReceiver, oneshot};
 
-use super::{Container, Engine, compose::Compose, hardening, text};
+use super::{
+    Container, Engine,
+    batch::{Batch, Key, Means},
+    compose::Compose,
+    text,
+};
 use crate::fleet::User;
-
-const PROJECT: &str = "com.docker.compose.project";
-const SERVICE: &str = "com.docker.compose.service";
 
 /// A container that is asked for.
 #[derive(Debug, Clone)]
@@ -101,9 +99,8 @@ pub(super) struct Creator {
     engine: Weak<Engine>,
     compose: Compose,
     run_dir: PathBuf,
-    /// By service and instance.
-    ahead: BTreeMap<(u16, String), Created>,
-    /// Compose would touch what is in a project already, so each command has its own.
+    ahead: BTreeMap<Key, Created>,
+    /// Each batch has its own.
     projects: u64,
 }
 
@@ -188,112 +185,44 @@ impl Creator {
         }
         self.projects += 1;
         let project = format!("{}-{}", engine.manager, self.projects);
-        let batch = Batch::new(asked.iter().map(|(wanted, _)| wanted), &self.ahead);
-        let created = batch
-            .create(&engine, &self.compose, &project, bundle, &self.run_dir)
-            .await;
+        let means = Means {
+            engine: &engine,
+            compose: &self.compose,
+            // At the start nothing flows that would wait, and the file is run by what it is for.
+            by_compose: self.projects == 1,
+            project: &project,
+            bundle,
+            run_dir: &self.run_dir,
+        };
+        let batch = Batch::new(asked.iter().map(|(wanted, _)| wanted), |key| {
+            self.ahead.contains_key(key)
+        });
+        let created = batch.create(means).await;
         let mut created = match created {
             Ok(created) => created,
             Err(why) => {
                 for (_, reply) in asked {
                     let _ = reply.send(Err(why.clone()));
                 }
-                return engine.remove_project(&project).await;
+                return;
             }
         };
         for (wanted, reply) in asked {
             let key = (wanted.service, wanted.instance);
             let one = created.remove(&key);
-            let one = one.ok_or_else(|| "Compose created no container for it".to_owned());
+            let one = one.unwrap_or_else(|| Err("no container was created for it".to_owned()));
             if let Err(Ok(unused)) = reply.send(one) {
                 unused.container.remove().await;
             }
         }
-        self.ahead.append(&mut created);
-    }
-}
-
-/// Containers that are created together.
-struct Batch {
-    /// By service and instance: the cores that it may run on.
-    all: BTreeMap<(u16, String), Vec<u16>>,
-}
-
-impl Batch {
-    fn new<'a>(asked: impl Iterator<Item = &'a Wanted>, ahead: &BTreeMap<(u16, String), Created>) -> Self {
-        let mut all = BTreeMap::new();
-        for wanted in asked {
-            let own = std::iter::once(&wanted.instance);
-            let later = wanted.siblings.iter();
-            for instance in own.chain(later) {
-                let key = (wanted.service, instance.clone());
-                if !ahead.contains_key(&key) {
-                    all.entry(key).or_insert_with(|| wanted.cores.clone());
-                }
+        for (key, one) in created {
+            match one {
+                Ok(one) => drop(self.ahead.insert(key, one)),
+                // It is asked for again when it is to be started.
+                Err(why) => tracing::warn!(instance = key.1, "not created ahead: {why}"),
             }
         }
-        Self { all }
     }
-
-    async fn create(
-        self,
-        engine: &Arc<Engine>,
-        compose: &Compose,
-        project: &str,
-        bundle: &Path,
-        run_dir: &Path,
-    ) -> Result<BTreeMap<(u16, String), Created>, String> {
-        let mut variables = vec![
-            ("ONVM_RUN_DIR".to_owned(), run_dir.display().to_string()),
-            ("ONVM_MANAGER".to_owned(), engine.manager.clone()),
-            // It dies with this manager and looks for no other.
-            ("ONVM_NF_REATTACH".to_owned(), "0".to_owned()),
-        ];
-        let mut users = BTreeMap::new();
-        for (key, cores) in &self.all {
-            let user = User::reserve().map_err(|e| e.to_string())?;
-            variables.push((compose_variable("USER", &key.1), ids(user.as_ref())));
-            let listed: Vec<String> = cores.iter().map(ToString::to_string).collect();
-            variables.push((compose_variable("CPUSET", &key.1), listed.join(",")));
-            users.insert(key, (user, cores));
-        }
-        let names: Vec<String> = self.all.keys().map(|(_, instance)| instance.clone()).collect();
-        compose.create(project, bundle, &names, &variables).await?;
-        let of_project = format!("{PROJECT}={project}");
-        let found = engine.containers(&[of_project]).await.map_err(|e| text(&e))?;
-        let by_name: HashMap<String, String> = found
-            .into_iter()
-            .filter_map(|(id, labels)| Some((labels.get(SERVICE)?.clone(), id)))
-            .collect();
-        let mut created = BTreeMap::new();
-        for (key, (user, cores)) in users {
-            let Some(id) = by_name.get(&key.1) else { continue };
-            engine.is_hardened(id, &ids(user.as_ref())).await?;
-            let container = Container::new(engine.clone(), id.clone());
-            let cores = cores.clone();
-            created.insert(
-                key.clone(),
-                Created {
-                    container,
-                    user,
-                    cores,
-                },
-            );
-        }
-        Ok(created)
-    }
-}
-
-/// User and group of a container.
-fn ids(user: Option<&User>) -> String {
-    let (user, group) = match user {
-        Some(user) => (user.id(), user.id()),
-        None => (
-            rustix::process::geteuid().as_raw(),
-            rustix::process::getegid().as_raw(),
-        ),
-    };
-    format!("{user}:{group}")
 }
 
 impl Engine {
@@ -317,25 +246,6 @@ impl Engine {
                  or load it first: onvm-run pulls none."
             )),
             Err(e) => Err(text(&e)),
-        }
-    }
-
-    async fn is_hardened(&self, id: &str, user: &str) -> Result<(), String> {
-        let found = self
-            .client
-            .inspect_container(id, None::<InspectContainerOptions>)
-            .await;
-        let found = found.map_err(|e| text(&e))?;
-        hardening::of_container(&found, user).map_err(|lack| {
-            format!("its container lacks {lack}: is compose.yaml of the bundle as `onvmc build` wrote it?")
-        })
-    }
-
-    /// Removes what a command that failed has created all the same.
-    async fn remove_project(&self, project: &str) {
-        let found = self.containers(&[format!("{PROJECT}={project}")]).await;
-        for (id, _) in found.unwrap_or_default() {
-            let _ = self.remove(&id).await;
         }
     }
 }

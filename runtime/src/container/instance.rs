@@ -93,6 +93,10 @@ impl Container {
         short(&self.id)
     }
 
+    pub(super) fn full_id(&self) -> &str {
+        &self.id
+    }
+
     /// Starts it; what it prints from then on.
     pub(crate) async fn start(&mut self) -> Result<impl Stream<Item = Bytes> + use<>, String> {
         let Engine { client, ends, .. } = &*self.engine;

@@ -1,15 +1,17 @@
 //! NFs in containers: a bundle's `compose.yaml` on a real engine.
 //!
-//! Compose creates the containers, all that are asked for at the same time with one command, and those of a service that may be
-//! scaled ahead of their use ([`create`]). From there on the engine's own API is spoken, by which a container that was created starts
-//! in a fraction of the time. The engine tells of every container that ends ([`events`]); whether an NF is there at all is seen at
+//! At the start Compose creates the containers, all by one command, and those of a service that may be scaled ahead of their use
+//! ([`create`]). From there on the engine's own API is spoken, which takes a fraction of the time: a container that was created is
+//! started, and one that an edit or a loss asks for is created from the same file ([`service`]). The engine tells of every container that ends ([`events`]); whether an NF is there at all is seen at
 //! its socket, so that nothing waits for the engine while packets flow, nor while it is away.
 
+mod batch;
 mod compose;
 mod create;
 mod events;
 mod hardening;
 mod instance;
+mod service;
 
 use std::{sync::Arc, time::Duration};
 

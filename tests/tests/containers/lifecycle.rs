@@ -1,6 +1,7 @@
 //! Containers come with their NFs and go with them, also when somebody kills one under traffic.
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -10,6 +11,7 @@ use onvm_tests::{
     manager::{SOON, instance},
     programs,
 };
+use serde_json::Value;
 
 /// For a container to come on a busy machine.
 const SOME_TIME: Duration = Duration::from_secs(60);
@@ -123,6 +125,7 @@ fn lives(first: Option<PathBuf>) -> String {
     manager.scale("fw", Some(2)).unwrap();
     assert_eq!((states("running").len(), states("created").len()), (3, 0));
 
+    let by_compose = inspected(&engine, &manager, "fw-0");
     let lost = manager.status().balance.dropped;
     // The firewall's instances are others, and the monitor stays.
     let second = scratch.build(
@@ -147,7 +150,69 @@ fn lives(first: Option<PathBuf>) -> String {
             .unwrap()
             .starts_with(&id)
     );
+    // The manager has made this one itself, from the file that Compose had.
+    let again = inspected(&engine, &manager, "fw-0");
+    assert_eq!(again, by_compose, "but for its memory, user and identity");
     manager.terminate_whole(usize::from(STOCK));
     assert_eq!(engine.containers(&run_dir, "test", None), Vec::<String>::new());
     status.isolation.containers.unwrap()
+}
+
+/// What an instance's container was created with, as far as it is not its own: what the engine leaves empty in one way or another is
+/// left out.
+fn inspected(engine: &Engine, manager: &Manager, name: &str) -> BTreeMap<String, Value> {
+    let id = instance(&manager.status(), name).container.clone().unwrap();
+    let found: Value = serde_json::from_str(&engine.docker(&["inspect", &id])).unwrap();
+    let of = |part: &str, own: &[&str]| {
+        let fields = found[0][part].as_object().unwrap().clone();
+        let others = fields.into_iter().filter(|(key, value)| {
+            let text = value.to_string();
+            let empty = ["null", "\"\"", "[]", "{}", "0"].contains(&text.as_str());
+            !empty && !own.contains(&key.as_str())
+        });
+        others
+            .map(|(key, value)| (format!("{part}.{key}"), plain(&key, value)))
+            .collect::<Vec<_>>()
+    };
+    let host = of("HostConfig", &["Memory", "MemorySwap"]);
+    // `Attach…` and `Volumes` say how a Compose asked, not what it got.
+    let config = of(
+        "Config",
+        &[
+            "Hostname",
+            "User",
+            "Labels",
+            "AttachStdout",
+            "AttachStderr",
+            "Volumes",
+        ],
+    );
+    let mounts = ("Mounts".to_owned(), found[0]["Mounts"].clone());
+    let known: BTreeMap<String, Value> = host.into_iter().chain(config).chain([mounts]).collect();
+    assert!(
+        [
+            "HostConfig.CapDrop",
+            "HostConfig.SecurityOpt",
+            "Config.Cmd",
+            "Mounts"
+        ]
+        .iter()
+        .all(|key| known.contains_key(*key)),
+        "{known:?}"
+    );
+    known
+}
+
+/// The filter of system calls is a text of JSON, which each writes in its own way; the order of the environment says nothing.
+fn plain(key: &str, mut value: Value) -> Value {
+    if let (Some(variables), "Env") = (value.as_array_mut(), key) {
+        variables.sort_by_key(ToString::to_string);
+    }
+    for option in value.as_array_mut().into_iter().flatten() {
+        let filter = option.as_str().and_then(|o| o.strip_prefix("seccomp="));
+        if let Some(filter) = filter.and_then(|text| serde_json::from_str::<Value>(text).ok()) {
+            *option = filter;
+        }
+    }
+    value
 }
