@@ -30,7 +30,7 @@ struct Arguments {
     #[arg(long, value_enum, default_value = "process")]
     nfs: NfMode,
     /// Where sockets are made [default: /run/onvm for root, else $XDG_RUNTIME_DIR/onvm or /tmp/onvm-<uid>]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", env = "ONVM_RUN_DIR")]
     run_dir: Option<PathBuf>,
     /// A directory to look for NF programs in, after onvm-run's own; may be given more than once
     #[arg(long, value_name = "DIR")]

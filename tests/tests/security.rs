@@ -19,6 +19,7 @@ use onvm_api::Status;
 use onvm_tests::{
     Manager, Scratch, capture,
     manager::{SOON, instance, lacks, unprivileged},
+    marks,
     probe::assert_held,
     process, programs,
 };
@@ -274,12 +275,13 @@ impl Drop for HugePages {
 
 const HUGE: &str = "2 MiB";
 
-/// One after the other: both are about the huge pages that are free.
+/// One after the other: all are about the huge pages that are free.
 #[test]
-fn attackers_get_what_is_promised_with_huge_pages_and_pages_taken_away_end_no_manager() {
+fn with_huge_pages_attackers_get_what_is_promised_domains_are_apart_and_pages_taken_away_end_no_manager() {
     let _pages = HugePages::reserve(256);
     let first = scratch();
     attack(&first, HUGE, |bundle| as_root(&first, bundle), true);
+    marks::assert_apart(marks::found_by_hand(["red", "blue"], HUGE));
 
     let scratch = scratch();
     let bundle = bundle(&scratch, "honest", HUGE, &[]);

@@ -1,7 +1,7 @@
 //! Containers that are created together: by one command of Compose, or by the engine's API from the same file.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     path::Path,
     sync::Arc,
 };
@@ -47,17 +47,18 @@ pub(super) struct Batch {
 }
 
 impl Batch {
-    /// Those that are asked for, and those that their services may have later.
-    pub(super) fn new<'a>(asked: impl Iterator<Item = &'a Wanted>, is_there: impl Fn(&Key) -> bool) -> Self {
+    /// Those that are asked for, and those that their services may have later, if these were not provided before.
+    pub(super) fn new<'a>(asked: impl Iterator<Item = &'a Wanted>, provided: &BTreeSet<u16>) -> Self {
         let mut all = BTreeMap::new();
         for wanted in asked {
             let own = std::iter::once(&wanted.instance);
-            let later = wanted.siblings.iter();
+            let later = match provided.contains(&wanted.service) {
+                true => &[],
+                false => &wanted.siblings[..],
+            };
             for instance in own.chain(later) {
                 let key = (wanted.service, instance.clone());
-                if !is_there(&key) {
-                    all.entry(key).or_insert_with(|| wanted.cores.clone());
-                }
+                all.entry(key).or_insert_with(|| wanted.cores.clone());
             }
         }
         Self { all }
@@ -85,7 +86,7 @@ impl Batch {
             let id = made.remove(&key.1);
             async move {
                 let id = id.unwrap_or_else(|| Err("Compose created no container for it".to_owned()));
-                let created = means.check(id, user, cores).await;
+                let created = means.check(id, &key.1, user, cores).await;
                 (key, created)
             }
         });
@@ -153,11 +154,12 @@ impl Means<'_> {
     async fn check(
         self,
         id: Result<String, String>,
+        instance: &str,
         user: Option<User>,
         cores: Vec<u16>,
     ) -> Result<Created, String> {
         let container = Container::new(self.engine.clone(), id?);
-        match self.is_hardened(&container, &ids(user.as_ref())).await {
+        match self.is_hardened(&container, instance, &ids(user.as_ref())).await {
             Ok(()) => Ok(Created {
                 container,
                 user,
@@ -170,14 +172,14 @@ impl Means<'_> {
         }
     }
 
-    async fn is_hardened(self, container: &Container, user: &str) -> Result<(), String> {
+    async fn is_hardened(self, container: &Container, instance: &str, user: &str) -> Result<(), String> {
         let found = self
             .engine
             .client
             .inspect_container(container.full_id(), None::<InspectContainerOptions>)
             .await;
         let found = found.map_err(|e| text(&e))?;
-        hardening::of_container(&found, user).map_err(|lack| {
+        hardening::of_container(&found, user, instance).map_err(|lack| {
             format!("its container lacks {lack}: is compose.yaml of the bundle as `onvmc build` wrote it?")
         })
     }

@@ -2,7 +2,7 @@
 //! need only be started.
 
 use std::{
-    collections::{BTreeMap, HashMap, btree_map::Entry},
+    collections::{BTreeMap, BTreeSet, HashMap},
     path::{Path, PathBuf},
     sync::{Arc, Weak},
 };
@@ -100,20 +100,26 @@ pub(super) struct Creator {
     compose: Compose,
     run_dir: PathBuf,
     ahead: BTreeMap<Key, Created>,
+    /// Services for which all that they may have was created with their first.
+    provided: BTreeSet<u16>,
     /// Each batch has its own.
     projects: u64,
+    /// Whether the first batch is that of the manager's start.
+    from_start: bool,
 }
 
 type Asked = (Wanted, oneshot::Sender<Result<Created, String>>);
 
 impl Creator {
-    pub(super) fn new(engine: Weak<Engine>, compose: Compose, run_dir: PathBuf) -> Self {
+    pub(super) fn new(engine: Weak<Engine>, compose: Compose, run_dir: PathBuf, from_start: bool) -> Self {
         Self {
             engine,
             compose,
             run_dir,
             ahead: BTreeMap::new(),
+            provided: BTreeSet::new(),
             projects: 0,
+            from_start,
         }
     }
 
@@ -126,13 +132,17 @@ impl Creator {
             tokio::task::yield_now().await;
             while let Some(request) = pending.take() {
                 match request {
-                    Request::Create(wanted, reply) => self.give_or(wanted, reply, &mut together),
+                    Request::Create(wanted, reply) => self.give_or(wanted, reply, &mut together).await,
                     Request::Forget(service) => {
                         together.retain(|(wanted, _)| wanted.service != service);
+                        self.provided.remove(&service);
                         self.forget(|of| of == service).await;
                     }
                     Request::Close(done) => {
                         self.forget(|_| true).await;
+                        if let Some(engine) = self.engine.upgrade() {
+                            engine.remove_rest().await;
+                        }
                         let _ = done.send(());
                         return;
                     }
@@ -148,16 +158,20 @@ impl Creator {
         }
     }
 
-    /// Hands out what was created ahead.
-    fn give_or(
+    /// Hands out what was created ahead and is still there.
+    async fn give_or(
         &mut self,
         wanted: Wanted,
         reply: oneshot::Sender<Result<Created, String>>,
         rest: &mut Vec<Asked>,
     ) {
-        match self.ahead.entry((wanted.service, wanted.instance.clone())) {
-            Entry::Occupied(ahead) => drop(reply.send(Ok(ahead.remove()))),
-            Entry::Vacant(_) => rest.push((wanted, reply)),
+        if reply.is_closed() {
+            return;
+        }
+        let key = (wanted.service, wanted.instance.clone());
+        match self.ahead.remove(&key) {
+            Some(ahead) if ahead.container.is_there().await => give(reply, Ok(ahead)).await,
+            _ => rest.push((wanted, reply)),
         }
     }
 
@@ -189,14 +203,12 @@ impl Creator {
             engine: &engine,
             compose: &self.compose,
             // At the start nothing flows that would wait, and the file is run by what it is for.
-            by_compose: self.projects == 1,
+            by_compose: self.projects == 1 && self.from_start,
             project: &project,
             bundle,
             run_dir: &self.run_dir,
         };
-        let batch = Batch::new(asked.iter().map(|(wanted, _)| wanted), |key| {
-            self.ahead.contains_key(key)
-        });
+        let batch = Batch::new(asked.iter().map(|(wanted, _)| wanted), &self.provided);
         let created = batch.create(means).await;
         let mut created = match created {
             Ok(created) => created,
@@ -207,13 +219,12 @@ impl Creator {
                 return;
             }
         };
+        self.provided
+            .extend(asked.iter().map(|(wanted, _)| wanted.service));
         for (wanted, reply) in asked {
-            let key = (wanted.service, wanted.instance);
-            let one = created.remove(&key);
+            let one = created.remove(&(wanted.service, wanted.instance));
             let one = one.unwrap_or_else(|| Err("no container was created for it".to_owned()));
-            if let Err(Ok(unused)) = reply.send(one) {
-                unused.container.remove().await;
-            }
+            give(reply, one).await;
         }
         for (key, one) in created {
             match one {
@@ -225,7 +236,22 @@ impl Creator {
     }
 }
 
+/// What nobody waits for any more is removed.
+async fn give(reply: oneshot::Sender<Result<Created, String>>, one: Result<Created, String>) {
+    if let Err(Ok(unused)) = reply.send(one) {
+        unused.container.remove().await;
+    }
+}
+
 impl Engine {
+    /// Removes what was created and never came to who had asked: an engine may do it after its answer was given up.
+    async fn remove_rest(&self) {
+        // One that does not answer has said so, and the next manager removes them.
+        for (id, _) in self.containers(&[]).await.unwrap_or_default() {
+            let _ = self.remove(&id).await;
+        }
+    }
+
     /// Those whose images are there; the others are told that they are not.
     async fn with_images(&self, asked: Vec<Asked>) -> Vec<Asked> {
         let mut found = Vec::new();

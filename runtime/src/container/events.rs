@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{Mutex, MutexGuard, PoisonError, Weak},
-    time::Duration,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use bollard::{
@@ -29,6 +29,8 @@ pub(super) struct Ends(Mutex<HashMap<String, End>>);
 #[derive(Debug)]
 struct End {
     exit: watch::Sender<Option<Exit>>,
+    /// Nanoseconds since 1970-01-01 UTC, by the same clock as the engine's, of when it was about to be started.
+    since: i64,
     /// The engine has said that it runs.
     started: bool,
     out_of_memory: bool,
@@ -45,6 +47,7 @@ impl Ends {
         let (exit, receiver) = watch::channel(None);
         let end = End {
             exit,
+            since: now(),
             started: false,
             out_of_memory: false,
         };
@@ -74,6 +77,12 @@ impl Ends {
     fn hear(&self, event: &EventMessage) {
         let Some(actor) = &event.actor else { return };
         let Some(id) = &actor.id else { return };
+        // One of a former life may come late.
+        if let (Some(at), Some(end)) = (event.time_nano, self.lock().get(id))
+            && at < end.since
+        {
+            return;
+        }
         match event.action.as_deref() {
             Some("oom") => {
                 if let Some(end) = self.lock().get_mut(id) {
@@ -100,6 +109,11 @@ impl Ends {
             .filter(|(_, end)| end.started && end.exit.borrow().is_none());
         running.map(|(id, _)| id.clone()).collect()
     }
+}
+
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
 }
 
 /// Follows the engine's events as long as somebody uses it. While it is away, its containers are as they were.

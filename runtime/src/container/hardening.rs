@@ -1,7 +1,9 @@
 //! A limit or an isolation that the bundle states is in force, or the NF does not start: engines leave out silently what their host
 //! lacks.
 
-use bollard::models::{ContainerInspectResponse, SystemInfo};
+use std::path::Path;
+
+use bollard::models::{ContainerInspectResponse, RestartPolicyNameEnum as Restart, SystemInfo};
 
 use crate::error::RunError;
 
@@ -43,7 +45,11 @@ pub(super) fn of_engine(info: &SystemInfo) -> Result<(), RunError> {
 }
 
 /// Whether a created container is as the bundle says; else what it lacks.
-pub(super) fn of_container(found: &ContainerInspectResponse, user: &str) -> Result<(), &'static str> {
+pub(super) fn of_container(
+    found: &ContainerInspectResponse,
+    user: &str,
+    instance: &str,
+) -> Result<(), &'static str> {
     let host = found.host_config.as_ref().ok_or("a configuration")?;
     let all = |list: &Option<Vec<String>>, test: fn(&str) -> bool| list.iter().flatten().any(|o| test(o));
     let has = [
@@ -81,8 +87,14 @@ pub(super) fn of_container(found: &ContainerInspectResponse, user: &str) -> Resu
         ),
         (host.devices.iter().flatten().next().is_none(), "no devices"),
         (
-            is_alone(&host.binds, found),
-            "its socket's directory as the only mount",
+            is_alone(&host.binds, found, instance),
+            "its socket's directory as the only mount, read-only",
+        ),
+        (
+            host.restart_policy
+                .as_ref()
+                .is_none_or(|policy| matches!(policy.name, None | Some(Restart::EMPTY | Restart::NO))),
+            "being started by the manager alone",
         ),
         (
             found.config.as_ref().and_then(|c| c.user.as_deref()) == Some(user),
@@ -95,10 +107,18 @@ pub(super) fn of_container(found: &ContainerInspectResponse, user: &str) -> Resu
     }
 }
 
-/// Compose 1.29 asks for a bind, later ones for a mount.
-fn is_alone(binds: &Option<Vec<String>>, found: &ContainerInspectResponse) -> bool {
-    let binds = binds.as_ref().map_or(0, Vec::len);
-    binds.max(found.mounts.as_ref().map_or(0, Vec::len)) == 1
+/// An engine shows a bind among the mounts as well, whichever way it was asked for.
+fn is_alone(binds: &Option<Vec<String>>, found: &ContainerInspectResponse, instance: &str) -> bool {
+    let [mount] = found.mounts.as_deref().unwrap_or_default() else {
+        return false;
+    };
+    binds.as_ref().map_or(0, Vec::len) <= 1
+        && mount
+            .source
+            .as_ref()
+            .is_some_and(|source| Path::new(source).ends_with(Path::new("nf").join(instance)))
+        && mount.destination.as_deref() == Some("/run/onvm")
+        && mount.rw == Some(false)
 }
 
 /// A namespace that is neither the host's nor another container's.
@@ -111,9 +131,22 @@ fn own_or_none(mode: &Option<String>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use bollard::models::{ContainerConfig, HostConfig};
+    use bollard::models::{ContainerConfig, HostConfig, MountPoint, RestartPolicy};
 
     use super::*;
+
+    fn mount(source: &str) -> MountPoint {
+        MountPoint {
+            source: Some(source.to_owned()),
+            destination: Some("/run/onvm".to_owned()),
+            rw: Some(false),
+            ..MountPoint::default()
+        }
+    }
+
+    fn checked(found: &ContainerInspectResponse, user: &str) -> Result<(), &'static str> {
+        of_container(found, user, "fw-0")
+    }
 
     fn as_written() -> ContainerInspectResponse {
         let list = |items: &[&str]| Some(items.iter().map(|i| (*i).to_owned()).collect::<Vec<_>>());
@@ -133,6 +166,7 @@ mod tests {
                 binds: list(&["/run/onvm/edge/nf/fw-0:/run/onvm:ro"]),
                 ..HostConfig::default()
             }),
+            mounts: Some(vec![mount("/run/onvm/edge/nf/fw-0")]),
             config: Some(ContainerConfig {
                 user: Some("61184:61184".to_owned()),
                 ..ContainerConfig::default()
@@ -143,9 +177,9 @@ mod tests {
 
     #[test]
     fn a_container_without_one_of_its_limits_does_not_start() {
-        assert_eq!(of_container(&as_written(), "61184:61184"), Ok(()));
+        assert_eq!(checked(&as_written(), "61184:61184"), Ok(()));
         type Change = fn(&mut HostConfig);
-        let changes: [(Change, &str); 12] = [
+        let changes: [(Change, &str); 13] = [
             (|h| h.privileged = Some(true), "unprivileged"),
             (|h| h.cap_drop = None, "capabilities dropped"),
             (
@@ -175,14 +209,39 @@ mod tests {
                 |h| h.binds.get_or_insert_default().push("/:/host".to_owned()),
                 "mount",
             ),
+            (
+                |h| {
+                    h.restart_policy = Some(RestartPolicy {
+                        name: Some(Restart::ALWAYS),
+                        ..RestartPolicy::default()
+                    })
+                },
+                "by the manager alone",
+            ),
         ];
         for (change, lack) in changes {
             let mut found = as_written();
             change(found.host_config.as_mut().unwrap());
-            let refused = of_container(&found, "61184:61184").unwrap_err();
+            let refused = checked(&found, "61184:61184").unwrap_err();
             assert!(refused.contains(lack), "{lack}: {refused}");
         }
-        assert!(of_container(&as_written(), "0:0").unwrap_err().contains("user"));
+        assert!(checked(&as_written(), "0:0").unwrap_err().contains("user"));
+        let mounts = [
+            vec![mount("/")],
+            vec![],
+            vec![mount("/run/onvm/edge/nf/fw-0"), mount("/")],
+            vec![MountPoint {
+                rw: Some(true),
+                ..mount("/run/onvm/edge/nf/fw-0")
+            }],
+        ];
+        for mounts in mounts {
+            let found = ContainerInspectResponse {
+                mounts: Some(mounts),
+                ..as_written()
+            };
+            assert!(checked(&found, "61184:61184").unwrap_err().contains("only mount"));
+        }
     }
 
     #[test]

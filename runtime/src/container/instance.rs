@@ -21,7 +21,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::{io::unix::AsyncFd, sync::watch};
 
 use super::{Engine, short, text};
-use crate::fleet::{Assignment, assigned};
+use crate::fleet::{Assignment, assigned, has_moved};
 
 /// For the engine to notice an end.
 const END_DEADLINE: Duration = Duration::from_secs(10);
@@ -154,7 +154,8 @@ impl Container {
     /// seen from here and the engine is away, that is when the engine is back.
     pub(crate) async fn kill(&mut self) {
         let Some(life) = &mut self.life else { return };
-        if life.exit.borrow().is_some() {
+        // What the engine says may be late, and about the life before.
+        if life.process.is_none() && life.exit.borrow().is_some() {
             return;
         }
         if let Some(process) = &life.process {
@@ -221,15 +222,17 @@ impl Container {
         updated.map_err(|e| format!("it cannot be put on cores {}: {}", listed.join(","), text(&e)))
     }
 
-    /// The same while it runs and without waiting, for the cores that it is to be on by then.
+    /// The same while it runs and without waiting, for the cores that it is to be on by then. Where that fails, it is moved when it
+    /// is started next.
     pub(crate) fn follow(&self, instance: &str, assignment: Arc<Mutex<Assignment>>) {
         let (id, instance, moving) = (self.id.clone(), instance.to_owned(), self.moving.clone());
         let container = Self::new(self.engine.clone(), id);
         tokio::task::spawn_local(async move {
             let _one_at_a_time = moving.lock().await;
             let cores = assigned(&assignment);
-            if let Err(e) = container.place(&cores, None).await {
-                tracing::warn!(instance, "{e}");
+            match container.place(&cores, None).await {
+                Ok(()) => has_moved(&assignment, cores),
+                Err(e) => tracing::warn!(instance, "{e}"),
             }
         });
     }

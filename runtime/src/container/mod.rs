@@ -45,7 +45,8 @@ pub(crate) struct Engine {
 
 impl Engine {
     /// Finds the engine and Compose, and removes what a killed manager of the same bundle and run directory has left behind.
-    pub(crate) async fn find(run_dir: &RunDir) -> Result<Arc<Self>, RunError> {
+    /// The first containers are created by Compose, if the start of the manager asks for them.
+    pub(crate) async fn find(run_dir: &RunDir, at_start: bool) -> Result<Arc<Self>, RunError> {
         let host = std::env::var("DOCKER_HOST").ok().filter(|host| !host.is_empty());
         let host = host.unwrap_or_else(|| SOCKET.to_owned());
         let answered = tokio::time::timeout(FIRST_ANSWER, connect(&host)).await;
@@ -69,7 +70,7 @@ impl Engine {
         });
         engine.remove_leftovers().await?;
         tokio::task::spawn_local(events::follow(Arc::downgrade(&engine)));
-        let creator = create::Creator::new(Arc::downgrade(&engine), compose, run_dir.base_path());
+        let creator = create::Creator::new(Arc::downgrade(&engine), compose, run_dir.base_path(), at_start);
         tokio::task::spawn_local(creator.run(receiver));
         tracing::info!("containers: {}", engine.name);
         Ok(engine)
@@ -85,7 +86,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Waits until everything that was created ahead is removed. The instances' own are removed by their supervisors.
+    /// Waits until everything is removed that this manager still has: what was created ahead, and what nobody waited for any more.
+    /// The instances' own are removed by their supervisors.
     pub(crate) async fn close(&self) {
         create::close(self).await;
     }

@@ -135,7 +135,7 @@ impl Manager {
         };
         let taken: Taken = self.aside(take).await?.map_err(refused)?;
         if taken.specs.values().flatten().any(InstanceSpec::is_contained) {
-            self.fleet.find_engine().await.map_err(refused)?;
+            self.find_engine().await?.map_err(refused)?;
         }
         Ok(Some(taken))
     }
@@ -227,6 +227,7 @@ impl Manager {
         self.serving = slots.into_values().collect();
         self.history
             .retire(std::mem::replace(&mut self.generation, tables.clone()));
+        self.fleet.go_over(&bundle.dir);
         self.bundle = Arc::new(bundle);
         self.workers.send_all(|| Command::Publish(tables.clone()));
     }

@@ -53,9 +53,42 @@ impl Aside {
         self.thread = Some(started.map_err(RunError::system("a thread cannot be started"))?);
         Ok(receiver)
     }
+
+    /// Starts what waits for others and not for a disk, so that it needs no thread.
+    fn start_waiting<T: 'static>(&self, work: impl Future<Output = T> + 'static) -> oneshot::Receiver<T> {
+        let (outcome, receiver) = oneshot::channel();
+        let done = self.done.clone();
+        tokio::task::spawn_local(async move {
+            drop(outcome.send(work.await));
+            done.notify_one();
+        });
+        receiver
+    }
+}
+
+fn stopping() -> ApiError {
+    ApiError::new(ApiError::NOT_READY, "The manager is stopping", UNCHANGED)
 }
 
 impl Manager {
+    /// Finds the container engine, if no NF has needed it so far, and handles events meanwhile.
+    pub(super) async fn find_engine(&mut self) -> Result<Result<(), RunError>, ApiError> {
+        let mut found = self.aside.start_waiting(self.fleet.find_engine());
+        self.pump(Instant::now() + DEADLINE, |m| m.stopping || !found.is_empty())
+            .await;
+        found.try_recv().map_err(|_| match self.stopping {
+            true => stopping(),
+            false => ApiError::new(
+                ApiError::NOT_READY,
+                format!(
+                    "The container engine and Compose do not answer within {} s",
+                    DEADLINE.as_secs()
+                ),
+                UNCHANGED,
+            ),
+        })
+    }
+
     /// Does work that may take long, and handles events meanwhile.
     pub(super) async fn aside<T: Send + 'static>(
         &mut self,
@@ -79,7 +112,7 @@ impl Manager {
             return Ok(outcome);
         }
         Err(match self.stopping {
-            true => ApiError::new(ApiError::NOT_READY, "The manager is stopping", UNCHANGED),
+            true => stopping(),
             false => ApiError::new(
                 ApiError::BAD_BUNDLE,
                 format!("It cannot be read within {} s", DEADLINE.as_secs()),

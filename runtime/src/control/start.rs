@@ -78,7 +78,7 @@ pub async fn start(options: Options) -> Result<Manager, RunError> {
     if specs.values().flatten().any(InstanceSpec::is_contained) {
         tokio::select! {
             () = signals.stop() => return Err(RunError::Unsupported(STOPPED.to_owned())),
-            found = Engine::find(&run_dir) => drop(engine.set(found?)),
+            found = Engine::find(&run_dir, true) => drop(engine.set(found?)),
         }
     }
     let mut aside = Aside::default();

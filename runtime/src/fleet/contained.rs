@@ -6,6 +6,7 @@ use tokio::{io::unix::AsyncFd, sync::mpsc::UnboundedReceiver};
 
 use super::{
     closing::NfSocket,
+    cores::{has_moved, is_on},
     log, patience,
     register::{READY_DEADLINE, too_late},
     spec::Contained,
@@ -93,9 +94,9 @@ impl Supervisor {
         }
         let Some(home) = home else { return Ok(()) };
         let cores = self.cores();
-        if *self.pinned.borrow() != cores || contained.node.is_some() {
+        if !is_on(&self.assignment, &cores) || contained.node.is_some() {
             home.container.place(&cores, contained.node).await?;
-            self.pinned.replace(cores);
+            has_moved(&self.assignment, cores);
         }
         let output = home.container.start().await;
         let output = output.map_err(|e| format!("its container cannot be started: {e}"))?;
@@ -110,7 +111,7 @@ impl Supervisor {
             instance: self.spec.name.clone(),
             siblings: contained.siblings.clone(),
             image: contained.image.clone(),
-            bundle: contained.bundle.clone(),
+            bundle: contained.bundle(),
             cores: self.cores(),
         };
         let Created {
@@ -120,7 +121,7 @@ impl Supervisor {
         } = engine.create(wanted).await?;
         match self.socket_for(user.as_ref().map(User::id)) {
             Ok((_dir, listener)) => {
-                self.pinned.replace(cores);
+                has_moved(&self.assignment, cores);
                 Ok(Home {
                     _dir,
                     listener,

@@ -48,6 +48,8 @@ pub(crate) fn assigned(assignment: &Mutex<Assignment>) -> Vec<u16> {
 pub(crate) struct Assignment {
     pub(crate) share: CoreShare,
     pub(super) idle: IdlePolicy,
+    /// The cores that its process is on, as far as is known.
+    on: Vec<u16>,
 }
 
 impl Assignment {
@@ -59,8 +61,18 @@ impl Assignment {
                 yields: 16,
                 sleeps: true,
             },
+            on: Vec::new(),
         }))
     }
+}
+
+/// Whether it is on these cores already.
+pub(super) fn is_on(assignment: &Mutex<Assignment>, cores: &[u16]) -> bool {
+    lock(assignment).on == cores
+}
+
+pub(crate) fn has_moved(assignment: &Mutex<Assignment>, cores: Vec<u16>) {
+    lock(assignment).on = cores;
 }
 
 /// Nobody panics while holding it.

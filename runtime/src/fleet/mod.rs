@@ -24,8 +24,8 @@ mod users;
 
 use std::{
     collections::HashMap,
-    path::PathBuf,
-    sync::{Arc, Mutex},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -36,7 +36,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 pub use self::spec::{HostOptions, NfMode};
 pub(crate) use self::{
-    cores::{Assignment, CorePlan, assigned},
+    cores::{Assignment, CorePlan, assigned, has_moved},
     offer::{Back, Taken},
     packets::{Domains, PacketsOf},
     register::OwnCounter,
@@ -124,6 +124,8 @@ pub(crate) struct InstanceEntry {
     /// Other parameters that it was asked to take.
     offered: Option<Offered>,
     request: CoreRequest,
+    /// The directory of the bundle that its next container is of.
+    bundle: Arc<Mutex<PathBuf>>,
     assignment: Arc<Mutex<Assignment>>,
     /// By this manager, which so chooses its cores.
     launched: bool,
@@ -199,11 +201,12 @@ impl Fleet {
 
     fn start(&mut self, service: u16, role: Role, mut spec: InstanceSpec) -> Result<u16, RunError> {
         let slot = free_slot(&self.instances)?;
+        let bundle = Arc::new(Mutex::new(self.bundle.clone()));
         match &mut spec.launch {
             Some(Launch::Process(program)) => program.user = User::reserve()?.map(Arc::new),
             Some(Launch::Container(contained)) => {
                 contained.service = service;
-                contained.bundle.clone_from(&self.bundle);
+                contained.bundle = bundle.clone();
             }
             None => {}
         }
@@ -242,6 +245,7 @@ impl Fleet {
             given,
             offered: None,
             request,
+            bundle,
             assignment,
             launched,
             inbox: Arc::default(),
@@ -250,15 +254,27 @@ impl Fleet {
         Ok(slot)
     }
 
+    /// The bundle in this directory runs, and no former one has to be there any more.
+    pub(crate) fn go_over(&mut self, bundle: &Path) {
+        for entry in self.instances.iter().flatten() {
+            bundle.clone_into(&mut entry.bundle.lock().unwrap_or_else(PoisonError::into_inner));
+        }
+    }
+
     /// What the instances have printed.
     pub(crate) fn journal(&self) -> &Journal {
         &self.shared.journal
     }
 
     /// Finds the container engine, if no NF has needed it so far.
-    pub(crate) async fn find_engine(&self) -> Result<(), RunError> {
-        let Shared { engine, run_dir, .. } = &*self.shared;
-        engine.get_or_try_init(|| Engine::find(run_dir)).await.map(drop)
+    pub(crate) fn find_engine(&self) -> impl Future<Output = Result<(), RunError>> + use<> {
+        let shared = self.shared.clone();
+        async move {
+            let Shared { engine, run_dir, .. } = &*shared;
+            // Packets flow, and are not to wait for Compose.
+            let find = || Engine::find(run_dir, false);
+            engine.get_or_try_init(find).await.map(drop)
+        }
     }
 
     /// Removes what was created ahead on the container engine.

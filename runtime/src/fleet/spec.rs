@@ -85,9 +85,17 @@ pub(crate) struct Contained {
     pub siblings: Arc<[String]>,
     /// The NUMA node of its memory.
     pub node: Option<u16>,
-    /// The slot of its service and the directory of its bundle, known when it is started.
+    /// The slot of its service, known when it is started.
     pub service: u16,
-    pub bundle: PathBuf,
+    /// The directory of the bundle that it is of, known when it is started and another after an edit that keeps it.
+    pub bundle: Arc<Mutex<PathBuf>>,
+}
+
+impl Contained {
+    pub(super) fn bundle(&self) -> PathBuf {
+        // A path is whole at any time.
+        self.bundle.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 /// The parameters of an instance, and what belongs to them.
@@ -181,7 +189,7 @@ fn one(
                 siblings: later.map(|instance| instance.name.clone()).collect(),
                 node: instance.numa,
                 service: 0,
-                bundle: PathBuf::new(),
+                bundle: Arc::default(),
             }))
         }
         (NfMode::Process, Run::Process) => {

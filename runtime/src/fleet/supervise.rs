@@ -24,7 +24,7 @@ use super::{
     asking::Asking,
     closing::{Closing, NfSocket},
     contained::Home,
-    cores::{Assignment, assigned},
+    cores::{Assignment, assigned, has_moved, is_on},
     launch::Program,
     log::{self, journal::Journal, limit::Limit, quote::quote_debug},
     messages::{Letter, Mail, OF_A_RECEIVER, Said},
@@ -142,8 +142,6 @@ pub(super) struct Supervisor {
     /// Its parameters, as it gets them at its next start.
     pub given: Arc<Mutex<Given>>,
     pub assignment: Arc<Mutex<Assignment>>,
-    /// The cores that its process is on.
-    pub pinned: RefCell<Vec<u16>>,
     /// The id of the container that it runs in, if it does.
     pub container: RefCell<Option<String>>,
 }
@@ -188,7 +186,6 @@ impl Supervisor {
             complaints: RefCell::new(Limit::new(COMPLAINTS_PER_WINDOW)),
             life: Cell::new(0),
             assignment: Assignment::none(),
-            pinned: RefCell::default(),
             container: RefCell::default(),
         }
     }
@@ -337,7 +334,7 @@ impl Supervisor {
         self.closing.done().await;
         let failed = |e: &dyn std::fmt::Display| format!("{} cannot be started: {e}", program.path.display());
         let cores = self.cores();
-        self.pinned.replace(cores.clone());
+        has_moved(&self.assignment, cores.clone());
         let started = program.start(jail, &cores).await.map_err(|e| failed(&e))?;
         for stream in [started.output, started.error] {
             log::forward(&self.spec.name, &self.shared.journal, stream).map_err(|e| failed(&e))?;
@@ -355,7 +352,7 @@ impl Supervisor {
     /// Moves it to its cores, if these are not those that it is on.
     fn pin(&self, hosted: &Hosted<'_>) {
         let cores = self.cores();
-        if *self.pinned.borrow() == cores {
+        if is_on(&self.assignment, &cores) {
             return;
         }
         match hosted {
@@ -363,10 +360,12 @@ impl Supervisor {
                 if let Err(e) = process.pin(&cores) {
                     tracing::warn!(instance = %self.spec.name, ?cores, "it cannot be moved to these cores: {e}");
                 }
+                has_moved(&self.assignment, cores);
             }
-            Hosted::Container(container) => container.follow(&self.spec.name, self.assignment.clone()),
+            Hosted::Container(container) => {
+                container.follow(&self.spec.name, self.assignment.clone());
+            }
         }
-        self.pinned.replace(cores);
     }
 }
 

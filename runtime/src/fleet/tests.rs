@@ -11,7 +11,7 @@ use crate::{rundir::RunDir, worker::handle::tests::workers};
 
 const SLOT: u16 = 3;
 
-fn fleet(base: &std::path::Path) -> Fleet {
+fn fleet(base: &Path) -> Fleet {
     let file = || memory::create_file("test", 4096, false).unwrap();
     let domains = Domains::default();
     let packets = PacketsOf {
@@ -68,6 +68,7 @@ fn entry(role: Role) -> InstanceEntry {
         })),
         offered: None,
         request: CoreRequest::default(),
+        bundle: Arc::default(),
         assignment: Assignment::none(),
         launched: true,
         inbox: Arc::default(),

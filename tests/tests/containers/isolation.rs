@@ -2,13 +2,8 @@
 
 use std::fs;
 
-use onvm_api::Status;
 use onvm_tests::{
-    Engine, Manager, Scratch, capture,
-    manager::{SOON, instance},
-    marks,
-    probe::assert_contained,
-    process,
+    Engine, Manager, Scratch, capture, manager::instance, marks, probe::assert_contained, process,
 };
 
 const SOURCE: &str = "use \"probe.nf.toml\" as probe\nport a = pcap { read = file(\"in.pcap\"), repeat = true }\n\
@@ -93,15 +88,9 @@ fn a_container_gets_its_socket_and_nothing_else() {
 #[test]
 fn a_container_finds_no_packet_of_another_domain() {
     let (engine, scratch) = (Engine::shared(), Scratch::new());
-    let bundle = marks::program(&scratch, ["red", "blue"]);
+    let bundle = marks::program(&scratch, ["red", "blue"], "off");
     let run_dir = scratch.run_dir();
     let command = engine.onvm_run(&bundle, &run_dir, &["--nfs", "compose"]);
     let manager = Manager::spawn(command, "test", &run_dir);
-    manager.wait_for_log("READY");
-    manager.wait_for_traffic(10_000, SOON);
-    let before = manager.status();
-    let again = |status: &Status| marks::have_looked_again(&before, status);
-    let status = manager.wait_until("both have looked again at all their memory", SOON, again);
-    manager.terminate_whole(2 * marks::STOCK);
-    marks::assert_apart(marks::found(&status));
+    marks::assert_apart(marks::found(manager));
 }

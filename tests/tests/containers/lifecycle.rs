@@ -89,7 +89,7 @@ fn lives(first: Option<PathBuf>) -> String {
     packets(&scratch, STOCK);
     let source = |rule: &str| {
         format!(
-            "{REPEATED}nf fw = firewall {{ rules = {{ {rule} }}, default = accept }} with {{ replicas = 1..2 }}\nnf mon = monitor {{}}\n\
+            "{REPEATED}nf fw = firewall {{ rules = {{ {rule} }}, default = accept }} with {{ replicas = 1..3 }}\nnf mon = monitor {{}}\n\
              steer a {{ else -> fw -> mon -> b }}\n"
         )
     };
@@ -101,8 +101,8 @@ fn lives(first: Option<PathBuf>) -> String {
     let states = |state: &str| engine.containers(&run_dir, "test", Some(state));
     assert_eq!(
         (states("running").len(), states("created").len()),
-        (2, 1),
-        "fw-1 waits"
+        (2, 2),
+        "fw-1 and fw-2 wait"
     );
 
     let status = manager.wait_for_traffic(1000, SOON);
@@ -122,18 +122,20 @@ fn lives(first: Option<PathBuf>) -> String {
     let log = manager.log();
     assert!(log.contains("signal 9, exit code 137"), "{log}");
 
-    manager.scale("fw", Some(2)).unwrap();
-    assert_eq!((states("running").len(), states("created").len()), (3, 0));
+    // Of those that wait, one is started and one, which somebody has removed, is made anew.
+    engine.docker(&["rm", &states("created")[0]]);
+    manager.scale("fw", Some(3)).unwrap();
+    assert_eq!((states("running").len(), states("created").len()), (4, 0));
 
     let by_compose = inspected(&engine, &manager, "fw-0");
     let lost = manager.status().balance.dropped;
     // The firewall's instances are others, and the monitor stays.
     let second = scratch.build(
-        &source("drop udp dst port 7").replace("1..2", "1..2, memory = 70 MiB"),
+        &source("drop udp dst port 7").replace("1..3", "1..3, memory = 70 MiB"),
         "second",
     );
     let applied = manager.apply(&second, None).unwrap();
-    assert_eq!(applied.started, ["fw-0", "fw-1"]);
+    assert_eq!(applied.started, ["fw-0", "fw-1", "fw-2"]);
     let status = manager.wait_for_traffic(1000, SOON);
     let lost_since = status
         .drops
@@ -153,6 +155,13 @@ fn lives(first: Option<PathBuf>) -> String {
     // The manager has made this one itself, from the file that Compose had.
     let again = inspected(&engine, &manager, "fw-0");
     assert_eq!(again, by_compose, "but for its memory, user and identity");
+
+    // The monitor was kept by the edit; made anew, it is of the bundle that runs now.
+    let monitor = instance(&status, "mon-0");
+    let id = monitor.container.clone().unwrap();
+    engine.docker(&["rm", "--force", &id]);
+    manager.wait_for_instance("mon-0", monitor.pid, SOME_TIME);
+    assert_ne!(instance(&manager.status(), "mon-0").container.as_ref(), Some(&id));
     manager.terminate_whole(usize::from(STOCK));
     assert_eq!(engine.containers(&run_dir, "test", None), Vec::<String>::new());
     status.isolation.containers.unwrap()

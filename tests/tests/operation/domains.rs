@@ -2,40 +2,21 @@
 
 use std::path::PathBuf;
 
-use onvm_api::{ApiError, Status};
+use onvm_api::ApiError;
 use onvm_tests::{
-    ByHand, Manager, Scratch, capture,
+    Manager, Scratch, capture,
     manager::{SOON, Summary, dropped, instance},
-    marks::{self, STOCK},
-    process, programs,
+    marks, process,
 };
 use rustix::process::Signal;
 
-/// What each NF found of `red` and of `blue`.
-fn found(domains: [&str; 2]) -> [[u64; 2]; 2] {
-    let scratch = Scratch::new();
-    let bundle = marks::program(&scratch, domains);
-    // They are confined by nothing, and see the addresses of all their memory.
-    let manager = Manager::start(&bundle, "test", &scratch.run_dir(), &["--nfs", "external"]);
-    let scanner = |instance: &str| {
-        let mut command = programs::command("test-nf");
-        command.arg("scan");
-        ByHand::start(command, &manager.nf_socket(instance))
-    };
-    let _scanners = marks::SCANNERS.map(scanner);
-    manager.wait_for_log("READY");
-    manager.wait_for_traffic(10_000, SOON);
-    let before = manager.status();
-    let again = |status: &Status| marks::have_looked_again(&before, status);
-    let status = manager.wait_until("both have looked again at all their memory", SOON, again);
-    manager.terminate_whole(2 * STOCK);
-    marks::found(&status)
-}
+/// Packets of a repeated capture.
+const STOCK: usize = 64;
 
 #[test]
 fn an_nf_finds_the_packets_of_its_own_domain_in_its_memory_and_of_no_other() {
-    marks::assert_apart(found(["red", "blue"]));
-    let together = found(["both", "both"]);
+    marks::assert_apart(marks::found_by_hand(["red", "blue"], "off"));
+    let together = marks::found_by_hand(["both", "both"], "off");
     assert!(
         together.as_flattened().iter().all(|found| *found > 0),
         "in one domain they see all: {together:?}"

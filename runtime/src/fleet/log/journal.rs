@@ -11,6 +11,8 @@ use onvm_api::LogLine;
 
 /// Bytes that are kept of an instance; the oldest lines go first.
 const MOST_BYTES: usize = 128 << 10;
+/// What a line takes besides its text, so that lines without one have an end, too.
+const LINE_BYTES: usize = 128;
 /// Instances whose lines are kept, those that have ended included.
 const MOST_INSTANCES: usize = 1024;
 /// Lines of one answer.
@@ -103,14 +105,18 @@ impl Kept {
 
 impl Lines {
     fn push(&mut self, line: LogLine) {
-        self.bytes += line.text.len();
+        self.bytes += bytes(&line);
         self.lines.push_back(line);
         while self.bytes > MOST_BYTES
             && let Some(oldest) = self.lines.pop_front()
         {
-            self.bytes -= oldest.text.len();
+            self.bytes -= bytes(&oldest);
         }
     }
+}
+
+fn bytes(line: &LogLine) -> usize {
+    LINE_BYTES + line.text.len()
 }
 
 #[cfg(test)]
@@ -152,11 +158,23 @@ mod tests {
             journal.write("loud-0", Level::Info, &text);
         }
         let (loud, _) = journal.read(|name| name == "loud-0", None, None);
-        let bytes: usize = loud.iter().map(|line| line.text.len()).sum();
+        let bytes: usize = loud.iter().map(bytes).sum();
         assert!(bytes <= MOST_BYTES && bytes > MOST_BYTES - 5000, "{bytes}");
         assert!(loud.last().unwrap().text.starts_with("99 "));
         let (quiet, _) = journal.read(|name| name == "quiet-0", None, None);
         assert_eq!((texts(&quiet), quiet[0].level.as_str()), (vec!["first"], "warn"));
+    }
+
+    #[test]
+    fn lines_without_a_text_do_not_fill_the_memory() {
+        let journal = Journal::default();
+        for _ in 0..10_000 {
+            journal.write("silent-0", Level::Error, "");
+        }
+        assert_eq!(
+            journal.lock().instances["silent-0"].lines.len(),
+            MOST_BYTES / LINE_BYTES
+        );
     }
 
     #[test]
