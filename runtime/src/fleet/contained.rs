@@ -9,8 +9,9 @@ use super::{
     cores::{has_moved, is_on},
     log, patience,
     register::{READY_DEADLINE, too_late},
+    running::{Hosted, Running},
     spec::Contained,
-    supervise::{End, Hosted, Order, Running, Supervisor, ended_early, wait_for_stop},
+    supervise::{End, Order, Supervisor, ended_early, wait_for_stop},
     users::User,
 };
 use crate::{

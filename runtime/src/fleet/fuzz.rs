@@ -33,8 +33,9 @@ use super::{
     messages::{Answer, Inbox, Letter},
     offer::Taken,
     register::{LONGEST_NAME, watch},
+    running::Running,
     spec::Given,
-    supervise::{End, Order, Report, Running},
+    supervise::{End, Order, Report},
 };
 use crate::{
     director::{Client, Director},

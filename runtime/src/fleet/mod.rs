@@ -14,7 +14,10 @@ mod offer;
 mod packets;
 mod patience;
 pub(crate) mod processes;
+mod progress;
 mod register;
+mod reports;
+mod running;
 pub(crate) mod scale;
 pub(crate) mod spec;
 mod supervise;
@@ -26,10 +29,10 @@ use std::{
     collections::HashMap,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
-use nflib::{CounterSet, FlowTarget, Region};
+use nflib::{CounterSet, FlowTarget};
 use onvm_api::{InstanceState, Isolation};
 use onvm_bundle::{CoreRequest, CoreShare, MadeFrom};
 use tokio::sync::mpsc::UnboundedSender;
@@ -51,18 +54,10 @@ use self::{
     log::journal::Journal,
     messages::{Inbox, Member},
     offer::Offered,
+    progress::Progress,
     supervise::{Order, Supervisor},
 };
-use crate::{
-    container::Engine,
-    director,
-    error::RunError,
-    worker::{Command, Workers},
-};
-
-/// For an instance that pauses longer before its restart, sources that can wait do not: it keeps failing, and their other chains
-/// are to go on.
-const LONGEST_AWAITED: Duration = Duration::from_secs(1);
+use crate::{container::Engine, director, error::RunError};
 
 #[derive(Debug)]
 pub(crate) struct Fleet {
@@ -149,36 +144,6 @@ enum Role {
     Retiring(Instant),
     /// Being stopped for good, so not to be chosen any more.
     Leaving,
-}
-
-/// When the instance was last seen to hand something back.
-#[derive(Debug)]
-struct Progress {
-    /// What it had been given and had not handed back when it became ready: lost with its former life.
-    lost: u64,
-    handed_back: u64,
-    at: Instant,
-}
-
-impl Progress {
-    /// Of an instance whose slot counts anew.
-    fn fresh() -> Self {
-        Self {
-            lost: 0,
-            handed_back: 0,
-            at: Instant::now(),
-        }
-    }
-
-    /// Of an instance that was started again, and whose slot goes on counting.
-    fn again(workers: &Workers, slot: usize) -> Self {
-        let (given, handed_back) = workers.exchanged(slot);
-        Self {
-            lost: given.saturating_sub(handed_back),
-            handed_back,
-            at: Instant::now(),
-        }
-    }
 }
 
 impl Fleet {
@@ -362,136 +327,11 @@ impl Fleet {
             .then(|| service.name.clone())
     }
 
-    /// A supervisor's report.
-    pub(crate) fn report(&mut self, workers: &Workers, slot: u16, report: Report) {
-        let Some(entry) = self.instances.get_mut(usize::from(slot)).and_then(Option::as_mut) else {
-            return;
-        };
-        let service = entry.service;
-        match report {
-            Report::Starting => {
-                entry.state = InstanceState::Starting;
-                entry.away = false;
-                entry.starts_at = None;
-            }
-            Report::Ready {
-                region,
-                pid,
-                container,
-                counters,
-            } => {
-                if entry.leaving() {
-                    // It became ready as it was told to stop.
-                    return;
-                }
-                tracing::info!(instance = %entry.name, pid, "running");
-                let fresh = entry.counters.is_none();
-                entry.progress = match fresh {
-                    true => Progress::fresh(),
-                    false => Progress::again(workers, usize::from(slot)),
-                };
-                entry.container = container;
-                entry.ready(&region, pid, counters);
-                workers.attach(slot, &region, entry.writes, entry.domain, fresh);
-            }
-            // The control thread's own.
-            Report::Flows(_) => return,
-            Report::Reconfigured(taken) => {
-                if let Some(offered) = &mut entry.offered {
-                    offered.taken = Some(taken);
-                }
-                return;
-            }
-            Report::Said(said) => return self.pass_on(slot, said),
-            Report::Lost { why } => {
-                tracing::warn!(instance = %entry.name, "lost: {why}");
-                entry.lost(why);
-                // Its flows have gone to others, so that there is nothing to come back for.
-                let retiring = matches!(entry.role, Role::Retiring(_));
-                workers.send_all(|| Command::Detach { slot });
-                if retiring {
-                    self.remove(slot);
-                }
-            }
-            Report::NotReady { why } => {
-                tracing::warn!(instance = %entry.name, "did not start: {why}");
-                entry.lost(why);
-            }
-            Report::Pausing(pause) => {
-                entry.restarts += 1;
-                entry.away = pause > LONGEST_AWAITED;
-                entry.starts_at = Instant::now().checked_add(pause);
-                tracing::info!(instance = %entry.name, pause_ms = pause.as_millis() as u64, "restarting");
-            }
-            Report::Ended { why } => {
-                entry.pid = None;
-                entry.starts_at = None;
-                entry.state = match why {
-                    Some(why) => {
-                        tracing::warn!(instance = %entry.name, "not restarted: {why}");
-                        InstanceState::Failed
-                    }
-                    None => InstanceState::Stopped,
-                };
-                if entry.leaving() && !self.closing {
-                    self.instances[usize::from(slot)] = None;
-                    self.assign_cores();
-                }
-            }
-        }
-        self.select(workers, service);
-    }
-
-    /// The worker has recovered what a lost instance held, or has let go of one that is to stop.
-    pub(crate) fn detached(&mut self, slot: u16, recovered: usize) {
-        let Some(entry) = self.instance(slot) else { return };
-        if recovered > 0 {
-            tracing::warn!(instance = %entry.name, recovered, "recovered the buffers of a lost instance");
-        }
-        // A supervisor that has ended needs no order.
-        if entry.leaving() {
-            let _ = entry.orders.send(Order::Stop);
-        }
-        let _ = entry.orders.send(Order::Recovered);
-    }
-
     /// Ends an instance that misbehaves; its supervisor reports it as lost.
     pub(crate) fn kill(&self, slot: u16, reason: String) {
         if let Some(entry) = self.instance(slot) {
             tracing::error!(instance = %entry.name, "ended: {reason}");
             let _ = entry.orders.send(Order::Kill(reason));
-        }
-    }
-
-    /// Gives all instances so much more time to make progress.
-    pub(crate) fn grant(&mut self, time: Duration) {
-        for entry in self.instances.iter_mut().flatten() {
-            entry.progress.at += time;
-        }
-    }
-
-    /// Ends instances that have packets waiting and hand nothing back for the deadline.
-    pub(crate) fn kill_hung(&mut self, workers: &Workers, deadline: Duration) {
-        let mut hung = Vec::new();
-        for (slot, entry) in self.instances.iter_mut().enumerate() {
-            let Some(entry) = entry.as_mut().filter(|e| e.state == InstanceState::Running) else {
-                continue;
-            };
-            let (given, handed_back) = workers.exchanged(slot);
-            let progress = &mut entry.progress;
-            let holds = given.saturating_sub(handed_back) > progress.lost;
-            if !holds || handed_back != progress.handed_back {
-                (progress.handed_back, progress.at) = (handed_back, Instant::now());
-            } else if entry.progress.at.elapsed() >= deadline {
-                entry.progress.at = Instant::now();
-                hung.push(slot as u16);
-            }
-        }
-        for slot in hung {
-            self.kill(
-                slot,
-                format!("it has packets and handed none back for {} s", deadline.as_secs()),
-            );
         }
     }
 
@@ -528,20 +368,6 @@ impl InstanceEntry {
             (Role::Retiring(_), InstanceState::Running) => InstanceState::Draining,
             (_, state) => state,
         }
-    }
-
-    fn lost(&mut self, why: String) {
-        (self.state, self.pid) = (InstanceState::Lost, None);
-        self.last_loss = Some(why.clone());
-        self.trouble = Some(why);
-    }
-
-    fn ready(&mut self, region: &Region, pid: u32, own: Vec<OwnCounter>) {
-        self.state = InstanceState::Running;
-        self.pid = Some(pid);
-        self.trouble = None;
-        self.own_counters = own;
-        self.counters = Some(region.counters());
     }
 }
 

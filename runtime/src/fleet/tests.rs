@@ -1,13 +1,19 @@
 //! Reports at bad moments.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
-use nflib::{layout::Layout, memory};
+use nflib::{Region, layout::Layout, memory};
 use onvm_bundle::{Core, Cores, Host, Service};
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::*;
-use crate::{rundir::RunDir, worker::handle::tests::workers};
+use crate::{
+    rundir::RunDir,
+    worker::{Command, Workers, handle::tests::workers},
+};
 
 const SLOT: u16 = 3;
 
