@@ -33,6 +33,7 @@ pub struct Engine {
 struct Daemon {
     dir: tempfile::TempDir,
     child: Mutex<Child>,
+    options: &'static [&'static str],
 }
 
 impl Engine {
@@ -61,6 +62,11 @@ impl Engine {
 
     /// A new one that nobody else uses.
     pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// The same with more options of the daemon.
+    pub fn start_with(options: &'static [&'static str]) -> Self {
         let dir = tempfile::Builder::new()
             .prefix("onvm-engine-")
             .tempdir_in("/tmp")
@@ -71,10 +77,10 @@ impl Engine {
             std::io::stderr(),
             "no container engine runs: starting dockerd for tests at {host}"
         );
-        let child = Mutex::new(dockerd(dir.path()));
+        let child = Mutex::new(dockerd(dir.path(), options));
         let engine = Self {
             host,
-            own: Some(Daemon { dir, child }),
+            own: Some(Daemon { dir, child, options }),
             loaded: OnceLock::new(),
         };
         engine.wait_until_it_answers();
@@ -128,7 +134,7 @@ impl Engine {
         let own = self.own();
         // Its containerd ended with it. Where nobody reaps orphans, the daemon would take what is left for a running one.
         let _ = fs::remove_file(own.dir.path().join("exec/containerd/containerd.pid"));
-        *own.child.lock().unwrap() = dockerd(own.dir.path());
+        *own.child.lock().unwrap() = dockerd(own.dir.path(), own.options);
         self.wait_until_it_answers();
     }
 
@@ -249,7 +255,7 @@ impl Engine {
     }
 }
 
-fn dockerd(dir: &Path) -> Child {
+fn dockerd(dir: &Path, options: &[&str]) -> Child {
     let log = fs::File::options()
         .create(true)
         .append(true)
@@ -259,6 +265,7 @@ fn dockerd(dir: &Path) -> Child {
     Command::new("dockerd")
         // Those that it would make and set otherwise break every bridge of the machine.
         .args(["--bridge=none", "--iptables=false"])
+        .args(options)
         .args([
             option("data-root", "data"),
             option("exec-root", "exec"),

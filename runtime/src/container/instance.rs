@@ -8,15 +8,16 @@ use std::{
 };
 
 use bollard::{
+    container::LogOutput,
     errors::Error,
     models::ContainerUpdateBody,
     query_parameters::{
-        AttachContainerOptionsBuilder, KillContainerOptions, RemoveContainerOptionsBuilder,
-        StartContainerOptions,
+        AttachContainerOptionsBuilder, KillContainerOptions, LogsOptionsBuilder,
+        RemoveContainerOptionsBuilder, StartContainerOptions,
     },
 };
 use bytes::Bytes;
-use futures_util::{Stream, StreamExt};
+use futures_util::{Stream, StreamExt, stream};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::{io::unix::AsyncFd, sync::watch};
 
@@ -25,6 +26,8 @@ use crate::fleet::{Assignment, assigned, has_moved};
 
 /// For the engine to notice an end.
 const END_DEADLINE: Duration = Duration::from_secs(10);
+/// Before it is looked again for the output of a container that has not ended.
+const OUTPUT_PAUSE: Duration = Duration::from_secs(1);
 /// For a killed process to go.
 const KILL_DEADLINE: Duration = Duration::from_secs(2);
 
@@ -107,10 +110,9 @@ impl Container {
         // Before it runs, so that nothing is missed.
         let output = client.attach_container(&self.id, Some(output.build())).await;
         let output = output.map_err(|e| text(&e))?.output;
-        self.life = Some(Life {
-            exit: ends.expect(&self.id),
-            process: None,
-        });
+        let exit = ends.expect(&self.id);
+        let later = output_later(self.engine.clone(), self.id.clone(), exit.clone());
+        self.life = Some(Life { exit, process: None });
         let started = client
             .start_container(&self.id, None::<StartContainerOptions>)
             .await;
@@ -120,8 +122,7 @@ impl Container {
             return Err(text(&e));
         }
         ends.started(&self.id);
-        let bytes = output.take_while(|chunk| future::ready(chunk.is_ok()));
-        Ok(bytes.filter_map(|chunk| future::ready(chunk.ok().map(|chunk| chunk.into_bytes()))))
+        Ok(bytes(output).chain(later))
     }
 
     /// The process that has connected, if it is this container's: it can be watched and ended without the engine.
@@ -247,6 +248,36 @@ impl Container {
             );
         }
     }
+}
+
+/// What it prints once an engine that had gone is back: an output ends with its container or with the engine.
+fn output_later(
+    engine: Arc<Engine>,
+    id: String,
+    exit: watch::Receiver<Option<Exit>>,
+) -> impl Stream<Item = Bytes> {
+    let outputs = stream::unfold((engine, id, exit), async |(engine, id, mut exit)| {
+        let ended = tokio::time::timeout(OUTPUT_PAUSE, exit.wait_for(Option::is_some));
+        if ended.await.is_ok() {
+            return None;
+        }
+        // An engine that found the container running when it came gives nothing to who attaches.
+        let options = LogsOptionsBuilder::new()
+            .follow(true)
+            .stdout(true)
+            .stderr(true)
+            .tail("0");
+        let output = bytes(engine.client.logs(&id, Some(options.build())));
+        Some((output, (engine, id, exit)))
+    });
+    outputs.flatten()
+}
+
+/// Until the engine breaks off.
+fn bytes(output: impl Stream<Item = Result<LogOutput, Error>>) -> impl Stream<Item = Bytes> {
+    output
+        .take_while(|piece| future::ready(piece.is_ok()))
+        .filter_map(|piece| future::ready(piece.ok().map(LogOutput::into_bytes)))
 }
 
 impl Engine {

@@ -171,9 +171,8 @@ fn a_manager_that_is_not_root() {
     end_whole(manager, &engine, &scratch);
 }
 
-#[test]
-fn logs_are_there_for_processes_and_containers() {
-    let (engine, scratch) = (Engine::shared(), Scratch::new());
+/// A network function that prints without end as a process, `fw`, and in a container, `mon`.
+fn start_shouting(engine: &Engine, scratch: &Scratch) -> Manager {
     capture::write(&scratch.path("in.pcap"), &[capture::udp(1, 1, 30)]);
     scratch.manifest("shout", "");
     let source = SOURCE.replace("forward {}", "shout {}");
@@ -183,20 +182,30 @@ fn logs_are_there_for_processes_and_containers() {
     let run_dir = scratch.run_dir();
     let manager = Manager::spawn(engine.onvm_run(&bundle, &run_dir, &[]), "test", &run_dir);
     manager.wait_for_log("READY");
-    let logs = |nf: &str, more: &[&str]| {
-        let mut command = programs::command("onvmc");
-        command.args(["logs", nf, "--run-dir"]).arg(&run_dir).args(more);
-        let output = command.output().unwrap();
-        (
-            output.status.code(),
-            String::from_utf8_lossy(&output.stdout).into_owned(),
-            output.stderr,
-        )
-    };
+    manager
+}
+
+/// Exit code, output and errors of `onvmc logs`.
+fn logs(scratch: &Scratch, arguments: &[&str]) -> (Option<i32>, String, String) {
+    let mut command = programs::command("onvmc");
+    command
+        .arg("logs")
+        .args(arguments)
+        .arg("--run-dir")
+        .arg(scratch.run_dir());
+    let output = command.output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.code(), text(&output.stdout), text(&output.stderr))
+}
+
+#[test]
+fn logs_are_there_for_processes_and_containers() {
+    let (engine, scratch) = (Engine::shared(), Scratch::new());
+    let manager = start_shouting(&engine, &scratch);
     for nf in ["fw", "mon-0"] {
         let instance = format!(" {}-0 info: ", nf.trim_end_matches("-0"));
         let found = process::wait_for(SOON, || {
-            let (code, text, _) = logs(nf, &["--tail", "1"]);
+            let (code, text, _) = logs(&scratch, &[nf, "--tail", "1"]);
             (code == Some(0) && !text.is_empty()).then_some(text)
         });
         let text = found.unwrap_or_else(|| panic!("{nf} has printed nothing"));
@@ -205,11 +214,35 @@ fn logs_are_there_for_processes_and_containers() {
             "{text}"
         );
     }
-    let (code, text, errors) = logs("mom", &[]);
-    let errors = String::from_utf8_lossy(&errors).into_owned();
+    let (code, text, errors) = logs(&scratch, &["mom"]);
     assert!(
         code != Some(0) && text.is_empty() && errors.contains("mom"),
         "{errors}"
     );
     manager.terminate();
+}
+
+#[test]
+#[ignore = "for `make test-lab`: takes its time"]
+fn what_is_printed_is_heard_again_once_the_daemon_is_back() {
+    // Without this option a daemon ends the containers of the former one.
+    let (engine, scratch) = (Engine::start_with(&["--live-restore"]), Scratch::new());
+    let manager = start_shouting(&engine, &scratch);
+    let last = || logs(&scratch, &["mon", "--tail", "1"]).1;
+    let printed = process::wait_for(SOON, || (!last().is_empty()).then_some(()));
+    assert!(printed.is_some(), "it has printed nothing");
+    let before = instance(&manager.status(), "mon-0").clone();
+    engine.kill_daemon();
+    manager.wait_for_log("the container engine does not answer");
+    let silent = last();
+    engine.restart_daemon();
+    let heard = process::wait_for(SOME_TIME, || (last() != silent).then_some(()));
+    assert!(heard.is_some(), "nothing since {silent}");
+    let now = instance(&manager.status(), "mon-0").clone();
+    assert_eq!((now.pid, now.restarts), (before.pid, before.restarts));
+    manager.terminate();
+    assert_eq!(
+        engine.containers(&scratch.run_dir(), "test", None),
+        Vec::<String>::new()
+    );
 }
