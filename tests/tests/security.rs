@@ -12,7 +12,7 @@ use std::{
     os::fd::AsFd,
     path::{Path, PathBuf},
     process::Command,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use onvm_api::Status;
@@ -26,6 +26,8 @@ use onvm_tests::{
 use rustix::fs::{FallocateFlags, FlockOperation, flock};
 
 const STOCK: usize = 64;
+/// Between two looks at what a manager holds.
+const LOOK_PERIOD: Duration = Duration::from_millis(200);
 const ATTACKS: [&str; 7] = [
     "descriptors",
     "memory",
@@ -132,6 +134,20 @@ fn holds(scratch: &Scratch, manager: &Manager) -> (usize, usize, Vec<String>) {
     (process::descriptors(manager.pid()).len(), files, names)
 }
 
+/// The same once nothing comes or goes any more, such as the connection of the last request.
+fn settled(scratch: &Scratch, manager: &Manager) -> (usize, usize, Vec<String>) {
+    let mut before = holds(scratch, manager);
+    let settled = process::wait_for(SOON, || {
+        std::thread::sleep(LOOK_PERIOD);
+        let now = holds(scratch, manager);
+        let same = now == before;
+        before = now;
+        same.then_some(())
+    });
+    assert!(settled.is_some(), "it opens and closes without end: {before:?}");
+    before
+}
+
 /// Attackers come by an apply and go by another; then all is as before. Gives the last status, and the manager's capabilities.
 fn attack(
     scratch: &Scratch,
@@ -144,7 +160,7 @@ fn attack(
     let manager = Manager::spawn(start(&honest), "test", &scratch.run_dir());
     manager.wait_for_log("READY");
     manager.wait_for_traffic(1000, SOON);
-    let (before, processes) = (holds(scratch, &manager), manager.nf_processes().len());
+    let (before, processes) = (settled(scratch, &manager), manager.nf_processes().len());
     assert_eq!(processes, 3);
     manager
         .apply(&attacked, None)
