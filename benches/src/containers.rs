@@ -191,7 +191,7 @@ fn rate(record: &mut Record, effort: Effort) -> Result<(), BenchError> {
     Ok(())
 }
 
-/// Five NFs as processes and five in containers, of which one kind gets the packets; the others get what does not come.
+/// Five NFs as processes and five in containers. One kind gets the packets; the others would get ARP, which a null port makes none of.
 fn both(kind: &str) -> String {
     let chain = |of: &str| {
         let names: Vec<String> = (0..NFS).map(|n| format!("{of}{n}")).collect();
@@ -199,7 +199,7 @@ fn both(kind: &str) -> String {
             .iter()
             .map(|name| format!("nf {name} = forward with {{ run = {of} }}\n"));
         let declared: String = declared.collect();
-        format!("{declared}chain {of}es = {} -> b\n", names.join(" -> "))
+        format!("{declared}chain by_{of} = {} -> b\n", names.join(" -> "))
     };
     let other = match kind {
         "process" => "container",
@@ -207,7 +207,7 @@ fn both(kind: &str) -> String {
     };
     format!(
         "port a = null {{ size = 64 }}\nport b = vdev {{ device = \"net_null_b,size=64,no-rx=1\" }}\n{}{}\
-         steer a {{\n    arp -> {other}es\n    else -> {kind}es\n}}\n",
+         steer a {{\n    arp -> by_{other}\n    else -> by_{kind}\n}}\n",
         chain("process"),
         chain("container")
     )
